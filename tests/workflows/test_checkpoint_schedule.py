@@ -41,7 +41,7 @@ def test_writing_takes_a_twentieth_of_the_time_at_most() -> None:
     schedule = CheckpointSchedule("1 epoch", 0, 0, clock)
     began = clock.now
     clock.now += 2.0
-    schedule.written(1, 10, began)
+    schedule.record_write(1, 10, began)
     clock.now += 39.0
     assert not schedule.is_due(2, 20)
     clock.now += 1.5

@@ -52,7 +52,7 @@ def test_few_columns_are_exact_and_go_together():
         expected = by_definition(answer, row, background, places)
         np.testing.assert_allclose(values, expected, atol=1e-6)
     np.testing.assert_allclose(found.base, answer(background).mean(axis=0), atol=1e-6)
-    np.testing.assert_allclose(found.answers, answer(x), atol=1e-6)
+    np.testing.assert_allclose(found.predictions, answer(x), atol=1e-6)
     assert found.largest_gap < 1e-6
 
 

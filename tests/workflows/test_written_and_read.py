@@ -38,7 +38,7 @@ from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation, Interval
 from trainer.workflows.decisions import choose_decisions
-from trainer.workflows.findings import _differences, _metric_values, _whole
+from trainer.workflows.findings import _differences, _metric_values, _defined_metrics
 from trainer.workflows.predict import prediction_columns as predicted_columns
 from trainer.workflows.predict import spread_columns
 from trainer.workflows.task import Task
@@ -124,8 +124,8 @@ def test_findings(
             "test": SplitFindings(
                 rows=len(given_answers),
                 metrics=_metric_values(bootstrap(given_answers, resamples=20)),
-                prior=_whole(compute_all_metrics(other)),
-                linear=_whole(compute_all_metrics(other)),
+                prior=_defined_metrics(compute_all_metrics(other)),
+                linear=_defined_metrics(compute_all_metrics(other)),
                 vs_prior=over,
                 vs_linear=over,
                 interval_coverage=_metric_values({}),

@@ -119,12 +119,12 @@ def audit_data(loaded: LoadedConfig) -> Audit:
 
 def _with_relative_paths(finding: Finding) -> Finding:
     """Return the finding with relative paths."""
-    rows = tuple(_relative_path(place) for place in finding.rows)
+    rows = tuple(_relative_path(location) for location in finding.rows)
     return replace(finding, where=_relative_path(finding.where), rows=rows)
 
 
-def _relative_path(place: str) -> str:
-    return with_relative_paths(Problem(place, "", "")).where
+def _relative_path(location: str) -> str:
+    return with_relative_paths(Problem(location, "", "")).where
 
 
 def audit_labels(path: Path) -> Audit:
@@ -282,8 +282,8 @@ def _label_finding(
     locations = tuple(_relative_path(_place(table, issue.row)) for issue in label_issues[:SHOWN])
     descriptions = [
         f"'{issue.label}' is likely '{issue.predicted}' (probability {issue.probability:.2g}) "
-        f"at {place}"
-        for issue, place in zip(label_issues, locations, strict=False)
+        f"at {location}"
+        for issue, location in zip(label_issues, locations, strict=False)
     ]
     more = f" and {len(label_issues) - SHOWN:,} more" if len(label_issues) > SHOWN else ""
     return [

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -55,13 +56,26 @@ class ExecutionConfig:
 
     Attributes:
         compiled: Whether epochs are compiled with XLA.
-        steps_in_a_call: Maximum number of batches per call.
-        epochs_in_a_block: Maximum number of short epochs per call.
+        steps_per_execution: Maximum number of batches per call.
+        epochs_per_execution: Maximum number of short epochs per call.
     """
 
     compiled: bool
-    steps_in_a_call: int
-    epochs_in_a_block: int
+    steps_per_execution: int
+    epochs_per_execution: int
+
+    def state(self) -> dict[str, bool | int]:
+        """Return the JSON of a checkpoint."""
+        return {
+            "compiled": self.compiled,
+            "steps_in_a_call": self.steps_per_execution,
+            "epochs_in_a_block": self.epochs_per_execution,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> ExecutionConfig:
+        """Restore it from the JSON of a checkpoint."""
+        return cls(state["compiled"], state["steps_in_a_call"], state["epochs_in_a_block"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +86,7 @@ class TrainingSetup:
         training: The state of training before the first epoch.
         runner: Evaluates the network after training.
         saved: The network in its saved form, of Keras's own layers; its weights are set before saving.
-        form: How epochs are divided into device calls.
+        execution: How epochs are divided into device calls.
         warm_start: For each layer, as text, whether it took over weights of the former run.
         programs: The traced and compiled programs.
         encode_seconds: Time spent on encoding rows.
@@ -81,21 +95,21 @@ class TrainingSetup:
     training: Training
     runner: EpochRunner
     saved: keras.Sequential
-    form: ExecutionConfig
+    execution: ExecutionConfig
     warm_start: tuple[str, ...]
     programs: tuple[Program, ...]
     encode_seconds: float
 
 
 def build_training(
-    plan: RunPlan, *, allow_custom: bool, form: ExecutionConfig | None = None
+    plan: RunPlan, *, allow_custom: bool, execution: ExecutionConfig | None = None
 ) -> TrainingSetup:
     """Build the network, optimizer, runner and training state of a plan.
 
     Args:
         plan: The plan of the run.
         allow_custom: Whether custom functions may be imported.
-        form: The form of the resumed run; None chooses one.
+        execution: That of the resumed run; None chooses one.
 
     Raises:
         ConfigError: A custom layer is not allowed or fails.
@@ -103,7 +117,7 @@ def build_training(
     """
     config, task = plan.config, plan.task
     preprocessing = plan.dataset.preprocessing
-    compiled = _worth_compiling(plan) if form is None else form.compiled
+    compiled = _worth_compiling(plan) if execution is None else execution.compiled
     make = partial(
         build_network,
         config,
@@ -118,7 +132,7 @@ def build_training(
     network = make(compiled=compiled)
     # A resumed run has its weights from its checkpoint; the run of the warm start may be gone.
     warm_start_notes = (
-        warm_start(config, network, allow_custom=allow_custom) if form is None else ()
+        warm_start(config, network, allow_custom=allow_custom) if execution is None else ()
     )
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
@@ -128,9 +142,9 @@ def build_training(
     assert train is not None, "a plan has training rows"
     validation = plan.dataset.samples("validation")
     encode_seconds = perf_counter() - started
-    judged = None if validation is None else task.encode_targets(validation)
-    if form is None:
-        form = _choose_form(plan, network, train, judged, compiled)
+    encoded_validation = None if validation is None else task.encode_targets(validation)
+    if execution is None:
+        execution = _choose_execution(plan, network, train, encoded_validation, compiled)
     streaming = plan.engine.engine == "streaming"
     runner = (StreamingRunner if streaming else ResidentRunner)(
         network,
@@ -143,16 +157,16 @@ def build_training(
         batch_size=config.fit.batch_size,
         shuffle=config.fit.shuffle,
         compiled=compiled,
-        steps_per_execution=form.steps_in_a_call,
+        steps_per_execution=execution.steps_per_execution,
     )
-    single = SingleEpochExecutor(runner, network, optimizer, judged)
+    single = SingleEpochExecutor(runner, network, optimizer, encoded_validation)
     executor: EpochExecutor = single
     programs = [runner.program, runner.evaluator.evaluation]
     callbacks = _callbacks(plan, runner.train_step, allow_custom)
-    if form.epochs_in_a_block > 1 and isinstance(runner, ResidentRunner):
-        epochs = form.epochs_in_a_block
+    if execution.epochs_per_execution > 1 and isinstance(runner, ResidentRunner):
+        epochs = execution.epochs_per_execution
         blocks = MultiEpochProgram(
-            runner, network, optimizer, judged, epochs=epochs, compiled=compiled
+            runner, network, optimizer, encoded_validation, epochs=epochs, compiled=compiled
         )
         executor = MultiEpochExecutor(single, blocks)
         programs.append(blocks.program)
@@ -162,7 +176,7 @@ def build_training(
         train_step=runner.train_step,
         executor=executor,
         train=task.encode_targets(train),
-        validation=judged,
+        validation=encoded_validation,
         compute_metrics=make_metric_function(task),
         monitors=make_monitors(config, validation is not None),
         monitor=resolved_monitor(config.fit, validation is not None),
@@ -175,7 +189,7 @@ def build_training(
         total_steps=plan.total_steps,
     )
     return TrainingSetup(
-        training, runner, make(), form, warm_start_notes, tuple(programs), encode_seconds
+        training, runner, make(), execution, warm_start_notes, tuple(programs), encode_seconds
     )
 
 
@@ -199,8 +213,8 @@ def resource_errors() -> Iterator[None]:
 def make_metric_function(task: Task) -> Callable[[EpochOutput, Samples], dict[str, float]]:
     """Return a function that computes the metrics of one pass over samples."""
 
-    def compute_metrics(done: EpochOutput, samples: Samples) -> dict[str, float]:
-        return task.compute_metrics(done.predictions, samples, done.rows)
+    def compute_metrics(output: EpochOutput, samples: Samples) -> dict[str, float]:
+        return task.compute_metrics(output.predictions, samples, output.rows)
 
     return compute_metrics
 
@@ -230,35 +244,35 @@ def _rewinding(config: Config) -> RollbackState | None:
     )
 
 
-def _choose_form(
+def _choose_execution(
     plan: RunPlan,
     network: keras.Sequential,
     train: Samples,
-    judged: Samples | None,
+    validation: Samples | None,
     compiled: bool,
 ) -> ExecutionConfig:
     fit = plan.config.fit
     batch = min(fit.batch_size, len(train.x))
     blocks = epochs_per_execution(
-        train, judged, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
+        train, validation, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
     )
     # A callback may read and change the weights after every epoch, and so does a rollback.
     single_epochs = fit.callbacks or fit.on_nonfinite.action == "rollback"
     return ExecutionConfig(
         compiled=compiled,
-        steps_in_a_call=steps_per_execution(network.count_params(), batch),
-        epochs_in_a_block=1 if single_epochs else blocks,
+        steps_per_execution=steps_per_execution(network.count_params(), batch),
+        epochs_per_execution=1 if single_epochs else blocks,
     )
 
 
 def member_execution(plan: RunPlan) -> ExecutionConfig:
-    """Return the form for a network that was trained in a pack and is resumed alone."""
+    """Return the config for a network that was trained in a pack and is resumed alone."""
     assert plan.parameters is not None, "a network of a pack has known sizes"
     batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
     return ExecutionConfig(
         compiled=True,
-        steps_in_a_call=steps_per_execution(plan.parameters, batch),
-        epochs_in_a_block=1,
+        steps_per_execution=steps_per_execution(plan.parameters, batch),
+        epochs_per_execution=1,
     )
 
 

@@ -26,13 +26,13 @@ def load_checked(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     return _checked(lambda: load_config(path, overrides))
 
 
-def load_sweep_checked(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
+def load_sweep_checked(path: Path, arguments: Sequence[str] = ()) -> LoadedConfig:
     """Load a config with a search space from a file and command-line arguments.
 
     Raises:
         ConfigError: All problems, as in `load_checked`; or nothing is searched.
     """
-    return _checked(lambda: load_sweep(path, words))
+    return _checked(lambda: load_sweep(path, arguments))
 
 
 def missing_sources(data: Data) -> list[Problem]:

@@ -49,8 +49,8 @@ class CheckpointSchedule:
             case _:
                 return elapsed >= count
 
-    def written(self, epoch: int, step: int, began: float) -> None:
+    def record_write(self, epoch: int, step: int, start_time: float) -> None:
         """Record that a checkpoint was written, starting at `began` by the clock."""
         self.epoch, self.step = epoch, step
         self._written_at = self.clock()
-        self._write_seconds = self._written_at - began
+        self._write_seconds = self._written_at - start_time

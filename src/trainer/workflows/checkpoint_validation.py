@@ -60,7 +60,7 @@ _PATIENCE = readers.optional(
         },
     )
 )
-_FACTS: dict[str, readers.Reader] = {
+_FIELDS: dict[str, readers.Reader] = {
     "epoch": _count,
     "step": _count,
     "callbacks": readers.tuple_of(readers.text),
@@ -94,14 +94,14 @@ def read_resume_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """
     try:
         # Checkpoints of an earlier version have no entry for callbacks.
-        return readers.read_fields({"callbacks": [], **checkpoint.metadata}, _FACTS)
+        return readers.read_fields({"callbacks": [], **checkpoint.metadata}, _FIELDS)
     except readers.DamageError as damage:
         where = str(checkpoint.directory / "checkpoint.json")
         raise RunError(Problem(where, damage.expected, damage.found, _FIX)) from damage
 
 
 def check_state_arrays(
-    checkpoint: Checkpoint, facts: Mapping[str, Any], plan: RunPlan, built: TrainingSetup
+    checkpoint: Checkpoint, metadata: Mapping[str, Any], plan: RunPlan, built: TrainingSetup
 ) -> None:
     """Check that all arrays are numeric, and that best weights and partial epoch belong to this run.
 
@@ -111,15 +111,15 @@ def check_state_arrays(
     state = checkpoint.state
     best = [value.shape for name, value in sorted(state.items()) if name.startswith("best/")]
     weights = [weight.shape for weight in built.training.network.get_weights()]
-    found = "other best weights" if best != (weights if facts["best_epoch"] else []) else ""
-    if facts["steps_begun"]:
-        rows = min(facts["steps_begun"] * plan.config.fit.batch_size, plan.dataset.rows("train"))
+    found = "other best weights" if best != (weights if metadata["best_epoch"] else []) else ""
+    if metadata["steps_begun"]:
+        rows = min(metadata["steps_begun"] * plan.config.fit.batch_size, plan.dataset.rows("train"))
         predictions, losses = state.get("begun/predictions"), state.get("begun/losses")
         if (
             predictions is None
             or losses is None
             or predictions.shape[:1] != (rows,)
-            or losses.shape != (facts["steps_begun"],)
+            or losses.shape != (metadata["steps_begun"],)
         ):
             found = "part of another epoch"
     if any(value.dtype.kind not in "biuf" for value in state.values()):

@@ -25,7 +25,7 @@ def choose_decisions(
     validation: Predictions | None,
     inherited: Decisions | None = None,
 ) -> Decisions:
-    """Make the decisions that the config asks for.
+    """Make the decisions that the config requires.
 
     Args:
         settings: The `evaluate` section.

@@ -91,8 +91,8 @@ def partial_dependence_json(
     encoders: Sequence[Preprocessing],
     frame: pl.DataFrame,
     weight: Float32Array | None,
-    ask: PredictFn,
-    answers: Sequence[str],
+    predict: PredictFn,
+    prediction_names: Sequence[str],
     split: str,
 ) -> dict[str, Any]:
     """Return the content of `explanation/partial_dependence.json`.
@@ -102,8 +102,8 @@ def partial_dependence_json(
         encoders: The encoders of the rows.
         frame: The rows as in the table.
         weight: (n,) or None.
-        ask: Predicts encoded rows.
-        answers: The name of each number of a prediction.
+        predict: Predicts encoded rows.
+        prediction_names: The name of each number of a prediction.
         split: The split of the rows.
     """
     grids = [make_column_grid(_fitted(encoders, name), frame[name]) for name in names]
@@ -114,7 +114,7 @@ def partial_dependence_json(
     encodings = [
         EncodedRows(encoder.transform(frame).x, encoder.input_ranges) for encoder in encoders
     ]
-    means = partial_dependence(encodings, values, weight, ask)
+    means = partial_dependence(encodings, values, weight, predict)
     dependence_curves = tuple(
         DependenceCurve(
             column=curve.column,
@@ -125,7 +125,7 @@ def partial_dependence_json(
         )
         for curve in curves
     )
-    record = DependenceFile(dependence_curves, split, frame.height, tuple(answers))
+    record = DependenceFile(dependence_curves, split, frame.height, tuple(prediction_names))
     facts: dict[str, Any] = to_json(record)
     return facts
 
@@ -134,8 +134,8 @@ def surface_json(
     encoders: Sequence[Preprocessing],
     frame: pl.DataFrame,
     actual: Sequence[Any],
-    ask: PredictFn,
-    answers: Sequence[str],
+    predict: PredictFn,
+    prediction_names: Sequence[str],
     split: str,
 ) -> dict[str, Any] | None:
     """Return the content of `explanation/surface.json`; None unless the features are two numbers.
@@ -147,8 +147,8 @@ def surface_json(
         encoders: The encoders of the rows.
         frame: The rows as in the table, which become the points.
         actual: The target of each row.
-        ask: Predicts encoded rows.
-        answers: The name of each number of a prediction.
+        predict: Predicts encoded rows.
+        prediction_names: The name of each number of a prediction.
         split: The split of the rows.
     """
     columns = encoders[0].columns
@@ -162,7 +162,7 @@ def surface_json(
     x, y = (_axis(points[whole, at]) for at in range(2))
     grid_x, grid_y = np.meshgrid(x, y)
     grid = pl.DataFrame({names[0]: grid_x.ravel(), names[1]: grid_y.ravel()})
-    predictions = ask([encoder.transform(grid).x for encoder in encoders]).astype(np.float64)
+    predictions = predict([encoder.transform(grid).x for encoder in encoders]).astype(np.float64)
     cells = predictions[:, 0] if predictions.shape[1] == 1 else predictions
     shape = (len(y), len(x), *cells.shape[1:])
     rows = cells.reshape(shape).tolist()
@@ -177,7 +177,7 @@ def surface_json(
         y=tuple(y.tolist()),
         predictions=rows,
         points=surface_points,
-        names=tuple(answers),
+        names=tuple(prediction_names),
         split=split,
     )
     facts: dict[str, Any] = to_json(record)

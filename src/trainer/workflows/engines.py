@@ -33,7 +33,7 @@ class EngineChoice:
 
 
 def choose_engine(config: Config) -> EngineChoice:
-    """Return the engine set by `runtime.engine`, or the one that fits into memory."""
+    """Return the engine set by `runtime.engine`, else the resident engine if the rows fit in memory."""
     match config.runtime.engine:
         case "resident" | "streaming" as engine:
             return EngineChoice(engine, "set by runtime.engine")

@@ -144,17 +144,17 @@ def explain(
         ensemble = Ensemble(members, allow_custom=allow_custom)
     encoder_of_member = [encoders.index(member.preprocessing) for member in members]
 
-    def ask(encoded: Sequence[Float32Array]) -> FloatArray:
+    def predict(encoded: Sequence[Float32Array]) -> FloatArray:
         return ensemble.predict([encoded[number] for number in encoder_of_member]).mean
 
-    level = first.loaded.config.evaluate.confidence_level
-    importance = _importance(encoders, sample, task, ask, repeats, seed, level)
+    confidence_level = first.loaded.config.evaluate.confidence_level
+    importance = _importance(encoders, sample, task, predict, repeats, seed, confidence_level)
     run.write_explanation("importance.json", json_bytes(importance))
     files = ["importance.json"]
-    names = columns or tuple(one["column"] for one in importance["columns"][:CURVES])
+    names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
     curve_sample, prediction_names = sample.subsample(CURVE_ROWS, seed), task.prediction_names
     curves = partial_dependence_json(
-        names, encoders, curve_sample.frame, curve_sample.weight, ask, prediction_names, split
+        names, encoders, curve_sample.frame, curve_sample.weight, predict, prediction_names, split
     )
     run.write_explanation("partial_dependence.json", json_bytes(curves))
     files.append("partial_dependence.json")
@@ -162,7 +162,7 @@ def explain(
         encoders,
         curve_sample.frame,
         task.json_values(_targets(curve_sample)),
-        ask,
+        predict,
         prediction_names,
         split,
     )
@@ -171,7 +171,7 @@ def explain(
         files.append("surface.json")
     shap = None
     if rows_to_explain is not None:
-        shap = _write_shap(run, rows_to_explain, encoders, ask, prediction_names, seed)
+        shap = _write_shap(run, rows_to_explain, encoders, predict, prediction_names, seed)
         files += ["shap.json", "shap.parquet"]
     checkpoint = first.checkpoint if run == first.run else f"best of {len(members)} members"
     return Explanation(run.path, checkpoint, run.explanation, tuple(files), importance, shap)
@@ -210,9 +210,9 @@ def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) ->
 
 
 def _draw_rows(
-    run: RunDirectory, table: SplitTable, split: SplitName, most: int, seed: int
+    run: RunDirectory, table: SplitTable, split: SplitName, max_rows: int, seed: int
 ) -> RowSample:
-    sample = draw_row_sample(table, split, most, seed)
+    sample = draw_row_sample(table, split, max_rows, seed)
     if sample is None:
         other: SplitName = "test" if split == "validation" else "validation"
         fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
@@ -225,7 +225,7 @@ def _importance(
     encoders: Sequence[Preprocessing],
     sample: RowSample,
     task: Task,
-    ask: PredictFn,
+    predict: PredictFn,
     repeats: int,
     seed: int,
     level: float,
@@ -239,7 +239,7 @@ def _importance(
         encodings,
         _targets(sample),
         sample.weight,
-        ask,
+        predict,
         repeats=repeats,
         seed=seed,
         confidence_level=level,
@@ -257,15 +257,15 @@ def _shap_rows(
     run: RunDirectory,
     opened: TrainedRun,
     table: SplitTable,
-    wanted: int | Path,
+    count_or_file: int | Path,
     seed: int,
     read_options: Sequence[str],
 ) -> _ShapRows:
     background = _draw_rows(run, table, "train", _BACKGROUND_ROWS, seed).frame
-    if isinstance(wanted, int):
-        sample = _draw_rows(run, table, "test", wanted, seed)
+    if isinstance(count_or_file, int):
+        sample = _draw_rows(run, table, "test", count_or_file, seed)
         return _ShapRows("test", sample.rows.tolist(), sample.frame, background)
-    data = data_settings_for(opened, wanted, read_options, "trainer explain")
+    data = data_settings_for(opened, count_or_file, read_options, "trainer explain")
     names = tuple(background.columns)
     parts: list[pl.DataFrame] = []
     for part in prediction_batches(
@@ -276,22 +276,25 @@ def _shap_rows(
         if rows > MAX_SHAP_ROWS:
             fix = "use fewer rows: each needs many thousand predictions"
             expected = f"at most {MAX_SHAP_ROWS:,} rows to explain"
-            raise DataError(Problem(str(wanted), expected, f"{rows:,}", fix))
-    return _ShapRows(str(wanted), range(rows), pl.concat(parts).select(names), background)
+            raise DataError(Problem(str(count_or_file), expected, f"{rows:,}", fix))
+    return _ShapRows(str(count_or_file), range(rows), pl.concat(parts).select(names), background)
 
 
 def _write_shap(
     run: RunDirectory,
     shap_rows: _ShapRows,
     encoders: Sequence[Preprocessing],
-    ask: PredictFn,
+    predict: PredictFn,
     prediction_names: Sequence[str],
     seed: int,
 ) -> dict[str, Any]:
     """Write both files and return the content of `shap.json`."""
-    rows = [EncodedRows(one.transform(shap_rows.frame).x, one.input_ranges) for one in encoders]
-    background = [one.transform(shap_rows.background).x for one in encoders]
-    shap = shap_values(ask, rows, background, seed)
+    rows = [
+        EncodedRows(encoder.transform(shap_rows.frame).x, encoder.input_ranges)
+        for encoder in encoders
+    ]
+    background = [encoder.transform(shap_rows.background).x for encoder in encoders]
+    shap = shap_values(predict, rows, background, seed)
     height, width, numbers = shap.values.shape
     cells = pl.concat([to_text(shap_rows.frame[name]).alias("value") for name in shap.columns])
     # Ordered by column, row and prediction.
@@ -313,12 +316,12 @@ def _write_shap(
         names=tuple(prediction_names),
         columns=tuple(
             ShapColumn(name, tuple(sizes[at].tolist()))
-            for at, name in sorted(enumerate(shap.columns), key=lambda one: -sizes[one[0]].sum())
+            for at, name in sorted(enumerate(shap.columns), key=lambda item: -sizes[item[0]].sum())
         ),
         source=shap_rows.source,
         rows=tuple(shap_rows.numbers),
         base=tuple(shap.base.tolist()),
-        predictions=tuple(map(tuple, shap.answers.tolist())),
+        predictions=tuple(map(tuple, shap.predictions.tolist())),
         background_rows=shap_rows.background.height,
         orders=shap.orders,
         largest_gap=shap.largest_gap,

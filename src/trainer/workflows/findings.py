@@ -142,7 +142,11 @@ def _linear_baseline(evaluated: EvaluatedRun) -> _LinearBaseline:
         )
         for split in fold_predictions:
             by_fold[split].append(fold_predictions[split])
-    predictions = {split: _combine_folds(split, each) for split, each in by_fold.items() if each}
+    predictions = {
+        split: _combine_folds(split, predictions_of_folds)
+        for split, predictions_of_folds in by_fold.items()
+        if predictions_of_folds
+    }
     for split, split_predictions in predictions.items():
         content = predictions_to_parquet(split_predictions, evaluated.task.prediction_names)
         evaluated.run.write_predictions(f"{split}{LINEAR}.parquet", content)
@@ -205,8 +209,8 @@ def _split(
         )
         findings = replace(
             findings,
-            prior=_whole(compute_all_metrics(prior, threshold)),
-            linear=_whole(compute_all_metrics(linear, baseline.threshold)),
+            prior=_defined_metrics(compute_all_metrics(prior, threshold)),
+            linear=_defined_metrics(compute_all_metrics(linear, baseline.threshold)),
             vs_prior=_differences(vs_prior),
             vs_linear=_differences(vs_linear),
         )
@@ -279,7 +283,7 @@ def _align(other: Predictions, predictions: Predictions) -> Predictions:
     return other.take(indices)
 
 
-def _whole(metrics: Mapping[str, float]) -> dict[str, float | None]:
+def _defined_metrics(metrics: Mapping[str, float]) -> dict[str, float | None]:
     return {
         name: float(value) if np.isfinite(value) else None
         for name, value in metrics.items()

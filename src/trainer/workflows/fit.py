@@ -51,7 +51,7 @@ def fit_run(
         InputError: Config or data are invalid; no run directory is left.
         TrainingError: Training failed; the manifest records why.
     """
-    began, started_at = perf_counter(), datetime.now(UTC)
+    start_time, started_at = perf_counter(), datetime.now(UTC)
     with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
         plan = make_plan(loaded, tables)
     planned = perf_counter()
@@ -65,14 +65,16 @@ def fit_run(
     with resource_errors():
         with locate_problems(loaded):
             built = build_training(plan, allow_custom=allow_custom)
-        built.training.start_time = began
+        built.training.start_time = start_time
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported - encode_seconds
-        recorded = RecordedTraining(CheckpointableTraining(built.training), built.saved, built.form)
+        recorded = RecordedTraining(
+            CheckpointableTraining(built.training), built.saved, built.execution
+        )
         with new_recording(
             plan, recorded, device, runs=runs, command=command, now=started_at, run_path=run_path
         ) as record:
-            record.add_time("read", planned - began)
+            record.add_time("read", planned - start_time)
             record.add_time("import", imported - planned)
             record.add_time("encode", encode_seconds)
             record.add_time("build", build_seconds)
@@ -83,7 +85,7 @@ def fit_run(
                 built,
                 record,
                 interrupted,
-                began=began,
+                start_time=start_time,
                 is_member=run_path is not None,
                 splits=splits,
             )

@@ -1,7 +1,7 @@
 """Which metrics of a run are compared with its baselines, and which of them is the headline.
 
-The headline is the metric that the config optimizes: the one that selects the best epoch; else the one
-that the threshold is chosen for; else, with class weights, balanced accuracy; else the default.
+The headline is the metric that the config optimizes: the monitor of the best epoch, the metric that
+the threshold is chosen for, or balanced accuracy with class weights; otherwise the default.
 """
 
 from __future__ import annotations

@@ -89,10 +89,10 @@ def compute_importance(
 def prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
     """Return a function that predicts rows of one encoding with a network in memory."""
 
-    def ask(encoded: Sequence[Float32Array]) -> FloatArray:
+    def predict(encoded: Sequence[Float32Array]) -> FloatArray:
         return task.decode_outputs(evaluator.predict(encoded[0]))
 
-    return ask
+    return predict
 
 
 def importance_json(

@@ -46,10 +46,10 @@ def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions 
         raise RunError(Problem("", "a run that has been evaluated", f"{run.path}", fix, _KEY))
     source_target = members[0].preprocessing.target
     for attribute in ("task", "columns", "classes"):
-        wanted, found = getattr(target, attribute), getattr(source_target, attribute)
-        if wanted != found:
+        expected_value, found = getattr(target, attribute), getattr(source_target, attribute)
+        if expected_value != found:
             fix = "name a run with the same target, or remove the setting"
-            expected = f"a run whose target has the same {attribute}: {_listed(wanted)}"
+            expected = f"a run whose target has the same {attribute}: {_listed(expected_value)}"
             raise RunError(Problem("", expected, _listed(found), fix, _KEY))
     problems = list(_conflicts(config, decisions))
     if problems:
@@ -63,21 +63,21 @@ def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions 
 def _conflicts(config: Config, decisions: Decisions) -> Iterator[Problem]:
     """Report settings of the config that contradict the decisions."""
     settings = config.evaluate
-    wanted = settings.threshold
-    if isinstance(wanted, ThresholdCriterion):
-        if wanted.criterion != decisions.criterion:
+    threshold = settings.threshold
+    if isinstance(threshold, ThresholdCriterion):
+        if threshold.criterion != decisions.criterion:
             actual = (
                 "was stated"
                 if decisions.criterion is None
                 else f"was chosen for {decisions.criterion}"
             )
-            expected = f"a run whose threshold was chosen for {wanted.criterion}"
+            expected = f"a run whose threshold was chosen for {threshold.criterion}"
             fix = "name another run, or remove evaluate.threshold to use that of the run"
             yield Problem("", expected, f"one whose threshold {actual}", fix, _KEY)
-    elif differs_from_default(settings, "threshold") and wanted != decisions.threshold:
+    elif differs_from_default(settings, "threshold") and threshold != decisions.threshold:
         expected = f"{decisions.threshold:g}, the threshold of {settings.decisions_from}"
         fix = "remove it, or evaluate.decisions_from"
-        yield Problem("", expected, f"{wanted:g}", fix, "evaluate.threshold")
+        yield Problem("", expected, f"{threshold:g}", fix, "evaluate.threshold")
     coverage = decisions.coverage
     if differs_from_default(settings, "prediction_interval") and coverage not in (
         None,

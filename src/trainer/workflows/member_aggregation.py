@@ -107,7 +107,7 @@ def _mean_predictions(
             predictions.append(member_predictions)
     if not predictions:
         return None
-    p = np.stack([each.p for each in predictions]).mean(axis=0)
+    p = np.stack([member.p for member in predictions]).mean(axis=0)
     return replace(predictions[0], names=target.names, p=p)
 
 

@@ -128,7 +128,7 @@ def fit_members(
         InputError: Config or data are invalid; no run directory is left.
         TrainingError: No network could be trained; the manifest records why.
     """
-    began, now = perf_counter(), datetime.now(UTC)
+    start_time, now = perf_counter(), datetime.now(UTC)
     tables = TableCache()
     plan = make_plan(_member_config(loaded, member_configs(loaded.config)[0]), tables)
     text = dump_config(loaded.config)
@@ -152,7 +152,7 @@ def fit_members(
         )
         run.write_manifest(manifest)
         yield from _train(
-            run, loaded, manifest, plan, tables, began, command, allow_custom, interrupted
+            run, loaded, manifest, plan, tables, start_time, command, allow_custom, interrupted
         )
 
 
@@ -169,7 +169,7 @@ def resume_members(
         RunError: The run has finished, another process writes it, or something has changed.
         TrainingError: See `fit_members`.
     """
-    began, now = perf_counter(), datetime.now(UTC)
+    start_time, now = perf_counter(), datetime.now(UTC)
     run = RunDirectory(path)
     with RunLock(run.lock):
         manifest = run.read_manifest()
@@ -186,7 +186,7 @@ def resume_members(
         manifest = manifest.with_resumption(resumption, this_process())
         run.write_manifest(manifest)
         yield from _train(
-            run, loaded, manifest, plan, tables, began, command, allow_custom, interrupted
+            run, loaded, manifest, plan, tables, start_time, command, allow_custom, interrupted
         )
 
 
@@ -198,13 +198,13 @@ def has_members(path: Path) -> bool:
 
 def find_members(loaded: LoadedConfig, runs: Path) -> Path | None:
     """Return the newest run of this config with its repeats or folds, or None."""
-    wanted = to_jsonable(resolved_settings(loaded.config))
+    expected = to_jsonable(resolved_settings(loaded.config))
     for path in sorted(find_runs(runs / loaded.config.name), reverse=True):
         try:
             settings = to_jsonable(resolved_settings(read_run_config(RunDirectory(path)).config))
         except InputError:
             continue
-        if has_members(path) and settings == wanted:
+        if has_members(path) and settings == expected:
             return path
     return None
 
@@ -252,19 +252,19 @@ def _train(
     manifest: Manifest,
     plan: RunPlan,
     tables: TableCache,
-    began: float,
+    start_time: float,
     command: tuple[str, ...],
     allow_custom: bool,
     interrupted: Callable[[], str | None],
 ) -> Generator[Event, None, None]:
     members = member_configs(loaded.config)
-    specs = {one.number: one for one in _specs(run, loaded)}
+    specs = {member.number: member for member in _specs(run, loaded)}
     with _manifest_at_end(run, manifest) as record:
         run.packs.mkdir(exist_ok=True)
         yield MembersStarted(
             run.path, plan, len(members), loaded.config.fit.repeats, loaded.config.fit.folds
         )
-        planned, items, done = plan_work_items(
+        planned, items, ended_before = plan_work_items(
             list(specs.values()),
             run.packs,
             tables,
@@ -276,7 +276,7 @@ def _train(
             allow_custom=allow_custom,
         )
         yield PacksScheduled(planned)
-        ended = {one.number: one for one in done}
+        ended = {member.number: member for member in ended_before}
         reason = None
         working = run_in_process(items, tables, interrupted)
         while True:
@@ -295,11 +295,11 @@ def _train(
             _check_some_finished(run, ended_members)
             aggregates = aggregate_members(run, members, ended_members, plan)
             if plan.config.evaluate.report:
-                of_members = [one.loaded for one in specs.values()]
+                of_members = [member.loaded for member in specs.values()]
                 sentence = write_ensemble_findings(run, of_members, tables)
         record.manifest = replace(
             record.manifest,
-            epochs=max((one.epochs for one in ended_members), default=0),
+            epochs=max((member.epochs for member in ended_members), default=0),
             stopped_because=reason or "all members done",
         )
         record.status = "finished" if reason is None else "stopped"
@@ -313,7 +313,7 @@ def _train(
         members=ended_members,
         aggregates=aggregates,
         sentence=sentence,
-        seconds=perf_counter() - began,
+        seconds=perf_counter() - start_time,
     )
 
 

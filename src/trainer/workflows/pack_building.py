@@ -91,20 +91,23 @@ def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
         base=plan.loaded.path.absolute().parent,
     )
     warm_start(config, network, allow_custom=False)
-    train, judged = cache.samples(planned_run, "train"), cache.samples(planned_run, "validation")
+    train, validation = (
+        cache.samples(planned_run, "train"),
+        cache.samples(planned_run, "validation"),
+    )
     assert train is not None, "a plan has training rows"
     stopping = config.fit.early_stopping
     training = MemberTraining(
         train=train,
-        validation=judged,
+        validation=validation,
         compute_metrics=make_metric_function(task),
-        monitors=make_monitors(config, judged is not None),
-        monitor=resolved_monitor(config.fit, judged is not None),
+        monitors=make_monitors(config, validation is not None),
+        monitor=resolved_monitor(config.fit, validation is not None),
         keep_last=stopping is not None and not stopping.restore_best,
         advice=divergence_advice(config, task),
     )
     stacked = PackMember(
-        StackMember(config, network), cache.apply_class_weights(planned_run), judged
+        StackMember(config, network), cache.apply_class_weights(planned_run), validation
     )
     return PackedMember(planned_run, training, stacked)
 
@@ -142,7 +145,7 @@ def build_pack_training(
     checkpoint, _ = read_newest_checkpoint(last, with_model=False)
     facts, state = checkpoint.metadata, checkpoint.state
     training = PackTraining(trainings, make, facts["slots"])
-    snapshots, judged = [], []
+    snapshots, evaluation_weights = [], []
     for number, member_facts in enumerate(facts["members"]):
         prefix = f"{number:04d}/"
         arrays = {
@@ -151,9 +154,9 @@ def build_pack_training(
             if name.startswith(prefix)
         }
         snapshots.append(Snapshot(arrays, member_facts["facts"]))
-        judged.append(
+        evaluation_weights.append(
             [value for name, value in sorted(arrays.items()) if name.startswith("judged/")]
         )
         members[number].best = member_facts["best"]
-    training.restore(snapshots, judged)
+    training.restore(snapshots, evaluation_weights)
     return training, facts

@@ -87,7 +87,7 @@ def train_pack(
     Raises:
         TrainingError: Training failed.
     """
-    began, now = perf_counter(), datetime.now(UTC)
+    start_time, now = perf_counter(), datetime.now(UTC)
     first = planned.members[0].plan
     parameters = first.parameters or 0
     if threads is None:
@@ -143,7 +143,7 @@ def train_pack(
         for index, member in enumerate(members):
             assert member.record is not None
             # Members share the time of the pack in equal parts.
-            member.record.add_time("build", share * (built - began))
+            member.record.add_time("build", share * (built - start_time))
             member.record.add_time("trace", share * trace_seconds)
             member.record.add_time("compile", share * compile_seconds)
             member.record.add_time(
@@ -184,8 +184,8 @@ def read_pack_record(directory: Path) -> PackRecord | None:
             raise RunError(Problem(str(path), "the numbers of a pack's members", str(found), fix))
 
 
-def _write_record(directory: Path, begun: PackRecord) -> None:
-    content = {"members": list(begun.numbers), "done": begun.is_done}
+def _write_record(directory: Path, record: PackRecord) -> None:
+    content = {"members": list(record.numbers), "done": record.is_done}
     write_atomically(directory / _RECORD, json_bytes(content))
 
 
@@ -215,10 +215,10 @@ def _open_records(
         plan = member.planned_run.plan
         run = RunDirectory.at(member.planned_run.spec.run_path)
         run.remove_leftovers(plan.config.fit.checkpoint.keep)
-        form = member_execution(plan)
-        config = resolved_run_config(plan.config, device, form)
+        execution = member_execution(plan)
+        config = resolved_run_config(plan.config, device, execution)
         recorded = RecordedTraining(
-            training.checkpointable(number), member.stacked.stack.network, form
+            training.checkpointable(number), member.stacked.stack.network, execution
         )
         manifest = first_manifest(plan, recorded, device, command=command, now=now)
         if resumed is None:
@@ -254,7 +254,7 @@ def _open_records(
 
 
 def _check_unchanged(
-    former: Manifest, here: Manifest, plan: RunPlan, device: devices.Device
+    former: Manifest, current: Manifest, plan: RunPlan, device: devices.Device
 ) -> None:
     """Check that data, packages and device have not changed since the pack started.
 
@@ -263,7 +263,7 @@ def _check_unchanged(
     """
     differences = [
         *data_differences(former, plan),
-        *machine_differences(former, here),
+        *machine_differences(former, current),
         *device_differences(former, device),
     ]
     if differences:
@@ -286,24 +286,28 @@ class _PackCheckpoints:
     ) -> None:
         self._training, self._members, self._directory = training, members, directory
         # Members can have different intervals: the pack is written when one of them is due.
-        intervals = {one.planned_run.plan.config.fit.checkpoint.every for one in members}
-        self._cadences = [CheckpointSchedule(every, *self._done()) for every in sorted(intervals)]
+        intervals = {member.planned_run.plan.config.fit.checkpoint.every for member in members}
+        self._schedules = [
+            CheckpointSchedule(every, *self._progress()) for every in sorted(intervals)
+        ]
 
     def write_if_due(self) -> None:
         """Write a checkpoint if one is due."""
-        if any(schedule.is_due(*self._done()) for schedule in self._cadences):
+        if any(schedule.is_due(*self._progress()) for schedule in self._schedules):
             self.write()
 
-    def _done(self) -> tuple[int, int]:
+    def _progress(self) -> tuple[int, int]:
         """Return epochs and batches of the member that has trained the longest."""
         trainings = [member.training for member in self._members]
-        return max(one.epoch for one in trainings), max(one.step for one in trainings)
+        return max(training.epoch for training in trainings), max(
+            training.step for training in trainings
+        )
 
     def write(self) -> None:
         """Write a checkpoint."""
-        began = monotonic()
+        start_time = monotonic()
         arrays: dict[str, Any] = {}
-        facts = []
+        member_facts = []
         for number, state in enumerate(self._training.states()):
             snapshot = state.snapshot()
             prefix = f"{number:04d}/"
@@ -314,17 +318,17 @@ class _PackCheckpoints:
             }
             member = self._members[number]
             assert member.record is not None
-            facts.append(
+            member_facts.append(
                 {
                     "facts": dict(snapshot.metadata),
                     "log_bytes": member.record.sync_logs(),
                     "best": member.best,
                 }
             )
-        content = {"slots": self._training.slots, "members": facts}
+        content = {"slots": self._training.slots, "members": member_facts}
         write_checkpoint(self._directory / "last", None, arrays, content, keep=2)
-        for schedule in self._cadences:
-            schedule.written(*self._done(), began)
+        for schedule in self._schedules:
+            schedule.record_write(*self._progress(), start_time)
 
 
 def _evaluate(
@@ -352,22 +356,22 @@ def _evaluate(
                 for number in trained:
                     _decide(members[number], None)
             continue
-        for number, rows, done in zip(
+        for number, rows, output in zip(
             trained, present, run_to_end(pack.evaluate(present)), strict=True
         ):
             plan, record = members[number].planned_run.plan, members[number].record
             assert record is not None
             if split == "validation":
-                predictions = plan.task.predictions_from_outputs(rows, done.predictions)
+                predictions = plan.task.predictions_from_outputs(rows, output.predictions)
                 tasks[number] = _decide(members[number], predictions)
             task = tasks[number]
             split_metrics = {
-                "loss": done.loss,
-                **task.compute_metrics(done.predictions, rows, done.rows),
+                "loss": output.loss,
+                **task.compute_metrics(output.predictions, rows, output.rows),
             }
             record.write_evaluation(split, len(rows.x), split_metrics)
             record.write_predictions(
-                split, task.predictions_from_outputs(rows, done.predictions), plan
+                split, task.predictions_from_outputs(rows, output.predictions), plan
             )
             metrics_of_members[number][split] = split_metrics
     return [
@@ -390,14 +394,14 @@ def _end(
     """Write the checkpoints of a member and how it ended."""
     training, record = member.training, member.record
     assert record is not None
-    began = perf_counter()
+    start_time = perf_counter()
     failed = training.problem is not None
     if failed:
         record.save_best_checkpoint()
     else:
         record.save_checkpoint()
     record.set_stop_reason(training.stop_reason or "")
-    record.add_time("write", perf_counter() - began)
+    record.add_time("write", perf_counter() - start_time)
     record.write_end(
         "failed" if failed else "finished",
         () if training.problem is None else (training.problem,),

@@ -1,4 +1,4 @@
-"""Connect to a Ray cluster, either at an address or one that is started here.
+"""Connect to an existing Ray cluster, or start one on this machine.
 
 Validates addresses, explains Ray's errors, and checks that all nodes see the sweep and have the same
 packages. Ray is imported on connecting.
@@ -95,9 +95,7 @@ class Cluster:
             self._connect(local.address)
 
     def capacity(self, *, wants_gpu: bool) -> int | None:
-        """Return the number of workers there is room for; None for a cluster started here, which makes
-        room.
-        """
+        """Return how many workers fit; None for a cluster started here, which is sized for them."""
         if self.address is None:
             return None
         resources = _import_ray().cluster_resources()
@@ -209,22 +207,22 @@ def inspect_node(token: Path) -> NodeInfo:
     )
 
 
-def node_differences(there: NodeInfo, directory: Path) -> Iterator[Problem]:
+def node_differences(node_info: NodeInfo, directory: Path) -> Iterator[Problem]:
     """Yield problems that keep a process of the cluster from working on a sweep as one here would."""
-    if not there.sees_directory:
+    if not node_info.sees_directory:
         yield Problem(
             str(directory),
             "a directory that all nodes of the cluster see",
-            f"nothing at {directory.absolute()} on node {there.node}",
+            f"nothing at {directory.absolute()} on node {node_info.node}",
             "put --sweeps on a file system that all of them share",
         )
     local_packages = _packages()
-    for name in dict.fromkeys((*local_packages, *there.packages)):
-        if local_packages.get(name) != there.packages.get(name):
+    for name in dict.fromkeys((*local_packages, *node_info.packages)):
+        if local_packages.get(name) != node_info.packages.get(name):
             yield Problem(
-                f"node {there.node}",
+                f"node {node_info.node}",
                 f"{name} {local_packages.get(name, 'not installed')}, as here",
-                there.packages.get(name, "none"),
+                node_info.packages.get(name, "none"),
                 "install the same packages on all nodes",
             )
 

@@ -169,7 +169,7 @@ class RayWorker(Worker):
     Attributes:
         actor: Its handle.
         lease: Its write lease.
-        said: A reference to its next message.
+        next_call: A reference to its next message.
         is_starting: Whether it has not reported its node yet.
     """
 

@@ -52,12 +52,12 @@ class RecordedTraining:
     Attributes:
         training: Its state.
         saved: The network in its saved form, of Keras's own layers; its weights are set before saving.
-        form: How epochs are divided into device calls.
+        execution: How epochs are divided into device calls.
     """
 
     training: Checkpointable
     saved: keras.Sequential
-    form: ExecutionConfig
+    execution: ExecutionConfig
 
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the weights that would be evaluated now, by layer and name: dense/kernel."""
@@ -129,8 +129,8 @@ class Recording:
 
     def record_rollback(self, event: RolledBack) -> None:
         """Record that training was rolled back."""
-        rewind = RollbackRecord(event.epoch, event.step, event.learning_rate)
-        self.manifest = replace(self.manifest, rollbacks=(*self.manifest.rollbacks, rewind))
+        rollback = RollbackRecord(event.epoch, event.step, event.learning_rate)
+        self.manifest = replace(self.manifest, rollbacks=(*self.manifest.rollbacks, rollback))
         self.run.write_manifest(self.manifest)
 
     def set_stop_reason(self, reason: str) -> None:
@@ -142,7 +142,7 @@ class Recording:
 
         A state with non-finite weights is not written: training is about to report them.
         """
-        began = monotonic()
+        start_time = monotonic()
         training = self.recorded.training
         snapshot = training.snapshot()
         if not snapshot.is_finite:
@@ -150,23 +150,23 @@ class Recording:
         weights = training.evaluation_weights()
         # The log must be on disk before the checkpoint that refers to it.
         log_bytes = self.sync_logs()
-        facts = {
+        metadata = {
             **snapshot.metadata,
             "log_bytes": log_bytes,
-            "form": asdict(self.recorded.form),
+            "form": self.recorded.execution.state(),
             "config": resolved_settings(self.config),
         }
         keep = self.config.fit.checkpoint.keep
-        self._write(self.run.last, weights, snapshot.arrays, facts, keep)
+        self._write(self.run.last, weights, snapshot.arrays, metadata, keep)
         self.save_best_checkpoint()
-        self.schedule.written(training.epoch, training.trained_steps, began)
+        self.schedule.record_write(training.epoch, training.trained_steps, start_time)
 
     def save_best_checkpoint(self) -> None:
         """Write the best weights if there are any and they are new."""
         training = self.recorded.training
         if training.best_epoch != self._saved_best_epoch:
-            facts = {"epoch": training.best_epoch}
-            self.best_sha256 = self._write(self.run.best, training.best_weights, {}, facts, 1)
+            metadata = {"epoch": training.best_epoch}
+            self.best_sha256 = self._write(self.run.best, training.best_weights, {}, metadata, 1)
             self._saved_best_epoch = training.best_epoch
 
     def _write(
@@ -174,16 +174,16 @@ class Recording:
         directory: Path,
         weights: list[Any],
         arrays: Mapping[str, np.ndarray[Any, Any]],
-        facts: dict[str, Any],
+        metadata: dict[str, Any],
         keep: int,
     ) -> str:
         """Write a checkpoint and return the SHA-256 of its weights."""
         saved = self.recorded.saved
         saved.set_weights(weights)
         digest = weights_sha256(saved)
-        facts = {**facts, "weights_sha256": digest}
+        metadata = {**metadata, "weights_sha256": digest}
         write_checkpoint(
-            directory, lambda path: save_network(saved, path), arrays, facts, keep=keep
+            directory, lambda path: save_network(saved, path), arrays, metadata, keep=keep
         )
         return digest
 
@@ -228,9 +228,9 @@ class Recording:
         self.manifest = replace(ended, weights_sha256=weights_sha256)
         self.run.write_manifest(self.manifest)
         if self.trackers or self.trackers.warnings:
-            began = monotonic()
+            start_time = monotonic()
             self.trackers.on_run_end(self.run, self.manifest)
-            self.add_time("track", monotonic() - began)
+            self.add_time("track", monotonic() - start_time)
             self.manifest = self.manifest.with_warnings(*self.trackers.warnings)
             self.run.write_manifest(self.manifest)
 
@@ -264,7 +264,7 @@ def new_recording(
         RunError: The run directory cannot be created.
         StorageError: The run directory cannot be written.
     """
-    config = resolved_run_config(plan.config, device, recorded.form)
+    config = resolved_run_config(plan.config, device, recorded.execution)
     text = dump_config(config)
     run = (
         RunDirectory.create(runs, config.name, text, now)
@@ -284,9 +284,9 @@ def new_recording(
             yield record
 
 
-def resolved_run_config(config: Config, device: Device, form: ExecutionConfig) -> Config:
+def resolved_run_config(config: Config, device: Device, execution: ExecutionConfig) -> Config:
     """Return the config with the values chosen for `auto`, so that it repeats the run anywhere."""
-    chosen = {"threads": device.threads, "jit_compile": form.compiled}
+    chosen = {"threads": device.threads, "jit_compile": execution.compiled}
     runtime = config.runtime.model_copy(update=chosen)
     return config.model_copy(update={"runtime": runtime})
 
@@ -311,7 +311,7 @@ def first_manifest(
         ),
         device=device.name,
         threads=device.threads,
-        engine=plan.engine.engine + (", XLA" if recorded.form.compiled else ""),
+        engine=plan.engine.engine + (", XLA" if recorded.execution.compiled else ""),
         task=plan.task.target.task,
         parameters=int(recorded.saved.count_params()),
         data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),

@@ -90,13 +90,13 @@ def resume_run(
         InputError: Config or data are invalid.
         TrainingError: Training failed; the manifest records why.
     """
-    began, now = perf_counter(), datetime.now(UTC)
+    start_time, now = perf_counter(), datetime.now(UTC)
     run = _open(path)
     with RunLock(run.lock):
         manifest = run.read_manifest()
         checkpoint, damaged = read_newest_checkpoint(run.last)
-        facts = read_resume_state(checkpoint)
-        former_settings = facts["config"]
+        metadata = read_resume_state(checkpoint)
+        former_settings = metadata["config"]
         loaded = read_run_config(run, resolve_additions(overrides, former_settings))
         changed = changed_settings(former_settings, to_jsonable(resolved_settings(loaded.config)))
         _check_unfinished(run, manifest, changed, loaded.config.fit)
@@ -142,15 +142,15 @@ def resume_run(
         imported = perf_counter()
         with resource_errors():
             with locate_problems(loaded):
-                form = ExecutionConfig(**facts["form"])
-                built = build_training(plan, allow_custom=allow_custom, form=form)
+                execution = ExecutionConfig.from_state(metadata["form"])
+                built = build_training(plan, allow_custom=allow_custom, execution=execution)
             training = built.training
-            check_state_arrays(checkpoint, facts, plan, built)
-            restore_snapshot(training, Snapshot(checkpoint.state, facts))
+            check_state_arrays(checkpoint, metadata, plan, built)
+            restore_snapshot(training, Snapshot(checkpoint.state, metadata))
             run.remove_leftovers(loaded.config.fit.checkpoint.keep)
-            truncate_log(run.metrics, facts["log_bytes"])
+            truncate_log(run.metrics, metadata["log_bytes"])
             remove_epochs_after(run.timing, training.epoch)
-            training.start_time = began - _epoch_seconds(run)
+            training.start_time = start_time - _epoch_seconds(run)
             if changed:
                 # The new settings determine whether training has ended.
                 training.stop_reason = training.check_stop()
@@ -181,16 +181,18 @@ def resume_run(
                 epochs=training.epoch,
                 best_epoch=training.best_epoch or None,
                 stopped_because=training.stop_reason,
-                rollbacks=manifest.rollbacks[: facts["rewound"]],
+                rollbacks=manifest.rollbacks[: metadata["rewound"]],
             )
-            recorded = RecordedTraining(CheckpointableTraining(training), built.saved, built.form)
+            recorded = RecordedTraining(
+                CheckpointableTraining(training), built.saved, built.execution
+            )
             with recording(run, loaded.config, manifest, recorded) as record:
                 if changed:
                     run.write_config(dump_config(loaded.config))
                 if differences:
                     write_fitted_data(run, fitted_data(plan))
                 run.write_manifest(record.manifest)
-                record.add_time("read", planned - began)
+                record.add_time("read", planned - start_time)
                 record.add_time("import", imported - planned)
                 record.add_time("encode", built.encode_seconds)
                 record.add_time("build", perf_counter() - imported - built.encode_seconds)
@@ -201,7 +203,7 @@ def resume_run(
                     built,
                     record,
                     interrupted,
-                    began=began,
+                    start_time=start_time,
                     is_member=is_member,
                     splits=splits,
                 )
@@ -216,7 +218,7 @@ def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
         for name in ("threads", "jit_compile")
         if getattr(loaded.config.runtime, name) == "auto"
     ]
-    wanted = _without(to_jsonable(resolved_settings(loaded.config)), chosen)
+    expected = _without(to_jsonable(resolved_settings(loaded.config)), chosen)
     newest: tuple[datetime, RunDirectory] | None = None
     for path in find_runs(runs / loaded.config.name):
         run = RunDirectory(path)
@@ -227,7 +229,7 @@ def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
             started = run.read_manifest().started
         except InputError:
             continue
-        if settings == wanted and (newest is None or started > newest[0]):
+        if settings == expected and (newest is None or started > newest[0]):
             newest = (started, run)
     return None if newest is None else newest[1]
 

@@ -72,7 +72,7 @@ def check_unchanged(
 
 
 def _differences(
-    spec: RunSpec, run: RunDirectory, plan: RunPlan, here: Manifest | None
+    spec: RunSpec, run: RunDirectory, plan: RunPlan, current_manifest: Manifest | None
 ) -> Iterator[Problem]:
     was, now = (
         to_jsonable(resolved_settings(loaded.config))
@@ -82,5 +82,5 @@ def _differences(
     former = run.read_manifest()
     yield from config_differences(run, changed)
     yield from data_differences(former, plan)
-    if here is not None:
-        yield from machine_differences(former, here)
+    if current_manifest is not None:
+        yield from machine_differences(former, current_manifest)

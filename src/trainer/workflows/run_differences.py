@@ -45,10 +45,10 @@ def data_differences(manifest: Manifest, plan: RunPlan) -> Iterator[Problem]:
             )
 
 
-def machine_differences(manifest: Manifest, here: Manifest) -> Iterator[Problem]:
+def machine_differences(manifest: Manifest, current: Manifest) -> Iterator[Problem]:
     """Yield problems for changed packages, Python version and processor."""
     was = {**manifest.packages, "python": manifest.python, "processor": manifest.processor}
-    now = {**here.packages, "python": here.python, "processor": here.processor}
+    now = {**current.packages, "python": current.python, "processor": current.processor}
     for name in dict.fromkeys((*was, *now)):
         if was.get(name) != now.get(name):
             found = now.get(name) or "none"
@@ -64,23 +64,23 @@ def device_differences(manifest: Manifest, device: Device) -> Iterator[Problem]:
 
 
 def with_current_environment(
-    manifest: Manifest, here: Manifest, plan: RunPlan, device: Device
+    manifest: Manifest, current: Manifest, plan: RunPlan, device: Device
 ) -> Manifest:
     """Return the manifest with the accepted differences, so that later ones are compared with it.
 
     Args:
         manifest: The former manifest.
-        here: The manifest of the current machine.
+        current: The manifest of the current machine.
         plan: The current plan.
         device: The current device.
     """
     return replace(
         manifest,
-        version=here.version,
-        python=here.python,
-        platform=here.platform,
-        processor=here.processor,
-        packages=here.packages,
+        version=current.version,
+        python=current.python,
+        platform=current.platform,
+        processor=current.processor,
+        packages=current.packages,
         device=device.name,
         threads=device.threads,
         data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),

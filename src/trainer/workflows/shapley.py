@@ -52,14 +52,14 @@ class ShapValues:
     columns: tuple[str, ...]
     base: Float64Array
     values: Float64Array
-    answers: Float64Array
+    predictions: Float64Array
     orders: int | None
 
     @property
     def largest_gap(self) -> float:
         """Return the largest difference between a prediction and the base plus the sum of its values."""
         sums = self.base + self.values.sum(axis=1)
-        return float(np.abs(sums - self.answers).max())
+        return float(np.abs(sums - self.predictions).max())
 
 
 def load_shap() -> ModuleType:
@@ -83,12 +83,12 @@ def load_shap() -> ModuleType:
 
 
 def shap_values(
-    ask: PredictFn, rows: Sequence[EncodedRows], background: Sequence[Float32Array], seed: int
+    predict: PredictFn, rows: Sequence[EncodedRows], background: Sequence[Float32Array], seed: int
 ) -> ShapValues:
     """Return the SHAP values of rows.
 
     Args:
-        ask: Predicts encoded rows.
+        predict: Predicts encoded rows.
         rows: The rows, once per encoder.
         background: Rows that provide the values of missing columns, once per encoder.
         seed: The seed of the permutations.
@@ -98,7 +98,7 @@ def shap_values(
         warnings.simplefilter("ignore")
         columns = column_names(rows)
         background_size = len(background[0])
-        model = _Model(ask, rows, background, columns)
+        model = _Model(predict, rows, background, columns)
         ids = np.repeat(np.arange(background_size + len(rows[0].x), dtype=np.float64)[:, None],
                         len(columns), axis=1)  # fmt: skip
         masker = shap.maskers.Independent(ids[:background_size], max_samples=background_size)
@@ -120,11 +120,11 @@ def shap_values(
             batch_size=max(1, _MAX_BATCH // background_size),
             silent=True,
         )
-    answers = np.asarray(ask([each.x for each in rows]), np.float64)
-    shape = (len(answers), len(columns), answers.shape[1])
+    predictions = np.asarray(predict([encoded.x for encoded in rows]), np.float64)
+    shape = (len(predictions), len(columns), predictions.shape[1])
     base = model(ids[:background_size]).mean(axis=0)
     values = np.asarray(explanation.values, np.float64).reshape(shape)
-    return ShapValues(columns, base, values, answers, orders)
+    return ShapValues(columns, base, values, predictions, orders)
 
 
 class _Model:
@@ -132,20 +132,21 @@ class _Model:
 
     def __init__(
         self,
-        ask: PredictFn,
+        predict: PredictFn,
         rows: Sequence[EncodedRows],
         background: Sequence[Float32Array],
         columns: Sequence[str],
     ) -> None:
-        self._ask = ask
+        self._predict_fn = predict
         self._pools = [
-            np.concatenate([apart, each.x]) for apart, each in zip(background, rows, strict=True)
+            np.concatenate([background_rows, encoded.x])
+            for background_rows, encoded in zip(background, rows, strict=True)
         ]
         self._column_indices = []
-        for each in rows:
-            column_indices = np.zeros(each.x.shape[1], np.int64)
+        for encoded in rows:
+            column_indices = np.zeros(encoded.x.shape[1], np.int64)
             for number, name in enumerate(columns):
-                column_indices[each.columns_of(name)] = number
+                column_indices[encoded.columns_of(name)] = number
             self._column_indices.append(column_indices)
 
     def __call__(self, ids: NDArray[Any]) -> Float64Array:
@@ -166,4 +167,4 @@ class _Model:
             pool[padded[:, column_indices], np.arange(pool.shape[1])]
             for pool, column_indices in zip(self._pools, self._column_indices, strict=True)
         ]
-        return np.asarray(self._ask(encoded)[: len(numbers)], np.float64)
+        return np.asarray(self._predict_fn(encoded)[: len(numbers)], np.float64)

@@ -88,7 +88,7 @@ def _columns(
     return {name: _column(frame[name].gather(predictions.rows), levels) for name in kept}
 
 
-def _column(series: pl.Series, most: int) -> SliceColumn:
+def _column(series: pl.Series, max_levels: int) -> SliceColumn:
     """Return quartile bins of numbers, or levels: the values if they are few, else the most frequent
     ones.
     """
@@ -98,7 +98,7 @@ def _column(series: pl.Series, most: int) -> SliceColumn:
     labels = to_text(series)
     counts = labels.drop_nulls().alias("level").value_counts()
     counts = counts.sort("count", "level", descending=[True, False])
-    levels = sorted(counts["level"].head(most))
+    levels = sorted(counts["level"].head(max_levels))
     codes = labels.replace_strict(
         levels, range(len(levels)), default=len(levels), return_dtype=pl.Int64
     )

@@ -148,7 +148,7 @@ def sweep(
         InputError: Config, data or cluster are invalid; nothing is left.
         TrainingError: No trial can be compared, or training failed.
     """
-    began = perf_counter()
+    start_time = perf_counter()
     with nullcontext() if cluster is None else cluster:
         tables = TableCache()
         yield _reading_phase(loaded)
@@ -168,7 +168,7 @@ def sweep(
                 directory,
                 plan,
                 tables,
-                began,
+                start_time,
                 jobs,
                 command,
                 interrupted,
@@ -193,7 +193,7 @@ def resume_sweep(
         InputError: Its data have changed, or the cluster is invalid.
         TrainingError: See `sweep`.
     """
-    began = perf_counter()
+    start_time = perf_counter()
     directory = SweepDirectory.open(path)
     with nullcontext() if cluster is None else cluster, RunLock(directory.lock):
         # Workers of a killed process may still be training.
@@ -209,7 +209,7 @@ def resume_sweep(
             directory,
             plan,
             tables,
-            began,
+            start_time,
             jobs,
             command,
             interrupted,
@@ -220,10 +220,10 @@ def resume_sweep(
 
 def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
     """Return the newest sweep of exactly this config, or None."""
-    wanted = sweep_text(loaded)
+    text = sweep_text(loaded)
     for path in sorted(find_sweeps(sweeps / loaded.config.name), reverse=True):
         with suppress(OSError, ValueError):
-            if SweepDirectory(path).config.read_text(encoding="utf-8") == wanted:
+            if SweepDirectory(path).config.read_text(encoding="utf-8") == text:
                 return path
     return None
 
@@ -232,7 +232,7 @@ def _run(
     directory: SweepDirectory,
     plan: RunPlan,
     tables: TableCache,
-    began: float,
+    start_time: float,
     jobs: int | None,
     command: tuple[str, ...],
     interrupted: Callable[[], str | None],
@@ -271,7 +271,7 @@ def _run(
         )
         # Packs on a cluster check their own machine, which may differ from this one.
         is_here = cluster is None or cluster.address is None
-        check_unchanged(trainer.begun(), plan, command, machine=is_here)
+        check_unchanged(trainer.trial_specs(), plan, command, machine=is_here)
         reason, is_first = "trials", True
         for event in run_study(study, trainer.train):
             match event:
@@ -296,7 +296,7 @@ def _run(
         yield PhaseStarted("evaluating the best trial")
         winner, metrics = _finish(directory, plan, allow_custom=allow_custom)
     yield SweepFinished(
-        directory.path, reason, leaderboard, winner, metrics, perf_counter() - began
+        directory.path, reason, leaderboard, winner, metrics, perf_counter() - start_time
     )
 
 

@@ -115,7 +115,7 @@ def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
 
 
 def sweep_objective(loaded: LoadedConfig, plan: RunPlan) -> str:
-    """Return the metric that trials are compared by: as set, or the one that selects the best epoch."""
+    """Return the metric that trials are compared by: as set, or the monitor of the best epoch."""
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
     return stated or resolved_monitor(loaded.config.fit, plan.dataset.rows("validation") > 0)
@@ -132,7 +132,7 @@ def choose_jobs(plan: RunPlan, trials: int | None, cluster: Cluster | None) -> i
     """Return the number of training processes.
 
     One per core if a network keeps one core busy, limited by memory and the number of trials; else one
-    with all cores. On a cluster, as many as it has room for.
+    with all cores. On a cluster, its capacity.
     """
     capacity = (
         None if cluster is None else cluster.capacity(wants_gpu=plan.config.runtime.device != "cpu")

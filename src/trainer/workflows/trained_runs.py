@@ -60,7 +60,11 @@ def open_members(path: Path) -> tuple[RunDirectory, tuple[TrainedRun, ...]]:
     if opened.checkpoint is not None or not opened.run.members.is_dir():
         single = open_trained(path)
         return single.run, (single,)
-    runs = [RunDirectory(place) for place in sorted(opened.run.members.iterdir()) if is_run(place)]
+    runs = [
+        RunDirectory(directory)
+        for directory in sorted(opened.run.members.iterdir())
+        if is_run(directory)
+    ]
     finished = tuple(open_trained(run.path) for run in runs if run.has_checkpoint("best"))
     if not finished:
         fix = f"resume them: {command_text('resume', opened.run.path)}"

@@ -123,7 +123,7 @@ def train(
     record: Recording,
     interrupted: InterruptCheck,
     *,
-    began: float,
+    start_time: float,
     is_member: bool = False,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, RunFinished]:
@@ -134,7 +134,7 @@ def train(
         built: Network, optimizer and training state, at the start or restored.
         record: Writes the run directory.
         interrupted: Returns the reason to end training, if there is one.
-        began: Start of the process by `perf_counter`.
+        start_time: Start of the process by `perf_counter`.
         is_member: Whether the run is a member of a run with one report.
         splits: The splits that the best weights are evaluated on.
 
@@ -205,7 +205,7 @@ def train(
         metrics=metrics,
         sentence=sentence,
         weights_sha256=digest,
-        seconds=perf_counter() - began,
+        seconds=perf_counter() - start_time,
         timings=dict(record.manifest.timings),
     )
 
@@ -249,9 +249,9 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
             record.run.write_explanation("surface.json", json_bytes(surface))
 
 
-def _threads(plan: RunPlan, wanted: int | Literal["auto"]) -> int:
-    if wanted != "auto":
-        return wanted
+def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:
+    if setting != "auto":
+        return setting
     if plan.parameters is None:
         return devices.usable_cores()
     return devices.choose_threads(plan.parameters, plan.config.fit.batch_size)

@@ -1,6 +1,6 @@
 """Train the trials of a sweep as members of packs, report their progress, and end them early.
 
-`trainer.sweep` chooses the trials; `many` and `crew` train them.
+`trainer.sweep` chooses the trials; `work_items` and `worker_pool` train them.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class TrialTrainer:
         self._interrupted, self._allow_custom = interrupted, allow_custom
         self._best: dict[int, BestEpoch] = {}
 
-    def begun(self) -> Iterator[RunSpec]:
+    def trial_specs(self) -> Iterator[RunSpec]:
         """Yield the configs of earlier trials as they would be trained now, except invalid ones."""
         for row in self._study.leaderboard().rows:
             try:
@@ -80,14 +80,14 @@ class TrialTrainer:
 
     def train(self, batch: Batch) -> Generator[TrialEvent, None, None]:
         """Train a batch of trials."""
-        began = perf_counter()
+        start_time = perf_counter()
         unfinished = {trial.number for trial in batch.trials}
         specs = []
         for trial in batch.trials:
             try:
                 specs.append(self._spec(trial))
             except ConfigError as error:
-                yield self._failed(trial.number, str(error.problems[0]), began)
+                yield self._failed(trial.number, str(error.problems[0]), start_time)
         packs = self._directory.path / "packs"
         packs.mkdir(exist_ok=True)
         plan, items, ended = plan_work_items(
@@ -104,7 +104,7 @@ class TrialTrainer:
         yield BatchPlanned(batch.trials, str(plan))
         begun_packs: dict[tuple[int, ...], int] = {}
         for member in ended:
-            yield self._ended(member, began)
+            yield self._ended(member, start_time)
         # Packs that have not started when time is over are skipped.
         runnable = (task for task in items if not batch.is_stopped)
         events = (
@@ -136,7 +136,7 @@ class TrialTrainer:
             elif isinstance(event, MemberEnded) and event.number in unfinished:
                 # The replacement of a lost worker reports members again.
                 unfinished.remove(event.number)
-                yield self._ended(event, began)
+                yield self._ended(event, start_time)
 
     def _spec(self, trial: Trial) -> RunSpec:
         config = trial_config(self._loaded, trial.settings)
@@ -171,14 +171,14 @@ class TrialTrainer:
         name = self._study.header.objective
         return metrics[name] if name in metrics else math.nan
 
-    def _failed(self, number: int, reason: str, began: float) -> TrialEnded:
-        seconds = perf_counter() - began
+    def _failed(self, number: int, reason: str, start_time: float) -> TrialEnded:
+        seconds = perf_counter() - start_time
         return TrialEnded(number, "failed", math.nan, 0, None, None, seconds, reason)
 
-    def _ended(self, member: MemberEnded, began: float) -> TrialEnded:
+    def _ended(self, member: MemberEnded, start_time: float) -> TrialEnded:
         if member.status == "failed":
             reason = str(member.problems[0]) if member.problems else member.stopped_because
-            failed = self._failed(member.number, reason, began)
+            failed = self._failed(member.number, reason, start_time)
             return replace(failed, epochs=member.epochs, run=self._relative(member.run))
         status: TrialStatus = "finished"
         if member.stopped_because == _ELIMINATED:
@@ -192,7 +192,7 @@ class TrialTrainer:
             epochs=member.epochs,
             best_epoch=member.best_epoch or None,
             run=self._relative(member.run),
-            seconds=perf_counter() - began,
+            seconds=perf_counter() - start_time,
         )
 
     def _relative(self, run: Path) -> str | None:

@@ -83,9 +83,9 @@ def worker_threads(plan: RunPlan, networks: int, jobs: int) -> int:
         networks: The number of networks.
         jobs: The number of workers.
     """
-    wanted = plan.config.runtime.threads
-    if wanted != "auto":
-        return wanted
+    threads = plan.config.runtime.threads
+    if threads != "auto":
+        return threads
     if jobs > 1:
         return 1
     if plan.parameters is None:
@@ -133,12 +133,12 @@ def plan_work_items(
     last_number = 0
     for path in sorted(path for path in directory.iterdir() if path.name.isdecimal()):
         last_number = max(last_number, int(path.name))
-        begun = read_pack_record(path)
-        if begun is None or not set(begun.numbers) & set(waiting):
+        record = read_pack_record(path)
+        if record is None or not set(record.numbers) & set(waiting):
             continue
-        members = _members(path, begun, waiting, spec_of)
-        pack_members = [waiting.pop(number) for number in begun.numbers if number in waiting]
-        if begun.is_done:
+        members = _members(path, record, waiting, spec_of)
+        pack_members = [waiting.pop(number) for number in record.numbers if number in waiting]
+        if record.is_done:
             ended += [read_ended_member(spec) for spec in pack_members]
             continue
         packs.append(
@@ -164,15 +164,15 @@ def plan_work_items(
 
 def _members(
     directory: Path,
-    begun: PackRecord,
+    record: PackRecord,
     waiting: Mapping[int, RunSpec],
     spec_of: Callable[[int], RunSpec | None],
 ) -> tuple[RunSpec, ...]:
-    found = [waiting.get(number) or spec_of(number) for number in begun.numbers]
-    members = tuple(member for member in found if member is not None)
-    if len({member.number for member in members}) < len(found):
+    members_or_none = [waiting.get(number) or spec_of(number) for number in record.numbers]
+    members = tuple(member for member in members_or_none if member is not None)
+    if len({member.number for member in members}) < len(members_or_none):
         fix = "remove the folder to train its networks from the start"
-        expected, numbers = "networks of this run, each once", str(list(begun.numbers))
+        expected, numbers = "networks of this run, each once", str(list(record.numbers))
         raise RunError(Problem(str(directory / "pack.json"), expected, numbers, fix))
     return members
 
@@ -190,7 +190,7 @@ def run_work_item(
     """
     if item.is_single:
         return (yield from _train_single(item, tables, interrupted))
-    members = [PlannedRun(one, make_plan(one.loaded, tables)) for one in item.specs]
+    members = [PlannedRun(spec, make_plan(spec.loaded, tables)) for spec in item.specs]
     return (
         yield from train_pack(
             PackSpec(tuple(members)),
@@ -259,8 +259,8 @@ def _train_single(
                 ends = yield PackEpochEnded(event.epoch, {number: event})
                 if ends and number in ends:
                     eliminated.append(ends[number])
-    except TrainerError as wrong:
-        yield _failed(spec, wrong.problems)
+    except TrainerError as error:
+        yield _failed(spec, error.problems)
     return None
 
 

@@ -115,7 +115,7 @@ class WorkerProcess(Worker):
 def _signals_blocked() -> Iterator[None]:
     """Context manager that blocks SIGINT and SIGTERM.
 
-    Processes started in it never receive them: their parent does, and tells them when to stop.
+    Processes started in it never receive them; their parent does and sends them the reason to stop.
     """
     # Python unblocks the signals when it starts the tracker, so start it first.
     resource_tracker.ensure_running()
