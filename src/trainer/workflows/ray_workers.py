@@ -255,7 +255,7 @@ class TrainingActor:
 
 
 class _Queues:
-    """A channel (`task_talk.Channel`) within one process."""
+    """A channel (`worker_messages.Channel`) within one process."""
 
     def __init__(self) -> None:
         self.outbox: SimpleQueue[PackEvent | ItemDone] = SimpleQueue()

@@ -5,7 +5,7 @@
 Everything is stored in the directory of the sweep, so an interrupted sweep resumes there. Importing
 this module does not import TensorFlow.
 
-`trainer.sweep` suggests the trials; `many`, `workers` and `cluster` train them.
+`trainer.sweep` suggests the trials; `work_items` and `worker_pool` train them.
 """
 
 from __future__ import annotations
@@ -255,7 +255,7 @@ def _run(
         study = stack.enter_context(
             Study(directory, sweep_objective(loaded, plan), size, job_count)
         )
-        # A different number of jobs works on the same packs.
+        # Packs keep the thread count of the first start, even if the number of jobs changes.
         threads = worker_threads(
             plan, LARGEST_PACK if trials is None else trials, study.header.jobs
         )

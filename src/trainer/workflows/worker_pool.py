@@ -3,7 +3,7 @@
 After each epoch a worker waits for a reply, so that members can be ended and training stopped. If a
 worker is lost, its work item is given to another one and resumes from the last checkpoint.
 
-`workers` and `cluster` start workers and communicate with them.
+`worker_processes` and `ray_workers` start workers and communicate with them.
 """
 
 from __future__ import annotations

@@ -117,7 +117,7 @@ def _signals_blocked() -> Iterator[None]:
 
     Processes started in it never receive them; their parent does and sends them the reason to stop.
     """
-    # Python unblocks the signals when it starts the tracker, so start it first.
+    # Starting the resource tracker unblocks the signals, so start it first.
     resource_tracker.ensure_running()
     previous = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
     try:
