@@ -124,7 +124,7 @@ def _audit_line(audit: Audit) -> str:
     features = f", {pluralize(audit.features, 'feature')}" if audit.features else ""
     errors, warnings = audit.count("error"), audit.count("warning")
     counts = f"{pluralize(errors, 'error')}, {pluralize(warnings, 'warning')}"
-    part = "" if audit.looked_at is None else f", of which {audit.looked_at:,} were sampled"
+    part = "" if audit.audited_rows is None else f", of which {audit.audited_rows:,} were sampled"
     return f"{audit.name}: {counts} in {rows} rows{features}{part}"
 
 

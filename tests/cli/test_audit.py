@@ -46,7 +46,10 @@ def test_nothing_found(clean: Path, trainer: Callable) -> None:
     )
     told = trainer("check", "--data", "--json", clean.name).json
     assert told["findings"] == told["notes"] == told["warnings"] == []
-    assert (told["rows"], told["looked_at"]) == ({"train": 180, "validation": 60, "test": 60}, 300)
+    assert (told["rows"], told["audited_rows"]) == (
+        {"train": 180, "validation": 60, "test": 60},
+        300,
+    )
 
 
 def test_error_finding_exits_with_2(folder: Path, trainer: Callable) -> None:

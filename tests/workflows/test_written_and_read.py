@@ -38,7 +38,7 @@ from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation, Interval
 from trainer.workflows.decisions import choose_decisions
-from trainer.workflows.findings import _differences, _metric_values, _defined_metrics
+from trainer.workflows.findings import _defined_metrics, _differences, _metric_values
 from trainer.workflows.predict import prediction_columns as predicted_columns
 from trainer.workflows.predict import spread_columns
 from trainer.workflows.task import Task

@@ -48,7 +48,7 @@ class Audit:
         name: The name of the config.
         rows: Rows of each nonempty split; for a run, of those with predictions.
         features: The number of feature columns.
-        looked_at: The number of audited rows if the table is too large for all.
+        audited_rows: The number of audited rows if the table is too large for all.
         findings: Faults, then warnings, then notes.
         label_issues: For a run, rows with doubtful labels, the least probable first.
         warnings: Warnings about the files.
@@ -57,7 +57,7 @@ class Audit:
     name: str
     rows: dict[str, int]
     features: int
-    looked_at: int | None
+    audited_rows: int | None
     findings: tuple[Finding, ...]
     label_issues: tuple[LabelIssue, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -74,7 +74,9 @@ class Audit:
             "name": self.name,
             "rows": self.rows,
             "features": self.features,
-            "looked_at": self.looked_at if self.looked_at is not None else sum(self.rows.values()),
+            "audited_rows": self.audited_rows
+            if self.audited_rows is not None
+            else sum(self.rows.values()),
             "errors": self.count("error"),
             "findings": findings,
             "notes": notes,
@@ -106,12 +108,12 @@ def audit_data(loaded: LoadedConfig) -> Audit:
         split_table, audited = read_audited_table(config, streamed=streamed)
         findings = audit(audited, config)
     rows = {split: split_table.rows(split) for split in SPLIT_NAMES if split_table.rows(split)}
-    looked_at = len(audited.rows)
+    audited_rows = len(audited.rows)
     return Audit(
         name=config.name,
         rows={str(split): count for split, count in rows.items()},
         features=len(audited.features),
-        looked_at=looked_at if looked_at < sum(rows.values()) else None,
+        audited_rows=audited_rows if audited_rows < sum(rows.values()) else None,
         findings=tuple(_with_relative_paths(finding) for finding in findings),
         warnings=split_table.warnings,
     )
@@ -154,7 +156,7 @@ def audit_labels(path: Path) -> Audit:
         name=loaded.config.name,
         rows=rows,
         features=0,
-        looked_at=None,
+        audited_rows=None,
         findings=tuple(_label_finding(run, table, label_issues, sum(rows.values()))),
         label_issues=tuple(label_issues),
     )

@@ -96,28 +96,28 @@ def prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
 
 
 def importance_json(
-    found: PermutationImportance, split: SplitName, of_rows: int, level: float
+    importance: PermutationImportance, split: SplitName, split_rows: int, level: float
 ) -> dict[str, Any]:
     """Return the JSON of an importance.
 
     Args:
-        found: The importance.
+        importance: The importance.
         split: The split of its rows.
-        of_rows: The number of rows of the split.
+        split_rows: The number of rows of the split.
         level: The confidence level of the intervals.
     """
     columns = tuple(
         ColumnDrop(column.column, column.drop, column.low, column.high, column.is_noise)
-        for column in found.columns
+        for column in importance.columns
     )
     record = ImportanceFile(
         split=split,
-        rows=found.rows,
-        repeats=found.repeats,
-        metric=found.metric,
-        baseline=found.baseline,
+        rows=importance.rows,
+        repeats=importance.repeats,
+        metric=importance.metric,
+        baseline=importance.baseline,
         columns=columns,
-        split_rows=of_rows,
+        split_rows=split_rows,
         confidence_level=level,
     )
     facts: dict[str, Any] = to_json(record)

@@ -151,14 +151,14 @@ def data_settings_for(
     return data.model_copy(update={"source": str(source)})
 
 
-def _missing_setting(whole: Any, found: Any, path: str = "") -> str | None:
-    """Return the first setting of `whole` that is not in `found`."""
-    if not isinstance(whole, dict) or not isinstance(found, dict):
+def _missing_setting(expected: Any, actual: Any, path: str = "") -> str | None:
+    """Return the first setting of `expected` that is not in `actual`."""
+    if not isinstance(expected, dict) or not isinstance(actual, dict):
         return None
-    for name, value in whole.items():
-        if name not in found:
+    for name, value in expected.items():
+        if name not in actual:
             return f"{path}{name}"
-        missing = _missing_setting(value, found[name], f"{path}{name}.")
+        missing = _missing_setting(value, actual[name], f"{path}{name}.")
         if missing is not None:
             return missing
     return None
