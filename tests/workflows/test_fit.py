@@ -122,9 +122,9 @@ def test_a_compiled_run_leaves_the_same_kind_of_model(small, tmp_path):
 def test_best_and_last_are_what_they_say(finished):
     best = read_checkpoint(finished.run / "checkpoints" / "best")
     last = read_checkpoint(finished.run / "checkpoints" / "last")
-    assert best.facts["epoch"] == finished.best_epoch
-    assert best.facts["weights_sha256"] == finished.weights_sha256
-    assert last.facts["epoch"] == finished.epochs
+    assert best.metadata["epoch"] == finished.best_epoch
+    assert best.metadata["weights_sha256"] == finished.weights_sha256
+    assert last.metadata["epoch"] == finished.epochs
     assert any("momentum" in name for name in last.state)
     assert any("seed_generator" in name for name in last.state)
 

@@ -219,7 +219,7 @@ def assert_same(member: Path, single: Path) -> None:
             np.testing.assert_allclose(value, other, rtol=3e-4, atol=3e-5, err_msg=name)
         if checkpoint == "last":
             for name in ("epoch", "step", "best_epoch", "stopped_because"):
-                assert ours.facts[name] == expected.facts[name]
+                assert ours.metadata[name] == expected.metadata[name]
     for split in ("train", "validation", "test"):
         ours, expected = (
             json.loads((run / "evaluation" / f"{split}.json").read_text())
