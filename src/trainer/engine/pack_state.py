@@ -1,6 +1,6 @@
 """Conversion between the state of a pack and the states of its members.
 
-A member's variables have the same names, shapes and values as in a network trained singly
+A member's variables have the same names, shapes and values as in a network trained on its own
 (`trainer.engine.state`), so that `trainer resume` can continue from its checkpoint.
 """
 

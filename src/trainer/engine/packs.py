@@ -138,7 +138,9 @@ class Pack:
         hyperparameters = dict(self._stack.hyperparameters)
         if any(smoothing):
             hyperparameters["loss/smoothing"] = np.asarray(smoothing, np.float32)
-        self._knobs = {name: tf.constant(value) for name, value in hyperparameters.items()}
+        self._hyperparameters = {
+            name: tf.constant(value) for name, value in hyperparameters.items()
+        }
         self._coefficients = {
             name: (tf.constant(values, tf.float32), tf.constant(1 - values, tf.float32))
             for name, values in varying_coefficients(settings).items()
@@ -183,7 +185,7 @@ class Pack:
                 tf.constant(part + self._train.first_weight),
                 tf.constant(first + step, tf.int64),
                 tf.constant(rates[step : step + steps]),
-                self._knobs,
+                self._hyperparameters,
                 self._coefficients,
                 self._train.tensors,
             )
@@ -348,7 +350,7 @@ class Pack:
                 tf.constant(order[part] + rows.first),
                 tf.constant(order[part] + rows.first_weight),
                 tf.constant(mask[part]),
-                self._knobs,
+                self._hyperparameters,
                 rows.tensors,
             )
             predictions.append(np.asarray(output))

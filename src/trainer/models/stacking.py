@@ -219,7 +219,7 @@ class _ForwardPass:
         values: dict[int, Any],
         mask: Any,
     ) -> None:
-        self._stack, self._knobs, self._training = stack, hyperparameters, training
+        self._stack, self._hyperparameters, self._training = stack, hyperparameters, training
         self._values, self._mask = values, mask
         self._penalty = tf.zeros((stack.size,), tf.float32)
 
@@ -268,7 +268,7 @@ class _ForwardPass:
 
     def _setting(self, name: str, like: Any) -> Any:
         """Return a per-member setting, reshaped to broadcast with the tensor `like`."""
-        return tf.reshape(self._knobs[name], (-1, *(1,) * (len(like.shape) - 1)))
+        return tf.reshape(self._hyperparameters[name], (-1, *(1,) * (len(like.shape) - 1)))
 
     def _product(self, layer: Any, x: Any, *, use_bias: bool) -> Any:
         kernel = self._value(layer.kernel)
@@ -282,21 +282,21 @@ class _ForwardPass:
     def _regularize(self, name: str, values: Any) -> None:
         """Add l1 · Σ|v| + l2 · Σv² of each member."""
         for kind, function in _PENALTIES:
-            if f"{name}/{kind}" in self._knobs:
+            if f"{name}/{kind}" in self._hyperparameters:
                 axes = list(range(1, len(values.shape)))
-                self._penalty += self._knobs[f"{name}/{kind}"] * tf.reduce_sum(
+                self._penalty += self._hyperparameters[f"{name}/{kind}"] * tf.reduce_sum(
                     function(values), axes
                 )
 
     def _regularize_activity(self, name: str, outputs: Any) -> None:
         """Add the penalty of the outputs, averaged over the rows as in Keras."""
         for kind, function in _PENALTIES:
-            if f"{name}/{kind}" in self._knobs:
+            if f"{name}/{kind}" in self._hyperparameters:
                 per_row = tf.reduce_sum(function(outputs), list(range(2, len(outputs.shape))))
                 mask = tf.ones_like(per_row) if self._mask is None else self._mask
                 rows = tf.maximum(tf.reduce_sum(mask, axis=1), 1.0)
                 total = tf.reduce_sum(per_row * mask, axis=1)
-                self._penalty += self._knobs[f"{name}/{kind}"] * total / rows
+                self._penalty += self._hyperparameters[f"{name}/{kind}"] * total / rows
 
     def _next_seeds(self, layer: Any) -> Any:
         """Return the seeds of a layer's next draw and advance its seed generators."""
