@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.resolve import resolved_monitor
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
+from trainer.errors import Problem
 from trainer.runs.checkpoints import read_newest_checkpoint
 from trainer.workflows.divergence_advice import divergence_advice
 from trainer.workflows.pack_schedule import PackSpec, PlannedRun
@@ -158,5 +159,7 @@ def build_pack_training(
             [value for name, value in sorted(arrays.items()) if name.startswith("judged/")]
         )
         members[number].best = member_facts["best"]
+        if "problem" in member_facts:
+            trainings[number].problem = Problem(**member_facts["problem"])
     training.restore(snapshots, evaluation_weights)
     return training, facts

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -318,13 +318,14 @@ class _PackCheckpoints:
             }
             member = self._members[number]
             assert member.record is not None
-            member_facts.append(
-                {
-                    "facts": dict(snapshot.metadata),
-                    "log_bytes": member.record.sync_logs(),
-                    "best": member.best,
-                }
-            )
+            fact = {
+                "facts": dict(snapshot.metadata),
+                "log_bytes": member.record.sync_logs(),
+                "best": member.best,
+            }
+            if member.training.problem is not None:
+                fact["problem"] = asdict(member.training.problem)
+            member_facts.append(fact)
         content = {"slots": self._training.slots, "members": member_facts}
         write_checkpoint(self._directory / "last", None, arrays, content, keep=2)
         for schedule in self._schedules:
