@@ -10,8 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
-from tests.workflows.conftest import run_fit
-from tests.workflows.test_members import fit_several
+from tests.workflows.conftest import run_fit, run_members
 from trainer.config.describe import json_schema
 from trainer.config.load import load_config
 from trainer.config.members import member_count
@@ -58,7 +57,7 @@ def test_config_is_valid_by_the_schema(path):
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_trains_evaluates_and_predicts(path, tmp_path):
     if member_count(load_config(path).config) > 1:
-        assert fit_several(path, tmp_path / "runs", "fit.epochs=2").aggregates
+        assert run_members(path, tmp_path / "runs", "fit.epochs=2").aggregates
         return
     # A sweep that halves after three epochs has more.
     done = run_fit(

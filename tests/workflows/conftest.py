@@ -1,13 +1,22 @@
-"""A small table, and one run of it that many tests read."""
+"""A small table, its config, and finished runs of it that tests share and only read."""
 
+import shutil
+from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.workflows import folders
+from tests.workflows.folders import Folder
 from trainer.config.load import load_config
 from trainer.engine import devices
+from trainer.workflows.evaluate import evaluate
 from trainer.workflows.fit import fit_run
+from trainer.workflows.members import MembersFinished, fit_members
+from trainer.workflows.predict import predict
+from trainer.workflows.resume import resume_run
 from trainer.workflows.training import RunFinished
 
 CONFIG = """\
@@ -17,7 +26,7 @@ data:
   source: small.csv
   target: label
   features: {exclude: [id]}
-  categorical: {encode: ENCODE}
+  categorical: {encode: onehot}
 model:
   layers:
     - dense: {units: 6, activation: relu}
@@ -25,7 +34,7 @@ model:
     - dropout: 0.1
 optimizer: {name: adam, learning_rate: 0.01}
 fit: {epochs: 4, batch_size: 16}
-# Tests of the report ask for it; it takes longer than such a training.
+# A report takes longer than this training; tests of reports turn it on.
 evaluate: {report: false}
 """
 
@@ -46,35 +55,132 @@ def write_table(path: Path, rows: int = 120, seed: int = 0) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def run_fit(config: Path, runs: Path, *overrides: str, allow_custom: bool = False) -> RunFinished:
-    loaded = load_config(config, overrides)
-    events = list(
-        fit_run(
-            loaded,
-            runs=runs,
-            command=("trainer", "fit", str(config)),
-            allow_custom=allow_custom,
-            interrupted=lambda: None,
-        )
-    )
-    assert isinstance(events[-1], RunFinished)
-    return events[-1]
-
-
-@pytest.fixture(scope="session", params=["onehot", "embedding"])
-def finished(request, tmp_path_factory):
-    """A finished run of the small table, with its folder beside the data."""
-    folder = tmp_path_factory.mktemp(request.param)
+def write_small(folder: Path) -> Path:
+    """Write the small table and its config; return the config's path."""
     write_table(folder / "small.csv")
     config = folder / "config.yaml"
-    config.write_text(CONFIG.replace("ENCODE", request.param), encoding="utf-8")
-    return run_fit(config, folder / "runs")
+    config.write_text(CONFIG, encoding="utf-8")
+    return config
+
+
+def run_fit(config: Path, runs: Path, *overrides: str, allow_custom: bool = False) -> RunFinished:
+    """Train and evaluate one run."""
+    *_, last = fit_run(
+        load_config(config, overrides),
+        runs=runs,
+        command=("trainer", "fit", str(config)),
+        allow_custom=allow_custom,
+        interrupted=lambda: None,
+    )
+    assert isinstance(last, RunFinished)
+    return last
+
+
+def run_members(
+    config: Path, runs: Path, *overrides: str, stop_after: int | None = None
+) -> MembersFinished:
+    """Train and evaluate the folds or repeats of a config.
+
+    Args:
+        stop_after: Interrupt training at this check for an interruption.
+    """
+    checks = count(1)
+    *_, last = fit_members(
+        load_config(config, overrides),
+        runs=runs,
+        command=("trainer", "fit"),
+        allow_custom=False,
+        interrupted=lambda: "stopped" if stop_after and next(checks) >= stop_after else None,
+    )
+    assert isinstance(last, MembersFinished)
+    return last
+
+
+def resume_fit(run: Path, *overrides: str) -> RunFinished:
+    *_, last = resume_run(
+        run,
+        overrides,
+        command=("trainer", "resume", str(run)),
+        accept_differences=False,
+        allow_custom=False,
+        interrupted=lambda: None,
+    )
+    assert isinstance(last, RunFinished)
+    return last
+
+
+def predict_table(run: Path, table: Path, *keep: str):
+    return predict(run, table, keep=keep, device="cpu", allow_custom=False)
+
+
+def evaluate_run(run: Path, *splits: str, data: Path | None = None):
+    return evaluate(run, splits=splits, data=data, device="cpu", allow_custom=False)
+
+
+def file_times(folder: Path) -> dict[Path, int]:
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.fixture
 def small(tmp_path):
-    """The small table's config in a folder of its own."""
-    write_table(tmp_path / "small.csv")
-    config = tmp_path / "config.yaml"
-    config.write_text(CONFIG.replace("ENCODE", "onehot"), encoding="utf-8")
-    return config
+    """The config of the small table, in a folder of its own."""
+    return write_small(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Iterator[Callable[..., RunFinished]]:
+    """Return a finished run of the small table with overrides, trained once per session.
+
+    The runs are shared: a test that writes to one copies it first.
+    """
+    config = write_small(tmp_path_factory.mktemp("trained"))
+    runs: dict[tuple[str, ...], RunFinished] = {}
+    times: dict[Path, int] = {}
+
+    def run(*overrides: str) -> RunFinished:
+        if overrides not in runs:
+            runs[overrides] = run_fit(config, config.parent / "runs", *overrides)
+            times.update(file_times(runs[overrides].run))
+        return runs[overrides]
+
+    yield run
+    changed = times.items() ^ file_times(config.parent / "runs").items()
+    assert not changed, f"a test wrote to a shared run: {changed}"
+
+
+@pytest.fixture(scope="session")
+def finished(trained) -> RunFinished:
+    """A finished run with a one-hot encoded column."""
+    return trained()
+
+
+@pytest.fixture(scope="session", params=["onehot", "embedding"])
+def encoded(request, trained) -> RunFinished:
+    """A finished run for each encoding of its categorical column."""
+    if request.param == "onehot":
+        return trained()
+    return trained("data.categorical.encode=embedding")
+
+
+@pytest.fixture
+def copied(finished, tmp_path) -> Path:
+    """A copy of a finished run, to write to."""
+    return Path(shutil.copytree(finished.run, tmp_path / "copied"))
+
+
+@pytest.fixture(scope="session")
+def several(tmp_path_factory) -> MembersFinished:
+    """Two repeats of three folds; `run.parents[2]` has the config and the table."""
+    config = write_small(tmp_path_factory.mktemp("several"))
+    return run_members(config, config.parent / "runs", "fit.folds=3", "fit.repeats=2")
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory) -> Folder:
+    """A pack that was trained without a break."""
+    place = tmp_path_factory.mktemp("undisturbed")
+    write_table(place / "small.csv")
+    (place / "config.yaml").write_text(folders.CONFIG, encoding="utf-8")
+    folder = Folder(place / "runs", place / "config.yaml")
+    assert [member.status for member in folder.train()] == ["finished"] * len(folders.MEMBERS)
+    return folder

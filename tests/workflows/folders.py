@@ -1,8 +1,8 @@
-"""Folders with networks to be trained in packs, here, by workers, or by whoever a test has."""
+"""Folders of runs that train as packs: in this process, in worker processes or on a Ray cluster."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import count
 from pathlib import Path
 
@@ -43,7 +43,7 @@ Ends = dict[int, str]
 
 
 class Folder:
-    """A folder with networks to be trained."""
+    """The run directories of several overrides of one config."""
 
     def __init__(self, path: Path, config: Path, members: list[list[str]] = MEMBERS) -> None:
         self.path, self.config = path, config
@@ -61,23 +61,23 @@ class Folder:
         self,
         *,
         jobs: int = 0,
-        after: int | None = None,
-        abandon: int | None = None,
+        stop_after: int | None = None,
+        abandon_after: int | None = None,
         ends: Callable[[int], Ends] = lambda epoch: {},
-        crew: Callable[[TableCache], WorkerPool] | None = None,
+        pool: Callable[[TableCache], WorkerPool] | None = None,
         stop_if: Callable[[], bool] = lambda: False,
     ) -> list[MemberEnded]:
-        """Train what is left.
+        """Train the runs that have not finished.
 
         Args:
-            jobs: Worker processes; 0 for this one.
-            after: Asked so often whether to stop, the answer is yes.
-            abandon: Left alone after so many epochs, as if it were killed.
-            ends: Members to end after an epoch.
-            crew: Who trains, given the tables that were read; instead of `jobs`.
-            stop_if: Whether to stop, besides `after`.
+            jobs: Number of worker processes; 0 trains in this process.
+            stop_after: Interrupt training at this check for an interruption.
+            abandon_after: Number of epochs after which training is dropped, as by a kill.
+            ends: Return the members to end after an epoch, with the reasons.
+            pool: Make the worker pool that trains, from the tables; replaces `jobs`.
+            stop_if: Return whether to interrupt training, besides `stop_after`.
         """
-        asked = count(1)
+        checks = count(1)
         tables = TableCache()
         (self.path / "packs").mkdir(exist_ok=True)
         _, tasks, ended = plan_work_items(
@@ -93,40 +93,42 @@ class Folder:
         )
 
         def interrupted() -> str | None:
-            has_ended = after is not None and next(asked) >= after
-            return "stopped" if has_ended or stop_if() else None
+            is_due = stop_after is not None and next(checks) >= stop_after
+            return "stopped" if is_due or stop_if() else None
 
-        workers = crew(tables) if crew is not None else ProcessWorkerPool(jobs) if jobs else None
-        working = (
+        workers = pool(tables) if pool is not None else ProcessWorkerPool(jobs) if jobs else None
+        events = (
             run_in_process(tasks, tables, interrupted)
             if workers is None
             else workers.run(tasks, interrupted)
         )
         try:
-            return self._follow(working, ended, abandon, ends)
+            return self._follow(events, ended, abandon_after, ends)
         finally:
             if workers is not None:
                 workers.close()
 
-    def _follow(self, working, ended, abandon, ends) -> list[MemberEnded]:
-        epochs, answer = 0, None
+    def _follow(self, events, ended, abandon_after, ends) -> list[MemberEnded]:
+        epochs, reply = 0, None
         while True:
             try:
-                event = working.send(answer)
+                event = events.send(reply)
             except StopIteration:
-                return sorted(ended, key=lambda one: one.number)
-            answer = None
+                return sorted(ended, key=lambda member: member.number)
+            reply = None
             if isinstance(event, MemberEnded):
                 ended.append(event)
             if isinstance(event, PackEpochEnded):
                 epochs += 1
-                answer = ends(event.epoch)
-                if epochs == abandon:
-                    working.close()
+                reply = ends(event.epoch)
+                if epochs == abandon_after:
+                    events.close()
                     return ended
 
 
-def assert_same(folder: Folder, undisturbed: Folder, numbers: range = range(len(MEMBERS))) -> None:
+def assert_same(
+    folder: Folder, other: Folder, numbers: Iterable[int] = range(len(MEMBERS))
+) -> None:
+    """Assert that the run directories are equal, byte for byte."""
     for number in numbers:
-        own, other = folder.run(number), undisturbed.run(number)
-        assert differences(own, other) == []
+        assert differences(folder.run(number), other.run(number)) == []

@@ -1,4 +1,4 @@
-"""What is chosen on the validation rows is written, read, and used for every row after."""
+"""Decisions are made on the validation rows, written, read and applied to all other rows."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import f1_score
 
-from tests.workflows.conftest import run_fit
+from tests.workflows.conftest import evaluate_run, predict_table
 from trainer.config.schema import Evaluate
 from trainer.data.targets import FittedTarget
 from trainer.errors import RunError
@@ -21,91 +21,94 @@ from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.workflows.decisions import choose_decisions, with_decisions
-from trainer.workflows.evaluate import evaluate
-from trainer.workflows.predict import predict
 from trainer.workflows.task import Task
 from trainer.workflows.trained_runs import open_trained
 
-DRAW = np.random.default_rng(2)
 ROWS = 400
 
 
-def asked(finished: Any) -> Task:
+def task_of(finished: Any) -> Task:
     return replace(open_trained(finished.run).task, threshold=0.5)
 
 
-def answers() -> Predictions:
-    y = (DRAW.random((ROWS, 1)) < 0.3).astype(np.float64)
-    p = np.clip(0.25 * y + 0.6 * DRAW.random((ROWS, 1)), 0, 1).astype(np.float32)
+def draw_predictions() -> Predictions:
+    draw = np.random.default_rng(2)
+    y = (draw.random((ROWS, 1)) < 0.3).astype(np.float64)
+    p = np.clip(0.25 * y + 0.6 * draw.random((ROWS, 1)), 0, 1).astype(np.float32)
     return Predictions("binary", ("no", "yes"), y, p, np.arange(ROWS))
 
 
-def test_nothing_is_chosen_unless_asked(finished: Any) -> None:
-    assert choose_decisions(Evaluate(), asked(finished), answers()) == Decisions()
+def test_nothing_is_chosen_by_default(finished: Any) -> None:
+    assert choose_decisions(Evaluate(), task_of(finished), draw_predictions()) == Decisions()
 
 
-def test_a_threshold_is_the_best_of_all(finished: Any) -> None:
-    given = answers()
+def test_threshold_maximizes_f1(finished: Any) -> None:
+    predictions = draw_predictions()
     settings = Evaluate.model_validate({"threshold": "f1"})
-    decisions = choose_decisions(settings, asked(finished), given)
-    truth = given.y[:, 0]
-    best = max(f1_score(truth, given.p[:, 0] >= at) for at in np.unique(given.p))
+    decisions = choose_decisions(settings, task_of(finished), predictions)
+    truth = predictions.y[:, 0]
+    best = max(f1_score(truth, predictions.p[:, 0] >= at) for at in np.unique(predictions.p))
     assert decisions.achieved["f1"] == pytest.approx(best)
-    assert f1_score(truth, given.p[:, 0] >= decisions.threshold) == pytest.approx(best)
-    assert with_decisions(asked(finished), decisions).threshold == decisions.threshold
+    assert f1_score(truth, predictions.p[:, 0] >= decisions.threshold) == pytest.approx(best)
+    assert with_decisions(task_of(finished), decisions).threshold == decisions.threshold
 
 
-def test_a_precision_nobody_reaches_is_told(finished: Any) -> None:
-    given = answers()
-    given = replace(given, p=1 - given.p)
+def test_unreachable_precision_is_noted(finished: Any) -> None:
+    predictions = draw_predictions()
+    predictions = replace(predictions, p=1 - predictions.p)
     settings = Evaluate.model_validate(
         {"threshold": {"criterion": "precision", "min_precision": 0.99}}
     )
-    decisions = choose_decisions(settings, asked(finished), given)
+    decisions = choose_decisions(settings, task_of(finished), predictions)
     assert decisions.threshold == 0.5
     assert decisions.note.startswith("no threshold reaches a precision of 0.99")
 
 
-def test_numbers_get_intervals(finished: Any) -> None:
-    y = DRAW.normal(size=(99, 1))
-    given = Predictions("regression", ("m",), y, np.zeros((99, 1)), np.arange(99))
+def test_regression_gets_prediction_intervals(finished: Any) -> None:
+    y = np.random.default_rng(2).normal(size=(99, 1))
+    predictions = Predictions("regression", ("m",), y, np.zeros((99, 1)), np.arange(99))
     target = FittedTarget(
         task="regression", reason="", columns=("m",), classes=(), rows=9, class_counts=(),
         prior=(0.0,), offset=(0.0,), scale=(1.0,),
     )  # fmt: skip
-    task = replace(asked(finished), target=target)
-    decisions = choose_decisions(Evaluate(prediction_interval=0.8), task, given)
+    task = replace(task_of(finished), target=target)
+    decisions = choose_decisions(Evaluate(prediction_interval=0.8), task, predictions)
     assert decisions.half_widths["m"] == pytest.approx(np.sort(np.abs(y[:, 0]))[79])
-    few = choose_decisions(Evaluate(prediction_interval=0.99), task, given.take(np.arange(50)))
+    few = choose_decisions(
+        Evaluate(prediction_interval=0.99), task, predictions.take(np.arange(50))
+    )
     assert not few.half_widths
     assert "50 validation rows are too few to cover 99%" in few.note
 
 
-def test_they_come_back(tmp_path: Path) -> None:
+def test_decisions_are_read_as_written(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     assert read_decisions(run) is None
-    given = Decisions(0.3, "f1", {"f1": 0.5}, 1.5, 0.9, {"m": 2.0}, "told", "/runs/x")
-    write_decisions(run, given)
-    assert read_decisions(run) == given
-    former = read_json(run.decisions)
-    del former["source"]  # as runs of 0.1.0 have it
-    run.decisions.write_text(json.dumps(former))
-    assert read_decisions(run) == replace(given, source=None)
+    predictions = Decisions(0.3, "f1", {"f1": 0.5}, 1.5, 0.9, {"m": 2.0}, "a note", "/runs/x")
+    write_decisions(run, predictions)
+    assert read_decisions(run) == predictions
+    old = read_json(run.decisions)
+    del old["source"]  # runs of 0.1.0 do not have it
+    run.decisions.write_text(json.dumps(old))
+    assert read_decisions(run) == replace(predictions, source=None)
     run.decisions.write_text('{"threshold": "high"}')
     with pytest.raises(RunError, match=r"decisions\.json"):
         read_decisions(run)
 
 
-def test_those_of_another_run_are_used_as_they_are(finished: Any) -> None:
-    taken = Decisions(0.3, "f1", {}, 1.5, source="/runs/x")
-    assert choose_decisions(Evaluate(), asked(finished), None, taken) == taken
-    assert choose_decisions(Evaluate(calibrate=True), asked(finished), answers(), taken) == taken
+def test_inherited_decisions_are_used_unchanged(finished: Any) -> None:
+    inherited = Decisions(0.3, "f1", {}, 1.5, source="/runs/x")
+    assert choose_decisions(Evaluate(), task_of(finished), None, inherited) == inherited
+    assert (
+        choose_decisions(Evaluate(calibrate=True), task_of(finished), draw_predictions(), inherited)
+        == inherited
+    )
 
 
-def test_predictions_that_are_not_finite_are_reported(finished: Any) -> None:
-    given = answers()
-    given = replace(given, p=np.full_like(given.p, np.nan))
-    decisions = choose_decisions(Evaluate(calibrate=True), asked(finished), given)
+def test_nonfinite_predictions_are_noted(finished: Any) -> None:
+    predictions = draw_predictions()
+    predictions = replace(predictions, p=np.full_like(predictions.p, np.nan))
+    decisions = choose_decisions(Evaluate(calibrate=True), task_of(finished), predictions)
     assert "not finite" in decisions.note
 
 
@@ -125,33 +128,28 @@ def test_predictions_that_are_not_finite_are_reported(finished: Any) -> None:
         ),
     ],
 )
-def test_decisions_in_a_phrase(decisions: Decisions, text: str) -> None:
+def test_summary(decisions: Decisions, text: str) -> None:
     assert decisions.summary() == text
 
 
-def test_a_run_uses_them(small: Path, tmp_path: Path) -> None:
-    done = run_fit(small, tmp_path / "runs", "evaluate={threshold: youden, calibrate: true}")
-    run = RunDirectory(done.run)
+def test_decisions_apply_to_evaluation_and_prediction(trained: Any) -> None:
+    result = trained("evaluate={threshold: youden, calibrate: true, report: false}")
+    run = RunDirectory(result.run)
     decisions = read_decisions(run)
     assert decisions is not None
     assert decisions.criterion == "youden"
     assert decisions.temperature != 1
-    opened = open_trained(done.run)
-    assert opened.task.threshold == decisions.threshold
-    (again,) = evaluate(
-        done.run, splits=("test",), data=None, device="cpu", allow_custom=False
-    ).results
-    assert again.metrics == pytest.approx(done.metrics["test"], rel=1e-6)
-    kept = read_split_predictions(run, "test", "binary", ("no", "yes"), ["probability_yes"])
-    assert kept is not None
-    table = done.run.parents[2] / "small.csv"
-    frame = predict(done.run, table, keep=(), device="cpu", allow_custom=False).frame
-    np.testing.assert_allclose(
-        frame["probability_yes"].to_numpy()[kept.rows], kept.p[:, 0], rtol=1e-5
-    )
-    called = frame["probability_yes"].to_numpy() >= decisions.threshold
-    assert frame["label"].to_list() == ["yes" if yes else "no" for yes in called]
-    # The manifest's metrics are those of the threshold.
+    assert open_trained(result.run).task.threshold == decisions.threshold
+    (evaluation,) = evaluate_run(result.run, "test").results
+    assert evaluation.metrics == pytest.approx(result.metrics["test"], rel=1e-6)
+    saved = read_split_predictions(run, "test", "binary", ("no", "yes"), ["probability_yes"])
+    assert saved is not None
+    frame = predict_table(result.run, result.run.parents[2] / "small.csv").frame
+    p = frame["probability_yes"].to_numpy()
+    np.testing.assert_allclose(p[saved.rows], saved.p[:, 0], rtol=1e-5)
+    is_yes = p >= decisions.threshold
+    assert frame["label"].to_list() == ["yes" if yes else "no" for yes in is_yes]
+    # The metrics are computed with the threshold.
     assert read_json(run.evaluation / "test.json")["metrics"]["accuracy"] == pytest.approx(
-        np.mean((kept.p[:, 0] >= decisions.threshold) == (kept.y[:, 0] > 0.5))
+        np.mean((saved.p[:, 0] >= decisions.threshold) == (saved.y[:, 0] > 0.5))
     )

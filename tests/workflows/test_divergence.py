@@ -10,8 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.workflows.conftest import run_fit
-from tests.workflows.test_members import fit_several
+from tests.workflows.conftest import run_fit, run_members
 from trainer.config.load import load_config
 from trainer.errors import DivergedError, Problem, TrainingError
 from trainer.runs.directory import RunDirectory
@@ -115,7 +114,7 @@ def test_what_the_error_advises_helps(table: Path, case: str) -> None:
 def test_a_pack_names_the_broken_weights_as_a_single_run_does(table: Path) -> None:
     overrides = ["optimizer={name: sgd, learning_rate: 1e12}", "data.split.test=0"]
     with pytest.raises(TrainingError):
-        fit_several(table, table.parent / "several", *overrides, "fit.repeats=2")
+        run_members(table, table.parent / "several", *overrides, "fit.repeats=2")
     members = sorted((table.parent / "several").glob("config/*/members/*"))
     assert len(members) == 2
     for member in members:

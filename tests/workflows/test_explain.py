@@ -1,7 +1,8 @@
-"""What a run looks at: scikit-learn's figures on the same network, the files, what is refused."""
+"""Explanations: equality with scikit-learn on the same model, the files, invalid requests."""
 
 import dataclasses
 import json
+import shutil
 import sys
 from importlib.util import find_spec
 
@@ -11,7 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import partial_dependence, permutation_importance
 
-from tests.workflows.conftest import CONFIG, run_fit, write_table
+from tests.workflows.conftest import run_fit, write_small
 from trainer.data import streams
 from trainer.data.sampling import draw_row_sample
 from trainer.data.values import number_matrix
@@ -24,11 +25,11 @@ from trainer.workflows.explain import explain
 from trainer.workflows.importance import compute_importance, should_compute_importance
 from trainer.workflows.trained_runs import load_network, open_trained
 
-# Not `importorskip`: what imports it first says how it computes.
+# Not `importorskip`: the first import of shap decides how it computes.
 needs_shap = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
 
 
-def ask(run, **settings):
+def explain_run(run, **settings):
     settings = {"split": None, "repeats": 5, "columns": (), "shap_rows": None, **settings}
     return explain(run, device="cpu", allow_custom=False, **settings)
 
@@ -37,8 +38,8 @@ def read(run, name):
     return read_json(RunDirectory(run).explanation / name)
 
 
-class Network(ClassifierMixin, BaseEstimator):
-    """A run as scikit-learn has estimators, over (size, number of the colour)."""
+class RunEstimator(ClassifierMixin, BaseEstimator):
+    """A run as a scikit-learn estimator of (size, index of the colour)."""
 
     colours = ("blue", "green", "red", None)
 
@@ -52,77 +53,76 @@ class Network(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, x):
-        colours = [self.colours[int(one)] for one in x[:, 1]]
+        colours = [self.colours[int(index)] for index in x[:, 1]]
         frame = pl.DataFrame({"size": x[:, 0], "colour": pl.Series(colours, dtype=pl.String)})
         p = np.asarray(self.network(self.encoder.transform(frame).x, training=False))
         return np.concatenate([1 - p, p], axis=1)
 
 
-def rows_of(run, split):
-    """What scikit-learn is given of a split: (size, number of the colour), and the classes."""
+def estimator_rows(run, split):
+    """Return a split as the estimator reads it, and its classes."""
     sample = draw_row_sample(load_run_table(open_trained(run)), split, 1000, 0)
     size = number_matrix(sample.frame, ["size"])[:, 0]
-    colour = [Network.colours.index(one) for one in sample.frame["colour"]]
+    colour = [RunEstimator.colours.index(name) for name in sample.frame["colour"]]
     return np.stack([size, colour], axis=1), sample.y[:, 0]
 
 
-def test_drops_and_curves_are_those_of_sklearn(finished):
-    done = ask(finished.run, repeats=40, split="test")
-    x, y = rows_of(finished.run, "test")
-    network = Network(finished.run).fit(x, y)
-    theirs = permutation_importance(network, x, y, scoring="roc_auc", n_repeats=40, random_state=0)
-    ours = {one["column"]: one for one in done.importance["columns"]}
-    assert done.importance["baseline"] == pytest.approx(finished.metrics["test"]["auc"])
-    for at, name in enumerate(("size", "colour")):
-        error = theirs.importances_std[at] * np.sqrt(2 / 40)
-        assert ours[name]["drop"] == pytest.approx(theirs.importances_mean[at], abs=4 * error)
-    curves = {
-        one["column"]: one for one in read(finished.run, "partial_dependence.json")["columns"]
-    }
+def test_importance_and_curves_equal_those_of_sklearn(encoded, tmp_path):
+    run = shutil.copytree(encoded.run, tmp_path / "run")
+    result = explain_run(run, repeats=40, split="test")
+    x, y = estimator_rows(run, "test")
+    estimator = RunEstimator(run).fit(x, y)
+    expected = permutation_importance(
+        estimator, x, y, scoring="roc_auc", n_repeats=40, random_state=0
+    )
+    columns = {column["column"]: column for column in result.importance["columns"]}
+    assert result.importance["baseline"] == pytest.approx(encoded.metrics["test"]["auc"])
+    for index, name in enumerate(("size", "colour")):
+        error = expected.importances_std[index] * np.sqrt(2 / 40)
+        assert columns[name]["drop"] == pytest.approx(
+            expected.importances_mean[index], abs=4 * error
+        )
+    curves = {curve["column"]: curve for curve in read(run, "partial_dependence.json")["columns"]}
     assert curves["colour"]["kind"] == "categorical"
-    assert curves["colour"]["values"] == list(Network.colours)
+    assert curves["colour"]["values"] == list(RunEstimator.colours)
     assert len(curves["size"]["values"]) == 24 == len(set(curves["size"]["values"]))
     assert len(curves["size"]["rug"]) == 9
-    for at, name in enumerate(("size", "colour")):
+    for index, name in enumerate(("size", "colour")):
         values = np.array(curves[name]["values"]) if name == "size" else np.arange(4)
-        found = partial_dependence(
-            network, x, [at], custom_values={at: values}, method="brute",
+        expected = partial_dependence(
+            estimator, x, [index], custom_values={index: values}, method="brute",
             response_method="predict_proba",
         )  # fmt: skip
         np.testing.assert_allclose(
-            np.array(curves[name]["predictions"])[:, 0], found["average"][0], atol=1e-5
+            np.array(curves[name]["predictions"])[:, 0], expected["average"][0], atol=1e-5
         )
 
 
-def test_the_files_say_what_was_asked(finished):
-    done = ask(finished.run)
-    assert done.files == ("importance.json", "partial_dependence.json")
-    assert sorted(path.name for path in done.folder.iterdir() if "shap" not in path.name) == [
-        *done.files
-    ]
-    importance = read(finished.run, "importance.json")
-    assert importance == json.loads(json.dumps(done.importance))
+def test_files(copied):
+    result = explain_run(copied)
+    assert result.files == ("importance.json", "partial_dependence.json")
+    assert sorted(path.name for path in result.folder.iterdir()) == [*result.files]
+    importance = read(copied, "importance.json")
+    assert importance == json.loads(json.dumps(result.importance))
     assert (importance["split"], importance["metric"], importance["rows"]) == (
         "validation", "auc", 24,
     )  # fmt: skip
-    assert [set(one) for one in importance["columns"]] == [
+    assert [set(column) for column in importance["columns"]] == [
         {"column", "drop", "low", "high", "is_noise"}
     ] * 2
-    drops = [one["drop"] for one in importance["columns"]]
+    drops = [column["drop"] for column in importance["columns"]]
     assert drops == sorted(drops, reverse=True)
-    assert read(finished.run, "partial_dependence.json")["names"] == ["probability_yes"]
+    assert read(copied, "partial_dependence.json")["names"] == ["probability_yes"]
 
 
-def test_a_fit_that_ends_finds_the_same(finished):
-    """From samples in memory, without the seconds, which no two runs have alike."""
+def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
     from trainer.engine.batches import Evaluator
     from trainer.models.losses import build_loss
 
-    opened = open_trained(finished.run)
+    opened = open_trained(copied)
     network = load_network(opened, allow_custom=False)
-    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, opened.task.loss))
-    found = compute_importance(
-        evaluator,
+    importance = compute_importance(
+        Evaluator(network, build_loss(opened.loaded.config.loss, opened.task.loss)),
         load_run_table(opened).samples("validation"),
         opened.preprocessing,
         opened.task,
@@ -130,12 +130,12 @@ def test_a_fit_that_ends_finds_the_same(finished):
         seed=opened.loaded.config.seed,
         level=0.95,
     )
-    whole = ask(finished.run).importance
-    whole.pop("seconds")
-    assert found == whole
+    expected = explain_run(copied).importance
+    expected.pop("seconds")
+    assert importance == expected
 
 
-def test_when_a_fit_ends_with_it():
+def test_importance_at_the_end_of_fit_is_for_small_tables():
     assert should_compute_importance("auto", 455, 30)
     assert not should_compute_importance("auto", 100_000, 41)
     assert should_compute_importance(True, 100_000, 41)
@@ -143,32 +143,33 @@ def test_when_a_fit_ends_with_it():
     assert not should_compute_importance(True, 0, 30)
 
 
-def test_columns_and_checkpoints_can_be_named(finished):
-    done = ask(finished.run / "checkpoints" / "last", columns=("colour",))
-    assert done.checkpoint == "last"
-    curves = read(finished.run, "partial_dependence.json")["columns"]
-    assert [one["column"] for one in curves] == ["colour"]
-    ask(finished.run, columns=("colour,size",))
-    curves = read(finished.run, "partial_dependence.json")["columns"]
-    assert [one["column"] for one in curves] == ["colour", "size"]
+def test_columns_and_checkpoint_can_be_selected(copied):
+    result = explain_run(copied / "checkpoints" / "last", columns=("colour",))
+    assert result.checkpoint == "last"
+    curves = read(copied, "partial_dependence.json")["columns"]
+    assert [curve["column"] for curve in curves] == ["colour"]
+    explain_run(copied, columns=("colour,size",))
+    curves = read(copied, "partial_dependence.json")["columns"]
+    assert [curve["column"] for curve in curves] == ["colour", "size"]
     with pytest.raises(UsageError, match="did you mean 'colour'"):
-        ask(finished.run, columns=("color,size",))
+        explain_run(copied, columns=("color,size",))
 
 
-def test_a_table_larger_than_memory_gives_the_same(finished, monkeypatch):
-    at_once = ask(finished.run)
+def test_table_larger_than_memory_has_the_same_explanation(copied, monkeypatch):
+    in_memory = explain_run(copied)
     monkeypatch.setattr(engines, "available_memory", lambda: 1_000)
     monkeypatch.setattr(streams, "BATCH_ROWS", 50)
-    parts = ask(finished.run)
-    for one in (at_once, parts):
-        one.importance.pop("seconds")
-    assert parts == at_once
+    streamed = explain_run(copied)
+    for result in (in_memory, streamed):
+        result.importance.pop("seconds")
+    assert streamed == in_memory
 
 
 @pytest.fixture(scope="module")
-def numbers(tmp_path_factory):
-    """A linear network of two numbers, one with gaps that are marked."""
-    folder = tmp_path_factory.mktemp("numbers")
+def linear(tmp_path_factory):
+    """A linear model of two numeric columns; the second has an indicator of missing values."""
+    folder = tmp_path_factory.mktemp("linear")
+    config = write_small(folder)
     draw = np.random.default_rng(0)
     first, second = draw.normal(size=(2, 150))
     pl.DataFrame(
@@ -178,137 +179,126 @@ def numbers(tmp_path_factory):
             "label": 3 * first - second + 0.1 * draw.normal(size=150) + 10,
         }
     ).write_csv(folder / "small.csv")
-    config = folder / "config.yaml"
-    config.write_text(CONFIG.replace("ENCODE", "onehot"), encoding="utf-8")
     return run_fit(
         config, folder / "runs", "model.layers=[]", "fit.epochs=60", "data.features.exclude=[]",
         "data.numeric.indicator=true",
     )  # fmt: skip
 
 
-def test_numbers_and_their_surface(numbers):
-    done = ask(numbers.run)
-    assert done.importance["metric"] == "r2"
-    assert [one["column"] for one in done.importance["columns"]] == ["first", "second"]
-    assert not done.importance["columns"][0]["is_noise"]
-    surface = read(numbers.run, "surface.json")
+def test_surface_of_two_numeric_columns(linear, tmp_path):
+    result = explain_run(linear.run)
+    assert result.importance["metric"] == "r2"
+    assert [column["column"] for column in result.importance["columns"]] == ["first", "second"]
+    assert not result.importance["columns"][0]["is_noise"]
+    surface = read(linear.run, "surface.json")
     assert surface["columns"] == ["first", "second"]
-    answers = np.array(surface["predictions"])
-    assert answers.shape == (len(surface["y"]), len(surface["x"]))
-    # A plane: it rises along the first column and falls along the second, in the target's unit.
-    assert np.allclose(np.diff(answers, n=2, axis=0), 0, atol=1e-3)
-    assert answers[0, -1] - answers[0, 0] > 5
-    assert answers[-1, 0] < answers[0, 0]
+    predictions = np.array(surface["predictions"])
+    assert predictions.shape == (len(surface["y"]), len(surface["x"]))
+    # A plane that rises along the first column and falls along the second, in the target's unit.
+    assert np.allclose(np.diff(predictions, n=2, axis=0), 0, atol=1e-3)
+    assert predictions[0, -1] - predictions[0, 0] > 5
+    assert predictions[-1, 0] < predictions[0, 0]
     points = surface["points"]
     assert len(points["x"]) == len(points["y"]) == len(points["actual"]) > 20
     assert 5 < np.mean(points["actual"]) < 15
-    grid = pl.DataFrame({"first": [surface["x"][3]], "second": [surface["y"][5]]})
-    grid.write_csv(numbers.run / "grid.csv")
-    opened = open_trained(numbers.run)
+    point = pl.DataFrame({"first": [surface["x"][3]], "second": [surface["y"][5]]})
+    opened = open_trained(linear.run)
     network = load_network(opened, allow_custom=False)
-    said = opened.task.decode_outputs(np.asarray(network(opened.preprocessing.transform(grid).x)))
-    assert answers[5, 3] == pytest.approx(said[0, 0], rel=1e-5)
+    outputs = np.asarray(network(opened.preprocessing.transform(point).x))
+    expected = opened.task.decode_outputs(outputs)[0, 0]
+    assert predictions[5, 3] == pytest.approx(expected, rel=1e-5)
 
 
 @needs_shap
 @pytest.mark.parametrize("source", ["rows", "file"])
-def test_shap_values_of_a_linear_network_are_exact(numbers, tmp_path, source):
-    """Of a linear network they are weight × (value - mean of the background), summed by column."""
-    opened = open_trained(numbers.run)
+def test_shap_values_of_a_linear_model_are_exact(linear, tmp_path, source):
+    """They are weight × (value - mean of the background), summed by column."""
+    opened = open_trained(linear.run)
     table = load_run_table(opened)
-    wanted = 8
+    shap_rows = 8
     sample = draw_row_sample(table, "test", 8, opened.loaded.config.seed)
     if source == "file":
-        wanted = tmp_path / "few.csv"
-        sample.frame.write_csv(wanted)
-    done = ask(numbers.run, shap_rows=wanted)
-    frame = pl.read_parquet(done.folder / "shap.parquet")
+        shap_rows = tmp_path / "few.csv"
+        sample.frame.write_csv(shap_rows)
+    result = explain_run(linear.run, shap_rows=shap_rows)
+    frame = pl.read_parquet(result.folder / "shap.parquet")
     assert frame.columns == ["row", "answer", "column", "value", "shap"]
     encoder, task = opened.preprocessing, opened.task
     background = draw_row_sample(table, "train", 100, opened.loaded.config.seed).frame
-    x, apart = encoder.transform(sample.frame).x, encoder.transform(background).x
+    x, background_x = encoder.transform(sample.frame).x, encoder.transform(background).x
     kernel = load_network(opened, allow_custom=False).get_weights()[0][:, 0].astype(float)
-    parts = (x - apart.mean(axis=0, dtype=float)) * kernel * task.target.scale[0]
+    parts = (x - background_x.mean(axis=0, dtype=float)) * kernel * task.target.scale[0]
     rows = sample.rows.tolist() if source == "rows" else list(range(8))
-    for name, input_ranges in encoder.input_ranges.items():
-        ours = frame.filter(pl.col("column") == name).sort("row")
-        assert ours["row"].to_list() == rows
-        np.testing.assert_allclose(ours["shap"], parts[:, input_ranges].sum(axis=1), atol=1e-4)
-        written = [None if one is None else float(one) for one in ours["value"]]
-        known = [None if one is None else float(one) for one in sample.frame[name]]
-        assert written == known
-    facts = read(numbers.run, "shap.json")
+    for name, places in encoder.input_ranges.items():
+        values = frame.filter(pl.col("column") == name).sort("row")
+        assert values["row"].to_list() == rows
+        np.testing.assert_allclose(values["shap"], parts[:, places].sum(axis=1), atol=1e-4)
+        written, expected = (
+            [None if value is None else float(value) for value in column]
+            for column in (values["value"], sample.frame[name])
+        )
+        assert written == expected
+    facts = read(linear.run, "shap.json")
     assert facts["rows"] == rows
     assert facts["largest_gap"] < 1e-5
     assert facts["orders"] is None
-    answers = np.array(facts["predictions"])[:, 0]
+    predictions = np.array(facts["predictions"])[:, 0]
     sums = frame.group_by("row").agg(pl.col("shap").sum()).sort("row")["shap"]
-    np.testing.assert_allclose(facts["base"][0] + sums.to_numpy(), answers, atol=1e-4)
+    np.testing.assert_allclose(facts["base"][0] + sums.to_numpy(), predictions, atol=1e-4)
 
 
 @needs_shap
-def test_shap_values_add_up(finished):
-    done = ask(finished.run, shap_rows=5)
-    assert done.files[-2:] == ("shap.json", "shap.parquet")
-    frame = pl.read_parquet(done.folder / "shap.parquet")
+def test_shap_values_add_up(copied):
+    result = explain_run(copied, shap_rows=5)
+    assert result.files[-2:] == ("shap.json", "shap.parquet")
+    frame = pl.read_parquet(result.folder / "shap.parquet")
     assert set(frame["answer"]) == {"probability_yes"}
     assert frame.height == 10
-    assert done.shap["largest_gap"] < 1e-6
-    again = ask(finished.run, shap_rows=5)
-    assert again.shap == done.shap
+    assert result.shap["largest_gap"] < 1e-6
+    again = explain_run(copied, shap_rows=5)
+    assert again.shap == result.shap
 
 
-def test_without_shap_its_install_command_is_told(finished, monkeypatch):
+def test_missing_shap_is_named_with_the_command_to_install_it(finished, monkeypatch):
     monkeypatch.setitem(sys.modules, "shap", None)
     with pytest.raises(UsageError, match=r"pip install 'numba.* 'shap"):
-        ask(finished.run, shap_rows=5)
+        explain_run(finished.run, shap_rows=5)
 
 
-@pytest.fixture(scope="module")
-def several(tmp_path_factory):
-    """A run of two folds."""
-    from tests.workflows.test_members import fit_several
-
-    folder = tmp_path_factory.mktemp("folds")
-    write_table(folder / "small.csv")
-    config = folder / "config.yaml"
-    config.write_text(CONFIG.replace("ENCODE", "onehot"), encoding="utf-8")
-    return fit_several(config, folder / "runs", "fit.folds=2", "fit.epochs=1").run
-
-
-def test_members_are_asked_together_about_the_test_rows(several):
-    done = ask(several)
-    assert done.folder == several / "explanation"
-    assert done.checkpoint == "best of 2 members"
-    assert done.importance["split"] == "test"
-    assert {one["column"] for one in done.importance["columns"]} == {"size", "colour"}
+def test_members_are_explained_together_on_the_test_rows(several, tmp_path):
+    run = shutil.copytree(several.run, tmp_path / "run")
+    result = explain_run(run)
+    assert result.folder == run / "explanation"
+    assert result.checkpoint == "best of 6 members"
+    assert result.importance["split"] == "test"
+    assert {column["column"] for column in result.importance["columns"]} == {"size", "colour"}
     with pytest.raises(RunError, match="which its members share"):
-        ask(several, split="validation")
-    one = ask(several / "members" / "0001")
-    assert one.importance["split"] == "validation"
+        explain_run(run, split="validation")
+    member = explain_run(run / "members" / "0001")
+    assert member.importance["split"] == "validation"
 
 
-def test_data_that_changed_since_are_refused(small, tmp_path):
-    done = run_fit(small, tmp_path / "runs", "fit.epochs=1", "data.split.validation=0")
+def test_changed_data_and_missing_rows_are_refused(small, tmp_path):
+    run = run_fit(small, tmp_path / "runs", "fit.epochs=1", "data.split.validation=0").run
     with pytest.raises(RunError, match="explain it on other rows with --split test"):
-        ask(done.run)
+        explain_run(run)
     with (tmp_path / "small.csv").open("a") as table:
         table.write("px,1,red,yes\n")
-    with pytest.raises(DataError, match="restore the original file") as wrong:
-        ask(done.run, split="test")
-    assert "--data" not in str(wrong.value)
-    assert not (done.run / "explanation").exists()
+    with pytest.raises(DataError, match="restore the original file") as refused:
+        explain_run(run, split="test")
+    assert "--data" not in str(refused.value)
+    assert not (run / "explanation").exists()
 
 
-def test_several_classes(small, tmp_path):
+def test_multiclass(small, tmp_path):
     frame = pl.read_csv(tmp_path / "small.csv")
     third = pl.when(pl.col("size") > 1).then(pl.lit("much")).otherwise(pl.col("label"))
     frame.with_columns(third.alias("label")).write_csv(tmp_path / "small.csv")
-    done = run_fit(small, tmp_path / "runs", "fit.epochs=1")
-    found = ask(done.run)
-    assert found.importance["metric"] == "accuracy"
-    curves = read(done.run, "partial_dependence.json")
+    run = run_fit(small, tmp_path / "runs", "fit.epochs=1").run
+    result = explain_run(run)
+    assert result.importance["metric"] == "accuracy"
+    curves = read(run, "partial_dependence.json")
     assert curves["names"] == [f"probability_{name}" for name in ("much", "no", "yes")]
-    answers = np.array(curves["columns"][0]["predictions"])
-    np.testing.assert_allclose(answers.sum(axis=1), 1, atol=1e-5)
-    assert dataclasses.asdict(found)["shap"] is None
+    predictions = np.array(curves["columns"][0]["predictions"])
+    np.testing.assert_allclose(predictions.sum(axis=1), 1, atol=1e-5)
+    assert dataclasses.asdict(result)["shap"] is None

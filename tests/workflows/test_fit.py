@@ -1,4 +1,4 @@
-"""A run from config to evaluation leaves what the design says, and repeats itself."""
+"""One run from config to evaluation: its files, its reproducibility, its options."""
 
 import json
 import subprocess
@@ -9,15 +9,22 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.workflows.conftest import run_fit, write_table
+from tests.workflows.conftest import evaluate_run, predict_table, run_fit
 from trainer.config.load import load_config
 from trainer.errors import ConfigError, DivergedError
 from trainer.runs.checkpoints import read_checkpoint
+from trainer.workflows.building import build_training
 from trainer.workflows.fit import fit_run
+from trainer.workflows.plan import make_plan
+from trainer.workflows.trained_runs import load_network, open_trained
 from trainer.workflows.training import RunFinished, RunStarted
 
 
-def test_the_run_directory_is_complete(finished):
+def read_log(run):
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_run_directory(finished):
     names = {str(path.relative_to(finished.run)) for path in finished.run.rglob("*")}
     assert names == {
         "config.yaml",
@@ -51,7 +58,7 @@ def test_the_run_directory_is_complete(finished):
         "write",
     }  # fmt: skip
     assert all(seconds >= 0 for seconds in manifest["timings"].values())
-    log = [json.loads(line) for line in (finished.run / "metrics.jsonl").read_text().splitlines()]
+    log = read_log(finished.run)
     assert [line["epoch"] for line in log] == [1, 2, 3, 4]
     best = min(log, key=lambda line: line["val_loss"])
     assert finished.best_epoch == best["epoch"]
@@ -62,19 +69,18 @@ def test_the_run_directory_is_complete(finished):
     assert splits["row"].to_list() == list(range(120))
 
 
-def test_the_same_config_gives_the_same_weights(small, tmp_path):
-    first = run_fit(small, tmp_path / "runs")
-    again = run_fit(small, tmp_path / "runs")
-    from_the_run = run_fit(first.run / "config.yaml", tmp_path / "runs")
-    other_seed = run_fit(small, tmp_path / "runs", "seed=4")
-    assert first.weights_sha256 == again.weights_sha256 == from_the_run.weights_sha256
-    assert first.metrics == again.metrics == from_the_run.metrics
-    assert other_seed.weights_sha256 != first.weights_sha256
-    assert len({run.run for run in (first, again, from_the_run)}) == 3
+def test_training_is_reproducible(finished, trained, tmp_path):
+    config = finished.run.parents[2] / "config.yaml"
+    again = run_fit(config, tmp_path / "runs")
+    from_the_run = run_fit(finished.run / "config.yaml", tmp_path / "runs")
+    assert finished.weights_sha256 == again.weights_sha256 == from_the_run.weights_sha256
+    assert finished.metrics == again.metrics == from_the_run.metrics
+    assert trained("seed=4").weights_sha256 != finished.weights_sha256
+    assert len({result.run for result in (finished, again, from_the_run)}) == 3
 
 
-def test_test_rows_have_no_part_in_training(small, tmp_path):
-    before = run_fit(small, tmp_path / "runs")
+def test_test_rows_do_not_affect_training(finished, small, tmp_path):
+    before = finished
     table = pl.read_csv(tmp_path / "small.csv", infer_schema=False)
     splits = pl.read_parquet(before.run / "splits.parquet")["split"]
     changed = table.with_columns(
@@ -90,36 +96,49 @@ def test_test_rows_have_no_part_in_training(small, tmp_path):
     assert fitted[0] == fitted[1]
 
 
-def test_plain_keras_opens_the_model(finished, tmp_path):
+def test_plain_keras_loads_the_model(finished, trained, tmp_path):
     script = (
         "import sys, keras, numpy as np\n"
-        "model = keras.saving.load_model(sys.argv[1], safe_mode=True)\n"
-        "x = np.load(sys.argv[2]); np.save(sys.argv[3], model.predict(x, verbose=0))\n"
+        "for model, x, y in zip(*[iter(sys.argv[1:])] * 3):\n"
+        "    model = keras.saving.load_model(model, safe_mode=True)\n"
+        "    np.save(y, model.predict(np.load(x), verbose=0))\n"
         "assert not any(name.startswith('trainer') for name in sys.modules)\n"
     )
-    from trainer.workflows.trained_runs import load_network, open_trained
+    arguments, expected = [], {}
+    runs = {"onehot": finished.run, "embedding": trained("data.categorical.encode=embedding").run}
+    for encoding, run in runs.items():
+        opened = open_trained(run)
+        x = np.random.default_rng(0).normal(size=(9, opened.preprocessing.width)).astype(np.float32)
+        x[:, -1] = np.arange(9) % 3
+        np.save(tmp_path / f"x-{encoding}.npy", x)
+        output = tmp_path / f"y-{encoding}.npy"
+        expected[output] = load_network(opened, allow_custom=False)(x)
+        model = run / "checkpoints" / "best" / "model.keras"
+        arguments += [str(model), str(tmp_path / f"x-{encoding}.npy"), str(output)]
+    subprocess.run([sys.executable, "-c", script, *arguments], check=True, capture_output=True)
+    for output, values in expected.items():
+        np.testing.assert_allclose(np.load(output), values, rtol=1e-5, atol=1e-6)
 
-    opened = open_trained(finished.run)
-    x = np.random.default_rng(0).normal(size=(9, opened.preprocessing.width)).astype(np.float32)
-    x[:, -1] = np.arange(9) % 3
-    np.save(tmp_path / "x.npy", x)
-    model = finished.run / "checkpoints" / "best" / "model.keras"
-    words = [str(model), str(tmp_path / "x.npy"), str(tmp_path / "y.npy")]
-    subprocess.run([sys.executable, "-c", script, *words], check=True, capture_output=True)
-    expected = load_network(opened, allow_custom=False)(x)
-    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-5, atol=1e-6)
+
+@pytest.mark.parametrize(("steps", "compiled"), [(8000, True), (80, False)])
+def test_long_training_is_compiled(small, steps, compiled):
+    overrides = ("~fit.epochs", f"fit.steps={steps}", "fit.batch_size=36")
+    setup = build_training(make_plan(load_config(small, overrides)), allow_custom=False)
+    assert setup.form.compiled is compiled
 
 
-def test_a_compiled_run_leaves_the_same_kind_of_model(small, tmp_path):
-    done = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=8000", "fit.batch_size=36")
-    assert json.loads((done.run / "manifest.json").read_text())["engine"] == "resident, XLA"
-    model = keras.saving.load_model(done.run / "checkpoints" / "best" / "model.keras")
+def test_compiled_run(small, tmp_path):
+    result, again = (
+        run_fit(small, tmp_path / "runs", "runtime.jit_compile=true", "fit.batch_size=36")
+        for _ in range(2)
+    )
+    assert json.loads((result.run / "manifest.json").read_text())["engine"] == "resident, XLA"
+    model = keras.saving.load_model(result.run / "checkpoints" / "best" / "model.keras")
     assert [type(layer) for layer in model.layers][2] is keras.layers.Dropout
-    again = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=8000", "fit.batch_size=36")
-    assert again.weights_sha256 == done.weights_sha256
+    assert again.weights_sha256 == result.weights_sha256
 
 
-def test_best_and_last_are_what_they_say(finished):
+def test_best_and_last_checkpoint(finished):
     best = read_checkpoint(finished.run / "checkpoints" / "best")
     last = read_checkpoint(finished.run / "checkpoints" / "last")
     assert best.metadata["epoch"] == finished.best_epoch
@@ -129,13 +148,12 @@ def test_best_and_last_are_what_they_say(finished):
     assert any("seed_generator" in name for name in last.state)
 
 
-def test_steps_in_place_of_epochs(small, tmp_path):
+def test_steps_instead_of_epochs(small, tmp_path):
     done = run_fit(small, tmp_path / "runs", "~fit.epochs", "fit.steps=7")
-    log = (done.run / "metrics.jsonl").read_text().splitlines()
-    assert [json.loads(line)["step"] for line in log] == [5, 7]
+    assert [line["step"] for line in read_log(done.run)] == [5, 7]
 
 
-def test_early_stopping_ends_and_restores(small, tmp_path):
+def test_early_stopping(small, tmp_path):
     settings = ("fit.epochs=200", "fit.early_stopping.patience=3", "optimizer.learning_rate=0.3")
     done = run_fit(small, tmp_path / "runs", *settings)
     assert done.epochs < 200
@@ -146,7 +164,7 @@ def test_early_stopping_ends_and_restores(small, tmp_path):
     assert keeps.weights_sha256 != done.weights_sha256
 
 
-def test_plateau_lowers_the_learning_rate(small, tmp_path):
+def test_reduce_on_plateau(small, tmp_path):
     done = run_fit(
         small,
         tmp_path / "runs",
@@ -154,50 +172,36 @@ def test_plateau_lowers_the_learning_rate(small, tmp_path):
         "optimizer.learning_rate=0.3",
         "fit.reduce_on_plateau={patience: 2, factor: 0.1}",
     )
-    rates = [
-        json.loads(line)["learning_rate"]
-        for line in (done.run / "metrics.jsonl").read_text().splitlines()
-    ]
+    rates = [line["learning_rate"] for line in read_log(done.run)]
     assert rates[0] == pytest.approx(0.3)
     assert rates[-1] < 0.1
 
 
-def test_warm_start_takes_what_fits(small, tmp_path):
-    first = run_fit(small, tmp_path / "runs")
-    config = load_config(
-        small,
-        [f"fit.warm_start={first.run}", "optimizer.learning_rate=1e-9", "fit.epochs=1",
-         "model.layers.3={dense: 5}"],
-    )  # fmt: skip
-    events = list(
-        fit_run(
-            config,
-            runs=tmp_path / "runs",
-            command=(),
-            allow_custom=False,
-            interrupted=lambda: None,
-        )
+def test_warm_start_loads_layers_of_equal_shape(finished, small, tmp_path):
+    overrides = [f"fit.warm_start={finished.run}", "fit.epochs=1", "model.layers.3={dense: 5}"]
+    started, *_ = fit_run(
+        load_config(small, overrides),
+        runs=tmp_path / "runs",
+        command=(),
+        allow_custom=False,
+        interrupted=lambda: None,
     )
-    started = events[0]
     assert isinstance(started, RunStarted)
-    words = " | ".join(started.notes)
-    assert "dense: copied" in words
-    assert "dense_1: not copied" in words
-    assert "head: not copied" in words
+    notes = " | ".join(started.notes)
+    assert "dense: copied" in notes
+    assert "dense_1: not copied" in notes
+    assert "head: not copied" in notes
 
 
-def test_an_interrupted_run_keeps_its_last_state(small, tmp_path):
-    asked = iter([None, "stopped by Ctrl-C"])
-    events = list(
-        fit_run(
-            load_config(small),
-            runs=tmp_path / "runs",
-            command=(),
-            allow_custom=False,
-            interrupted=lambda: next(asked),
-        )
+def test_interrupted_run_keeps_its_last_checkpoint(small, tmp_path):
+    reasons = iter([None, "stopped by Ctrl-C"])
+    *_, done = fit_run(
+        load_config(small),
+        runs=tmp_path / "runs",
+        command=(),
+        allow_custom=False,
+        interrupted=lambda: next(reasons),
     )
-    done = events[-1]
     assert isinstance(done, RunFinished)
     assert (done.status, done.epochs, done.metrics) == ("stopped", 2, {})
     manifest = json.loads((done.run / "manifest.json").read_text())
@@ -205,7 +209,7 @@ def test_an_interrupted_run_keeps_its_last_state(small, tmp_path):
     assert read_checkpoint(done.run / "checkpoints" / "last").metadata["epoch"] == 2
 
 
-def test_a_diverged_run_says_so(small, tmp_path):
+def test_diverged_run_fails(small, tmp_path):
     with pytest.raises(DivergedError, match="learning_rate"):
         run_fit(
             small,
@@ -222,49 +226,64 @@ def test_a_diverged_run_says_so(small, tmp_path):
 
 
 TASKS = {
-    "multiclass": ("data.target=colour", "data.clean.missing_target=drop"),
-    "softmax of two": ("model.head=softmax",),
-    "regression": ("data.target=size", "fit.class_weight=null"),
-    "several numbers": ("data.target=[size, age]",),
+    "multiclass, class weights, row weights, averages": (
+        "data.target=colour", "data.clean.missing_target=drop", "fit.class_weight=balanced",
+        "data.weight=age", "optimizer.ema=0.9",
+    ),
+    "binary, softmax, label smoothing, half precision": (
+        "model.head=softmax", "loss={name: categorical_crossentropy, label_smoothing: 0.1}",
+        "runtime.precision=mixed_float16",
+    ),
     "multilabel": ("data.target=[label, member]",),
-    "numbers in [0, 1]": ("data.target=share", "model.head=sigmoid", "loss=mean_squared_error"),
+    "two regression targets": ("data.target=[size, age]",),
+    "regression in [0, 1], no hidden layer, one batch": (
+        "data.target=share", "model.head=sigmoid", "loss=mean_squared_error", "model.layers=[]",
+        "fit.batch_size=100000",
+    ),
+}  # fmt: skip
+SLOW_TASKS = {
+    "multiclass": ("data.target=colour", "data.clean.missing_target=drop"),
+    "binary, softmax": ("model.head=softmax",),
+    "regression": ("data.target=size",),
+    "regression in [0, 1]": ("data.target=share", "model.head=sigmoid", "loss=mean_squared_error"),
     "class weights": ("fit.class_weight=balanced",),
     "row weights": ("data.weight=age",),
-    "average": ("optimizer.ema=0.9",),
-    "half precision": ("runtime.precision=mixed_float16",),
-    "bfloat": ("runtime.precision=mixed_bfloat16",),
+    "averages": ("optimizer.ema=0.9",),
+    "float16": ("runtime.precision=mixed_float16",),
+    "bfloat16": ("runtime.precision=mixed_bfloat16",),
     "one batch": ("fit.batch_size=100000",),
     "no hidden layer": ("model.layers=[]",),
-    "smoothing": ("loss={name: binary_crossentropy, label_smoothing: 0.1}",),
+    "label smoothing": ("loss={name: binary_crossentropy, label_smoothing: 0.1}",),
 }
 
 
-@pytest.mark.parametrize("case", TASKS)
-def test_every_task_trains_evaluates_and_predicts(case, small, tmp_path):
-    write_table(tmp_path / "small.csv")
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        *(pytest.param(overrides, id=name) for name, overrides in TASKS.items()),
+        *(
+            pytest.param(overrides, id=name, marks=pytest.mark.slow)
+            for name, overrides in SLOW_TASKS.items()
+        ),
+    ],
+)
+def test_each_task_trains_evaluates_and_predicts(overrides, small, tmp_path):
     table = pl.read_csv(tmp_path / "small.csv", infer_schema=False)
     draw = np.random.default_rng(1)
     table = table.with_columns(
         age=pl.Series(draw.integers(20, 70, 120)),
-        member=pl.Series(["yes" if one else "no" for one in draw.integers(0, 2, 120)]),
+        member=pl.Series(draw.choice(["yes", "no"], 120)),
         share=pl.Series(draw.random(120)),
     )
     table.write_csv(tmp_path / "small.csv")
-    done = run_fit(small, tmp_path / "runs", "fit.epochs=2", *TASKS[case])
-    assert set(done.metrics) == {"train", "validation", "test"}
-    for measures in done.metrics.values():
-        assert np.isfinite(measures["loss"])
-    from trainer.workflows.evaluate import evaluate
-    from trainer.workflows.predict import predict
-
-    found = evaluate(
-        done.run, splits=("validation", "test"), data=None, device="cpu", allow_custom=False
-    ).results
-    for one in found:
-        assert one.metrics == pytest.approx(done.metrics[one.split], rel=1e-5, nan_ok=True)
-    frame = predict(
-        done.run, tmp_path / "small.csv", keep=("id",), device="cpu", allow_custom=False
-    ).frame
+    result = run_fit(small, tmp_path / "runs", "fit.epochs=2", *overrides)
+    assert set(result.metrics) == {"train", "validation", "test"}
+    for metrics in result.metrics.values():
+        assert np.isfinite(metrics["loss"])
+    for evaluation in evaluate_run(result.run, "validation", "test").results:
+        expected = result.metrics[evaluation.split]
+        assert evaluation.metrics == pytest.approx(expected, rel=1e-5, nan_ok=True)
+    frame = predict_table(result.run, tmp_path / "small.csv", "id").frame
     assert frame.height == 120
     assert frame["id"].to_list() == table["id"].to_list()
 
@@ -292,28 +311,16 @@ def by_batch():
 """
 
 
-def fit_with(config, runs, override, *, allow_custom):
-    events = fit_run(
-        load_config(config, [override]),
-        runs=runs,
-        command=(),
-        allow_custom=allow_custom,
-        interrupted=lambda: None,
-    )
-    return list(events)[-1]
-
-
-def test_callbacks_of_the_users_own_are_called(small, tmp_path):
+def test_custom_callbacks(finished, small, tmp_path):
     (tmp_path / "my_callbacks.py").write_text(CALLBACKS)
     seen = tmp_path / "seen.txt"
     count = f"{{function: 'my_callbacks:count', arguments: {{path: '{seen}'}}}}"
     override = f"fit.callbacks=[{{custom: {count}}}]"
-    done = fit_with(small, tmp_path / "runs", override, allow_custom=True)
+    result = run_fit(small, tmp_path / "runs", override, allow_custom=True)
     assert seen.read_text().splitlines() == [f"{epoch} True" for epoch in range(4)]
-    plain = run_fit(small, tmp_path / "runs")
-    assert done.weights_sha256 == plain.weights_sha256
+    assert result.weights_sha256 == finished.weights_sha256
     with pytest.raises(ConfigError, match="allow-custom"):
-        fit_with(small, tmp_path / "runs", override, allow_custom=False)
+        run_fit(small, tmp_path / "runs", override)
     override = "fit.callbacks=[{custom: 'my_callbacks:by_batch'}]"
     with pytest.raises(ConfigError, match=r"on_batch_end.*on_epoch_end"):
-        fit_with(small, tmp_path / "runs", override, allow_custom=True)
+        run_fit(small, tmp_path / "runs", override, allow_custom=True)

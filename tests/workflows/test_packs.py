@@ -1,15 +1,16 @@
-"""Packs that are stopped, killed, repacked or trained by workers end with the same bytes."""
+"""Packs that are interrupted, killed, repacked or trained by workers end with the same bytes."""
 
 import json
 import os
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.workflows.conftest import write_table
-from tests.workflows.folders import CONFIG, MEMBERS, SPLITS, Ends, Folder, assert_same
+from tests.workflows.folders import MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_fit
 from trainer.errors import RunError
 from trainer.workflows.pack_events import PackStarted
@@ -19,222 +20,87 @@ from trainer.workflows.plan import TableCache
 from trainer.workflows.work_items import plan_work_items, read_ended_member
 from trainer.workflows.worker_processes import run_in_process
 
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The config of all, beside its table."""
-    folder = tmp_path_factory.mktemp("config")
-    write_table(folder / "small.csv")
-    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    return folder / "config.yaml"
+NUMBERS = list(range(len(MEMBERS)))
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, config: Path) -> Folder:
-    folder = Folder(tmp_path_factory.mktemp("undisturbed"), config)
-    assert [one.status for one in folder.train()] == ["finished"] * len(MEMBERS)
-    return folder
+@pytest.fixture
+def folder(tmp_path: Path, undisturbed: Folder) -> Folder:
+    """The runs of the undisturbed pack, not yet trained."""
+    return Folder(tmp_path / "runs", undisturbed.config)
 
 
-def test_a_pack_leaves_what_fit_leaves(undisturbed: Folder) -> None:
-    run = undisturbed.run(0)
-    assert {path.name for path in run.iterdir()} == {
+def pack_directory(folder: Folder) -> Path:
+    return folder.path / "packs" / "0001"
+
+
+def saved_epochs(folder: Folder) -> list[int]:
+    """Return the epoch of each member in the checkpoint of the pack."""
+    checkpoint = json.loads((pack_directory(folder) / "last" / "checkpoint.json").read_text())
+    return [member["facts"]["epoch"] for member in checkpoint["members"]]
+
+
+def test_pack_writes_the_files_of_fit(undisturbed: Folder) -> None:
+    assert {path.name for path in undisturbed.run(0).iterdir()} == {
         "config.yaml", "manifest.json", "preprocessing.json", "splits.parquet", "metrics.jsonl",
         "timing.jsonl", "checkpoints", "evaluation", "decisions.json", "predictions",
     }  # fmt: skip
-    begun = read_pack_record(undisturbed.path / "packs" / "0001")
-    assert begun is not None
-    assert begun.is_done
-    assert [path.name for path in (undisturbed.path / "packs" / "0001").iterdir()] == ["pack.json"]
+    record = read_pack_record(pack_directory(undisturbed))
+    assert record is not None
+    assert record.is_done
+    assert [path.name for path in pack_directory(undisturbed).iterdir()] == ["pack.json"]
 
 
-def saved(folder: Folder) -> list[dict[str, Any]]:
-    """What the checkpoint of a pack says of its members."""
-    path = folder.path / "packs" / "0001" / "last" / "checkpoint.json"
-    return list(json.loads(path.read_text())["members"])
+def test_finished_pack_is_not_trained_again(undisturbed: Folder) -> None:
+    before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
+    members = undisturbed.train()
+    assert [member.number for member in members] == NUMBERS
+    assert members[1].stopped_because.startswith("val_loss has not improved")
+    assert members[1] == read_ended_member(undisturbed.spec(1))
+    assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
 
 
-@pytest.mark.parametrize("after", [2, 9])
-def test_stopped_it_goes_on(tmp_path: Path, undisturbed: Folder, after: int) -> None:
-    folder = Folder(tmp_path / "own", undisturbed.config)
-    assert not any(one.status == "finished" for one in folder.train(after=after))
-    assert (folder.path / "packs" / "0001" / "last").is_dir()
-    folder.train(after=3)
-    done = Folder(folder.path, undisturbed.config).train()
-    assert [one.number for one in done] == list(range(len(MEMBERS)))
-    # The first ended before the others, which went on.
-    assert done[0].epochs == 2
-    assert_same(folder, undisturbed)
-
-
-def test_left_alone_it_goes_on_from_its_checkpoint(tmp_path: Path, undisturbed: Folder) -> None:
-    folder = Folder(tmp_path / "own", undisturbed.config)
-    folder.train(abandon=3)
-    # As fit.checkpoint.every has it, after two epochs.
-    assert [one["facts"]["epoch"] for one in saved(folder)] == [2] * len(MEMBERS)
-    folder.train(abandon=4)
-    # Killed while it wrote.
-    for place in (folder.run(1), folder.run(2) / "evaluation", folder.path / "packs" / "0001"):
+def test_interrupted_and_killed_pack_resumes_exactly(folder: Folder, undisturbed: Folder) -> None:
+    folder.train(abandon_after=3)
+    # fit.checkpoint.every is 2 epochs.
+    assert saved_epochs(folder) == [2] * len(MEMBERS)
+    # As a kill during a write leaves it.
+    for place in (folder.run(1), folder.run(2) / "evaluation", pack_directory(folder)):
         place.mkdir(exist_ok=True)
         (place / ".file.json.01234567.new").touch()
-    folder.train()
+
+    with (
+        changed(folder.config.parent / "small.csv"),
+        pytest.raises(RunError, match="the content it had"),
+    ):
+        folder.train()
+
+    started = next(event for event in pack_events(folder) if isinstance(event, PackStarted))
+    # A pack resumes with all its members, whichever of them are requested.
+    assert (started.numbers, started.epoch, started.epochs) == (tuple(NUMBERS), 2, 12)
+
+    assert not any(member.status == "finished" for member in folder.train(stop_after=4))
+    assert saved_epochs(folder)[1] > 2
+    members = folder.train()
+    assert [member.number for member in members] == NUMBERS
+    # The first ended while the others were training.
+    assert members[0].epochs == 2
     assert not list(folder.path.rglob(".*.new"))
     assert_same(folder, undisturbed)
 
 
-def test_left_alone_before_any_checkpoint_it_begins_anew(
-    tmp_path: Path, undisturbed: Folder
-) -> None:
-    folder = Folder(tmp_path / "own", undisturbed.config)
-    folder.train(abandon=2)
-    assert not (folder.path / "packs" / "0001" / "last").exists()
-    folder.train()
-    assert_same(folder, undisturbed)
+@contextmanager
+def changed(table: Path) -> Iterator[None]:
+    """Context manager that replaces a table and puts it back."""
+    content = table.read_bytes()
+    write_table(table, seed=1)
+    try:
+        yield
+    finally:
+        table.write_bytes(content)
 
 
-def test_other_rows_are_refused(tmp_path: Path) -> None:
-    write_table(tmp_path / "small.csv")
-    (tmp_path / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    folder = Folder(tmp_path / "own", tmp_path / "config.yaml")
-    folder.train(after=4)
-    write_table(tmp_path / "small.csv", seed=1)
-    with pytest.raises(RunError, match="the content it had"):
-        folder.train()
-
-
-def test_what_is_done_is_only_told(tmp_path: Path, undisturbed: Folder) -> None:
-    before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
-    again = undisturbed.train()
-    assert [one.number for one in again] == list(range(len(MEMBERS)))
-    assert again[1].stopped_because.startswith("val_loss has not improved")
-    assert again[1] == read_ended_member(undisturbed.spec(1))
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
-
-
-def test_repacked_it_is_the_same_to_rounding_and_goes_on_exactly(
-    tmp_path: Path, undisturbed: Folder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(pack_fit, "_COMPILE_SECONDS", 0.0)
-    members = [
-        ["seed=1"],
-        MEMBERS[1],
-        *([f"seed={seed}", "fit.early_stopping.patience=1"] for seed in (5, 6, 7)),
-    ]
-    whole = Folder(tmp_path / "whole", undisturbed.config, members)
-    stopped = Folder(tmp_path / "stopped", undisturbed.config, members)
-    sizes = []
-    make = pack_fit.PackTraining.repack
-
-    def repack(training: pack_fit.PackTraining) -> None:
-        make(training)
-        sizes.append(len(training.slots))
-
-    monkeypatch.setattr(pack_fit.PackTraining, "repack", repack)
-    ended = {one.number: one for one in whole.train()}
-    assert sizes[0] == 5
-    assert sizes[-1] < 5
-    assert ended[0].epochs == 12
-    assert ended[1].metrics["validation"] == pytest.approx(
-        read_ended_member(undisturbed.spec(1)).metrics["validation"], rel=1e-3
-    )
-    stopped.train(abandon=sizes.index(sizes[-1]) + 2)
-    stopped.train()
-    assert_same(stopped, whole)
-
-
-def test_members_are_ended_from_outside(tmp_path: Path, undisturbed: Folder) -> None:
-    folder = Folder(tmp_path / "own", undisturbed.config)
-
-    def ends(epoch: int) -> Ends:
-        return {2: "eliminated", 3: "eliminated"} if epoch == 5 else {}
-
-    ended = folder.train(ends=ends)
-    assert [(one.epochs, one.stopped_because) for one in ended if one.number in (2, 3)] == [
-        (5, "eliminated"),
-        (5, "eliminated"),
-    ]
-    assert_same(folder, undisturbed, range(2))
-    assert_same(folder, undisturbed, range(4, 5))
-
-
-def test_a_member_that_diverges_takes_no_other_with_it(tmp_path: Path, config: Path) -> None:
-    members = [["optimizer.schedule=null"], ["optimizer.learning_rate=1e30"]]
-    folder = Folder(tmp_path / "own", config, members)
-    first, second = folder.train()
-    assert (first.status, first.epochs) == ("finished", 12)
-    assert (second.status, second.problems[0].expected) == ("failed", "a finite loss")
-    assert second.problems[0].where.startswith("epoch ")
-
-
-def test_what_cannot_be_packed_is_trained_alone(tmp_path: Path, config: Path) -> None:
-    members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
-    folder = Folder(tmp_path / "own", config, members)
-    plan = schedule_packs([folder.spec(number) for number in range(4)], TableCache())
-    assert [pack.numbers for pack in plan.packs] == [(0, 2), (1,), (3,)]
-    reasons = "optimizer.name: lamb, no other network of this shape"
-    assert str(plan) == f"4 networks in 3 programs (separate: {reasons})"
-    folder.train(after=8)
-    ended = folder.train()
-    assert [one.status for one in ended] == ["finished"] * 4
-    assert [one.epochs for one in ended] == [12] * 4
-
-
-def test_workers_do_the_same(tmp_path: Path, undisturbed: Folder) -> None:
-    folder = Folder(tmp_path / "own", undisturbed.config)
-    ended = folder.train(jobs=1)
-    assert [one.number for one in ended] == list(range(len(MEMBERS)))
-    assert_same(folder, undisturbed)
-
-
-def test_a_worker_that_is_killed_is_replaced(tmp_path: Path, undisturbed: Folder) -> None:
-    folder = Folder(tmp_path / "own", undisturbed.config)
-    killed = []
-
-    def ends(epoch: int) -> Ends:
-        if epoch == 6 and not killed:
-            (worker,) = children()
-            killed.append(worker)
-            os.kill(worker, signal.SIGKILL)
-        return {}
-
-    folder.train(jobs=1, ends=ends)
-    assert killed
-    assert_same(folder, undisturbed)
-    assert children() == []
-
-
-def test_workers_stop_when_they_are_told(tmp_path: Path, undisturbed: Folder) -> None:
-    folder = Folder(tmp_path / "own", undisturbed.config)
-    assert folder.train(jobs=1, after=3) == []
-    assert children() == []
-    folder.train()
-    assert_same(folder, undisturbed)
-
-
-def children() -> list[int]:
-    """The worker processes of this one."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
-        try:
-            status = (place / "stat").read_text().rsplit(")", 1)[1].split()
-            words = (place / "cmdline").read_bytes()
-        except (OSError, IndexError):
-            continue
-        if int(status[1]) == os.getpid() and status[0] != "Z" and b"spawn_main" in words:
-            found.append(int(place.name))
-    return found
-
-
-@pytest.mark.parametrize("damage", ['{"members": ["x"], "done": false}', "[]", "{"])
-def test_a_damaged_note_is_told(tmp_path: Path, damage: str) -> None:
-    (tmp_path / "pack.json").write_text(damage)
-    with pytest.raises(RunError, match=r"pack\.json"):
-        read_pack_record(tmp_path)
-
-
-def test_it_says_what_it_goes_on_from(tmp_path: Path, config: Path) -> None:
-    folder = Folder(tmp_path / "own", config, MEMBERS[:2])
-    folder.train(after=4)
+def pack_events(folder: Folder):
+    """Yield the events of training member 1."""
     tables = TableCache()
     _, tasks, _ = plan_work_items(
         [folder.spec(1)],
@@ -247,10 +113,139 @@ def test_it_says_what_it_goes_on_from(tmp_path: Path, config: Path) -> None:
         splits=SPLITS,
         allow_custom=False,
     )
-    # A pack goes on with the members it had, whoever is asked for.
-    assert [[one.number for one in task.specs] for task in tasks] == [[0, 1]]
-    working = run_in_process(tasks, tables, lambda: None)
-    started = next(event for event in working if isinstance(event, PackStarted))
-    working.close()
-    assert (started.numbers, started.epochs) == ((0, 1), 12)
-    assert started.epoch > 0
+    yield from run_in_process(tasks, tables, lambda: None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stop_after", [2, 9])
+def test_pack_interrupted_twice_resumes_exactly(
+    folder: Folder, undisturbed: Folder, stop_after: int
+) -> None:
+    assert not any(member.status == "finished" for member in folder.train(stop_after=stop_after))
+    assert (pack_directory(folder) / "last").is_dir()
+    folder.train(stop_after=3)
+    folder.train()
+    assert_same(folder, undisturbed)
+
+
+@pytest.mark.slow
+def test_pack_killed_before_its_first_checkpoint_restarts(
+    folder: Folder, undisturbed: Folder
+) -> None:
+    folder.train(abandon_after=2)
+    assert not (pack_directory(folder) / "last").exists()
+    folder.train()
+    assert_same(folder, undisturbed)
+
+
+@pytest.mark.slow
+def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
+    tmp_path: Path, undisturbed: Folder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pack_fit, "_COMPILE_SECONDS", 0.0)
+    members = [
+        ["seed=1"],
+        MEMBERS[1],
+        *([f"seed={seed}", "fit.early_stopping.patience=1"] for seed in (5, 6, 7)),
+    ]
+    whole = Folder(tmp_path / "whole", undisturbed.config, members)
+    killed = Folder(tmp_path / "killed", undisturbed.config, members)
+    sizes = []
+    original = pack_fit.PackTraining.repack
+
+    def repack(training: pack_fit.PackTraining) -> None:
+        original(training)
+        sizes.append(len(training.slots))
+
+    monkeypatch.setattr(pack_fit.PackTraining, "repack", repack)
+    ended = {member.number: member for member in whole.train()}
+    assert sizes[0] == 5
+    assert sizes[-1] < 5
+    assert ended[0].epochs == 12
+    assert ended[1].metrics["validation"] == pytest.approx(
+        read_ended_member(undisturbed.spec(1)).metrics["validation"], rel=1e-3
+    )
+    killed.train(abandon_after=sizes.index(sizes[-1]) + 2)
+    killed.train()
+    assert_same(killed, whole)
+
+
+def test_runs_that_cannot_be_packed_are_scheduled_alone(
+    tmp_path: Path, undisturbed: Folder
+) -> None:
+    members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
+    folder = Folder(tmp_path / "runs", undisturbed.config, members)
+    schedule = schedule_packs([folder.spec(number) for number in range(4)], TableCache())
+    assert [pack.numbers for pack in schedule.packs] == [(0, 2), (1,), (3,)]
+    reasons = "optimizer.name: lamb, no other network of this shape"
+    assert str(schedule) == f"4 networks in 3 programs (separate: {reasons})"
+
+
+@pytest.mark.slow
+def test_packed_and_single_runs_resume(tmp_path: Path, undisturbed: Folder) -> None:
+    members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
+    folder = Folder(tmp_path / "runs", undisturbed.config, members)
+    folder.train(stop_after=8)
+    ended = folder.train()
+    assert [member.status for member in ended] == ["finished"] * 4
+    assert [member.epochs for member in ended] == [12] * 4
+
+
+def test_worker_process_trains_the_same_and_ends_members_on_request(
+    folder: Folder, undisturbed: Folder
+) -> None:
+    def ends(epoch: int) -> Ends:
+        return {2: "eliminated", 3: "eliminated"} if epoch == 5 else {}
+
+    ended = folder.train(jobs=1, ends=ends)
+    assert [member.number for member in ended] == NUMBERS
+    for number in (2, 3):
+        assert (ended[number].epochs, ended[number].stopped_because) == (5, "eliminated")
+    assert_same(folder, undisturbed, (0, 1, 4))
+    assert child_processes() == []
+
+
+@pytest.mark.slow
+def test_killed_worker_process_is_replaced(folder: Folder, undisturbed: Folder) -> None:
+    killed = []
+
+    def ends(epoch: int) -> Ends:
+        if epoch == 6 and not killed:
+            (worker,) = child_processes()
+            killed.append(worker)
+            os.kill(worker, signal.SIGKILL)
+        return {}
+
+    folder.train(jobs=1, ends=ends)
+    assert killed
+    assert_same(folder, undisturbed)
+    assert child_processes() == []
+
+
+@pytest.mark.slow
+def test_interrupted_worker_process_saves_a_checkpoint(folder: Folder, undisturbed: Folder) -> None:
+    assert folder.train(jobs=1, stop_after=3) == []
+    assert child_processes() == []
+    folder.train()
+    assert_same(folder, undisturbed)
+
+
+def child_processes() -> list[int]:
+    """Return the worker processes of this process."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            status = (place / "stat").read_text().rsplit(")", 1)[1].split()
+            command = (place / "cmdline").read_bytes()
+        except (OSError, IndexError):
+            continue
+        if int(status[1]) == os.getpid() and status[0] != "Z" and b"spawn_main" in command:
+            found.append(int(place.name))
+    return found
+
+
+@pytest.mark.parametrize("damage", ['{"members": ["x"], "done": false}', "[]", "{"])
+def test_damaged_pack_record_is_reported(tmp_path: Path, damage: str) -> None:
+    (tmp_path / "pack.json").write_text(damage)
+    with pytest.raises(RunError, match=r"pack\.json"):
+        read_pack_record(tmp_path)

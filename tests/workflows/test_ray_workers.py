@@ -1,19 +1,18 @@
-"""Packs trained by the workers of a Ray cluster end with the same bytes, whatever becomes of these."""
+"""Packs trained by Ray workers end with the same bytes, also if the workers are interrupted or lost."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.workflows.conftest import write_table
-from tests.workflows.folders import CONFIG, MEMBERS, Ends, Folder, assert_same
+from tests.workflows.folders import MEMBERS, Ends, Folder, assert_same
 from trainer.errors import RunError, UsageError
 from trainer.runs.process import is_alive, this_process
 from trainer.runs.sweeps import SweepDirectory
@@ -22,78 +21,78 @@ from trainer.workflows.ray_connection import Cluster, check_address, inspect_nod
 from trainer.workflows.ray_workers import RayWorkerPool
 
 NUMBERS = list(range(len(MEMBERS)))
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
+    handlers = [signal.getsignal(number) for number in SIGNALS]
     with Cluster(None) as started:
         started.start(2)
+        assert [signal.getsignal(number) for number in SIGNALS] == handlers
+        assert not signal.pthread_sigmask(signal.SIG_BLOCK, ()) & set(SIGNALS)
         yield started
-
-
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    place = tmp_path_factory.mktemp("undisturbed")
-    write_table(place / "small.csv")
-    (place / "config.yaml").write_text(CONFIG, encoding="utf-8")
-    folder = Folder(place / "own", place / "config.yaml")
-    folder.train()
-    return folder
 
 
 @pytest.fixture
 def folder(tmp_path: Path, undisturbed: Folder) -> Folder:
-    return Folder(tmp_path / "own", undisturbed.config)
+    return Folder(tmp_path / "runs", undisturbed.config)
 
 
-class Crews:
-    """The workers that a folder's networks were trained by, one crew after the other."""
+class Pools:
+    """Makes Ray worker pools for a folder and keeps the latest."""
 
-    def __init__(self, folder: Folder, jobs: int = 1) -> None:
-        self.folder, self.jobs = folder, jobs
-        self.current: RayWorkerPool | None = None
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.latest: RayWorkerPool | None = None
 
     def __call__(self, tables) -> RayWorkerPool:
-        self.current = RayWorkerPool(self.jobs, SweepDirectory(self.folder.path), tables, "cpu")
-        return self.current
+        self.latest = RayWorkerPool(1, SweepDirectory(self.folder.path), tables, "cpu")
+        return self.latest
 
 
 @pytest.mark.usefixtures("cluster")
-def test_the_same_bytes_and_no_data_files_needed(folder: Folder, undisturbed: Folder) -> None:
-    crews = Crews(folder)
+def test_ray_workers_train_the_same_without_the_data_files(
+    folder: Folder, undisturbed: Folder
+) -> None:
     table = undisturbed.config.parent / "small.csv"
     hidden = table.with_suffix(".hidden")
 
-    def crew(tables) -> RayWorkerPool:
+    def pool(tables) -> RayWorkerPool:
         table.rename(hidden)
-        return crews(tables)
+        return Pools(folder)(tables)
 
     try:
-        ended = folder.train(crew=crew)
+        ended = folder.train(pool=pool)
     finally:
         hidden.rename(table)
-    assert [(one.number, one.status) for one in ended] == [(one, "finished") for one in NUMBERS]
+    assert [(member.number, member.status) for member in ended] == [
+        (number, "finished") for number in NUMBERS
+    ]
     assert_same(folder, undisturbed)
     assert not (folder.path / "workers").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_stopped_killed_and_without_a_lease_it_goes_on(folder: Folder, undisturbed: Folder) -> None:
-    crews, trained, lost = Crews(folder), [], []
+def test_interrupted_killed_or_without_a_lease_training_resumes(
+    folder: Folder, undisturbed: Folder
+) -> None:
+    pools, trained, lost = Pools(folder), [], []
 
-    def count(epoch: int) -> Ends:
+    def record(epoch: int) -> Ends:
         trained.append(epoch)
         return {}
 
-    assert folder.train(crew=crews, ends=count, stop_if=lambda: len(trained) >= 3) == []
-    # Told to stop, it has left a checkpoint, which the next ones go on from.
+    assert folder.train(pool=pools, ends=record, stop_if=lambda: len(trained) >= 3) == []
+    # An interrupted worker writes a checkpoint, from which the next one resumes.
     assert (folder.path / "packs" / "0001" / "last").is_dir()
-    stopped = len(trained)
+    interrupted_at = len(trained)
 
-    def ends(epoch: int) -> Ends:
-        count(epoch)
-        assert crews.current is not None
-        (worker,) = crews.current.workers
+    def lose_worker(epoch: int) -> Ends:
+        record(epoch)
+        assert pools.latest is not None
+        (worker,) = pools.latest.workers
         if len(lost) < 2 and epoch >= (8, 10)[len(lost)]:
             lost.append(worker.lease.holder)
             if len(lost) == 1:
@@ -102,38 +101,38 @@ def test_stopped_killed_and_without_a_lease_it_goes_on(folder: Folder, undisturb
                 worker.lease.delete()
         return {}
 
-    ended = folder.train(crew=crews, ends=ends)
-    # Each worker continues from a checkpoint: no epoch is left out, and none trains from the start.
+    ended = folder.train(pool=pools, ends=lose_worker)
+    # Each worker resumes from a checkpoint: it neither skips an epoch nor restarts.
     assert all(after <= before + 1 for before, after in pairwise(trained))
-    assert min(trained[stopped:]) > 1
+    assert min(trained[interrupted_at:]) > 1
     assert len(set(lost)) == 2
-    assert [is_alive(one, this_process()) for one in lost] == [False, False]
-    assert [one.status for one in ended] == ["finished"] * len(NUMBERS)
+    assert [is_alive(holder, this_process()) for holder in lost] == [False, False]
+    assert [member.status for member in ended] == ["finished"] * len(NUMBERS)
     assert_same(folder, undisturbed)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_a_node_that_does_not_see_the_directory_is_named(
+def test_node_that_does_not_see_the_directory_is_named(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    crews = Crews(folder)
-
-    def crew(tables) -> RayWorkerPool:
-        # What was granted is elsewhere, as seen from the worker.
+    def pool(tables) -> RayWorkerPool:
+        # The worker looks for its lease in another place.
         monkeypatch.setattr(Path, "absolute", lambda path: Path("/elsewhere") / path.name)
-        return crews(tables)
+        return Pools(folder)(tables)
 
     with pytest.raises(RunError, match="all nodes of the cluster see") as refused:
-        folder.train(crew=crew)
+        folder.train(pool=pool)
     assert socket.gethostname() in refused.value.problems[0].found
 
 
-def test_a_node_with_other_packages_is_named(tmp_path: Path, cluster: Cluster) -> None:
+@pytest.mark.slow
+def test_node_with_other_packages_is_named(tmp_path: Path, cluster: Cluster) -> None:
     (tmp_path / "token").touch()
-    here = inspect_node(tmp_path / "token")
-    assert list(node_differences(here, tmp_path)) == []
+    node = inspect_node(tmp_path / "token")
+    assert list(node_differences(node, tmp_path)) == []
     other = replace(
-        here, node="far", packages={**here.packages, "keras": "2.0"}, sees_directory=False
+        node, node="far", packages={**node.packages, "keras": "2.0"}, sees_directory=False
     )
     unseen, version = node_differences(other, tmp_path)
     assert "on node far" in unseen.found
@@ -141,7 +140,7 @@ def test_a_node_with_other_packages_is_named(tmp_path: Path, cluster: Cluster) -
 
 
 @pytest.mark.parametrize("form", ["{}", "ray://{}"])
-def test_an_address_where_nothing_listens_is_refused(form: str) -> None:
+def test_unreachable_address_is_refused(form: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = form.format(f"127.0.0.1:{free.getsockname()[1]}")
@@ -152,7 +151,7 @@ def test_an_address_where_nothing_listens_is_refused(form: str) -> None:
     assert "ray start --head" in problem.fix
 
 
-def test_one_where_something_is_silent_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_address_that_does_not_respond_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ray_connection, "_REACH_SECONDS", 0.2)
     with socket.socket() as silent:
         silent.bind(("127.0.0.1", 0))
@@ -162,27 +161,20 @@ def test_one_where_something_is_silent_is_refused(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.parametrize("address", ["here", "10.0.0.1", "10.0.0.1:port", "[::1", ":6379", ""])
-def test_what_is_no_address_is_refused(address: str) -> None:
+def test_malformed_address_is_refused(address: str) -> None:
     with pytest.raises(UsageError, match="HOST:PORT"):
         check_address(address)
 
 
-def test_without_the_package_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match="pip install 'ray"), Cluster("auto"):
         pass
 
 
-def test_ray_is_not_imported_without_need() -> None:
+def test_ray_and_tensorflow_are_imported_only_if_used() -> None:
     code = (
         "import sys, trainer_cli.sweep, trainer.workflows.sweep, trainer.workflows.ray_workers;"
         "assert not {'ray', 'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
-
-
-def test_handlers_of_signals_stay(cluster: Cluster) -> None:
-    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    held: Callable = signal.pthread_sigmask
-    assert not held(signal.SIG_BLOCK, ()) & {signal.SIGINT, signal.SIGTERM}

@@ -1,4 +1,4 @@
-"""The best trial of a sweep, trained on its validation rows too: with what was decided for it."""
+"""Refitting the best trial on its training and validation rows, with the trial's decisions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 import yaml
 
+from tests.workflows.conftest import evaluate_run, predict_table, resume_fit, run_members
 from trainer.config.load import load_config
 from trainer.config.sweep_loading import load_sweep
 from trainer.errors import ConfigError, RunError
@@ -20,23 +21,20 @@ from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.workflows.best_trial import best_trial_run, refit_config
-from trainer.workflows.evaluate import evaluate
 from trainer.workflows.fit import fit_run
-from trainer.workflows.members import fit_members
 from trainer.workflows.plan import make_plan
-from trainer.workflows.predict import predict
-from trainer.workflows.resume import resume_run
 from trainer.workflows.sweep import sweep
 from trainer.workflows.trained_runs import open_trained
 from trainer.workflows.training import RunFinished, RunStarted
 
-RATES = "optimizer.learning_rate=1e-3,1e-2"
+# Lamb is never packed; packs are compiled, which takes longer than these trainings.
+TRIALS = ("optimizer.name=lamb", "optimizer.learning_rate=1e-3,1e-2")
 
 
-def best_of(config: Path, *words: str) -> RunDirectory:
+def train_best(config: Path, *overrides: str) -> RunDirectory:
     events = list(
         sweep(
-            load_sweep(config, (RATES, *words)),
+            load_sweep(config, (*TRIALS, *overrides)),
             sweeps=config.parent / "sweeps",
             jobs=1,
             command=("trainer", "sweep"),
@@ -62,56 +60,44 @@ def refit(run: RunDirectory, runs: Path) -> tuple[RunStarted, RunFinished]:
     return events[0], events[-1]
 
 
-def test_threshold_and_temperature_are_those_of_the_trial(small: Path) -> None:
-    trial = best_of(small, "fit.epochs=3", "evaluate={threshold: f1, calibrate: true}")
+def test_threshold_and_temperature_of_the_trial_are_kept(small: Path) -> None:
+    trial = train_best(small, "fit.epochs=3", "evaluate={threshold: f1, calibrate: true}")
     started, finished = refit(trial, small.parent / "runs")
     manifest = trial.read_manifest()
     assert finished.epochs == finished.best_epoch == manifest.best_epoch
     rows = RunDirectory(finished.run).read_manifest().splits
     assert rows["train"] == manifest.splits["train"] + manifest.splits["validation"]
     assert (rows["validation"], rows["test"]) == (0, manifest.splits["test"])
-    theirs, ours = read_decisions(trial), read_decisions(RunDirectory(finished.run))
-    assert theirs is not None
-    assert theirs.criterion == "f1"
-    assert theirs.temperature != 1
-    assert ours == replace(theirs, source=str(trial.path))
-    (said,) = [note for note in started.notes if "taken from" in note]
-    assert f"threshold {theirs.threshold:.4g} (chosen for f1), temperature" in said
-    # The trial may go: the run has its own copy.
+    expected, decisions = read_decisions(trial), read_decisions(RunDirectory(finished.run))
+    assert expected is not None
+    assert expected.criterion == "f1"
+    assert expected.temperature != 1
+    assert decisions == replace(expected, source=str(trial.path))
+    (note,) = [note for note in started.notes if "taken from" in note]
+    assert f"threshold {expected.threshold:.4g} (chosen for f1), temperature" in note
+    # The run has its own copy of the decisions.
     shutil.rmtree(trial.path)
     task = open_trained(finished.run).task
-    assert (task.threshold, task.temperature) == (theirs.threshold, theirs.temperature)
-    (again,) = evaluate(
-        finished.run, splits=("test",), data=None, device="cpu", allow_custom=False
-    ).results
-    assert again.metrics == pytest.approx(finished.metrics["test"], rel=1e-6)
-    resumed = list(
-        resume_run(
-            finished.run,
-            ["fit.epochs=+1"],
-            command=("trainer",),
-            accept_differences=False,
-            allow_custom=False,
-            interrupted=lambda: None,
-        )
-    )[-1]
-    assert isinstance(resumed, RunFinished)
-    assert read_decisions(RunDirectory(resumed.run)) == ours
+    assert (task.threshold, task.temperature) == (expected.threshold, expected.temperature)
+    (evaluation,) = evaluate_run(finished.run, "test").results
+    assert evaluation.metrics == pytest.approx(finished.metrics["test"], rel=1e-6)
+    resumed = resume_fit(finished.run, "fit.epochs=+1")
+    assert read_decisions(RunDirectory(resumed.run)) == decisions
 
 
-def test_numbers_keep_their_intervals(small: Path) -> None:
+def test_prediction_intervals_of_the_trial_are_kept(small: Path) -> None:
     table = small.parent / "small.csv"
     frame = pl.read_csv(table)
     frame.with_columns(label=pl.col("size") * 3 + pl.col("id").str.slice(1).cast(float)).write_csv(
         table
     )
-    trial = best_of(small, "fit.epochs=2", "evaluate={prediction_interval: 0.8, report: true}")
+    trial = train_best(small, "fit.epochs=2", "evaluate={prediction_interval: 0.8, report: true}")
     _, finished = refit(trial, small.parent / "runs")
-    theirs = read_decisions(trial)
-    assert theirs is not None
-    predictions = predict(finished.run, table, keep=(), device="cpu", allow_custom=False).frame
+    expected = read_decisions(trial)
+    assert expected is not None
+    predictions = predict_table(finished.run, table).frame
     width = predictions["predicted_label_high"] - predictions["predicted_label"]
-    assert width.to_list() == pytest.approx([theirs.half_widths["label"]] * 120, rel=1e-4)
+    assert width.to_list() == pytest.approx([expected.half_widths["label"]] * 120, rel=1e-4)
     covered = read_json(RunDirectory(finished.run).findings)["splits"]["test"]["interval_coverage"]
     assert 0 <= covered["label"]["value"] <= 1
     page = (finished.run / "report.html").read_text(encoding="utf-8")
@@ -120,9 +106,9 @@ def test_numbers_keep_their_intervals(small: Path) -> None:
 
 @pytest.fixture
 def trial(finished: Any, tmp_path: Path) -> Callable[..., RunDirectory]:
-    """A copy of a run with other settings, and with other learning rates in its log."""
+    """Make a copy of a run with other settings, and with other learning rates in its log."""
 
-    def made(change: Callable[[dict[str, Any]], None], rates: list[float]) -> RunDirectory:
+    def copy(change: Callable[[dict[str, Any]], None], rates: list[float]) -> RunDirectory:
         place = tmp_path / "trial"
         shutil.copytree(finished.run, place)
         run = RunDirectory(place)
@@ -134,7 +120,7 @@ def trial(finished: Any, tmp_path: Path) -> Callable[..., RunDirectory]:
         run.write_manifest(replace(run.read_manifest(), best_epoch=len(rates) - 1))
         return run
 
-    return made
+    return copy
 
 
 @pytest.mark.parametrize(
@@ -145,7 +131,7 @@ def trial(finished: Any, tmp_path: Path) -> Callable[..., RunDirectory]:
         ({"cosine": {"over": "7 epochs"}}, "7 epochs"),
     ],
 )
-def test_a_schedule_keeps_the_length_of_the_trial(
+def test_schedule_keeps_its_length(
     trial: Callable[..., RunDirectory], schedule: dict[str, Any], over: str
 ) -> None:
     def change(settings: dict[str, Any]) -> None:
@@ -159,7 +145,7 @@ def test_a_schedule_keeps_the_length_of_the_trial(
     assert getattr(config.optimizer.schedule, kind).over == over
 
 
-def test_rates_that_were_lowered_are_lowered_again(trial: Callable[..., RunDirectory]) -> None:
+def test_reduced_learning_rates_are_replayed(trial: Callable[..., RunDirectory]) -> None:
     def change(settings: dict[str, Any]) -> None:
         settings["fit"]["reduce_on_plateau"] = {"patience": 1}
         settings["fit"]["max_seconds"] = 5.0
@@ -174,7 +160,7 @@ def test_rates_that_were_lowered_are_lowered_again(trial: Callable[..., RunDirec
     assert any("learning rates" in note for note in again.notes)
 
 
-def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_path: Path) -> None:
+def test_decisions_from_requires_matching_decisions(finished: Any, tmp_path: Path) -> None:
     folder = finished.run.parents[2]
     run = tmp_path / "run"
     shutil.copytree(finished.run, run)
@@ -183,8 +169,8 @@ def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_p
     write_decisions(RunDirectory(run), replace(decisions, threshold=0.3, criterion="youden"))
 
     def plan(*overrides: str, source: Path = run) -> Any:
-        words = ["data.split.validation=0", f"evaluate.decisions_from={source}", *overrides]
-        return make_plan(load_config(folder / "config.yaml", words))
+        overrides = ["data.split.validation=0", f"evaluate.decisions_from={source}", *overrides]
+        return make_plan(load_config(folder / "config.yaml", overrides))
 
     assert plan("evaluate.threshold=youden").inherited.threshold == 0.3
     assert plan().inherited.threshold == plan("evaluate.threshold=0.3").inherited.threshold == 0.3
@@ -201,31 +187,22 @@ def test_decisions_are_taken_only_from_a_run_that_made_them(finished: Any, tmp_p
         plan()
 
 
-def test_networks_that_are_repeated_take_them_too(finished: Any, tmp_path: Path) -> None:
+def test_repeats_inherit_decisions(finished: Any, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(finished.run, source)
     decisions = read_decisions(RunDirectory(source))
     assert decisions is not None
     inherited = replace(decisions, threshold=0.3, criterion="f1", temperature=2.0)
     write_decisions(RunDirectory(source), inherited)
-    words = [
+    overrides = [
         "data.split.validation=0",
         "evaluate={threshold: f1, calibrate: true, report: false}",
         f"evaluate.decisions_from={source}",
         *("fit.repeats=2", "fit.epochs=1"),
     ]
-    events = list(
-        fit_members(
-            load_config(finished.run.parents[2] / "config.yaml", words),
-            runs=tmp_path / "runs",
-            command=("trainer", "fit"),
-            allow_custom=False,
-            interrupted=lambda: None,
-        )
-    )
-    run = RunDirectory(events[-1].run)
-    found = read_decisions(run)
-    # The mean is of probabilities that are calibrated.
-    assert found == replace(inherited, temperature=1.0, source=str(source))
+    config = finished.run.parents[2] / "config.yaml"
+    run = RunDirectory(run_members(config, tmp_path / "runs", *overrides).run)
+    # The mean is of calibrated probabilities.
+    assert read_decisions(run) == replace(inherited, temperature=1.0, source=str(source))
     for member in sorted(run.members.iterdir()):
         assert read_decisions(RunDirectory(member)) == replace(inherited, source=str(source))

@@ -14,8 +14,7 @@ from matplotlib.pyplot import close, subplots
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from tests.workflows.conftest import run_fit
-from tests.workflows.test_members import fit_several
+from tests.workflows.conftest import run_fit, run_members
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
 from trainer.data.streaming import prepare_streaming
@@ -192,7 +191,7 @@ def test_a_streamed_target_is_scaled_alike(tmp_path: Path) -> None:
 def test_each_of_several_targets_has_its_scale_in_folds(tmp_path: Path) -> None:
     write_prices(tmp_path / "prices.csv")
     path = config(tmp_path, "[price, rent]")
-    done = fit_several(
+    done = run_members(
         path, tmp_path / "runs", "data.target_scale={price: log}", "fit.folds=2", "fit.epochs=2"
     )
     got = predict(

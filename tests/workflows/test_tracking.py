@@ -11,8 +11,7 @@ import pytest
 from mlflow import MlflowClient
 
 from tests.tracking.test_tensorboard_tracker import curve, read
-from tests.workflows.conftest import CONFIG, run_fit, write_table
-from tests.workflows.test_members import fit_several
+from tests.workflows.conftest import CONFIG, run_fit, run_members, write_table
 from trainer.config.load import load_config
 from trainer.engine.events import EpochEnd
 from trainer.tracking import tensorboard_tracker
@@ -66,7 +65,7 @@ def check_curves(run: Path) -> None:
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("tracked")
     write_table(folder / "small.csv")
-    (folder / "config.yaml").write_text(CONFIG.replace("ENCODE", "onehot"), encoding="utf-8")
+    (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
     return folder
 
 
@@ -143,8 +142,8 @@ def test_a_killed_and_resumed_run_tells_each_step_once(folder, untracked):
 
 def test_members_of_a_pack_are_tracked_each(folder):
     words = ("fit.folds=2", "fit.epochs=3")
-    done = fit_several(folder / "config.yaml", folder / "several", *words, BOARD, store(folder))
-    plain = fit_several(folder / "config.yaml", folder / "several", *words)
+    done = run_members(folder / "config.yaml", folder / "several", *words, BOARD, store(folder))
+    plain = run_members(folder / "config.yaml", folder / "several", *words)
     for tracked, member in zip(done.members, plain.members, strict=True):
         digests = [manifest(one.run)["weights_sha256"] for one in (tracked, member)]
         assert digests[0] == digests[1] is not None
