@@ -107,10 +107,10 @@ def read_lines(path: Path) -> Iterator[bytes]:
     """
     rest = b""
     for data in read_chunks(path):
-        whole = rest + data if rest else data
-        end = whole.rfind(b"\n") + 1
-        yield from io.BytesIO(whole[:end])
-        rest = whole[end:]
+        buffer = rest + data if rest else data
+        end = buffer.rfind(b"\n") + 1
+        yield from io.BytesIO(buffer[:end])
+        rest = buffer[end:]
     if rest:
         yield rest
 
@@ -153,8 +153,8 @@ def _zstd_chunks(path: Path) -> Iterator[bytes]:
     expected = "UTF-8 text in a zstd file"
     fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
     try:
-        read_lines = pl.scan_lines(path, glob=False)
-        for frame in read_lines.collect_batches(maintain_order=True):
+        frames = pl.scan_lines(path, glob=False)
+        for frame in frames.collect_batches(maintain_order=True):
             if frame.height:
                 yield frame.to_series().str.join("\n").item().encode() + b"\n"
     except pl.exceptions.ComputeError as error:
@@ -212,6 +212,6 @@ def _too_large(path: Path, compression: Compression, found: str) -> DataError:
 
 
 def _damaged(path: Path, compression: Compression, error: Exception) -> DataError:
-    read_lines = str(error).strip().splitlines()
-    found = f"a damaged one ({read_lines[0][:120] if read_lines else type(error).__name__})"
+    message = str(error).strip().splitlines()
+    found = f"a damaged one ({message[0][:120] if message else type(error).__name__})"
     return DataError(Problem(str(path), f"an intact {_NAMES[compression]}", found, "copy it again"))

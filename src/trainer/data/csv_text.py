@@ -192,15 +192,15 @@ def _escaped(text: Iterator[bytes], escape: str, placeholders: dict[str, str]) -
 
     rest = b""
     for data in text:
-        whole = rest + data if rest else data
+        buffer = rest + data if rest else data
         # A possibly incomplete escape waits for the next chunk.
-        cut = len(whole)
-        last = whole.rfind(sign, max(0, cut - 8))
+        cut = len(buffer)
+        last = buffer.rfind(sign, max(0, cut - 8))
         while last >= 0:
             cut = last
-            last = cut - len(sign) if whole.endswith(sign, 0, cut) else -1
-        rest = whole[cut:]
-        yield pattern.sub(replace, whole[:cut])
+            last = cut - len(sign) if buffer.endswith(sign, 0, cut) else -1
+        rest = buffer[cut:]
+        yield pattern.sub(replace, buffer[:cut])
     if rest:
         yield pattern.sub(replace, rest)
 
@@ -225,11 +225,11 @@ def _without_comments(text: Iterator[bytes], sign: bytes, quote: bytes) -> Itera
     """Make lines blank that begin with `sign` outside quotes."""
     rest, inside = b"", 0
     for data in text:
-        whole = rest + data if rest else data
-        end = whole.rfind(b"\n") + 1
-        rest = whole[end:]
+        buffer = rest + data if rest else data
+        end = buffer.rfind(b"\n") + 1
+        rest = buffer[end:]
         if end:
-            clean, inside = _uncommented(whole[:end], sign, quote, inside)
+            clean, inside = _uncommented(buffer[:end], sign, quote, inside)
             yield clean
     if rest:
         yield _uncommented(rest, sign, quote, inside)[0]

@@ -106,14 +106,14 @@ def _joined_arrays(
         fix = "save only the arrays of the table"
         raise DataError(Problem(str(path), "arrays with the same number of rows", found, fix))
     rows = counts[0][0]
-    whole: dict[str, Any] = {}
+    table: dict[str, Any] = {}
     for name, part in columns.items():
         if lengths[name] == rows:
-            whole |= part
+            table |= part
         else:
             unread.append(name)
-    whole |= {name: pl.Series(name, [None] * rows, dtype=NESTED) for name in unread}
-    return normalize_types(path, pl.DataFrame(whole))
+    table |= {name: pl.Series(name, [None] * rows, dtype=NESTED) for name in unread}
+    return normalize_types(path, pl.DataFrame(table))
 
 
 def _array_columns(name: str, array: np.ndarray[Any, Any]) -> dict[str, Any]:
