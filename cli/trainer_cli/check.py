@@ -230,8 +230,8 @@ def _lines(plan: RunPlan) -> list[str]:
         ]
     lines.append(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     lines += [
-        f"tracked by {name}: {cell(place)}"
-        for name, place in tracker_locations(plan.config).items()
+        f"tracked by {name}: {cell(location)}"
+        for name, location in tracker_locations(plan.config).items()
     ]
     lines.append("memory: " + ", ".join(f"{name} {format_bytes(size)}" for name, size in sizes))
     return lines

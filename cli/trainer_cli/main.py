@@ -241,9 +241,10 @@ _SYNONYMS = {
 def _meant_option(option: str, context: Any, arguments: list[str]) -> str:
     """Suggest what an unknown option was meant as: an option of the command, or a setting."""
     known = {name.lstrip("-"): name for name in _options_of(context) if name.startswith("--")}
-    near = did_you_mean(option.lstrip("-"), list(known))
-    if near:
-        return f"did you mean '{known[near.removeprefix('did you mean ').strip(chr(39) + '?')]}'?"
+    suggestion = did_you_mean(option.lstrip("-"), list(known))
+    if suggestion:
+        name = suggestion.removeprefix("did you mean ").strip("'?")
+        return f"did you mean '{known[name]}'?"
     if not any(parameter.name == "arguments" for parameter in context.command.params):
         return ""
     from trainer.config.overrides import suggest_override

@@ -80,7 +80,7 @@ class SweepProgress:
         """Handle the start of a pack, whose program is compiled next."""
         trials = pluralize(len(started_pack.trials), "trial")
         after = f", from epoch {started_pack.epoch + 1}" if started_pack.epoch else ""
-        text = f"compiling pack {started_pack.place} of {started_pack.packs} ({trials}{after})"
+        text = f"compiling pack {started_pack.position} of {started_pack.packs} ({trials}{after})"
         self._compiling[tuple(started_pack.trials)] = text
         self.phase(text)
 

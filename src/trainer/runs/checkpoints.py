@@ -115,15 +115,15 @@ def read_checkpoint(directory: Path) -> Checkpoint:
         RunError: There is no checkpoint, or one of its files is missing, damaged or foreign.
     """
     for _ in range(_ATTEMPTS):
-        place = existing_directory(directory)
-        if place is None:
+        location = existing_directory(directory)
+        if location is None:
             break
-        before = _identity(place)
+        before = _identity(location)
         try:
-            return _read(place)
+            return _read(location)
         except RunError:
             # A run in training replaces its checkpoints: only damage that persists is real.
-            unchanged = existing_directory(directory) == place and _identity(place) == before
+            unchanged = existing_directory(directory) == location and _identity(location) == before
             if unchanged and before is not None:
                 raise
     raise RunError(
@@ -168,9 +168,9 @@ def read_newest_checkpoint(
             )
         found = "none: the run was killed while replacing it, or it was deleted"
         skipped.append(Problem(str(directory), "a checkpoint", found))
-    for place in [directory, *previous] if not skipped else previous:
+    for location in [directory, *previous] if not skipped else previous:
         try:
-            return _read(place, with_model=with_model), tuple(skipped)
+            return _read(location, with_model=with_model), tuple(skipped)
         except RunError as error:
             skipped.extend(error.problems)
     fix = (
@@ -180,20 +180,20 @@ def read_newest_checkpoint(
     raise RunError(replace(problem, fix=fix) for problem in skipped)
 
 
-def _read(place: Path, *, with_model: bool = True) -> Checkpoint:
-    run = place.parent.parent.resolve()
-    if not place.resolve().is_relative_to(run):
-        raise _damaged(place / METADATA, f"a file in {run}", f"a link to {place.resolve()}")
-    metadata = _read_metadata(place / METADATA, {MODEL, STATE} if with_model else {STATE})
+def _read(location: Path, *, with_model: bool = True) -> Checkpoint:
+    run = location.parent.parent.resolve()
+    if not location.resolve().is_relative_to(run):
+        raise _damaged(location / METADATA, f"a file in {run}", f"a link to {location.resolve()}")
+    metadata = _read_metadata(location / METADATA, {MODEL, STATE} if with_model else {STATE})
     for name, written in metadata["files"].items():
-        _verify(place, name, written)
+        _verify(location, name, written)
     if with_model:
-        check_archive(place / MODEL)
-    content = read_bytes(place / STATE)
+        check_archive(location / MODEL)
+    content = read_bytes(location / STATE)
     if hashlib.sha256(content).hexdigest() != metadata["files"][STATE]["sha256"]:
-        raise _damaged(place / STATE, "unchanged content", "different content")
+        raise _damaged(location / STATE, "unchanged content", "different content")
     return Checkpoint(
-        directory=place, metadata=metadata, state=unpack_arrays(content, place / STATE)
+        directory=location, metadata=metadata, state=unpack_arrays(content, location / STATE)
     )
 
 
@@ -226,13 +226,15 @@ def _sealed(metadata: Mapping[str, Any]) -> bytes:
     return content + f',\n  "sha256": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode()
 
 
-def _verify(place: Path, name: str, written: object) -> None:
+def _verify(location: Path, name: str, written: object) -> None:
     match written:
         case {"sha256": str(digest), "bytes": int(size)} if re.fullmatch(r"\w[\w.-]*", name):
             pass
         case _:
-            raise _damaged(place / METADATA, "file names with sha256 and bytes", short_repr(name))
-    path = place / name
+            raise _damaged(
+                location / METADATA, "file names with sha256 and bytes", short_repr(name)
+            )
+    path = location / name
     if not path.exists():
         raise _damaged(path, "this file of the checkpoint", "no such file")
     with read_errors(path):
@@ -248,9 +250,9 @@ def _damaged(path: Path, expected: str, found: str) -> RunError:
     return RunError(Problem(where=str(path), expected=expected, found=found, fix=fix))
 
 
-def _identity(place: Path) -> tuple[int, int] | None:
+def _identity(location: Path) -> tuple[int, int] | None:
     try:
-        status = place.stat()
+        status = location.stat()
     except OSError:
         return None
     # The modification time as well: inode numbers of removed directories are reused.

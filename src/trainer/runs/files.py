@@ -194,8 +194,8 @@ def remove_leftovers(path: Path, disk: FileSystem = DISK, keep: int = 1) -> None
 def remove_with_previous(path: Path, disk: FileSystem = DISK) -> None:
     """Remove a directory and the previous versions of it, ignoring errors."""
     with suppress(OSError):
-        for place in (path, _unfinished(path), *previous_directories(path)):
-            disk.remove(place)
+        for location in (path, _unfinished(path), *previous_directories(path)):
+            disk.remove(location)
 
 
 def _remove_previous(path: Path, keep: int, disk: FileSystem) -> None:
@@ -224,9 +224,9 @@ def existing_directory(path: Path) -> Path | None:
     This is `path`, or the next number while `path` is being replaced.
     """
     # `path` is checked twice: a replacement can end between the first check and the second.
-    for place in (path, _next(path), path):
-        if place.is_dir():
-            return place
+    for location in (path, _next(path), path):
+        if location.is_dir():
+            return location
     return None
 
 

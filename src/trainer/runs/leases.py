@@ -99,9 +99,9 @@ def revoke(leases: Iterable[Lease], locks: Iterable[Path]) -> None:
         _may_live(holder, observer) for holder in holders.values()
     ):
         time.sleep(POLL_SECONDS / 5)
-    known = {holder for holder in holders.values() if holder is not None}
+    processes = {holder for holder in holders.values() if holder is not None}
     for lock in locks:
-        remove_lock_of(lock, known)
+        remove_lock_of(lock, processes)
 
 
 def _may_live(holder: ProcessIdentity | None, observer: ProcessIdentity) -> bool:

@@ -27,18 +27,18 @@ def open_run(path: Path) -> OpenedRun:
     Raises:
         RunError: There is no such run or checkpoint; the error suggests the most similar one.
     """
-    whole = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
-    for depth, place in enumerate([whole, *whole.parents][:4]):
-        if is_run(place):
-            run = RunDirectory(_shown(path, place, depth))
-            return OpenedRun(run, _checkpoint_name(run, path, whole.relative_to(place)))
+    absolute = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
+    for depth, directory in enumerate([absolute, *absolute.parents][:4]):
+        if is_run(directory):
+            run = RunDirectory(_as_typed(path, directory, depth))
+            return OpenedRun(run, _checkpoint_name(run, path, absolute.relative_to(directory)))
     raise RunError(not_a_run_problem(path))
 
 
-def _shown(path: Path, place: Path, depth: int) -> Path:
-    """Return `place`, which is `depth` levels above `path`, as the user typed it if possible."""
+def _as_typed(path: Path, directory: Path, depth: int) -> Path:
+    """Return `directory`, which is `depth` levels above `path`, as the user typed it if possible."""
     if ".." in path.parts or depth > len(path.parts) - 1:
-        return place if depth or ".." in path.parts else path
+        return directory if depth or ".." in path.parts else path
     return path if depth == 0 else path.parents[depth - 1]
 
 
@@ -47,8 +47,8 @@ def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
         case ("checkpoints", name, *rest):
             known = run.checkpoint_names()
             if name in known:
-                place = existing_directory(run.checkpoint(name))
-                if place is not None and place.joinpath(*rest).exists():
+                directory = existing_directory(run.checkpoint(name))
+                if directory is not None and directory.joinpath(*rest).exists():
                     return name
                 raise RunError(_no_such_file(run, path))
             has = f"it has {' and '.join(known)}" if known else "it has none"

@@ -85,15 +85,16 @@ def not_a_run_problem(path: Path) -> Problem:
 
 def _nearest(path: Path) -> str:
     base = next((parent for parent in path.parents if parent.is_dir()), Path())
-    places = [base, base / "runs"] if base.name != "runs" else [base]
-    runs = [run for place in places for run in islice(find_runs(place), _SUGGESTED)]
+    folders = [base, base / "runs"] if base.name != "runs" else [base]
+    runs = [run for place in folders for run in islice(find_runs(place), _SUGGESTED)]
     if not runs:
         return "list all runs with `trainer ls`"
     by_name = {name: run for run in sorted(runs, key=_age) for name in (run.parent.name, run.name)}
     newest = max(runs, key=_age)
-    near = did_you_mean(path.name, list(by_name))
-    if near:
-        return f"did you mean '{by_name[near.removeprefix('did you mean ').strip(chr(39) + '?')]}'?"
+    suggestion = did_you_mean(path.name, list(by_name))
+    if suggestion:
+        name = suggestion.removeprefix("did you mean ").strip("'?")
+        return f"did you mean '{by_name[name]}'?"
     return f"the newest run is {newest}"
 
 

@@ -60,12 +60,14 @@ class SweepDirectory:
         Raises:
             RunError: There is no such sweep; the error suggests the most similar one.
         """
-        whole = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
+        absolute = Path(os.path.abspath(path))  # noqa: PTH100 — resolve() would follow links
         if path.exists():
-            for depth, place in enumerate([whole, *whole.parents][:4]):
-                if is_sweep(place):
-                    shown = path.parents[depth - 1] if 0 < depth <= len(path.parents) else place
-                    return SweepDirectory(path if depth == 0 else shown)
+            for depth, directory in enumerate([absolute, *absolute.parents][:4]):
+                if is_sweep(directory):
+                    as_typed = (
+                        path.parents[depth - 1] if 0 < depth <= len(path.parents) else directory
+                    )
+                    return SweepDirectory(path if depth == 0 else as_typed)
         raise RunError(_not_a_sweep(path))
 
     @property
@@ -162,13 +164,16 @@ def _not_a_sweep(path: Path) -> Problem:
 
 def _nearest(path: Path) -> str:
     base = next((parent for parent in path.parents if parent.is_dir()), Path())
-    places = [base, base / "sweeps"] if base.name != "sweeps" else [base]
-    sweeps = [sweep for place in places for sweep in islice(find_sweeps(place), _SUGGESTED)]
+    folders = [base, base / "sweeps"] if base.name != "sweeps" else [base]
+    sweeps = [
+        sweep for directory in folders for sweep in islice(find_sweeps(directory), _SUGGESTED)
+    ]
     if not sweeps:
         return "start one with `trainer sweep CONFIG`"
     sweeps.sort(key=lambda sweep: sweep.name)
     by_name = {name: sweep for sweep in sweeps for name in (sweep.parent.name, sweep.name)}
-    near = did_you_mean(path.name, list(by_name))
-    if near:
-        return f"did you mean '{by_name[near.removeprefix('did you mean ').strip(chr(39) + '?')]}'?"
+    suggestion = did_you_mean(path.name, list(by_name))
+    if suggestion:
+        name = suggestion.removeprefix("did you mean ").strip("'?")
+        return f"did you mean '{by_name[name]}'?"
     return f"the newest sweep is {sweeps[-1]}"

@@ -40,13 +40,13 @@ class TrialPackStarted:
     """A pack of trials is set up; its program is compiled next.
 
     Attributes:
-        place: Position of the pack in the batch, from 1.
+        position: Position of the pack in the batch, from 1.
         packs: Number of packs in the batch.
         trials: Numbers of its trials.
         epoch: The last completed epoch; 0 at the start.
     """
 
-    place: int
+    position: int
     packs: int
     trials: tuple[int, ...]
     epoch: int
