@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.kill.comparison import NOT_COMPARED, differences
+from tests.kill.comparison import IGNORED, differences
 from tests.workflows.conftest import evaluate_run, predict_table, run_fit, run_members
 from trainer.config.load import load_config
 from trainer.errors import InputError, RunError, TrainingError
@@ -135,7 +135,7 @@ def test_interrupted_members_resume_exactly(several, tmp_path):
     assert [
         difference
         for difference in differences(stopped.run, several.run)
-        if not difference.partition(":")[0].endswith(NOT_COMPARED)
+        if not difference.partition(":")[0].endswith(IGNORED)
     ] == []
     assert find_members(loaded, tmp_path / "runs") == stopped.run
     read = finished_members(stopped.run)
