@@ -67,13 +67,13 @@ def _conflicts(config: Config, decisions: Decisions) -> Iterator[Problem]:
     if isinstance(threshold, ThresholdCriterion):
         if threshold.criterion != decisions.criterion:
             actual = (
-                "was stated"
+                "was set"
                 if decisions.criterion is None
                 else f"was chosen for {decisions.criterion}"
             )
             expected = f"a run whose threshold was chosen for {threshold.criterion}"
             fix = "name another run, or remove evaluate.threshold to use that of the run"
-            yield Problem("", expected, f"one whose threshold {actual}", fix, _KEY)
+            yield Problem("", expected, f"a run whose threshold {actual}", fix, _KEY)
     elif differs_from_default(settings, "threshold") and threshold != decisions.threshold:
         expected = f"{decisions.threshold:g}, the threshold of {settings.decisions_from}"
         fix = "remove it, or evaluate.decisions_from"

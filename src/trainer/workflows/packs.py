@@ -240,7 +240,7 @@ def _open_records(
                 command=command,
                 epoch=state.epoch,
                 step=state.step,
-                checkpoint="that of its pack",
+                checkpoint="pack",
             )
             manifest = replace(
                 manifest,

@@ -107,7 +107,7 @@ def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:
         raise RunError(
             Problem(
                 str(path),
-                "what the same data and config give",
+                "the result of its data and config",
                 "other content",
                 "restore the file from a copy of the run",
             )

@@ -178,5 +178,5 @@ def _as_objective(stated: str | None) -> Iterator[None]:
 def _many_members(config: Config) -> Problem:
     key = "fit.folds" if config.fit.folds is not None else "fit.repeats"
     found = str(config.fit.folds if config.fit.folds is not None else config.fit.repeats)
-    fix = f"sweep without it, then: trainer fit $(trainer best SWEEP)/config.yaml {key}={found}"
+    fix = f"sweep without it, then run trainer fit $(trainer best SWEEP)/config.yaml {key}={found}"
     return Problem("", "one network a trial", found, fix, key)

@@ -98,9 +98,7 @@ class Task:
     def prediction_intervals(
         self, predictions: NDArray[np.floating[Any]]
     ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
-        """Return both ends of the prediction interval of each number (rows, columns), in the target's
-        unit.
-        """
+        """Return both ends of the prediction intervals, (rows, columns), in the target's unit."""
         target, widths = self.target, np.array(self.half_widths)
         middle = target.to_interval_scale(predictions)
         low, high = (
@@ -134,7 +132,7 @@ class Task:
                 return outputs
 
     def predictions_from_outputs(self, samples: Samples, outputs: Array) -> Predictions:
-        """Return the predictions and targets of samples from raw outputs; targets are encoded for the
+        """Decode raw outputs and return them with the targets of samples, which are encoded for the
         head.
         """
         return self.make_predictions(samples, self.decode_outputs(outputs))
@@ -155,9 +153,7 @@ class Task:
     def prediction_metrics(
         self, predictions: NDArray[np.floating[Any]], samples: Samples
     ) -> dict[str, float]:
-        """Compute the metrics of predictions for all rows of samples, whose targets are encoded for
-        the head.
-        """
+        """Compute the metrics of predictions for all rows of samples with encoded targets."""
         return compute_metrics(
             self.metrics,
             self.target.task,
@@ -170,9 +166,7 @@ class Task:
     def compute_metrics(
         self, outputs: Array, samples: Samples, rows: NDArray[np.int32]
     ) -> dict[str, float]:
-        """Compute the metrics of raw outputs for some rows of samples, whose targets are encoded for
-        the head.
-        """
+        """Compute the metrics of raw outputs for some rows of samples with encoded targets."""
         weight = None if samples.weight is None else samples.weight[rows]
         return compute_metrics(
             self.metrics,
@@ -196,9 +190,7 @@ class Task:
         return self.decode_targets(samples.y if rows is None else samples.y[rows])
 
     def predicted_labels(self, predictions: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-        """Return predicted class indices: (rows, 1) for binary and multiclass, (rows, columns) for
-        multilabel.
-        """
+        """Return class indices: (rows, 1) for binary and multiclass, (rows, columns) for multilabel."""
         if self.target.task == "multiclass":
             return np.asarray(predictions.argmax(axis=1), np.int64)[:, None]
         return np.asarray(predicted_positive(predictions, self.threshold), np.int64)
