@@ -1,4 +1,4 @@
-"""Settings that the warnings of `check` propose: applied, the warning is gone and no other follows."""
+"""Applying the settings that a warning of `check` proposes removes it and causes no other warning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def table(header: str, row: Callable[[int], str]) -> str:
     return "\n".join([header, *map(row, ROWS)]) + "\n"
 
 
-# name: (the table, settings, what the warning says)
+# name: (table, settings, text of the warning)
 CLASSES = ["no", "yes"]
 TABLES: dict[str, tuple[str, list[str], str]] = {
     "thousands": (
@@ -29,7 +29,7 @@ TABLES: dict[str, tuple[str, list[str], str]] = {
         [],
         "read as numbers",
     ),
-    "a name with a dot": (
+    "name with a dot": (
         table("a.b,x,y", lambda n: f"{n % 5}.5 %,{n % 7},{CLASSES[n % 2]}"),
         [],
         "read as numbers",
@@ -64,12 +64,12 @@ TABLES: dict[str, tuple[str, list[str], str]] = {
         [],
         "case",
     ),
-    "a skewed target": (
+    "skewed target": (
         table("a,x,y", lambda n: f"{n * 7 % 11},{n % 7},{10 ** (n % 6)}.5"),
         [],
         "orders of magnitude",
     ),
-    "words in an order": (
+    "ordered words": (
         table(
             "a,x,y",
             lambda n: f"{['poor', 'odd', 'great', 'fine'][n % 4]},{n % 7},{CLASSES[n // 7 % 2]}",
@@ -85,7 +85,7 @@ TABLES: dict[str, tuple[str, list[str], str]] = {
         [],
         "list",
     ),
-    "names of rows": (
+    "row names": (
         table("a,x,y", lambda n: f"name {n:04},{n % 7},{CLASSES[n // 7 % 2]}"),
         [],
         "distinct values",
@@ -93,7 +93,7 @@ TABLES: dict[str, tuple[str, list[str], str]] = {
 }
 
 
-def warnings(text: str) -> list[str]:
+def warning_lines(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith(("warning: ", "note: "))]
 
 
@@ -104,16 +104,16 @@ def test_advice(name: str, folder: Path, trainer: Callable) -> None:
     (folder / "config.yaml").write_text("data: {source: t.csv, target: y}\n")
     checked = trainer("check", "config.yaml", "fit.batch_size=8", *settings)
     assert checked.code == 0, checked.err
-    before = warnings(checked.err)
-    (warned,) = [line for line in before if mentions in line]
-    advised = alternatives({"where": "", "fix": warned})
-    assert advised, warned
+    before = warning_lines(checked.err)
+    (warning,) = [line for line in before if mentions in line]
+    advised = alternatives({"where": "", "fix": warning})
+    assert advised, warning
     for overrides in advised:
-        # Without a header the columns have other names.
+        # Without a header the columns are named column_1, column_2, ...
         renamed = ["data.target=column_3"] if "header" in overrides[0] else []
         arguments = ("check", "config.yaml", "fit.batch_size=8", *settings, *overrides, *renamed)
         result = trainer(*arguments)
         assert result.code == 0, (overrides, result.err)
-        after = warnings(result.err)
+        after = warning_lines(result.err)
         assert not [line for line in after if mentions in line], (overrides, after)
         assert len(after) < len(before), (overrides, after)

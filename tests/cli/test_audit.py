@@ -1,4 +1,4 @@
-"""`trainer check --data`: what it says, and with which exit code."""
+"""Output and exit codes of `trainer check --data`."""
 
 from __future__ import annotations
 
@@ -33,20 +33,20 @@ def clean(folder: Path) -> Path:
 def write(path: Path, **more: Any) -> None:
     draw = np.random.default_rng(0)
     x = draw.normal(size=(ROWS, 3))
-    result = np.where(x[:, 0] + draw.normal(size=ROWS) > 0, "yes", "no")
+    label = np.where(x[:, 0] + draw.normal(size=ROWS) > 0, "yes", "no")
     columns = {f"x{place}": x[:, place].round(4) for place in range(3)}
-    pl.DataFrame({**columns, **more, "answer": result}).write_csv(path)
+    pl.DataFrame({**columns, **more, "answer": label}).write_csv(path)
 
 
-def test_nothing_found(clean: Path, trainer: Callable) -> None:
+def test_clean_data(clean: Path, trainer: Callable) -> None:
     result = trainer("check", "--data", clean.name)
     assert (result.code, result.err) == (0, "")
     assert result.out == (
         "clean: 0 errors, 0 warnings in 180 train, 60 validation, 60 test rows, 3 features\n"
     )
-    told = trainer("check", "--data", "--json", clean.name).json
-    assert told["findings"] == told["notes"] == told["warnings"] == []
-    assert (told["rows"], told["audited_rows"]) == (
+    report = trainer("check", "--data", "--json", clean.name).json
+    assert report["findings"] == report["notes"] == report["warnings"] == []
+    assert (report["rows"], report["audited_rows"]) == (
         {"train": 180, "validation": 60, "test": 60},
         300,
     )
@@ -59,11 +59,11 @@ def test_error_finding_exits_with_2(folder: Path, trainer: Callable) -> None:
     assert line.startswith("error: table.csv [target_leakage]: expected ")
     assert line.endswith("if so, set data.features.exclude: [age]")
     assert result.out.startswith("good: 1 error, 0 warnings in 36 train, ")
-    mended = trainer("check", "--data", "good.yaml", "data.features.exclude=[age]")
-    assert mended.code == 0
+    fixed = trainer("check", "--data", "good.yaml", "data.features.exclude=[age]")
+    assert fixed.code == 0
 
 
-def test_a_warning_ends_with_0_or_strictly_with_2(clean: Path, trainer: Callable) -> None:
+def test_warning_exits_with_0_or_with_2_if_strict(clean: Path, trainer: Callable) -> None:
     write(clean.with_name("clean.csv"), country="NL")
     result = trainer("check", "--data", "--quiet", clean.name)
     assert (result.code, result.out) == (0, "")
@@ -78,7 +78,7 @@ def test_a_warning_ends_with_0_or_strictly_with_2(clean: Path, trainer: Callable
     }  # fmt: skip
 
 
-def test_a_note_is_no_finding(clean: Path, trainer: Callable) -> None:
+def test_note_is_not_a_finding(clean: Path, trainer: Callable) -> None:
     write(clean.with_name("clean.csv"), country=["NL"] * (ROWS - 1) + ["DE"])
     result = trainer("check", "--data", "--strict", "--json", clean.name)
     assert result.code == 0
@@ -87,7 +87,7 @@ def test_a_note_is_no_finding(clean: Path, trainer: Callable) -> None:
     assert trainer("check", "--data", clean.name).err.startswith("note: clean.csv [")
 
 
-def test_rows_are_named_as_they_can_be_opened(clean: Path, trainer: Callable) -> None:
+def test_rows_are_named_by_file_and_line(clean: Path, trainer: Callable) -> None:
     lines = clean.with_name("clean.csv").read_text().splitlines()
     clean.with_name("clean.csv").write_text("\n".join([*lines, *lines[1:40]]) + "\n")
     (found,) = trainer("check", "--data", "--json", clean.name).json["findings"]
@@ -106,26 +106,28 @@ def test_rows_are_named_as_they_can_be_opened(clean: Path, trainer: Callable) ->
         (["--strict", "good.yaml"], "--data"),
     ],
 )
-def test_what_cannot_be_audited(
+def test_invalid_arguments(
     folder: Path, refused: Callable, arguments: list[str], mentions: str
 ) -> None:
     refused("check", *arguments, mentions=[mentions])
 
 
-def run_with(folder: Path, config: Path, answers: Mapping[str, pl.DataFrame]) -> RunDirectory:
-    """A run of a config with these predictions, as if it had been trained."""
+def make_trained_run(
+    folder: Path, config: Path, predictions: Mapping[str, pl.DataFrame]
+) -> RunDirectory:
+    """Write a run of a config with these predictions, as training would."""
     loaded = load_config(config, [])
     run = make_run(folder / "runs", "clean")
     run.write_config(dump_config(loaded.config))
     run.write_preprocessing(prepare(loaded.config).preprocessing.to_json())
-    for name, frame in answers.items():
+    for name, frame in predictions.items():
         run.predictions.mkdir(exist_ok=True)
         frame.write_parquet(run.predictions / name)
     return run
 
 
-def doubtful() -> tuple[list[str], list[float]]:
-    """Labels of rows 0, 1, …, and the probability of yes: of 20 the third and the last are doubted."""
+def suspect_labels() -> tuple[list[str], list[float]]:
+    """Return 20 labels and the probabilities of yes, which contradict the third and the last label."""
     labels = ["yes", "no"] * 10
     probabilities = [0.9, 0.1] * 10
     labels[2], labels[19] = "no", "yes"
@@ -134,8 +136,8 @@ def doubtful() -> tuple[list[str], list[float]]:
 
 
 @pytest.mark.parametrize("kind", ["out of fold", "splits", "members"])
-def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str) -> None:
-    labels, probabilities = doubtful()
+def test_suspect_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str) -> None:
+    labels, probabilities = suspect_labels()
     rows = list(range(20))
     if kind == "splits":
         parts = {
@@ -144,7 +146,7 @@ def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str
             )
             for name, part in {"validation": slice(0, 10), "test": slice(10, 20)}.items()
         }
-        run = run_with(folder, clean, parts)
+        run = make_trained_run(folder, clean, parts)
     else:
         frame = pl.DataFrame(
             {
@@ -155,32 +157,32 @@ def test_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, kind: str
                 "probability_yes_spread": [None] * 20,
             }
         )
-        run = run_with(folder, clean, {"out_of_fold.parquet": frame})
+        run = make_trained_run(folder, clean, {"out_of_fold.parquet": frame})
     if kind == "members":
         run.member(1).mkdir(parents=True)
         run.preprocessing.rename(run.member(1) / "preprocessing.json")
     result = trainer("check", "--data", "--json", run.path)
     assert result.code == 0, result.err
-    told = result.json
+    report = result.json
     assert [
-        (issue["row"], issue["label"], issue["predicted"]) for issue in told["label_issues"]
+        (issue["row"], issue["label"], issue["predicted"]) for issue in report["label_issues"]
     ] == [
         (19, "yes", "no"),
         (2, "no", "yes"),
     ]
-    (found,) = told["findings"]
+    (found,) = report["findings"]
     assert (found["kind"], found["count"]) == ("label_issues", 2)
-    assert sum(told["rows"].values()) == 20
+    assert sum(report["rows"].values()) == 20
     assert "2 of 20 labels" in result.err
 
 
-def test_a_run_without_answers(clean: Path, folder: Path, refused: Callable) -> None:
-    run = run_with(folder, clean, {})
+def test_run_without_predictions(clean: Path, folder: Path, refused: Callable) -> None:
+    run = make_trained_run(folder, clean, {})
     refused("check", "--data", run.path, mentions=["fit.folds=5"])
     run.write_manifest(replace(run.read_manifest(), status="stopped"))
     refused("check", "--data", run.path, mentions=[f"finish it: trainer resume {run.path}"])
-    answers_only = pl.DataFrame({"row": [0], "answer_0": [0.5]})
-    run = run_with(folder, clean, {"validation.parquet": answers_only})
+    numbers_only = pl.DataFrame({"row": [0], "answer_0": [0.5]})
+    run = make_trained_run(folder, clean, {"validation.parquet": numbers_only})
     refused("check", "--data", run.path, mentions=["fit.folds=5"])
     refused("check", "--data", run.path, "seed=1", mentions=["no settings"])
     (run.predictions / "out_of_fold.parquet").write_bytes(b"PAR1 no more")

@@ -1,4 +1,4 @@
-"""Broken configs and overrides: each is refused by check and fit, with the place and the mend."""
+"""Invalid configs and overrides are refused by check and fit with the location and the fix."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from trainer_cli.main import run
 
 DATA = "data: {source: table.csv, target: answer}\n"
 
-# name: (what follows the data section, from line 2; words of the message)
+# name: (text after the data section, from line 2; parts of the message)
 SETTINGS: dict[str, tuple[str, list[str]]] = {
-    # keys that are misspelt, at every depth
+    # misspelled keys, at every depth
     "section": ("modle:\n  layers: [dense]\n", ["config.yaml:2:1", "did you mean 'model'?"]),
     "key": ("fit:\n  epoch: 3\n", ["config.yaml:3:3 fit.epoch", "did you mean 'epochs'?"]),
     "key of a key": (
@@ -25,7 +25,7 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
         "model:\n  layers:\n    - dense: {unit: 4}\n",
         ["config.yaml:4:15", "did you mean 'units'?"],
     ),
-    "setting of a regulariser": (
+    "setting of a regularizer": (
         "model:\n  layers:\n    - dense: {units: 4, kernel_regularizer: {l3: 0.1}}\n",
         ["config.yaml:4:", "kernel_regularizer", "'l3'"],
     ),
@@ -43,23 +43,23 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
         ["config.yaml:2:7", "optimizer.learning_rate"],
     ),
     # types and bounds
-    "word for a number": ("fit: {epochs: many}\n", ["config.yaml:2:15", "found 'many'"]),
-    "fraction for a count": ("fit: {epochs: 2.5}\n", ["config.yaml:2:15", "2.5"]),
+    "word in place of a number": ("fit: {epochs: many}\n", ["config.yaml:2:15", "found 'many'"]),
+    "fraction in place of a count": ("fit: {epochs: 2.5}\n", ["config.yaml:2:15", "2.5"]),
     "number in quotes": ("seed: '7'\n", ["config.yaml:2:7 seed", "write 7"]),
-    "yes for true": ("fit: {shuffle: yes}\n", ["config.yaml:2:16", "write true"]),
-    "list for a mapping": (
+    "yes in place of true": ("fit: {shuffle: yes}\n", ["config.yaml:2:16", "write true"]),
+    "list in place of a mapping": (
         "fit: [1, 2]\n",
         ["config.yaml:2:6 fit", "a mapping with epochs", "found a list"],
     ),
-    "mapping for a number": ("seed: {a: 1}\n", ["config.yaml:2:7 seed"]),
+    "mapping in place of a number": ("seed: {a: 1}\n", ["config.yaml:2:7 seed"]),
     "negative count": ("fit: {batch_size: -1}\n", ["config.yaml:2:19", "from 1 to"]),
-    "rate of zero": ("optimizer: {learning_rate: 0}\n", ["config.yaml:2:28", "above 0"]),
+    "learning rate of zero": ("optimizer: {learning_rate: 0}\n", ["config.yaml:2:28", "above 0"]),
     "not a number": ("optimizer: {learning_rate: .nan}\n", ["config.yaml:2:28"]),
     "infinite": ("optimizer: {learning_rate: .inf}\n", ["config.yaml:2:28"]),
-    "huge number": ("seed: 1" + "0" * 5000 + "\n", ["config.yaml:2:7", "digits"]),
+    "number of 5,000 digits": ("seed: 1" + "0" * 5000 + "\n", ["config.yaml:2:7", "digits"]),
     "dropout of one": ("model:\n  layers: [{dropout: 1.0}]\n", ["config.yaml:3:22", "below 1"]),
     "no units": ("model:\n  layers: [dense]\n", ["config.yaml:3:12", "units"]),
-    "units of zero": ("model:\n  layers: [{dense: 0}]\n", ["config.yaml:3:20", "from 1 to"]),
+    "zero units": ("model:\n  layers: [{dense: 0}]\n", ["config.yaml:3:20", "from 1 to"]),
     "unknown activation": (
         "model:\n  layers: [{dense: {units: 4, activation: rleu}}]\n",
         ["config.yaml:3:43", "did you mean 'relu'?"],
@@ -67,13 +67,13 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
     "unknown optimizer": ("optimizer: adma\n", ["config.yaml:2:12", "did you mean 'adam'?"]),
     "unknown loss": ("loss: crossentropy\n", ["config.yaml:2:7", "binary_crossentropy"]),
     "unknown metric": ("metrics: [acuracy]\n", ["config.yaml:2:11", "did you mean 'accuracy'?"]),
-    "metrics as one word": ("metrics: accuracy\n", ["config.yaml:2:10", "write [accuracy]"]),
+    "metrics as a word": ("metrics: accuracy\n", ["config.yaml:2:10", "write [accuracy]"]),
     "duration without unit": (
         "optimizer: {schedule: {cosine: {warmup: 5}}}\n",
         ["config.yaml:2:41", "5 epochs"],
     ),
     "name with a slash": ("name: a/b\n", ["config.yaml:2:7 name", "'a/b'"]),
-    "custom layer in words": (
+    "custom layer without a module": (
         "model:\n  layers: [{custom: my function}]\n",
         ["config.yaml:3:21", "package.module:function"],
     ),
@@ -87,29 +87,29 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
         "seed: !!python/object/apply:os.system ['touch pwned']\n",
         ["config.yaml:2:7", "tag", "!!python/object"],
     ),
-    "own tag": ("seed: !mine 3\n", ["config.yaml:2:7", "!mine"]),
-    "key twice": ("seed: 1\nseed: 2\n", ["config.yaml:3:1", "again", "line 2"]),
+    "custom tag": ("seed: !mine 3\n", ["config.yaml:2:7", "!mine"]),
+    "duplicate key": ("seed: 1\nseed: 2\n", ["config.yaml:3:1", "again", "line 2"]),
     "open bracket": ("metrics: [accuracy\n", ["config.yaml:", "]"]),
     "open quote": ("name: 'abc\n", ["config.yaml:"]),
     "bad indentation": ("fit:\n    epochs: 3\n  batch_size: 4\n", ["config.yaml:4:"]),
-    "no blank after the colon": ("seed:7\n", ["config.yaml:2:"]),
+    "no space after the colon": ("seed:7\n", ["config.yaml:2:"]),
     "two documents": ("---\nseed: 1\n", ["config.yaml:2:", "one document"]),
     "unknown alias": ("seed: *nothing\n", ["config.yaml:2:7", "*nothing"]),
-    "alias within itself": ("fit: &a {class_weight: *a}\n", ["config.yaml:2:24", "inside itself"]),
+    "recursive alias": ("fit: &a {class_weight: *a}\n", ["config.yaml:2:24", "inside itself"]),
     "mapping as a key": ("? {a: 1}\n: 2\n", ["config.yaml:2:", "key"]),
     "control character": ("name: 'a\x07b'\n", ["config.yaml:2:9", "U+0007"]),
-    # contradictions: data
+    # conflicts: data
     "csv settings for parquet": (
         "extends: base.yaml\n",
         ["base.yaml:5:", "data.csv.separator", "data.format: parquet"],
     ),
-    # contradictions: model and optimizer
-    "bias regulariser without a bias": (
+    # conflicts: model and optimizer
+    "bias regularizer without a bias": (
         "model:\n  layers:\n"
         "    - dense: {units: 4, use_bias: false, bias_regularizer: {l2: 0.1}}\n",
         ["config.yaml:4:", "use_bias: false"],
     ),
-    "two unknown sizes": (
+    "two unknown dimensions": (
         "model:\n  layers: [{reshape: [-1, -1]}, flatten]\n",
         ["config.yaml:3:", "[-1, -1]"],
     ),
@@ -126,7 +126,7 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
         "model:\n  layers: [{dense: {units: 4, kernel_constraint: {min_max_norm: [2, 1]}}}]\n",
         ["config.yaml:3:", "[1, 2]"],
     ),
-    "two ways of clipping": (
+    "two kinds of clipping": (
         "optimizer: {clip_norm: 1, clip_value: 1}\n",
         ["config.yaml:2:39", "clip_norm and clip_value"],
     ),
@@ -138,20 +138,20 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
         "optimizer: {name: schedule_free_adamw, schedule: {cosine: {}}}\n",
         ["config.yaml:2:50", "schedule_free_adamw"],
     ),
-    "schedule of no length": (
+    "schedule of length zero": (
         "optimizer: {schedule: {exponential: {every: 0 epochs, factor: 0.5}}}\n",
         ["config.yaml:2:45", "a duration", "0 epochs"],
     ),
-    "piecewise of two lengths": (
+    "piecewise lists of different lengths": (
         "optimizer: {schedule: {piecewise: {at: [5 epochs], factors: [0.1, 0.01]}}}\n",
         ["config.yaml:2:", "factors"],
     ),
-    "piecewise that falls": (
+    "piecewise in descending order": (
         "optimizer: {schedule: {piecewise: {at: [5 epochs, 3 epochs], factors: [0.1, 0.2]}}}\n",
         ["config.yaml:2:", "after 5 epochs"],
     ),
-    # contradictions: loss, metrics, fit
-    "smoothing of a squared error": (
+    # conflicts: loss, metrics, fit
+    "label smoothing of a squared error": (
         "loss: {name: mean_squared_error, label_smoothing: 0.1}\n",
         ["config.yaml:2:51", "label_smoothing", "cross-entropy"],
     ),
@@ -177,27 +177,27 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
         ["config.yaml:2:11", "metric for two classes", "accuracy"],
     ),
     "epochs and steps": ("fit: {epochs: 3, steps: 10}\n", ["config.yaml:2:", "either"]),
-    "checkpoint all the time": (
+    "checkpoint every 0 seconds": (
         "fit: {checkpoint: {every: 0 seconds}}\n",
         ["config.yaml:2:27", "a duration", "0 seconds"],
     ),
-    "patience after the end": (
+    "early stopping after the end": (
         "fit: {epochs: 3, early_stopping: {start_epoch: 9}}\n",
         ["config.yaml:2:", "at most 3"],
     ),
-    "rate that cannot fall": (
+    "minimum above the learning rate": (
         "fit: {reduce_on_plateau: {min_learning_rate: 0.1}}\n",
         ["config.yaml:2:46", "0.001"],
     ),
-    "two who change the rate": (
+    "schedule and reduce_on_plateau": (
         "optimizer: {schedule: {cosine: {}}}\nfit: {reduce_on_plateau: 3}\n",
         ["config.yaml:3:", "either a schedule or reduce_on_plateau"],
     ),
-    "monitor that is not measured": (
+    "monitor that is not a metric": (
         "metrics: [accuracy]\nfit: {early_stopping: {monitor: val_auc}}\n",
         ["config.yaml:3:33", "val_auc", "add auc to metrics"],
     ),
-    "monitor that is misspelt": (
+    "misspelled monitor": (
         "fit: {early_stopping: {monitor: val_los}}\n",
         ["config.yaml:2:33", "did you mean 'val_loss'?"],
     ),
@@ -205,11 +205,11 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
         "fit: {class_weight: {'yes': 2, nope: 1}}\n",
         ["config.yaml:2:", "'nope'", "no, yes"],
     ),
-    "class weights that lack a class": (
+    "class weights without a class": (
         "fit: {class_weight: {'yes': 2}}\n",
         ["config.yaml:2:", "none for no"],
     ),
-    "start from no run": (
+    "warm start from a missing run": (
         "fit: {warm_start: runs/nothing}\n",
         ["runs/nothing fit.warm_start", "a run directory"],
     ),
@@ -220,18 +220,18 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
     "extends a directory": ("extends: .\n", ["config.yaml:2:10", "directory"]),
 }
 
-# name: (the data section, words of the message)
+# name: (data section, parts of the message)
 DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
-    "misspelt target": ("source: table.csv\n  target: anwser", ["'answer'", "config.yaml:3:"]),
-    "misspelt column": (
+    "misspelled target": ("source: table.csv\n  target: anwser", ["'answer'", "config.yaml:3:"]),
+    "misspelled column": (
         "source: table.csv\n  target: answer\n  columns: {agee: {kind: numeric}}",
         ["config.yaml:4:", "did you mean 'age'?"],
     ),
-    "misspelt feature": (
+    "misspelled feature": (
         "source: table.csv\n  target: answer\n  features: {include: [age, incme]}",
         ["config.yaml:4:", "'income'"],
     ),
-    "misspelt exclusion": (
+    "misspelled exclusion": (
         "source: table.csv\n  target: answer\n  features: {exclude: [idd]}",
         ["config.yaml:4:", "'idd'"],
     ),
@@ -239,30 +239,30 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: answer\n  features: {exclude: ['*']}",
         ["config.yaml:4:", "feature"],
     ),
-    "misspelt weight": (
+    "misspelled weight": (
         "source: table.csv\n  target: answer\n  weight: wieght",
         ["config.yaml:4:11", "'wieght'"],
     ),
-    "misspelt table": ("source: tabel.csv\n  target: answer", ["tabel.csv", "'table.csv'"]),
+    "misspelled table": ("source: tabel.csv\n  target: answer", ["tabel.csv", "'table.csv'"]),
     "no table": ("target: answer", ["config.yaml:1:1", "data.source", "add `source: …`"]),
     "no target": ("source: table.csv", ["config.yaml:1:1", "data.target", "add `target: …`"]),
-    "source of two kinds": (
+    "misspelled split in source": (
         "source: {train: table.csv, tst: table.csv}\n  target: answer",
         ["config.yaml:2:30", "did you mean 'test'?"],
     ),
-    "shares that leave nothing": (
+    "fractions without training rows": (
         "source: table.csv\n  target: answer\n  split: {test: 0.5, validation: 0.5}",
         ["config.yaml:4:", "0.5 + 0.5"],
     ),
-    "group without a column": (
+    "group split without a column": (
         "source: table.csv\n  target: answer\n  split: {by: group}",
         ["config.yaml:4:15", "data.split.column"],
     ),
-    "column without a rule": (
+    "column of a random split": (
         "source: table.csv\n  target: answer\n  split: {by: random, column: city}",
         ["config.yaml:4:31", "by: random"],
     ),
-    "split column that is not there": (
+    "missing split column": (
         "source: table.csv\n  target: answer\n  split: {by: group, column: town}",
         ["config.yaml:4:30", "'town'"],
     ),
@@ -274,11 +274,11 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: answer\n  split: {by: group, column: answer}",
         ["config.yaml:4:30", "another column than the target"],
     ),
-    "time that is no time": (
+    "time column without times": (
         "source: table.csv\n  target: answer\n  split: {by: time, column: city}",
         ["table.csv:2 data.split.column", "dates"],
     ),
-    "share beside named files": (
+    "fraction beside named files": (
         "source: {train: table.csv, test: table.csv}\n  target: answer\n  split: {test: 0.3}",
         ["config.yaml:4:17", "lists the files"],
     ),
@@ -286,7 +286,7 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: answer\n  features: {include: [age, answer]}",
         ["config.yaml:4:", "'answer'"],
     ),
-    "in and out": (
+    "included and excluded": (
         "source: table.csv\n  target: answer\n  features: {include: [age], exclude: [age]}",
         ["config.yaml:4:", "'age' in both"],
     ),
@@ -315,15 +315,15 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: income\n  split: {by: stratified}",
         ["config.yaml:4:15", "random"],
     ),
-    "words as a regression": (
+    "regression of words": (
         "source: table.csv\n  target: answer\n  task: regression",
         ["table.csv:2", "a finite number", "'answer'"],
     ),
-    "three classes as two": (
+    "binary task of three classes": (
         "source: table.csv\n  target: city\n  task: binary",
         ["config.yaml:4:9", "3"],
     ),
-    "one column as many labels": (
+    "multilabel task of one column": (
         "source: table.csv\n  target: answer\n  task: multilabel",
         ["config.yaml:4:9", "several columns"],
     ),
@@ -343,11 +343,11 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: answer\n  columns: {age: {scale: none, encode: onehot}}",
         ["config.yaml:4:", "scale (numeric) and encode (categorical)"],
     ),
-    "settings for the target": (
+    "column settings for the target": (
         "source: table.csv\n  target: income\n  columns: {income: {scale: minmax}}",
         ["config.yaml:4:", "data.target_scale"],
     ),
-    "constant that nothing uses": (
+    "unused constant": (
         "source: table.csv\n  target: answer\n  numeric: {constant: 3}",
         ["config.yaml:4:23", "impute: constant"],
     ),
@@ -359,11 +359,11 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: answer\n  csv: {quote: '|', comment: '|'}",
         ["config.yaml:4:", "data.csv.comment"],
     ),
-    "one character for two things": (
+    "same separator and quote": (
         "source: table.csv\n  target: answer\n  csv: {separator: '|', quote: '|'}",
         ["config.yaml:4:", "'|' for both"],
     ),
-    "separator of other files": (
+    "wrong separator": (
         "source: table.csv\n  target: answer\n  csv: {separator: ';'}",
         ["config.yaml:3:11", "separator", "','"],
     ),
@@ -386,38 +386,38 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
 }
 
-# name: (words after `good.yaml`, words of the message)
+# name: (words after `good.yaml`, parts of the message)
 OVERRIDES: dict[str, tuple[list[str], list[str]]] = {
-    "misspelt key": (["fit.epoch=3"], ["override 'fit.epoch=3'", "'epochs'"]),
-    "misspelt section": (["fitt.epochs=3"], ["override 'fitt.epochs=3'", "did you mean 'fit'?"]),
+    "misspelled key": (["fit.epoch=3"], ["override 'fit.epoch=3'", "'epochs'"]),
+    "misspelled section": (["fitt.epochs=3"], ["override 'fitt.epochs=3'", "did you mean 'fit'?"]),
     "wrong value": (["fit.epochs=many"], ["override 'fit.epochs=many'", "found 'many'"]),
-    "no value": (["seed="], ["override 'seed='", "found nothing"]),
-    "no key": (["=3"], ["override '=3'", "a key"]),
+    "missing value": (["seed="], ["override 'seed='", "found nothing"]),
+    "missing key": (["=3"], ["override '=3'", "a key"]),
     "only dots": (["..=3"], ["override '..=3'", "a key"]),
-    "value that is no YAML": (["metrics=[accuracy"], ["override 'metrics=[accuracy'"]),
+    "value that is not YAML": (["metrics=[accuracy"], ["override 'metrics=[accuracy'"]),
     "object in a value": (
         ["seed=!!python/object/apply:os.system ['true']"],
         ["override 'seed=!!python", "tag"],
     ),
     "index in brackets": (["model.layers[0].dense=8"], ["write model.layers.0.dense=8"]),
-    "index far behind": (["model.layers.7.dense=8"], ["override 'model.layers.7.dense=8'", "1"]),
+    "index out of range": (["model.layers.7.dense=8"], ["override 'model.layers.7.dense=8'", "1"]),
     "index that is a word": (["model.layers.first.dense=8"], ["'first'"]),
     "key of a number": (["seed.more=8"], ["override 'seed.more=8'"]),
-    "removal of nothing": (["~fit.early_stopping"], ["override '~fit.early_stopping'"]),
+    "removal of an unset setting": (["~fit.early_stopping"], ["override '~fit.early_stopping'"]),
     "removal with a value": (["~fit.epochs=3"], ["override '~fit.epochs=3'", "fit.epochs=3"]),
-    "removal of what is needed": (["~data.target"], ["data.target", "add `target: …`"]),
+    "removal of a required setting": (["~data.target"], ["data.target", "add `target: …`"]),
     "plus sign": (["+fit.epochs=3"], ["override '+fit.epochs=3'", "write fit.epochs=3"]),
     "extends": (["extends=good.yaml"], ["override 'extends=good.yaml'", "file"]),
-    "contradiction": (["fit.steps=3"], ["override 'fit.steps=3'", "either epochs or steps"]),
-    "two contradictions": (
+    "conflict": (["fit.steps=3"], ["override 'fit.steps=3'", "either epochs or steps"]),
+    "two conflicts": (
         ["fit.steps=3", "optimizer.clip_norm=1", "optimizer.clip_value=1"],
         ["override 'fit.steps=3'", "override 'optimizer.clip_value=1'"],
     ),
-    "path that is not there": (["data.source=no.csv"], ["no.csv", "no such file"]),
-    "target that is not there": (["data.target=nope"], ["override 'data.target=nope'", "nope"]),
+    "missing path": (["data.source=no.csv"], ["no.csv", "no such file"]),
+    "missing target": (["data.target=nope"], ["override 'data.target=nope'", "nope"]),
 }
 
-# name: (bytes of the whole file, words of the message)
+# name: (bytes of the file, parts of the message)
 FILES: dict[str, tuple[bytes, list[str]]] = {
     "empty": (b"", ["config.yaml", "an empty file", "trainer init"]),
     "only a comment": (b"# later\n", ["config.yaml", "an empty file"]),
@@ -477,25 +477,25 @@ def test_files(name: str, folder: Path, refused_alike: Callable) -> None:
     refused_alike("config.yaml", mentions=mentions)
 
 
-def test_a_config_of_100_mb_is_not_read(folder: Path, refused_alike: Callable) -> None:
+def test_config_of_100_mb_is_not_read(folder: Path, refused_alike: Callable) -> None:
     with (folder / "config.yaml").open("wb") as file:
         file.truncate(100_000_000)
     refused_alike("config.yaml", mentions=["config.yaml", "1,000,000 bytes", "100,000,000"])
 
 
-def test_a_missing_config_is_told_its_neighbour(folder: Path, refused_alike: Callable) -> None:
+def test_missing_config(folder: Path, refused_alike: Callable) -> None:
     refused_alike("god.yaml", mentions=["god.yaml", "no such file", "did you mean 'good.yaml'?"])
 
 
-def test_a_directory_is_no_config(folder: Path, refused_alike: Callable) -> None:
+def test_directory_in_place_of_a_config(folder: Path, refused_alike: Callable) -> None:
     refused_alike(folder, mentions=[str(folder), "a directory", "good.yaml"])
 
 
-def test_a_table_is_no_config(folder: Path, refused_alike: Callable) -> None:
+def test_table_in_place_of_a_config(folder: Path, refused_alike: Callable) -> None:
     refused_alike("table.csv", mentions=["table.csv:1:1", "trainer init table.csv"])
 
 
-def test_all_problems_are_told_at_once(folder: Path, refused: Callable) -> None:
+def test_all_problems_are_reported_at_once(folder: Path, refused: Callable) -> None:
     (folder / "config.yaml").write_text(
         "data: {source: table.csv}\nsede: 1\nfit: {epochs: many, steps: 0}\nmetrics: [x]\n"
     )
@@ -506,16 +506,14 @@ def test_all_problems_are_told_at_once(folder: Path, refused: Callable) -> None:
     assert len(result.json["error"]["problems"]) == 7
 
 
-def test_nothing_in_a_config_is_executed(folder: Path) -> None:
+def test_config_is_not_executed(folder: Path) -> None:
     for tag in ("apply:os.system", "new:os.system", "/name:os.system"):
         (folder / "config.yaml").write_text(f"seed: !!python/object/{tag} ['touch pwned']\n")
         assert run(["check", "config.yaml"]) == 2
     assert not (folder / "pwned").exists()
 
 
-def test_a_second_bad_config_is_found_before_the_first_is_trained(
-    folder: Path, refused: Callable
-) -> None:
+def test_all_configs_are_checked_before_training(folder: Path, refused: Callable) -> None:
     (folder / "bad.yaml").write_text("fit: {epochs: 0}\n")
     refused("fit", "good.yaml", "bad.yaml", mentions=["bad.yaml:1:15"])
     assert not (folder / "runs").exists()

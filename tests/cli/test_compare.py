@@ -15,7 +15,7 @@ from trainer.runs.directory import RunDirectory
 
 @pytest.fixture
 def runs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunDirectory]:
-    """Two runs in a folder with blanks, which differ in learning rate and metric."""
+    """Two runs, in a folder whose name has spaces, that differ in learning rate and metric."""
     monkeypatch.delenv("COLUMNS", raising=False)
     root = folder / "all my runs"
     other = settings(optimizer__learning_rate=3e-4)
@@ -42,7 +42,7 @@ def test_two_runs(runs: list[RunDirectory], trainer: Callable) -> None:
     assert len(blocks) == 3
 
 
-def test_many_runs_fit_eighty_columns(folder: Path, trainer: Callable) -> None:
+def test_table_of_many_runs_fits_eighty_columns(folder: Path, trainer: Callable) -> None:
     runs = [
         make_run(
             folder / "r", config=settings(seed=seed, name=f"n{seed}"), evaluations=scores(a=seed)
@@ -63,9 +63,7 @@ def test_csv_and_json(runs: list[RunDirectory], trainer: Callable) -> None:
     assert [run["run"] for run in value["runs"]] == [str(path) for path in paths]
 
 
-def test_damage_that_leaves_a_comparison_is_a_warning(
-    runs: list[RunDirectory], trainer: Callable
-) -> None:
+def test_damaged_evaluation_is_a_warning(runs: list[RunDirectory], trainer: Callable) -> None:
     (runs[0].evaluation / "validation.json").write_text("{")
     result = trainer("compare", *(run.path for run in runs))
     assert result.code == 0
@@ -83,7 +81,7 @@ def test_damage_that_leaves_a_comparison_is_a_warning(
         (["{one}", "{two}", "--csv"], ["either --csv or --json"]),
     ],
 )
-def test_what_is_refused(
+def test_invalid_arguments(
     arguments: list[str], mentions: list[str], runs: list[RunDirectory], refused: Callable
 ) -> None:
     names = {
@@ -97,10 +95,10 @@ def test_what_is_refused(
     )
 
 
-def test_other_words_for_it_are_known(folder: Path, refused: Callable) -> None:
+def test_diff_suggests_compare(folder: Path, refused: Callable) -> None:
     refused("diff", "a", "b", mentions=["did you mean 'compare'?"])
 
 
-def test_its_output_is_json_line_by_line(runs: list[RunDirectory], trainer: Callable) -> None:
+def test_json_is_one_line(runs: list[RunDirectory], trainer: Callable) -> None:
     (line,) = trainer("compare", *(run.path for run in runs), "--json").out.splitlines()
     assert json.loads(line)["differ"]["settings"] == ["optimizer.learning_rate"]

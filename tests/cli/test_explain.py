@@ -1,4 +1,4 @@
-"""`trainer explain` in words, and what it refuses."""
+"""Output and refusals of `trainer explain`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(folder: Path, trainer: Callable) -> str:
     return str(trainer("fit", "good.yaml", "--quiet").out.strip())
 
 
-def test_what_it_says_and_what_it_refuses(
+def test_output_and_refusals(
     run: str, folder: Path, trainer: Callable, refused: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     result = trainer("explain", run)
@@ -33,9 +33,9 @@ def test_what_it_says_and_what_it_refuses(
 
     result = trainer("explain", run, "--json", "--quiet", "--split", "test", "--repeats", "2")
     assert result.err == ""
-    told = json.loads(result.out)
-    assert told["files"] == ["importance.json", "partial_dependence.json"]
-    assert (told["importance"]["split"], told["importance"]["repeats"]) == ("test", 2)
+    facts = json.loads(result.out)
+    assert facts["files"] == ["importance.json", "partial_dependence.json"]
+    assert (facts["importance"]["split"], facts["importance"]["repeats"]) == ("test", 2)
 
     refused("explain", run, "--split", "train", mentions=["validation or test"], kind="usage")
     refused("explain", run, "--repeats", "0", mentions=["a number of at least 1"], kind="usage")
@@ -57,5 +57,5 @@ def test_what_it_says_and_what_it_refuses(
     refused("explain", run, mentions=["table.csv"], kind="data")
 
 
-def test_other_words_lead_to_it(refused: Callable) -> None:
+def test_shap_suggests_explain(refused: Callable) -> None:
     refused("shap", "run", mentions=["did you mean 'explain'?"])

@@ -1,4 +1,4 @@
-"""`trainer ls` at the command line: what is chosen, in which form it is printed, what is refused."""
+"""`trainer ls`: filters, formats and refusals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def runs(folder: Path) -> list[RunDirectory]:
     ]
 
 
-def test_runs_are_chosen_sorted_and_shown(runs: list[RunDirectory], trainer: Callable) -> None:
+def test_runs_are_filtered_and_sorted(runs: list[RunDirectory], trainer: Callable) -> None:
     arguments = (
         "--where",
         "optimizer.name == adam",
@@ -45,16 +45,14 @@ def test_runs_are_chosen_sorted_and_shown(runs: list[RunDirectory], trainer: Cal
     assert result.err == ""
 
 
-def test_what_is_asked_for_is_shown_beside_the_usual(
-    runs: list[RunDirectory], trainer: Callable
-) -> None:
+def test_column_of_the_sort_key_is_added(runs: list[RunDirectory], trainer: Callable) -> None:
     lines = trainer("ls", "--sort", "optimizer.learning_rate").out.splitlines()
     assert lines[0].split()[-3:] == ["optimizer.learning_rate", "metrics", "age"]
     assert [line.split()[0] for line in lines[1:]] == ["finished"] * 3
     assert "größe" in lines[3]
 
 
-def test_csv_is_read_by_others(runs: list[RunDirectory], trainer: Callable) -> None:
+def test_csv(runs: list[RunDirectory], trainer: Callable) -> None:
     result = trainer("ls", "--csv", "--sort", "started")
     rows = list(csv.DictReader(result.out.splitlines()))
     assert [row["name"] for row in rows] == ["wine", "wine", "größe, é"]
@@ -62,11 +60,11 @@ def test_csv_is_read_by_others(runs: list[RunDirectory], trainer: Callable) -> N
     assert [row["run"] for row in rows] == [
         f"runs/{run.path.parent.name}/{run.path.name}" for run in runs
     ]
-    chosen = trainer("ls", "--csv", "--columns", "model.layers", "--where", "name == wine").out
-    assert json.loads(next(csv.reader(chosen.splitlines()[1:]))[0]) == SETTINGS["model"]["layers"]
+    filtered = trainer("ls", "--csv", "--columns", "model.layers", "--where", "name == wine").out
+    assert json.loads(next(csv.reader(filtered.splitlines()[1:]))[0]) == SETTINGS["model"]["layers"]
 
 
-def test_json_has_the_columns(runs: list[RunDirectory], trainer: Callable) -> None:
+def test_json(runs: list[RunDirectory], trainer: Callable) -> None:
     arguments = ("ls", "--json", "--sort", "-name")
     whole = [json.loads(line) for line in trainer(*arguments).out.splitlines()]
     assert [line["name"] for line in whole] == ["wine", "wine", "größe, é"]
@@ -75,7 +73,7 @@ def test_json_has_the_columns(runs: list[RunDirectory], trainer: Callable) -> No
     assert json.loads(some[2]) == {"optimizer.clip_norm": None, "val_auc": None, "seed": 7}
 
 
-def test_no_run_is_such_a_run(runs: list[RunDirectory], trainer: Callable) -> None:
+def test_no_run_matches(runs: list[RunDirectory], trainer: Callable) -> None:
     result = trainer("ls", "--where", "epochs > 1000")
     assert (result.code, result.out) == (0, "")
     assert result.err == "none of 3 runs in runs matches\n"
@@ -84,7 +82,7 @@ def test_no_run_is_such_a_run(runs: list[RunDirectory], trainer: Callable) -> No
     assert head == "run,epochs\n"
 
 
-def test_without_runs_any_name_will_do(folder: Path, trainer: Callable) -> None:
+def test_no_runs(folder: Path, trainer: Callable) -> None:
     result = trainer("ls", "--sort", "val_auc", "--where", "optimizer.name == adam")
     assert (result.code, result.out, result.err) == (0, "", "no runs in runs\n")
 
@@ -104,13 +102,13 @@ def test_without_runs_any_name_will_do(folder: Path, trainer: Callable) -> None:
         (["--filter", "a == 1"], ["'--filter'"]),
     ],
 )
-def test_what_is_refused(
+def test_invalid_arguments(
     arguments: list[str], mentions: list[str], runs: list[RunDirectory], refused: Callable
 ) -> None:
     refused("ls", *arguments, mentions=mentions, kind="usage")
 
 
-def test_a_strangers_config_is_not_executed_and_holds_nobody_up(
+def test_hostile_config_is_not_executed(
     runs: list[RunDirectory], trainer: Callable, folder: Path
 ) -> None:
     runs[0].config.write_text(f"optimizer: !!python/object/apply:os.system ['touch {SECRET}']\n")
@@ -148,5 +146,5 @@ def test_members_and_trials(folder: Path, trainer: Callable) -> None:
     assert listed("sweeps/wine/now")[0] == "sweeps/wine/now/trials/0002"
     assert len(listed("sweeps/wine/now/trials")) == 3
     (parent.manifest).unlink()
-    (found,) = map(json.loads, trainer("ls", "--json").out.splitlines())
-    assert found["status"] == "damaged"
+    (listed_run,) = map(json.loads, trainer("ls", "--json").out.splitlines())
+    assert listed_run["status"] == "damaged"

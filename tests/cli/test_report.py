@@ -14,7 +14,7 @@ from trainer.runs.directory import RunDirectory
 
 @pytest.fixture
 def run(folder: Path) -> RunDirectory:
-    """A run without answers, whose page is made quickly."""
+    """A run without predictions, whose report is written quickly."""
     return make_run(folder / "runs", evaluations=scores(auc=0.9))
 
 
@@ -24,7 +24,7 @@ def other(folder: Path) -> RunDirectory:
     return make_run(folder / "runs", config=config, evaluations=scores(auc=0.8), minutes=1)
 
 
-def test_one_run(run: RunDirectory, trainer: Callable) -> None:
+def test_report_of_one_run(run: RunDirectory, trainer: Callable) -> None:
     result = trainer("report", run.path)
     assert (result.code, result.out, result.err) == (0, f"{run.report}\n", "")
     assert "<!DOCTYPE html>" in run.report.read_text(encoding="utf-8")
@@ -33,7 +33,7 @@ def test_one_run(run: RunDirectory, trainer: Callable) -> None:
     assert Path("page.html").read_bytes() == run.report.read_bytes()
 
 
-def test_several_runs_are_written_here_once(
+def test_report_of_several_runs_is_written_to_the_working_directory(
     run: RunDirectory, other: RunDirectory, trainer: Callable, refused: Callable
 ) -> None:
     assert trainer("report", run.path, other.path).out == "report.html\n"
@@ -44,7 +44,7 @@ def test_several_runs_are_written_here_once(
     assert not run.report.exists()
 
 
-def test_markdown_goes_to_stdout(run: RunDirectory, trainer: Callable, refused: Callable) -> None:
+def test_markdown_is_printed(run: RunDirectory, trainer: Callable, refused: Callable) -> None:
     result = trainer("report", run.path, "--format", "md")
     assert result.code == 0
     assert result.out.startswith("# wine")
@@ -54,7 +54,7 @@ def test_markdown_goes_to_stdout(run: RunDirectory, trainer: Callable, refused: 
     refused("report", run.path, "--format", "md", mentions=["two", "--json"], kind="usage")
 
 
-def test_plots_alone(folder: Path, trainer: Callable) -> None:
+def test_plots_without_a_report(folder: Path, trainer: Callable) -> None:
     pytest.importorskip("matplotlib")
     run = make_predicted_run(folder / "runs")
     result = trainer("report", run.path, "--png", "plots", "--json")
@@ -73,7 +73,7 @@ def test_plots_alone(folder: Path, trainer: Callable) -> None:
         (("RUN", "RUN"), ["same run"]),
     ],
 )
-def test_refused(
+def test_invalid_arguments(
     run: RunDirectory, refused: Callable, arguments: tuple[str, ...], mentions: list[str]
 ) -> None:
     refused(
@@ -81,7 +81,7 @@ def test_refused(
     )
 
 
-def test_show_tells_the_findings(folder: Path, trainer: Callable) -> None:
+def test_show_prints_the_findings(folder: Path, trainer: Callable) -> None:
     run = make_predicted_run(folder / "runs")
     result = trainer("show", run.path)
     assert result.code == 0
@@ -97,7 +97,7 @@ def test_show_tells_the_findings(folder: Path, trainer: Callable) -> None:
     assert trainer("show", run.path, "--json").json["findings"] is None
 
 
-def test_a_run_without_its_data_still_has_a_page(folder: Path, trainer: Callable) -> None:
+def test_report_without_findings(folder: Path, trainer: Callable) -> None:
     run = make_predicted_run(folder / "runs")
     run.findings.unlink()
     result = trainer("report", run.path, "--format", "md")

@@ -1,4 +1,4 @@
-"""Tables that are piped in: `-` in place of a file."""
+"""Tables on stdin: `-` in place of a file."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +10,7 @@ PARTS = "age,income,city\n30,1200,A\n45,1500,B\n"
 
 @pytest.fixture
 def piped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], None]:
-    """Makes stdin a file with this text."""
+    """Make stdin a file with this text."""
 
     def call(text: str) -> None:
         place = tmp_path / "piped"
@@ -20,7 +20,7 @@ def piped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], No
     return call
 
 
-def test_piped_rows_are_predicted_and_evaluated_like_a_file(
+def test_rows_on_stdin_give_the_same_results_as_a_file(
     folder: Path, trainer: Callable, refused: Callable, finished: Path, piped: Callable
 ) -> None:
     (folder / "new.csv").write_text(PARTS)
@@ -48,7 +48,7 @@ def test_piped_rows_are_predicted_and_evaluated_like_a_file(
     assert not (folder / "out.csv").exists()
 
 
-def test_piped_rows_may_be_written_in_another_way(
+def test_rows_on_stdin_in_another_format(
     folder: Path, trainer: Callable, refused: Callable, finished: Path, piped: Callable
 ) -> None:
     piped(PARTS)

@@ -1,4 +1,4 @@
-"""What is shown of a sweep while it trains: the numbers of the table at its end, and the phases."""
+"""The live output of a sweep: its table has the values of the final table; phases are lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ TRIALS = tuple(Trial(number, {"optimizer.learning_rate": 0.1 * number}) for numb
 def best_of(number: int, epochs: int, higher: bool) -> BestEpoch:
     values = dict(enumerate(CURVES[number][:epochs], start=1))
     known = {epoch: value for epoch, value in values.items() if math.isfinite(value)}
-    epoch = (max if higher else min)(known, key=lambda one: known[one])
+    epoch = (max if higher else min)(known, key=known.__getitem__)
     return BestEpoch(known[epoch], epoch)
 
 
@@ -53,17 +53,17 @@ def started(direction: Any, trials: int | None = 4) -> SimpleNamespace:
     )
 
 
-def events(higher: bool) -> list[Any]:
-    found: list[Any] = [BatchPlanned(TRIALS, "4 networks in 1 program")]
+def sweep_events(higher: bool) -> list[Any]:
+    result: list[Any] = [BatchPlanned(TRIALS, "4 networks in 1 program")]
     for epoch in range(1, 5):
-        told = {
-            number: values[epoch - 1] for number, values in CURVES.items() if len(values) >= epoch
+        values = {
+            number: curve[epoch - 1] for number, curve in CURVES.items() if len(curve) >= epoch
         }
-        best = {number: best_of(number, epoch, higher) for number in told}
-        found.append(TrialPackEpoch(epoch, told, best))
+        best = {number: best_of(number, epoch, higher) for number in values}
+        result.append(TrialPackEpoch(epoch, values, best))
         if epoch == 2:
-            found += [end(2, "failed", higher), end(3, "eliminated", higher)]
-    return [*found, end(0, "finished", higher), end(1, "finished", higher)]
+            result += [end(2, "failed", higher), end(3, "eliminated", higher)]
+    return [*result, end(0, "finished", higher), end(1, "finished", higher)]
 
 
 def end(number: int, status: Any, higher: bool) -> TrialEnded:
@@ -73,10 +73,10 @@ def end(number: int, status: Any, higher: bool) -> TrialEnded:
     return TrialEnded(number, status, value, epochs, best.epoch, None, 1.0, "it diverged")
 
 
-def shown(happening: list[Any], direction: Any = "higher") -> SweepProgress:
+def progress_after(sequence: list[Any], direction: Any = "higher") -> SweepProgress:
     progress = SweepProgress(Console(quiet=True))
     progress.started(started(direction))
-    for event in happening:
+    for event in sequence:
         match event:
             case BatchPlanned():
                 progress.planned(event)
@@ -88,13 +88,13 @@ def shown(happening: list[Any], direction: Any = "higher") -> SweepProgress:
 
 
 @pytest.mark.parametrize("direction", ["higher", "lower"])
-def test_the_live_table_has_the_numbers_of_the_last_one(direction: Any) -> None:
-    happening = events(direction == "higher")
-    ends = [event for event in happening if isinstance(event, TrialEnded)]
+def test_live_table_has_the_values_of_the_final_table(direction: Any) -> None:
+    sequence = sweep_events(direction == "higher")
+    ends = [event for event in sequence if isinstance(event, TrialEnded)]
     records: list[Record] = [SweepHeader("val_auc", direction, 4, 1), BatchSuggested(TRIALS), *ends]
     last = make_leaderboard(records)
-    # Just before the two that are trained to the end have ended, and after.
-    before, after = shown(happening[:-2], direction), shown(happening, direction)
+    # Before and after the two trials that are trained to the end have ended.
+    before, after = progress_after(sequence[:-2], direction), progress_after(sequence, direction)
     numbers = [(row[0], row[2], row[3]) for row in before.leading()]
     assert numbers == [(row[0], row[2], row[3]) for row in after.leading()]
     assert numbers == [
@@ -110,15 +110,15 @@ def test_the_live_table_has_the_numbers_of_the_last_one(direction: Any) -> None:
     )
 
 
-def test_a_trial_without_a_finite_epoch_is_last() -> None:
-    progress = shown(
+def test_trial_without_a_finite_epoch_is_last() -> None:
+    progress = progress_after(
         [BatchPlanned(TRIALS, ""), TrialPackEpoch(1, {0: math.nan, 1: 0.2}, {1: BestEpoch(0.2, 1)})]
     )
     assert [row[0] for row in progress.leading()] == [1, 0]
     assert "best val_auc 0.2000 (trial 1)" in progress.summary()
 
 
-def test_phases_are_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
+def test_phases_are_printed_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
     progress = SweepProgress(Console())
     progress.phase("reading x.csv")
     progress.pack(TrialPackStarted(1, 2, (0, 1), 0))
@@ -133,7 +133,9 @@ def test_phases_are_lines_in_a_pipe(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
-def test_a_cut_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+def test_shortened_table_names_the_command_for_all_trials(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     from trainer.workflows.sweep import SweepFinished
 
     trials = tuple(Trial(number, {"seed": number}) for number in range(12))
@@ -144,12 +146,12 @@ def test_a_cut_table_says_so(capsys: pytest.CaptureFixture[str]) -> None:
         (10, ""),
     ):
         leaderboard = make_leaderboard([begun, BatchSuggested(trials[:count]), *ends[:count]])
-        over = SweepFinished(Path("sweeps/a b/c"), "trials", leaderboard, None, {}, 1.0)
-        follow_sweep(iterated([over]), Console(), Signals())
-        told = capsys.readouterr().err
+        finished = SweepFinished(Path("sweeps/a b/c"), "trials", leaderboard, None, {}, 1.0)
+        follow_sweep(generate([finished]), Console(), Signals())
+        output = capsys.readouterr().err
         assert len(best_table(leaderboard, SettingLabels()).rows) == 10
-        assert (mentions in told) if mentions else ("list all" not in told)
+        assert (mentions in output) if mentions else ("list all" not in output)
 
 
-def iterated(happening: list[Any]) -> Any:
-    yield from happening
+def generate(sequence: list[Any]) -> Any:
+    yield from sequence

@@ -20,7 +20,7 @@ def swept(folder: Path) -> Path:
     return directory.path.relative_to(folder) if directory.path.is_absolute() else directory.path
 
 
-def test_show_names_what_is_next(swept: Path, trainer: Callable) -> None:
+def test_show_names_the_next_commands(swept: Path, trainer: Callable) -> None:
     shown = trainer("show", swept)
     assert shown.code == 0, shown.err
     assert "14 of 14 trials ended" in shown.out
@@ -56,29 +56,29 @@ def test_ls_lists_sweeps_beside_runs(swept: Path, folder: Path, trainer: Callabl
     assert "14/14" in trainer("ls", "sweeps").out
     (line,) = trainer("ls", "sweeps", "--json").out.splitlines()
     assert json.loads(line)["sweep"] == str(swept)
-    # Scripts that read runs read runs alone.
+    # For scripts, only runs are listed.
     (line,) = trainer("ls", "--json").out.splitlines()
     assert "run" in json.loads(line)
     assert str(swept) not in trainer("ls", "--sort", "val_auc").out
 
 
-def test_compare_takes_the_best_trials(
+def test_compare_compares_the_best_trials(
     swept: Path, folder: Path, trainer: Callable, refused: Callable
 ) -> None:
-    found = trainer("compare", swept, "--json").json["runs"]
+    compared = trainer("compare", swept, "--json").json["runs"]
     ranked = trainer("show", swept, "--json").json["trials_by_rank"]
-    assert [one["run"] for one in found] == [one["run"] for one in ranked[:5]]
+    assert [run["run"] for run in compared] == [run["run"] for run in ranked[:5]]
     assert len(trainer("compare", swept, "--best", "3", "--json").json["runs"]) == 3
     run = make_run(folder / "runs", evaluations=scores(auc=0.7)).path.relative_to(folder)
     both = trainer("compare", run, swept, "--json").json["runs"]
-    assert [one["run"] for one in both] == [str(run), ranked[0]["run"]]
+    assert [run["run"] for run in both] == [str(run), ranked[0]["run"]]
     refused("compare", swept, ranked[0]["run"], mentions=["each run once"])
     refused("compare", swept, "--best", "1", mentions=["2 or more trials", "use --best 2"])
     assert len(trainer("compare", swept, run, "--best", "1", "--json").json["runs"]) == 2
     refused("compare", swept, "--best", "0", mentions=["--best"])
 
 
-def test_report_writes_the_page_of_the_sweep(swept: Path, folder: Path, trainer: Callable) -> None:
+def test_report_of_a_sweep(swept: Path, folder: Path, trainer: Callable) -> None:
     assert trainer("report", swept).out == f"{swept}/report.html\n"
     page = (folder / swept / "report.html").read_text(encoding="utf-8")
     assert "Importance of the settings" in page
@@ -95,16 +95,14 @@ def test_report_writes_the_page_of_the_sweep(swept: Path, folder: Path, trainer:
     assert "Comparison of 2 runs" in (folder / "both.html").read_text(encoding="utf-8")
 
 
-def test_other_verbs_name_the_best_trial(swept: Path, refused: Callable) -> None:
+def test_other_verbs_refer_to_the_best_trial(swept: Path, refused: Callable) -> None:
     refused("explain", swept, mentions=["a sweep", f"trainer best {swept}"])
     refused("eval", swept, mentions=["a sweep", f"trainer best {swept}"])
     for verb in ("show", "report"):
         refused(verb, "sweeps", mentions=["a folder with 1 sweep", str(swept)])
 
 
-def test_what_is_damaged_or_empty_is_told(
-    folder: Path, trainer: Callable, refused: Callable
-) -> None:
+def test_failed_and_damaged_sweeps(folder: Path, trainer: Callable, refused: Callable) -> None:
     failed = make_sweep(
         folder / "sweeps", "failed", trials=3, ending=lambda *_: ("failed", math.nan, "it diverged")
     ).path

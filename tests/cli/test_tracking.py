@@ -1,4 +1,4 @@
-"""Trackers on the command line: what `check` says, what is refused, what is warned of."""
+"""Trackers at the command line: output of `check`, refusals, warnings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from trainer.tracking import trackers
 
 
-def test_check_and_show_say_what_is_tracked(folder: Path, trainer: Callable) -> None:
+def test_check_and_show_list_the_trackers(folder: Path, trainer: Callable) -> None:
     arguments = ("track.tensorboard=true", "track.mlflow.uri=sqlite:///m.db")
     result = trainer("check", "good.yaml", *arguments)
     assert "tracked by TensorBoard: the run's folder tensorboard" in result.out
@@ -28,7 +28,7 @@ def test_check_and_show_say_what_is_tracked(folder: Path, trainer: Callable) -> 
     assert ["tensorboard", f"{run}/tensorboard"] in rows
 
 
-def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> None:
+def test_warning_is_printed_once_and_recorded(folder: Path, trainer: Callable) -> None:
     arguments = ("fit.repeats=3", "track.mlflow.uri=http://127.0.0.1:9")
     result = trainer("fit", "good.yaml", *arguments, "--quiet")
     assert result.code == 0, result.err
@@ -57,13 +57,11 @@ def test_a_warning_is_told_once_and_kept(folder: Path, trainer: Callable) -> Non
         (["track.tensorbord=true"], ["did you mean 'tensorboard'"]),
     ],
 )
-def test_what_cannot_be_is_refused(
-    refused_alike: Callable, arguments: list, mentions: list
-) -> None:
+def test_invalid_settings(refused_alike: Callable, arguments: list, mentions: list) -> None:
     refused_alike("good.yaml", *arguments, mentions=mentions)
 
 
-def test_a_missing_package_is_told_before_training(
+def test_missing_package_is_reported_before_training(
     refused_alike: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)

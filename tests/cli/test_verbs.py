@@ -1,4 +1,4 @@
-"""What the verbs say when all is well: the words that a person reads."""
+"""Output of the verbs when nothing is wrong."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from trainer_cli.progress import metrics_text
 SMALL = ("model.layers=[]", "fit.epochs=1")
 
 
-def test_what_is_watched_is_shown_before_other_measures() -> None:
+def test_monitored_metrics_are_shown_first() -> None:
     names = ("loss", "accuracy", "auc", "f1", "mcc")
-    measures = {**dict.fromkeys(names, 0.5), **{f"val_{name}": 0.25 for name in names}}
-    shown = metrics_text(measures, ("val_mcc", "val_loss")).split()[::2]
+    metrics = {**dict.fromkeys(names, 0.5), **{f"val_{name}": 0.25 for name in names}}
+    shown = metrics_text(metrics, ("val_mcc", "val_loss")).split()[::2]
     assert shown == ["loss", "val_loss", "val_mcc", "val_accuracy", "val_auc"]
-    assert metrics_text(measures, ("accuracy",)).split()[::2][2] == "accuracy"
+    assert metrics_text(metrics, ("accuracy",)).split()[::2][2] == "accuracy"
     assert metrics_text({"loss": 1.0, "auc": 0.5}, ()).split()[::2] == ["loss", "auc"]
 
 
-def test_several_broken_configs_are_told_of_at_once(folder: Path, refused: Callable) -> None:
+def test_problems_of_all_configs_are_reported_at_once(folder: Path, refused: Callable) -> None:
     (folder / "bad.yaml").write_text("data: {source: table.csv, target: answer}\nfits: {}\n")
     (folder / "worse.yaml").write_text("data: {source: table.csv}\n")
     mentions = ["bad.yaml:2:1", "worse.yaml:1:7", "missing.yaml"]
     refused("fit", "bad.yaml", "good.yaml", "worse.yaml", "missing.yaml", mentions=mentions)
 
 
-def test_counts_of_one(folder: Path, trainer: Callable) -> None:
+def test_singular_counts(folder: Path, trainer: Callable) -> None:
     result = trainer("check", "good.yaml", "data.features.include=[age]", *SMALL)
     assert "1 column, 1 input\n" in result.out
     assert "1 epoch of 3 steps: 3 steps" in result.out
 
 
-def test_check_says_how_many_networks_there_will_be(folder: Path, trainer: Callable) -> None:
+def test_check_reports_the_number_of_models(folder: Path, trainer: Callable) -> None:
     def last(*settings: str) -> str:
         return trainer("check", "good.yaml", *settings, *SMALL).out.splitlines()[-1]
 
@@ -52,13 +52,13 @@ def test_check_says_how_many_networks_there_will_be(folder: Path, trainer: Calla
     assert json.loads(trainer("check", "good.yaml", *SMALL, "--json").out)["networks"] == 1
 
 
-def test_doctor_says_threads(trainer: Callable) -> None:
+def test_doctor_reports_threads(trainer: Callable) -> None:
     facts = json.loads(trainer("doctor", "--json").out)
     assert set(facts["threads"].values()) == {1, facts["cores"]}
     assert "threads" in trainer("doctor").out
 
 
-def test_rows_without_a_target_are_told_of_by_eval(folder: Path, trainer: Callable) -> None:
+def test_eval_warns_of_rows_without_a_target(folder: Path, trainer: Callable) -> None:
     run = trainer("fit", "good.yaml", *SMALL, "--quiet").out.strip()
     lines = (folder / "table.csv").read_text().splitlines()
     lines[1] = lines[1].rpartition(",")[0] + ","
@@ -68,7 +68,7 @@ def test_rows_without_a_target_are_told_of_by_eval(folder: Path, trainer: Callab
     assert "warning: 1 row left out: no target" in result.err
 
 
-def test_paths_are_whole_in_the_root_directory(
+def test_absolute_paths_in_the_root_directory(
     folder: Path, monkeypatch: pytest.MonkeyPatch, trainer: Callable
 ) -> None:
     monkeypatch.chdir("/")
@@ -77,9 +77,7 @@ def test_paths_are_whole_in_the_root_directory(
     assert f": {folder}/nothing/x.csv; there is" in result.err
 
 
-def test_the_working_directory_is_cut_off_at_the_start_only(
-    folder: Path, trainer: Callable
-) -> None:
+def test_only_the_start_of_a_path_is_shortened(folder: Path, trainer: Callable) -> None:
     nested = folder / "deep" / str(folder).lstrip("/")
     result = trainer("check", "good.yaml", f"data.source={nested}/more/x.csv")
     assert f": deep{folder}/more/x.csv; there is" in result.err
@@ -87,33 +85,31 @@ def test_the_working_directory_is_cut_off_at_the_start_only(
 
 
 @pytest.mark.parametrize("monitor", ["fit.early_stopping", "fit.checkpoint"])
-def test_a_watched_measure_that_has_no_value_is_refused(
-    folder: Path, refused_alike: Callable, monitor: str
-) -> None:
+def test_monitor_without_a_value(folder: Path, refused_alike: Callable, monitor: str) -> None:
     rows = [f"{index},{'yes' if index % 2 else 'no'},train" for index in range(20)]
     rows += [f"{index},yes,validation" for index in range(5)]
-    (folder / "sided.csv").write_text("\n".join(["age,answer,part", *rows]) + "\n")
+    (folder / "one_sided.csv").write_text("\n".join(["age,answer,part", *rows]) + "\n")
     refused_alike(
         "good.yaml",
-        "data.source=sided.csv",
+        "data.source=one_sided.csv",
         "data.split={by: column, column: part}",
         f"{monitor}.monitor=val_auc",
         mentions=["val_auc", "no validation rows of 'no'", "val_loss"],
     )
 
 
-def test_yes_no_columns_can_be_split_by_their_combinations(folder: Path, trainer: Callable) -> None:
+def test_multilabel_rows_are_stratified_by_combination(folder: Path, trainer: Callable) -> None:
     lines = ["age,a,b"]
     lines += [f"{index},{int(index % 4 == 0)},{int(index % 2)}" for index in range(80)]
     (folder / "several.csv").write_text("\n".join(lines) + "\n")
     arguments = ("data.source=several.csv", "data.target=[a, b]", "data.split.by=stratified")
-    told = json.loads(trainer("check", "good.yaml", *arguments, "--json").out)
-    assert told["rows"] == {"train": 48, "validation": 16, "test": 16}
-    assert told["classes"]["test"] == {"a": 4, "b": 8}
-    assert told["classes"]["validation"] == {"a": 4, "b": 8}
+    facts = json.loads(trainer("check", "good.yaml", *arguments, "--json").out)
+    assert facts["rows"] == {"train": 48, "validation": 16, "test": 16}
+    assert facts["classes"]["test"] == {"a": 4, "b": 8}
+    assert facts["classes"]["validation"] == {"a": 4, "b": 8}
 
 
-def test_verbs_that_do_not_train_leave_tensorflow_alone(folder: Path) -> None:
+def test_verbs_that_do_not_train_do_not_import_tensorflow(folder: Path) -> None:
     root, found = folder / "runs", {"test": {"metrics": {"auc": 0.9}}}
     run, other = (str(make_run(root, "good", evaluations=found).path) for _ in range(2))
     lines = [
