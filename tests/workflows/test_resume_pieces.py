@@ -1,6 +1,7 @@
-"""No piece of a training's state can be spared: without any one of them a resumed run ends otherwise.
+"""Every piece of the training state is needed: a run resumed without one of them differs.
 
-The proof in tests/kill compares bytes; here that comparison is seen to find each loss.
+The kill tests compare the bytes of run directories. These tests check that the comparison detects the
+loss of each piece.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import pytest
 
 from tests.kill.comparison import differences
-from tests.workflows.conftest import write_table
+from tests.workflows.conftest import resume_fit, write_table
 from trainer.config.load import load_config
 from trainer.engine import snapshot
 from trainer.engine.events import EpochEnd
@@ -52,86 +53,86 @@ fit:
   batch_size: 8
   reduce_on_plateau: {monitor: val_loss, patience: 3, factor: 0.5}
 """
-Lossy = Callable[[Snapshot, Snapshot], Snapshot]
-"""A snapshot that lacks a piece, from it and from one of a training that has not begun."""
+Drop = Callable[[Snapshot, Snapshot], Snapshot]
+"""Return a snapshot without a piece, from the whole snapshot and that of a fresh training."""
 
 
-def arrays(pattern: str) -> Lossy:
-    """These arrays are as in a training that has not begun, or 0 where it has none."""
+def arrays(pattern: str) -> Drop:
+    """Replace arrays by those of a fresh training, or by zeros if it has none."""
 
-    def lose(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        lost = [name for name in whole.arrays if re.search(pattern, name)]
-        assert lost, list(whole.arrays)
+    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
+        dropped = [name for name in whole.arrays if re.search(pattern, name)]
+        assert dropped, list(whole.arrays)
         new = {
             name: fresh.arrays[name] if name in fresh.arrays else np.zeros_like(whole.arrays[name])
-            for name in lost
+            for name in dropped
         }
         return replace(whole, arrays={**whole.arrays, **new})
 
-    return lose
+    return drop
 
 
-def decision(name: str) -> Lossy:
-    """A decision begins anew."""
+def monitor(name: str) -> Drop:
+    """Reset a monitor."""
 
-    def lose(whole: Snapshot, fresh: Snapshot) -> Snapshot:
+    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
         monitors = {**whole.metadata["monitors"], name: fresh.metadata["monitors"][name]}
         assert monitors != whole.metadata["monitors"]
         return replace(whole, metadata={**whole.metadata, "monitors": monitors})
 
-    return lose
+    return drop
 
 
-def counter(name: str) -> Lossy:
-    """A decision knows what to improve on, and not for how long it has waited."""
+def wait_counter(name: str) -> Drop:
+    """Reset a monitor's number of epochs without improvement, but not its best value."""
 
-    def lose(whole: Snapshot, fresh: Snapshot) -> Snapshot:
+    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
         state = whole.metadata["monitors"][name]
         assert state["waited"] > 0
         monitors = {**whole.metadata["monitors"], name: {**state, "waited": 0}}
         return replace(whole, metadata={**whole.metadata, "monitors": monitors})
 
-    return lose
+    return drop
 
 
-def facts(*names: str) -> Lossy:
-    """These facts are those of a training that has not begun."""
+def metadata_fields(*names: str) -> Drop:
+    """Replace metadata by that of a fresh training."""
 
-    def lose(whole: Snapshot, fresh: Snapshot) -> Snapshot:
+    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
         assert all(whole.metadata[name] != fresh.metadata[name] for name in names)
         return replace(
             whole, metadata={**whole.metadata, **{name: fresh.metadata[name] for name in names}}
         )
 
-    return lose
+    return drop
 
 
 def nothing(whole: Snapshot, fresh: Snapshot) -> Snapshot:
     return whole
 
 
-PIECES: dict[str, tuple[str, Lossy]] = {
+PIECES: dict[str, tuple[str, Drop]] = {
     "weights": (AVERAGED, arrays(r"^network/.*/(kernel|bias|gamma|beta)$")),
     "batch-norm statistics": (AVERAGED, arrays(r"/moving_(mean|variance)$")),
     "seed generators": (AVERAGED, arrays(r"/seed_generator_state$")),
     "optimizer slots": (AVERAGED, arrays(r"_(momentum|velocity)$")),
     "iterations": (AVERAGED, arrays(r"^optimizer/.*/iterations?$")),
     "averages": (AVERAGED, arrays(r"_average$")),
-    "early stopping's counter": (AVERAGED, counter("stopper")),
-    "best so far": (AVERAGED, decision("best")),
+    "early stopping's counter": (AVERAGED, wait_counter("stopper")),
+    "best so far": (AVERAGED, monitor("best")),
     "best weights": (AVERAGED, arrays(r"^best/")),
-    "epoch": (AVERAGED, facts("epoch")),
-    "step": (AVERAGED, facts("step")),
-    "partial epoch": (AVERAGED, facts("steps_begun")),
+    "epoch": (AVERAGED, metadata_fields("epoch")),
+    "step": (AVERAGED, metadata_fields("step")),
+    "partial epoch": (AVERAGED, metadata_fields("steps_begun")),
     "partial epoch's predictions": (AVERAGED, arrays(r"^begun/predictions$")),
     "mean of the loss": (AVERAGED, arrays(r"^begun/mean/")),
     "learning rate": (PLATEAU, arrays(r"/learning_rate$")),
-    "plateau's counter": (PLATEAU, counter("plateau")),
+    "plateau's counter": (PLATEAU, wait_counter("plateau")),
 }
 
 
-def train(config: Path, runs: Path, last: int | None) -> Path:
-    """The directory of a run, which is stopped within the epoch after `last`."""
+def train_run(config: Path, runs: Path, last: int | None) -> Path:
+    """Train a run and return its directory; interrupt it within the epoch after `last`."""
     reasons: list[str] = []
     event: object = None
     for event in fit_run(
@@ -148,70 +149,56 @@ def train(config: Path, runs: Path, last: int | None) -> Path:
     return event.run
 
 
-def go_on(run: Path) -> None:
-    events = list(
-        resume.resume_run(
-            run,
-            (),
-            command=("trainer", "resume", str(run)),
-            accept_differences=False,
-            allow_custom=False,
-            interrupted=lambda: None,
-        )
-    )
-    assert isinstance(events[-1], RunFinished)
-
-
-def lines(run: Path) -> list[dict[str, Any]]:
+def read_log(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_bytes().splitlines()]
 
 
-def telling_epoch(text: str, run: Path) -> int:
-    """An epoch that was no better than one before, after which every piece of the state tells."""
-    told = lines(run)
-    losses = [line["val_loss"] for line in told]
-    rates = [line["learning_rate"] for line in told]
-    for epoch in range(2, len(told) - 1):
+def revealing_epoch(text: str, run: Path) -> int:
+    """Return an epoch that did not improve, after which every piece of the state matters."""
+    log = read_log(run)
+    losses = [line["val_loss"] for line in log]
+    rates = [line["learning_rate"] for line in log]
+    for epoch in range(2, len(log) - 1):
         best = min(losses[:epoch])
         if text == AVERAGED:
-            tells = best == min(losses)
+            matters = best == min(losses)
         else:
-            tells = rates[0] > rates[epoch - 2] == rates[epoch - 1]
-        if tells and losses[epoch - 1] > best:
+            matters = rates[0] > rates[epoch - 2] == rates[epoch - 1]
+        if matters and losses[epoch - 1] > best:
             return epoch
-    raise AssertionError(f"no epoch tells of every piece: {losses}, {rates}")
+    raise AssertionError(f"no epoch reveals every piece: {losses}, {rates}")
 
 
 @pytest.fixture(scope="module")
-def short_calls():
+def several_calls_per_epoch():
     with pytest.MonkeyPatch.context() as patch:
-        # An epoch of nine steps is several calls of the device.
+        # An epoch of nine steps takes several device calls.
         patch.setattr("trainer.engine.batches._CALL_SECONDS", 0.00025)
         yield
 
 
 @pytest.fixture(scope="module")
-def pairs(short_calls, tmp_path_factory):
-    """A run, and the same stopped on its way, by what its config says of training."""
-    made = {}
+def pairs(several_calls_per_epoch, tmp_path_factory):
+    """For each config, an undisturbed run and an interrupted one."""
+    runs = {}
     for text in (AVERAGED, PLATEAU):
         folder = tmp_path_factory.mktemp("pieces")
         write_table(folder / "small.csv")
         config = folder / "config.yaml"
         config.write_text(CONFIG + text, encoding="utf-8")
-        whole = train(config, folder / "whole", None)
-        made[text] = (whole, train(config, folder / "stopped", telling_epoch(text, whole)))
-    return made
+        whole = train_run(config, folder / "whole", None)
+        runs[text] = (whole, train_run(config, folder / "stopped", revealing_epoch(text, whole)))
+    return runs
 
 
 @pytest.fixture
 def resumed(pairs, tmp_path, monkeypatch):
-    """How a run differs that was resumed without a piece."""
+    """Resume the interrupted run without a piece; return the differences to the undisturbed run."""
 
-    def call(text: str, lossy: Lossy, change: Callable[[Path], None] = lambda run: None):
+    def call(text: str, drop_piece: Drop, change: Callable[[Path], None] = lambda run: None):
         def restore_snapshot(training: Training, whole: Snapshot) -> None:
             assert whole.metadata["steps_begun"] > 0
-            restore(training, lossy(whole, snapshot.take_snapshot(training)))
+            restore(training, drop_piece(whole, snapshot.take_snapshot(training)))
 
         restore = snapshot.restore_snapshot
         monkeypatch.setattr(snapshot, "restore_snapshot", restore_snapshot)
@@ -219,34 +206,36 @@ def resumed(pairs, tmp_path, monkeypatch):
         run = tmp_path / stopped.name
         shutil.copytree(stopped, run)
         change(run)
-        go_on(run)
+        resume_fit(run)
         return differences(run, undisturbed)
 
     return call
 
 
 @pytest.mark.parametrize("text", [AVERAGED, PLATEAU], ids=["averaged", "plateau"])
-def test_with_every_piece_it_ends_the_same(text, resumed) -> None:
+def test_resumed_run_is_exact(text, resumed) -> None:
     assert resumed(text, nothing) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
-def test_without_a_piece_it_ends_otherwise(piece, resumed) -> None:
+def test_resumed_run_differs_without_a_piece(piece, resumed) -> None:
     assert resumed(*PIECES[piece])
 
 
-def with_a_line_more(run: Path) -> None:
-    """As a process leaves it that is killed after an epoch which no checkpoint was written of."""
-    told = lines(run)
+def append_line(run: Path) -> None:
+    """Append an epoch to the log, as a process killed between an epoch and its checkpoint does."""
+    lines = read_log(run)
     with (run / "metrics.jsonl").open("a", encoding="utf-8") as log:
-        log.write(json.dumps({**told[-1], "epoch": told[-1]["epoch"] + 1}) + "\n")
+        log.write(json.dumps({**lines[-1], "epoch": lines[-1]["epoch"] + 1}) + "\n")
 
 
-def test_what_the_log_has_too_much_is_cut_off(resumed) -> None:
-    assert resumed(AVERAGED, nothing, with_a_line_more) == []
+def test_lines_after_the_checkpoint_are_truncated(resumed) -> None:
+    assert resumed(AVERAGED, nothing, append_line) == []
 
 
-def test_without_the_logs_offset_it_has_a_line_too_much(resumed, monkeypatch) -> None:
+@pytest.mark.slow
+def test_resumed_run_differs_without_truncating_the_log(resumed, monkeypatch) -> None:
     monkeypatch.setattr(resume, "truncate_log", lambda *_: None)
-    told = resumed(AVERAGED, nothing, with_a_line_more)
-    assert any(one.startswith("metrics.jsonl: ") for one in told)
+    found = resumed(AVERAGED, nothing, append_line)
+    assert any(difference.startswith("metrics.jsonl: ") for difference in found)
