@@ -10,6 +10,7 @@ import jsonschema
 import pytest
 import yaml
 
+from tests.marks import slow_except
 from tests.workflows.conftest import run_fit, run_members
 from trainer.config.describe import json_schema
 from trainer.config.load import load_config
@@ -18,6 +19,7 @@ from trainer.workflows.predict import predict
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
+QUICK = [FOLDER / f"{name}.yaml" for name in ("breast_cancer", "diabetes", "gate")]
 
 
 def test_all_systems_are_there():
@@ -54,7 +56,7 @@ def test_config_is_valid_by_the_schema(path):
     jsonschema.validate(yaml.load(path.read_text(), Loader), json_schema())
 
 
-@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", slow_except(QUICK, CONFIGS), ids=lambda path: path.stem)
 def test_config_trains_evaluates_and_predicts(path, tmp_path):
     if member_count(load_config(path).config) > 1:
         assert run_members(path, tmp_path / "runs", "fit.epochs=2").aggregates
@@ -99,6 +101,7 @@ SCORES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SCORES)
 def test_config_reaches_its_score(name, tmp_path):
     done = run_fit(FOLDER / f"{name}.yaml", tmp_path / "runs")

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.marks import slow_except
 from tests.workflows.conftest import run_fit, run_members
 from trainer.config.load import load_config
 from trainer.errors import DivergedError, Problem, TrainingError
@@ -101,7 +102,9 @@ def diverged(config: Path, overrides: list[str]) -> Problem:
     return problem
 
 
-@pytest.mark.parametrize("case", DIVERGING)
+@pytest.mark.parametrize(
+    "case", slow_except(("learning rate", "target", "exponential head"), DIVERGING)
+)
 def test_what_the_error_advises_helps(table: Path, case: str) -> None:
     problem = diverged(table, DIVERGING[case])
     for number, way in zip(count(), alternatives(problem.fix), strict=False):

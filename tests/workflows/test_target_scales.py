@@ -69,8 +69,8 @@ def answers(run: Path, name: str) -> pl.DataFrame:
     ("scale", "table"),
     [
         ("log", {}),
-        ("power", {}),
-        ("power", {"zeros": True}),
+        pytest.param("power", {}, marks=pytest.mark.slow),
+        pytest.param("power", {"zeros": True}, marks=pytest.mark.slow),
         ("power", {"below": True}),
     ],
 )

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
+from tests.marks import slow_except
 from tests.tracking.test_tensorboard_tracker import curve, read
 from tests.workflows.conftest import CONFIG, run_fit, run_members, write_table
 from trainer.config.load import load_config
@@ -161,7 +162,9 @@ def silent():
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("which", ["closed", "silent", "unwritable", "full"])
+@pytest.mark.parametrize(
+    "which", slow_except(("closed", "full"), ("closed", "silent", "unwritable", "full"))
+)
 def test_a_tracker_that_fails_changes_nothing_and_warns_once(
     folder, untracked, silent, which, monkeypatch, caplog, tmp_path
 ):
