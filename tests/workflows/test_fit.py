@@ -124,7 +124,7 @@ def test_plain_keras_loads_the_model(finished, trained, tmp_path):
 def test_long_training_is_compiled(small, steps, compiled):
     overrides = ("~fit.epochs", f"fit.steps={steps}", "fit.batch_size=36")
     setup = build_training(make_plan(load_config(small, overrides)), allow_custom=False)
-    assert setup.form.compiled is compiled
+    assert setup.execution.compiled is compiled
 
 
 def test_compiled_run(small, tmp_path):

@@ -150,7 +150,7 @@ def test_progress_is_reported(rates_config: Path, rates_events) -> None:
     ]
     assert [type(event) for event in rates_events[: len(order)]] == order
     started = next(event for event in rates_events if isinstance(event, TrialPackStarted))
-    assert (started.place, started.packs, started.trials) == (1, 1, (0, 1, 2, 3, 4))
+    assert (started.position, started.packs, started.trials) == (1, 1, (0, 1, 2, 3, 4))
     assert started.epoch == 0
     best = final_best(rates_events[-1].sweep)
     assert reported_best(rates_events) == best
