@@ -1,4 +1,4 @@
-"""Predictions are the model's own output, row by row, in the input's order."""
+"""Predictions are the outputs of the model, row by row, in the order of the input."""
 
 import sys
 from datetime import time, timedelta
@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.workflows.conftest import run_fit, write_table
+from tests.workflows.conftest import predict_table, run_fit, write_table
 from trainer.data import compression, csv_records, streams
 from trainer.errors import DataError
 from trainer.workflows import engines
@@ -16,14 +16,10 @@ from trainer.workflows.predict import predict
 from trainer.workflows.trained_runs import load_network, open_trained
 
 
-def ask(run, table, *keep):
-    return predict(run, table, keep=keep, device="cpu", allow_custom=False)
-
-
-def test_predictions_are_the_models_own_output(finished):
-    table = finished.run.parents[2] / "small.csv"
-    frame = ask(finished.run, table).frame
-    opened = open_trained(finished.run)
+def test_predictions_are_the_outputs_of_the_model(encoded):
+    table = encoded.run.parents[2] / "small.csv"
+    frame = predict_table(encoded.run, table).frame
+    opened = open_trained(encoded.run)
     x = opened.preprocessing.transform(pl.read_csv(table, infer_schema=False)).x
     expected = load_network(opened, allow_custom=False)(x).numpy()[:, 0]
     assert frame.columns == ["row", "label", "probability_no", "probability_yes", "unseen"]
@@ -34,19 +30,19 @@ def test_predictions_are_the_models_own_output(finished):
     assert not frame["unseen"].any()
 
 
-def test_rows_do_not_depend_on_their_company(finished, tmp_path):
+def test_predictions_do_not_depend_on_the_other_rows(finished, tmp_path):
     table = finished.run.parents[2] / "small.csv"
-    whole = ask(finished.run, table).frame
+    whole = predict_table(finished.run, table).frame
     rows = [7, 3, 100, 3]
     pl.read_csv(table, infer_schema=False)[rows].write_csv(tmp_path / "some.csv")
-    part = ask(finished.run, tmp_path / "some.csv").frame
+    part = predict_table(finished.run, tmp_path / "some.csv").frame
     np.testing.assert_allclose(part["probability_yes"], whole["probability_yes"][rows], rtol=1e-6)
 
 
-def test_columns_are_passed_through_and_unseen_values_flagged(finished, tmp_path):
+def test_columns_are_kept_and_unseen_values_flagged(finished, tmp_path):
     new = tmp_path / "new.csv"
     new.write_text("note,colour,size,id\na,red,1,x\nb,violet,1,y\nc,,,z\n", encoding="utf-8")
-    predicted = ask(finished.run, new, "note", "id")
+    predicted = predict_table(finished.run, new, "note", "id")
     assert predicted.frame["note"].to_list() == ["a", "b", "c"]
     assert predicted.frame["id"].to_list() == ["x", "y", "z"]
     assert predicted.frame["unseen"].to_list() == [False, True, False]
@@ -57,84 +53,75 @@ def test_columns_are_passed_through_and_unseen_values_flagged(finished, tmp_path
 def test_all_columns_can_be_kept(finished, tmp_path):
     new = tmp_path / "new.csv"
     new.write_text("colour,size,label,row\nred,1,yes,5\n", encoding="utf-8")
-    frame = ask(finished.run, new, "*").frame
+    frame = predict_table(finished.run, new, "*").frame
     assert frame.columns[:5] == ["row", "colour", "size", "label_of_input", "row_of_input"]
     assert (frame["row"][0], frame["row_of_input"][0]) == (0, "5")
 
 
-def test_no_kept_column_takes_the_place_of_another(finished, tmp_path):
+def test_kept_columns_get_unique_names(finished, tmp_path):
     new = tmp_path / "new.csv"
     new.write_text("colour,size,row,row_of_input\nred,1,5,6\n", encoding="utf-8")
-    frame = ask(finished.run, new, "*").frame
+    frame = predict_table(finished.run, new, "*").frame
     kept = [column for column in frame.columns if column.startswith("row")]
     assert kept[0] == "row"
     assert sorted(map(str, frame.select(kept).row(0))) == ["0", "5", "6"]
-    once = ask(finished.run, new, "size", "size").frame
+    once = predict_table(finished.run, new, "size", "size").frame
     assert once.columns == ["row", "size", "label", "probability_no", "probability_yes", "unseen"]
 
 
-def test_a_column_that_is_not_there_is_named(finished, tmp_path):
+def test_missing_column_is_named(finished, tmp_path):
     new = tmp_path / "new.csv"
     new.write_text("colour,size\nred,1\n", encoding="utf-8")
     with pytest.raises(DataError, match="did you mean 'size'"):
-        ask(finished.run, new, "sise")
+        predict_table(finished.run, new, "sise")
     new.write_text("color,size\nred,1\n", encoding="utf-8")
     with pytest.raises(DataError, match="colour"):
-        ask(finished.run, new)
+        predict_table(finished.run, new)
 
 
 @pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
-def test_both_formats_hold_the_same(finished, tmp_path, name):
+def test_both_output_formats_have_the_same_content(finished, tmp_path, name):
     table = finished.run.parents[2] / "small.csv"
-    frame = ask(finished.run, table).frame
-    assert ask(finished.run, table).write(tmp_path / name) == (120, frame.columns)
+    frame = predict_table(finished.run, table).frame
+    assert predict_table(finished.run, table).write(tmp_path / name) == (120, frame.columns)
     read = pl.read_csv if name.endswith("csv") else pl.read_parquet
     back = read(tmp_path / name)
     assert back.columns == frame.columns
     np.testing.assert_allclose(back["probability_yes"], frame["probability_yes"], rtol=1e-6)
 
 
-@pytest.fixture
-def streamed(monkeypatch):
-    """Makes every table larger than memory, and the parts small."""
-
-    def begin():
-        monkeypatch.setattr(engines, "available_memory", lambda: 10_000)
-        # A whole number of the batches that rows are predicted in.
-        monkeypatch.setattr(streams, "BATCH_ROWS", 4096)
-        monkeypatch.setattr(csv_records, "_BLOCK", 1 << 14)
-        monkeypatch.setattr(csv_records, "_CHUNK", 1 << 13)
-        monkeypatch.setattr(compression, "CHUNK_BYTES", 1 << 13)
-
-    return begin
-
-
-@pytest.mark.parametrize("kind", ["csv", "parquet"])
-@pytest.mark.parametrize("out", ["out.csv", "out.parquet"])
-def test_a_table_larger_than_memory_has_the_same_answers(finished, streamed, tmp_path, kind, out):
+@pytest.mark.parametrize(("kind", "out"), [("csv", "out.parquet"), ("parquet", "out.csv")])
+def test_table_larger_than_memory_has_the_same_predictions(
+    finished, tmp_path, monkeypatch, kind, out
+):
     write_table(tmp_path / "new.csv", rows=10_000, seed=5)
     table = pl.read_csv(tmp_path / "new.csv", infer_schema=False)
-    odd = pl.when(pl.int_range(10_000) % 3000 == 2500).then(pl.lit("violet"))
-    table = table.with_columns(odd.otherwise("colour").alias("colour"))
+    unseen = pl.when(pl.int_range(10_000) % 3000 == 2500).then(pl.lit("violet"))
+    table = table.with_columns(unseen.otherwise("colour").alias("colour"))
     new = tmp_path / f"new.{kind}"
     table.write_csv(new) if kind == "csv" else table.write_parquet(new)
-    once = ask(finished.run, new, "*")
-    whole = once.frame
-    ask(finished.run, new, "*").write(tmp_path / f"whole-{out}")
-    streamed()
-    parts = ask(finished.run, new, "*")
-    assert [part.height for part in parts.parts] == [4096, 4096, 1808]
-    assert parts.warnings == once.warnings
-    assert "3 rows have" in once.warnings[0]
-    assert ask(finished.run, new, "*").frame.equals(whole)
-    assert ask(finished.run, new, "*").write(tmp_path / out) == (10_000, whole.columns)
+    in_memory = predict_table(finished.run, new, "*")
+    whole = in_memory.frame
+    predict_table(finished.run, new, "*").write(tmp_path / f"whole-{out}")
+    monkeypatch.setattr(engines, "available_memory", lambda: 10_000)
+    # A multiple of the batch size of predictions.
+    monkeypatch.setattr(streams, "BATCH_ROWS", 4096)
+    monkeypatch.setattr(csv_records, "_BLOCK", 1 << 14)
+    monkeypatch.setattr(csv_records, "_CHUNK", 1 << 13)
+    monkeypatch.setattr(compression, "CHUNK_BYTES", 1 << 13)
+    streamed = predict_table(finished.run, new, "*")
+    assert [part.height for part in streamed.parts] == [4096, 4096, 1808]
+    assert streamed.warnings == in_memory.warnings
+    assert "3 rows have" in in_memory.warnings[0]
+    assert predict_table(finished.run, new, "*").frame.equals(whole)
+    assert predict_table(finished.run, new, "*").write(tmp_path / out) == (10_000, whole.columns)
     if out == "out.csv":
         assert (tmp_path / out).read_bytes() == (tmp_path / f"whole-{out}").read_bytes()
     else:
         assert pl.read_parquet(tmp_path / out).equals(whole)
 
 
-def test_spans_of_time_are_passed_through_as_they_are(finished, tmp_path):
+def test_durations_and_times_are_kept_unchanged(finished, tmp_path):
     pl.DataFrame(
         {
             "size": [1.0, 2.0],
@@ -143,12 +130,14 @@ def test_spans_of_time_are_passed_through_as_they_are(finished, tmp_path):
             "clock": [time(18, 30), time(0, 0, 1)],
         }
     ).write_parquet(tmp_path / "new.parquet")
-    predicted = ask(finished.run, tmp_path / "new.parquet", "span", "clock")
+    predicted = predict_table(finished.run, tmp_path / "new.parquet", "span", "clock")
     predicted.write(tmp_path / "out.parquet")
     back = pl.read_parquet(tmp_path / "out.parquet")
     assert back["span"].to_list() == [timedelta(minutes=90, microseconds=1), None]
     assert back["clock"].to_list() == [time(18, 30), time(0, 0, 1)]
-    ask(finished.run, tmp_path / "new.parquet", "span", "clock").write(tmp_path / "out.csv")
+    predict_table(finished.run, tmp_path / "new.parquet", "span", "clock").write(
+        tmp_path / "out.csv"
+    )
     cells = [line.split(",") for line in (tmp_path / "out.csv").read_text().splitlines()]
     assert [row[1:3] for row in cells] == [
         ["span", "clock"],
@@ -157,8 +146,7 @@ def test_spans_of_time_are_passed_through_as_they_are(finished, tmp_path):
     ]
 
 
-def test_numbers_are_in_the_targets_unit(small, tmp_path):
-    write_table(tmp_path / "small.csv")
+def test_regression_predictions_have_the_unit_of_the_target(small, tmp_path):
     table = pl.read_csv(tmp_path / "small.csv", infer_schema=False)
     table = table.with_columns(price=1000 + 10 * pl.col("size").cast(pl.Float64))
     table.write_csv(tmp_path / "small.csv")
@@ -166,7 +154,7 @@ def test_numbers_are_in_the_targets_unit(small, tmp_path):
         small, tmp_path / "runs", "data.target=price", "fit.epochs=60", "model.layers=[]",
         "optimizer.learning_rate=0.05",
     )  # fmt: skip
-    frame = ask(done.run, tmp_path / "small.csv").frame
+    frame = predict_table(done.run, tmp_path / "small.csv").frame
     error = frame["predicted_price"].to_numpy() - table["price"].to_numpy()
     assert np.abs(error).mean() < 2
     splits = pl.read_parquet(done.run / "splits.parquet")["split"]
@@ -176,48 +164,49 @@ def test_numbers_are_in_the_targets_unit(small, tmp_path):
     )
 
 
-def test_several_classes_and_columns(small, tmp_path):
-    colours = run_fit(small, tmp_path / "runs", "data.target=colour", "fit.epochs=1")
-    frame = ask(colours.run, tmp_path / "small.csv").frame
+def test_multiclass_and_multilabel_columns(small, tmp_path):
+    multiclass = run_fit(small, tmp_path / "runs", "data.target=colour", "fit.epochs=1")
+    frame = predict_table(multiclass.run, tmp_path / "small.csv").frame
     assert frame.columns == [
         "row", "label", "probability_blue", "probability_green", "probability_red", "unseen",
     ]  # fmt: skip
-    shares = frame.select(pl.col("^probability_.*$")).to_numpy()
-    np.testing.assert_allclose(shares.sum(axis=1), 1, rtol=1e-5)
-    names = np.array(["blue", "green", "red"])[shares.argmax(axis=1)]
-    assert frame["label"].to_list() == names.tolist()
+    p = frame.select(pl.col("^probability_.*$")).to_numpy()
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-5)
+    labels = np.array(["blue", "green", "red"])[p.argmax(axis=1)]
+    assert frame["label"].to_list() == labels.tolist()
 
     table = pl.read_csv(tmp_path / "small.csv", infer_schema=False)
     table = table.with_columns(member=pl.Series(["yes", "no"] * 60))
     table.write_csv(tmp_path / "small.csv")
-    several = run_fit(small, tmp_path / "runs", "data.target=[label, member]", "fit.epochs=1")
-    frame = ask(several.run, tmp_path / "small.csv").frame
+    multilabel = run_fit(small, tmp_path / "runs", "data.target=[label, member]", "fit.epochs=1")
+    frame = predict_table(multilabel.run, tmp_path / "small.csv").frame
     assert frame.columns == [
         "row", "label_label", "probability_label", "label_member", "probability_member", "unseen",
     ]  # fmt: skip
 
 
-def test_a_layer_of_ones_own_is_found_from_everywhere(tmp_path, monkeypatch):
-    own = tmp_path / "own"
-    own.mkdir()
-    write_table(own / "small.csv")
-    (own / "own_twice.py").write_text(
+def test_custom_layer_is_found_from_any_working_directory(tmp_path, monkeypatch):
+    project = tmp_path / "project"
+    project.mkdir()
+    write_table(project / "small.csv")
+    (project / "custom_scale.py").write_text(
         "import keras\n\ndef make():\n    return keras.layers.Rescaling(2.0)\n", encoding="utf-8"
     )
-    (own / "config.yaml").write_text(
+    (project / "config.yaml").write_text(
         "data: {source: small.csv, target: label, features: {exclude: [id]}}\n"
-        "model: {layers: [{custom: 'own_twice:make'}]}\nfit: {epochs: 1}\n",
+        "model: {layers: [{custom: 'custom_scale:make'}]}\nfit: {epochs: 1}\n"
+        "evaluate: {report: false}\n",
         encoding="utf-8",
     )
     monkeypatch.chdir(tmp_path)
-    first = run_fit(Path("own/config.yaml"), tmp_path / "runs", allow_custom=True)
+    first = run_fit(Path("project/config.yaml"), tmp_path / "runs", allow_custom=True)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     monkeypatch.chdir(elsewhere)
-    table = own / "small.csv"
-    del sys.modules["own_twice"]  # as in a new process
-    asked = predict(first.run, table, keep=(), device="cpu", allow_custom=True)
-    assert asked.frame.height == 120
-    del sys.modules["own_twice"]
+    del sys.modules["custom_scale"]  # as in a new process
+    table = project / "small.csv"
+    predicted = predict(first.run, table, keep=(), device="cpu", allow_custom=True)
+    assert predicted.frame.height == 120
+    del sys.modules["custom_scale"]
     again = run_fit(first.run / "config.yaml", tmp_path / "runs", allow_custom=True)
     assert again.weights_sha256 == first.weights_sha256

@@ -1,4 +1,4 @@
-"""A run that streams is the resident run, said and recorded as what it is."""
+"""The streaming engine, and when it is chosen."""
 
 import json
 
@@ -8,7 +8,6 @@ from tests.workflows.conftest import run_fit, write_table
 from trainer.config.load import load_config
 from trainer.errors import ConfigError
 from trainer.workflows import engines
-from trainer.workflows.evaluate import evaluate
 
 CONFIG = """\
 name: streamed
@@ -28,38 +27,31 @@ def config(tmp_path):
     return path
 
 
-def test_it_gives_what_the_resident_run_gives(config, tmp_path):
-    found = {}
+def test_streamed_run_equals_a_resident_run(config, tmp_path):
+    results = {}
     for engine in ("resident", "streaming"):
-        done = run_fit(config, tmp_path / engine, f"runtime.engine={engine}")
-        manifest = json.loads((done.run / "manifest.json").read_text())
+        results[engine] = run_fit(config, tmp_path / engine, f"runtime.engine={engine}")
+        manifest = json.loads((results[engine].run / "manifest.json").read_text())
         assert manifest["engine"].startswith(engine)
-        found[engine] = done
-    one, other = found.values()
-    assert one.best_epoch == other.best_epoch
-    for split, measures in one.metrics.items():
-        assert other.metrics[split] == pytest.approx(measures, rel=1e-5)
-    for name in ("splits.parquet", "metrics.jsonl"):
-        assert (other.run / name).exists()
-    assert (one.run / "splits.parquet").read_bytes() == (other.run / "splits.parquet").read_bytes()
+    resident, streamed = results.values()
+    assert streamed.best_epoch == resident.best_epoch
+    for split, metrics in resident.metrics.items():
+        assert streamed.metrics[split] == pytest.approx(metrics, rel=1e-5)
+    assert (streamed.run / "metrics.jsonl").exists()
+    splits = [(result.run / "splits.parquet").read_bytes() for result in (resident, streamed)]
+    assert splits[0] == splits[1]
 
 
-def test_a_streamed_run_can_be_evaluated(config, tmp_path):
-    done = run_fit(config, tmp_path / "runs", "runtime.engine=streaming")
-    again = evaluate(done.run, splits=("test",), data=None, device="cpu", allow_custom=False)
-    assert again.results[0].metrics == pytest.approx(done.metrics["test"], rel=1e-6)
-
-
-def test_what_cannot_be_streamed_is_refused_with_its_place(config):
+def test_settings_that_cannot_be_streamed_are_refused(config):
     overrides = ("runtime.engine=streaming", "data.clean.duplicates=drop", "data.split.by=hash")
     with pytest.raises(ConfigError) as caught:
         load_config(config, overrides)
-    places = [str(problem) for problem in caught.value.problems]
-    assert any("data.clean.duplicates=drop" in place for place in places)
-    assert any("data.split.by=hash" in place for place in places)
+    problems = [str(problem) for problem in caught.value.problems]
+    assert any("data.clean.duplicates=drop" in problem for problem in problems)
+    assert any("data.split.by=hash" in problem for problem in problems)
 
 
-def test_the_engine_is_chosen_by_what_is_free(config, monkeypatch):
+def test_engine_depends_on_the_available_memory(config, monkeypatch):
     def choice(*overrides):
         return engines.choose_engine(load_config(config, overrides).config)
 
@@ -77,7 +69,7 @@ def test_the_engine_is_chosen_by_what_is_free(config, monkeypatch):
     assert choice().engine == "resident"
 
 
-def test_a_gpu_that_is_too_small(config, monkeypatch):
+def test_engine_depends_on_the_gpu_memory(config, monkeypatch):
     size = engines.table_size(load_config(config, ()).config.data)
     large = type(size)(cells=1 << 28, memory=size.memory)
     monkeypatch.setattr(engines, "table_size", lambda data: large)
