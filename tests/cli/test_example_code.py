@@ -21,7 +21,7 @@ import yaml
 
 from tests.cli.conftest import CommandResult
 
-TITLE = "Reproduce a prediction with json, numpy and Keras"
+TITLE = "Reproduce a prediction with json, numpy and Keras only"
 
 CASES: dict[str, dict[str, Any]] = {
     # Numbers, one-hot, yes/no, missing values, temperature, threshold.

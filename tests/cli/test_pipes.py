@@ -60,7 +60,9 @@ def test_closed_output_is_no_error(line: str, folder: Path) -> None:
 def test_full_disk_behind_stdout_is_an_error(arguments: str, folder: Path) -> None:
     done = shell(f"trainer {arguments} > /dev/full")
     assert done.returncode == 3
-    assert "error: stdout: expected to write the result there, found no space" in done.stderr
+    assert (
+        "error: stdout: expected to write the result, found no space left on device" in done.stderr
+    )
     assert "Traceback" not in done.stderr
 
 

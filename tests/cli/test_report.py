@@ -85,7 +85,7 @@ def test_show_prints_the_findings(folder: Path, trainer: Callable) -> None:
     run = make_predicted_run(folder / "runs")
     result = trainer("show", run.path)
     assert result.code == 0
-    assert result.out.startswith("On 60 test rows, yes is told well.\n")
+    assert result.out.startswith("On 60 test rows, yes is predicted well.\n")
     assert "confusion matrix: number of test rows" in result.out
     assert "better" in result.out
     assert f"{run.predictions} (test, test_linear)\n" in result.out

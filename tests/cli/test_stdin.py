@@ -43,7 +43,7 @@ def test_rows_on_stdin_give_the_same_results_as_a_file(
     refused("predict", finished, "-", "-o", "out.csv", mentions=["error: stdin:2"])
     piped("")
     refused(
-        "predict", finished, "-", "-o", "out.csv", mentions=["-: expected a table as CSV on stdin"]
+        "predict", finished, "-", "-o", "out.csv", mentions=["-: expected a CSV table on stdin"]
     )
     assert not (folder / "out.csv").exists()
 
