@@ -8,9 +8,7 @@ from collections.abc import Mapping, Sequence
 _SECTION = r"(?:data|model|optimizer|fit|evaluate|runtime|sweep|loss|metrics|track|seed|name)"
 _KEY = re.compile(rf"~?{_SECTION}(?:\.(?:[A-Za-z_][\w-]*|\d+|\"[^\"]+\"|'[^']+'))*")
 _SET = re.compile(rf"(?:({_KEY.pattern})(?:: |=)|\bset ({_KEY.pattern}) to )(?=\S)")
-_REMOVED = re.compile(
-    rf"(?:remove|take|leave) ({_KEY.pattern})(?: and ({_KEY.pattern}))?(?: out)?(?=[,;]|$| or )"
-)
+_REMOVED = re.compile(rf"remove ({_KEY.pattern})(?: and ({_KEY.pattern}))?(?=[,;]|$| or )")
 _CLOSING = {"[": "]", "{": "}", '"': '"', "'": "'"}
 
 
@@ -44,7 +42,7 @@ def alternatives(problem: Mapping[str, str]) -> list[list[str]]:
         [f"~{name.lstrip('~')}" for name in match.groups() if name]
         for match in _REMOVED.finditer(fix)
     ]
-    if is_setting and re.search(r"\b(take it out|remove it|leave it out)\b", fix):
+    if is_setting and re.search(r"\b(remove it|leave it out)\b", fix):
         proposals.append([f"~{key}"])
     if is_setting and (match := re.fullmatch(r"write (\S+|\[.*\]|'[^']*'|\"[^\"]*\")", fix)):
         proposals.append([f"{key}={match[1]}"])

@@ -25,7 +25,9 @@ COLUMNS = tuple(
         name,
         get_args(ColumnKind)[index % 4],
         missing=index,
-        explicit_kind=index % 3 == 0,
+        settings={"kind": get_args(ColumnKind)[index % 4]}
+        if index % 3 == 0 and index % 4 != 1
+        else {},
         excluded="constant" if index % 4 == 1 else "",
     )
     for index, name in enumerate(WEIRD)
@@ -71,7 +73,7 @@ def test_template_loads(write: Write, name: str) -> None:
     assert config.data.task == findings.task
     assert config.data.positive == findings.positive
     assert set(config.data.columns) == {
-        column.name for column in findings.columns if column.explicit_kind and not column.excluded
+        column.name for column in findings.columns if column.settings and not column.excluded
     }
     assert config.data.features.exclude == [
         exact_pattern(column.name) for column in findings.columns if column.excluded
@@ -97,7 +99,7 @@ def test_any_column_name(write: Write, name: str, reason: str, target: str) -> N
     if name == target:
         return
     columns = (
-        TemplateColumn(name, "numeric", 1, explicit_kind=True),
+        TemplateColumn(name, "numeric", 1, settings={"kind": "numeric"}),
         TemplateColumn("z", "numeric", excluded=reason),
     )
     findings = replace(

@@ -27,32 +27,32 @@ from trainer.config.yaml_writer import block_text, flow_text
 from trainer.errors import ConfigError, Problem
 
 
-def load_sweep(path: Path, words: Sequence[str] = ()) -> LoadedConfig:
+def load_sweep(path: Path, arguments: Sequence[str] = ()) -> LoadedConfig:
     """Load a config with a sweep from a file and the arguments of the command line.
 
     Raises:
         ConfigError: The config has errors, or no setting is searched.
     """
-    overrides = sweep_overrides(words)
+    overrides = sweep_overrides(arguments)
     try:
         loaded = load_config(path, overrides)
     except InvalidConfigError as error:
-        typed = dict(zip(overrides, words, strict=True))
+        typed = dict(zip(overrides, arguments, strict=True))
         problems = [_as_typed(problem, typed) for problem in error.problems]
         raise InvalidConfigError(problems, error.valid_config, error.removed) from None
     sweep = loaded.config.sweep
     if sweep is None:
         fix = "write `sweep:` with a `space:`, or give values to try: optimizer.learning_rate=1e-3,1e-2"
         raise ConfigError(Problem(str(path), "settings to search", "no sweep section", fix))
-    hidden = list(_hidden_overrides(sweep, words))
+    hidden = list(_hidden_overrides(sweep, arguments))
     if hidden:
         raise ConfigError(hidden)
     return loaded
 
 
-def sweep_overrides(words: Sequence[str]) -> list[str]:
+def sweep_overrides(arguments: Sequence[str]) -> list[str]:
     """Return the arguments as overrides; those with values to try are overrides of `sweep.space`."""
-    return [_override(argument) for argument in words]
+    return [_override(argument) for argument in arguments]
 
 
 def _override(argument: str) -> str:
@@ -108,11 +108,11 @@ def _key_and_value(argument: str) -> tuple[tuple[str, ...], str] | None:
     return None
 
 
-def _hidden_overrides(sweep: Sweep, words: Sequence[str]) -> list[Problem]:
+def _hidden_overrides(sweep: Sweep, arguments: Sequence[str]) -> list[Problem]:
     """Return the overrides of searched settings, which would have no effect."""
     keys = {parse_key(key): key for dimension in sweep_dimensions(sweep) for key in dimension.keys}
     problems = []
-    for argument in words:
+    for argument in arguments:
         pair = _key_and_value(argument)
         if pair is None or _override(argument) != argument or pair[0] not in keys:
             continue

@@ -23,8 +23,7 @@ class TemplateColumn:
 
     Attributes:
         missing: Number of rows without a value.
-        explicit_kind: Whether the config sets the kind, so that it is not inferred.
-        settings: Other settings for `data.columns`.
+        settings: Its settings for `data.columns`.
         comment: A comment on the settings; may be empty.
         excluded: Why it is not a feature ("a different value in every row"); empty if it is one.
     """
@@ -32,7 +31,6 @@ class TemplateColumn:
     name: str
     kind: ColumnKind
     missing: int = 0
-    explicit_kind: bool = False
     settings: Mapping[str, str | bool] = field(default_factory=dict)
     comment: str = ""
     excluded: str = ""
@@ -206,7 +204,7 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
     if categorical:
         settings = "{encode: onehot, impute: separate_level}"
         lines.append(f"  categorical: {settings}  # {_count_text(categorical)}")
-    configured = [column for column in used if column.explicit_kind or column.settings]
+    configured = [column for column in used if column.settings]
     ordering = [column for column in inputs.columns if column.excluded and column.settings]
     if inputs.target_columns or configured or ordering:
         lines.append("  columns:")
@@ -215,9 +213,8 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
 
 
 def _column(column: TemplateColumn) -> str:
-    settings = {**({"kind": column.kind} if column.explicit_kind else {}), **column.settings}
     comment = f"  # {_comment_text(column.comment)}" if column.comment else ""
-    return f"    {scalar_text(column.name)}: {flow_text(settings)}{comment}"
+    return f"    {scalar_text(column.name)}: {flow_text(column.settings)}{comment}"
 
 
 def _count_text(columns: list[TemplateColumn]) -> str:
