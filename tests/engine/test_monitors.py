@@ -15,9 +15,7 @@ from trainer.engine.monitors import (
     ReduceLROnPlateauState,
 )
 
-VALUES = st.lists(
-    st.floats(-10, 10, allow_nan=False).map(lambda value: round(value, 1)), min_size=1, max_size=40
-)
+VALUES = st.lists(st.integers(-8, 8).map(lambda eighths: eighths / 8), min_size=1, max_size=40)
 
 
 class _Optimizer:
@@ -33,7 +31,7 @@ class _Model:
         self.optimizer = _Optimizer(learning_rate)
 
 
-@given(VALUES, st.integers(1, 4), st.sampled_from([0.0, 0.3]), st.sampled_from(["min", "max"]))
+@given(VALUES, st.integers(1, 4), st.sampled_from([0.0, 0.25]), st.sampled_from(["min", "max"]))
 def test_early_stopping_stops_at_the_same_epoch_as_keras(values, patience, min_delta, mode):
     import keras
 
@@ -55,7 +53,7 @@ def test_early_stopping_stops_at_the_same_epoch_as_keras(values, patience, min_d
             return
 
 
-@given(VALUES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.3]))
+@given(VALUES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25]))
 def test_learning_rate_reduction_equals_that_of_keras(values, patience, cooldown, min_delta):
     import keras
 
