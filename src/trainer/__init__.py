@@ -11,10 +11,11 @@ The packages from high to low level; a package imports only from lower levels:
     3  engine        the training loop: batches, epochs, callback state, devices    TensorFlow
        report        run directories and sweeps → tables, plots, report.html
        tracking      logging to TensorBoard and MLflow
+       audit         faults in the data that raise no error
     2  evaluation    metrics, confidence intervals, baselines, calibration, thresholds, slices,
                      permutation importance, partial dependence                     NumPy
        sweep         search space, samplers, successive halving, the journal of trials
-       data          read, split, audit; fit and apply preprocessing                Polars
+       data          read, split; fit and apply preprocessing                Polars
        models        config and data shapes → Keras layers, losses, optimizers, metrics
     1  config        schema, YAML with locations, overrides, validation
        runs          run directories, atomic writes, checkpoints, log, manifest, lock

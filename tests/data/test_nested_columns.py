@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trainer.data.audit.loading import read_audited_table
+from trainer.audit.loading import read_audited_table
 from trainer.data.new_data import prediction_batches
 from trainer.data.prepare import prepare
 from trainer.data.streaming import prepare_streaming

@@ -3,7 +3,7 @@
     config ─ read ─► table ─ split ─► splits, target ─ sample ─► subject ─ audit ─► findings
     run ─ predictions ─► labels that the network doubts
 
-`trainer.data.audit` has the checks.
+`trainer.audit` has the checks.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trainer.audit.checks import audit
+from trainer.audit.findings import SHOWN, Finding, count_text
+from trainer.audit.labels import LabelIssue, find_label_issues
+from trainer.audit.loading import read_audited_table
 from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
 from trainer.data.arrays import Float64Array
-from trainer.data.audit.checks import audit
-from trainer.data.audit.findings import SHOWN, Finding, count_text
-from trainer.data.audit.labels import LabelIssue, find_label_issues
-from trainer.data.audit.loading import read_audited_table
 from trainer.data.features import target_columns
 from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.preprocessing import Preprocessing

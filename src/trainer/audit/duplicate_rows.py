@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.findings import Finding, FindingKind, Severity, count_text
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, FindingKind, Severity, count_text
 from trainer.data.hashing import mix64
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import level_text

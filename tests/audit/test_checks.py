@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from tests.advice import alternatives
-from tests.data.audit.conftest import ROWS, Audit, clean_columns
-from tests.data.audit.planting import (
+from tests.audit.conftest import ROWS, Audit, clean_columns
+from tests.audit.planting import (
     BY_PART,
     PLANTED,
     Plant,
@@ -22,11 +22,11 @@ from tests.data.audit.planting import (
     imbalance,
     placeholder,
 )
+from trainer.audit.checks import audit
+from trainer.audit.loading import read_audited_table
 from trainer.config.schema import Config
-from trainer.data.audit.checks import audit
-from trainer.data.audit.loading import read_audited_table
 
-CONFIGS = Path(__file__).parents[3] / "configs" / "data"
+CONFIGS = Path(__file__).parents[2] / "configs" / "data"
 RARE = ["Utilities", "Pool.Area"]
 
 

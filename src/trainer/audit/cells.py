@@ -8,10 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
-from trainer.config.nodes import column_key
-from trainer.data.arrays import BoolArray, Float64Array, RowIndex
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import (
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.findings import (
     Finding,
     FindingKind,
     Severity,
@@ -20,6 +18,8 @@ from trainer.data.audit.findings import (
     join_first,
     join_names,
 )
+from trainer.config.nodes import column_key
+from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.column_settings import categorical_settings
 from trainer.data.fitting import MAX_LEVEL_RATIO
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from trainer.data.audit.groups import is_key_name, looks_like_hashes
+from trainer.audit.groups import is_key_name, looks_like_hashes
 
 
 @pytest.mark.parametrize(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.findings import Finding, join_first
+from trainer.audit.split_classifier import split_auc
+from trainer.audit.statistics import auc, chi_square_critical_value, rank_correlation
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, join_first
-from trainer.data.audit.split_classifier import split_auc
-from trainer.data.audit.statistics import auc, chi_square_critical_value, rank_correlation
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.text_formats import explicit_date_format
 from trainer.data.values import is_date_type, looks_like_date, to_microseconds

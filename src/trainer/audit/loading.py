@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from trainer.audit.audited_table import AuditedTable, make_audited_table
 from trainer.config.resolve import resolved_split_seed
 from trainer.config.schema import Config
 from trainer.data.arrays import Assignment, RowIndex
-from trainer.data.audit.audited_table import AuditedTable, make_audited_table
 from trainer.data.features import split_column, target_columns
 from trainer.data.fitting import ColumnFit
 from trainer.data.hashing import mix64, row_keys

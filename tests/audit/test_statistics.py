@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
-from trainer.data.audit.statistics import (
+from trainer.audit.statistics import (
     auc,
     auc_standard_error,
     chi_square_critical_value,
@@ -64,9 +64,9 @@ def test_chi_square_critical_value_equals_that_of_scipy(p_value, degrees_of_free
 
 
 def test_split_auc_equals_that_of_logistic_regression(tmp_path):
+    from trainer.audit.loading import read_audited_table
+    from trainer.audit.split_classifier import split_auc
     from trainer.config.schema import Config
-    from trainer.data.audit.loading import read_audited_table
-    from trainer.data.audit.split_classifier import split_auc
 
     draw = np.random.default_rng(2)
     part = np.arange(1500) % 2

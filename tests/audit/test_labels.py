@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.data.audit.labels import find_label_issues
+from trainer.audit.labels import find_label_issues
 
 CLASSES = ("a", "b", "c")
 

@@ -12,9 +12,9 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
+from trainer.audit.findings import SHOWN
 from trainer.config.data import ColumnKind, Data
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
-from trainer.data.audit.findings import SHOWN
 from trainer.data.column_kinds import infer_kinds, unreadable_mask
 from trainer.data.features import split_column, target_columns
 from trainer.data.nested_columns import nested_problem

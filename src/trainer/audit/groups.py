@@ -10,10 +10,10 @@ import re
 import numpy as np
 import polars as pl
 
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.findings import Finding, count_text, exclude
+from trainer.audit.statistics import correlation
 from trainer.data.arrays import Float64Array, RowIndex
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, count_text, exclude
-from trainer.data.audit.statistics import correlation
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.values import is_date_type
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.statistics import auc
 from trainer.data.arrays import Float64Array, RowIndex
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.statistics import auc
 from trainer.data.hashing import mix64
 
 _MAX_ROWS = 20_000

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 import yaml
 
+from trainer.audit.checks import audit
+from trainer.audit.findings import Finding
+from trainer.audit.loading import read_audited_table
 from trainer.config.load import load_config
-from trainer.data.audit.checks import audit
-from trainer.data.audit.findings import Finding
-from trainer.data.audit.loading import read_audited_table
 
 Audit = Callable[..., list[Finding]]
 ROWS = 1000

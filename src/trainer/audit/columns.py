@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.data.arrays import RowIndex
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import (
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.findings import (
     Finding,
     FindingKind,
     Severity,
@@ -16,8 +15,9 @@ from trainer.data.audit.findings import (
     join_first,
     join_names,
 )
-from trainer.data.audit.groups import is_key_name, looks_like_hashes
-from trainer.data.audit.statistics import correlation
+from trainer.audit.groups import is_key_name, looks_like_hashes
+from trainer.audit.statistics import correlation
+from trainer.data.arrays import RowIndex
 from trainer.data.hashing import mix64
 from trainer.data.table_inspection import IDENTIFIER_ROWS
 

@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.data.audit.conftest import clean_columns
+from tests.audit.conftest import clean_columns
+from trainer.audit.checks import audit
+from trainer.audit.loading import SAMPLED_ROWS, read_audited_table, sampled_rows
 from trainer.config.schema import Config
-from trainer.data.audit.checks import audit
-from trainer.data.audit.loading import SAMPLED_ROWS, read_audited_table, sampled_rows
 
 
 @pytest.mark.parametrize("file_format", ["csv", "parquet"])

@@ -6,27 +6,27 @@ unseen levels not as drift.
 
 from __future__ import annotations
 
-from trainer.config.schema import Config
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.cells import (
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.cells import (
     find_category_problems,
     find_infinite,
     find_mixed_types,
     find_placeholders,
     find_values_as_text,
 )
-from trainer.data.audit.columns import find_constant, find_empty, find_identifiers, find_redundant
-from trainer.data.audit.drift import find_drift, find_time_order
-from trainer.data.audit.duplicate_rows import find_duplicate_rows
-from trainer.data.audit.findings import Finding
-from trainer.data.audit.groups import find_group_leaks
-from trainer.data.audit.target_leakage import find_target_leakage
-from trainer.data.audit.targets import (
+from trainer.audit.columns import find_constant, find_empty, find_identifiers, find_redundant
+from trainer.audit.drift import find_drift, find_time_order
+from trainer.audit.duplicate_rows import find_duplicate_rows
+from trainer.audit.findings import Finding
+from trainer.audit.groups import find_group_leaks
+from trainer.audit.target_leakage import find_target_leakage
+from trainer.audit.targets import (
     find_imbalance,
     find_missing_by_class,
     find_outliers,
     find_rare_classes,
 )
+from trainer.config.schema import Config
 
 _ROBUST_LOSSES = ("huber", "log_cosh", "mean_absolute_error")
 _ORDER = ("error", "warning", "note")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.data.audit.conftest import ROWS
+from tests.audit.conftest import ROWS
 
 Columns = dict[str, Any]
 Plant = Callable[[Columns, np.random.Generator], Columns]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.findings import Finding, count_text, exclude, join_first
+from trainer.audit.statistics import chi_square_critical_value
 from trainer.data.arrays import Float64Array, RowIndex
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, count_text, exclude, join_first
-from trainer.data.audit.statistics import chi_square_critical_value
 from trainer.data.column_settings import numeric_settings
 
 _MIN_CLASS_ROWS = 5

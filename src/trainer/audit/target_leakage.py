@@ -12,10 +12,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.audit.audited_table import AuditedTable
+from trainer.audit.findings import Finding, exclude, join_first
+from trainer.audit.statistics import auc, auc_standard_error, rank_correlation
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
-from trainer.data.audit.audited_table import AuditedTable
-from trainer.data.audit.findings import Finding, exclude, join_first
-from trainer.data.audit.statistics import auc, auc_standard_error, rank_correlation
 from trainer.data.hashing import mix64
 
 LIMIT = 0.99
