@@ -10,16 +10,12 @@ import math
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from time import perf_counter
-from typing import Any
 
 import keras
-import numpy as np
 
-from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput, PartialEpoch, TrainStep
 from trainer.engine.callbacks import Callbacks
 from trainer.engine.divergence import (
-    DivergenceAdvice,
     divergence_problem,
     first_nonfinite_step,
     first_nonfinite_variable,
@@ -27,13 +23,10 @@ from trainer.engine.divergence import (
 from trainer.engine.epoch_result import EpochResult
 from trainer.engine.events import EpochEnd, Event, RolledBack, StepCheckpoint
 from trainer.engine.executors import EpochExecutor
-from trainer.engine.monitors import Monitors
+from trainer.engine.progress import Progress
 from trainer.engine.state import State, get_state, restore
 from trainer.errors import DivergedError, Problem
 from trainer.models.optimizers import lower_rate
-
-MetricFunction = Callable[[EpochOutput, Samples], dict[str, float]]
-"""Computes the metrics of an output for its samples."""
 
 
 @dataclass(slots=True)
@@ -53,60 +46,32 @@ class RollbackState:
     start_state: State = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class Training:
-    """A network and everything that its training needs.
+@dataclass(slots=True, kw_only=True)
+class Training(Progress):
+    """A network on its own and everything that its training needs.
 
     Attributes:
         network: The network, with the weights of the latest epoch.
         optimizer: The optimizer, with its variables.
         train_step: Runs training steps; holds the running mean of the loss within an epoch.
         executor: Runs epochs.
-        train: The training rows.
-        validation: The validation rows, or None.
-        compute_metrics: Computes the metrics of an output.
-        monitors: State of best epoch, early stopping and learning-rate reduction.
-        monitor: The metric that determines the best epoch.
-        total_steps: Number of batches to train.
-        keep_last: Whether the latest epoch counts as the best.
         callbacks: User-defined callbacks; epochs then run one at a time.
         rollback: Rollbacks when the loss is not finite; None to stop instead.
         max_seconds: Maximum training time.
-        advice: Suggested fixes when the loss is not finite.
-        best_weights: Weights of the best epoch (averages, if the optimizer keeps them).
-        best_epoch: Number of the best epoch.
-        epoch: The latest completed epoch.
-        step: Batches trained by the end of it.
         partial_epoch: Output so far of the next epoch, or None.
         start_time: Start of training by `perf_counter`, moved back by the training time of earlier
             processes.
-        stop_reason: Why training has ended, or None.
-        interrupted: Whether it ended by request rather than because it was complete.
     """
 
     network: keras.Sequential
     optimizer: keras.optimizers.Optimizer
     train_step: TrainStep
     executor: EpochExecutor
-    train: Samples
-    validation: Samples | None
-    compute_metrics: MetricFunction
-    monitors: Monitors
-    monitor: str
-    total_steps: int
-    keep_last: bool = False
     callbacks: Callbacks | None = None
     rollback: RollbackState | None = None
     max_seconds: float = math.inf
-    advice: DivergenceAdvice = field(default_factory=DivergenceAdvice)
-    best_weights: list[Any] = field(default_factory=list)
-    best_epoch: int = 0
-    epoch: int = 0
-    step: int = 0
     partial_epoch: PartialEpoch | None = None
     start_time: float = field(default_factory=perf_counter)
-    stop_reason: str | None = None
-    interrupted: bool = False
 
     @property
     def trained_steps(self) -> int:
@@ -127,13 +92,8 @@ class Training:
 
     def check_stop(self) -> str | None:
         """Return why training should end now, or None."""
-        if self.step >= self.total_steps:
-            return "all epochs done"
-        reason = (
-            self.monitors.early_stopping.reason()
-            if self.monitors.early_stopping is not None
-            else None
-        )
+        # `super()` does not work in a dataclass with slots before Python 3.14.
+        reason = Progress.check_stop(self)
         if reason is None and self.seconds >= self.max_seconds:
             reason = f"fit.max_seconds: {self.max_seconds:g} seconds have passed"
         return reason
@@ -164,22 +124,17 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
         result = yield from _through_epoch(training, interrupted)
         if result is None:
             break
-        if _is_diverged(training, result):
+        if result.is_diverged():
             yield _roll_back(training, result.train)
             continue
         training.partial_epoch = None
-        training.epoch += 1
-        training.step += result.train.steps
-        metrics = _compute_metrics(training, result)
-        improved = training.monitors.best.update(training.epoch, metrics[training.monitor])
-        improved = improved or training.keep_last or not training.best_weights
-        if improved:
-            training.best_epoch = training.epoch
-            training.best_weights = result.weights()
-        _decide(training, metrics, result.learning_rate)
+        summary = training.end_epoch(result)
+        if summary.learning_rate != result.learning_rate:
+            training.sync_variables()
+            training.optimizer.learning_rate = summary.learning_rate
         stop = training.check_stop()
         if training.callbacks is not None:
-            logs = {**metrics, "learning_rate": result.learning_rate}
+            logs = {**summary.metrics, "learning_rate": result.learning_rate}
             stop = training.callbacks.on_epoch_end(training.epoch, logs) or stop
         if stop is None:
             stop = interrupted()
@@ -195,8 +150,8 @@ def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[E
             training.epoch,
             training.step,
             result.learning_rate,
-            metrics,
-            improved,
+            summary.metrics,
+            summary.improved,
             seconds,
             stop,
         )
@@ -238,40 +193,6 @@ def _through_epoch(
             yield StepCheckpoint(training.epoch + 1, training.trained_steps, stop)
         if stop is not None:
             return None
-
-
-def _compute_metrics(training: Training, result: EpochResult) -> dict[str, float]:
-    trained, validated = result.train, result.validation
-    metrics = {"loss": trained.loss, **training.compute_metrics(trained, training.train)}
-    if validated is not None:
-        assert training.validation is not None
-        metrics["val_loss"] = validated.loss
-        val_metrics = training.compute_metrics(validated, training.validation)
-        metrics.update({f"val_{name}": value for name, value in val_metrics.items()})
-    return metrics
-
-
-def _decide(training: Training, metrics: dict[str, float], learning_rate: float) -> None:
-    early_stopping, reduce_lr = training.monitors.early_stopping, training.monitors.reduce_lr
-    if reduce_lr is not None:
-        lowered = reduce_lr.update(metrics[reduce_lr.settings.monitor], learning_rate)
-        if lowered != learning_rate:
-            training.sync_variables()
-            training.optimizer.learning_rate = lowered
-    if early_stopping is not None:
-        early_stopping.update(training.epoch, metrics[early_stopping.settings.monitor])
-
-
-def _is_diverged(training: Training, result: EpochResult) -> bool:
-    if not math.isfinite(result.train.loss):
-        return True
-    # The last step can produce weights that are not finite after a finite loss. A validation loss that
-    # is not finite can also come from the validation rows.
-    return (
-        result.validation is not None
-        and not math.isfinite(result.validation.loss)
-        and not all(np.all(np.isfinite(weight)) for weight in result.weights())
-    )
 
 
 def _roll_back(training: Training, trained: EpochOutput) -> RolledBack:

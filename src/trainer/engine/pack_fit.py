@@ -7,24 +7,22 @@ That depends only on numbers of steps, so that a resumed pack does the same.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cache
 from time import perf_counter
 from typing import Any
 
-from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput, Program
 from trainer.engine.divergence import (
-    DivergenceAdvice,
     divergence_problem,
     first_nonfinite_step,
     first_nonfinite_variable,
 )
+from trainer.engine.epoch_result import EpochResult
 from trainer.engine.events import EpochEnd
-from trainer.engine.fit import MetricFunction
-from trainer.engine.monitors import Monitors
 from trainer.engine.packs import Pack
+from trainer.engine.progress import Progress
 from trainer.engine.snapshot import Snapshot, best_weight_arrays, best_weights_from, variable_arrays
 from trainer.engine.state import State
 from trainer.errors import Problem
@@ -35,40 +33,14 @@ _STEP_SECONDS = 15e-6
 _OPERATIONS_PER_SECOND = 100e9
 
 
-@dataclass(slots=True)
-class MemberTraining:
+@dataclass(slots=True, kw_only=True)
+class MemberTraining(Progress):
     """Training of one member of a pack.
 
     Attributes:
-        train: The rows for its training metrics.
-        validation: The validation rows, or None.
-        compute_metrics: Computes the metrics of an output.
-        monitors: State of best epoch, early stopping and learning-rate reduction.
-        monitor: The metric that determines the best epoch.
-        keep_last: Whether the latest epoch counts as the best.
-        advice: Suggested fixes when the loss is not finite.
-        best_weights: Weights of the best epoch (averages, if the optimizer keeps them).
-        best_epoch: Number of the best epoch.
-        epoch: The latest completed epoch.
-        step: Batches trained by the end of it.
-        stop_reason: Why its training has ended, or None.
-        interrupted: Whether it ended by request rather than because it was complete.
         problem: Why it failed, or None.
     """
 
-    train: Samples
-    validation: Samples | None
-    compute_metrics: MetricFunction
-    monitors: Monitors
-    monitor: str
-    keep_last: bool
-    advice: DivergenceAdvice = field(default_factory=DivergenceAdvice)
-    best_weights: list[Any] = field(default_factory=list)
-    best_epoch: int = 0
-    epoch: int = 0
-    step: int = 0
-    stop_reason: str | None = None
-    interrupted: bool = False
     problem: Problem | None = None
 
     @property
@@ -93,18 +65,8 @@ class MemberState:
 
     def snapshot(self) -> Snapshot:
         """Return the snapshot that `trainer.engine.snapshot.take` returns for a single network."""
-        member = self.member
-        metadata = {
-            "epoch": member.epoch,
-            "step": member.step,
-            "callbacks": [],
-            "steps_begun": 0,
-            "best_epoch": member.best_epoch,
-            "monitors": member.monitors.state(),
-            "rewound": 0,
-            "stopped_because": None if member.interrupted else member.stop_reason,
-        }
-        return Snapshot({**self.variables, **best_weight_arrays(member.best_weights)}, metadata)
+        arrays = {**self.variables, **best_weight_arrays(self.member.best_weights)}
+        return Snapshot(arrays, self.member.metadata())
 
 
 class CheckpointableMember:
@@ -231,14 +193,7 @@ class PackTraining:
             evaluation_weights: Weights of each member to evaluate.
         """
         for number, (member, snapshot) in enumerate(zip(self.members, snapshots, strict=True)):
-            metadata = snapshot.metadata
-            member.monitors.restore(metadata["monitors"])
-            member.epoch, member.step = metadata["epoch"], metadata["step"]
-            member.best_epoch, member.stop_reason = (
-                metadata["best_epoch"],
-                metadata["stopped_because"],
-            )
-            member.best_weights = best_weights_from(snapshot.arrays)
+            member.restore(snapshot.metadata, best_weights_from(snapshot.arrays))
             if not member.is_live:
                 variables = variable_arrays(snapshot.arrays)
                 self._final[number] = MemberState(member, variables, evaluation_weights[number])
@@ -335,72 +290,47 @@ def _finish_epoch(
     started: float,
 ) -> dict[int, EpochEnd]:
     pack = training.pack
+    all_weights = cache(pack.weights)
     results: dict[int, EpochEnd] = {}
     ending: dict[int, str] = {}
-    weights: list[list[Any]] = []
     for slot, number in enumerate(training.slots):
         member = training.members[number]
         if not member.is_live:
             continue
         trained = train_outputs[slot]
-        validated = None if val_outputs is None else val_outputs[slot]
-        if not math.isfinite(trained.loss) or (
-            # The last step can produce weights that are not finite after a finite loss. A validation
-            # loss that is not finite can also come from the validation rows.
-            validated is not None
-            and not math.isfinite(validated.loss)
-            and _nonfinite_weight(pack, slot) is not None
-        ):
+        result = EpochResult(
+            trained,
+            None if val_outputs is None else val_outputs[slot],
+            pack.learning_rate(slot, member.step + trained.steps),
+            lambda slot=slot: all_weights()[slot],  # type: ignore[misc]
+        )
+        if result.is_diverged():
             member.problem = _divergence(pack, slot, member, trained, epoch)
             ending[number] = "the loss is not finite"
             continue
-        member.epoch, member.step = epoch, member.step + trained.steps
-        metrics = {"loss": trained.loss, **member.compute_metrics(trained, member.train)}
-        if validated is not None:
-            assert member.validation is not None
-            metrics["val_loss"] = validated.loss
-            val_metrics = member.compute_metrics(validated, member.validation)
-            metrics.update({f"val_{name}": value for name, value in val_metrics.items()})
-        improved = member.monitors.best.update(epoch, metrics[member.monitor])
-        if improved or member.keep_last or not member.best_weights:
-            weights = weights or pack.weights()
-            improved, member.best_epoch, member.best_weights = True, epoch, weights[slot]
-        rate = pack.learning_rate(slot, member.step)
-        stop = _apply_monitors(pack, member, slot, metrics, rate)
+        summary = member.end_epoch(result)
+        if summary.learning_rate != result.learning_rate:
+            pack.set_learning_rate(slot, summary.learning_rate)
+        stop = member.check_stop()
         if stop is not None:
             ending[number] = stop
         results[number] = EpochEnd(
-            epoch, member.step, rate, metrics, improved, perf_counter() - started, stop
+            member.epoch,
+            member.step,
+            result.learning_rate,
+            summary.metrics,
+            summary.improved,
+            perf_counter() - started,
+            stop,
         )
     if ending:
         training.end_members(ending)
     return results
 
 
-def _apply_monitors(
-    pack: Pack, member: MemberTraining, slot: int, metrics: Mapping[str, float], rate: float
-) -> str | None:
-    """Lower the member's learning rate on a plateau; return why its training ends, or None."""
-    reduce_lr, early_stopping = member.monitors.reduce_lr, member.monitors.early_stopping
-    if reduce_lr is not None:
-        lowered = reduce_lr.update(metrics[reduce_lr.settings.monitor], rate)
-        if lowered != rate:
-            pack.set_learning_rate(slot, lowered)
-    if early_stopping is not None:
-        early_stopping.update(member.epoch, metrics[early_stopping.settings.monitor])
-    if member.step >= pack.total_steps:
-        return "all epochs done"
-    return early_stopping.reason() if early_stopping is not None else None
-
-
-def _nonfinite_weight(pack: Pack, slot: int) -> str | None:
-    """Return the name of a member's first weights with a value that is not finite."""
-    return first_nonfinite_variable(zip(pack.weight_names, pack.weights()[slot], strict=True))
-
-
 def _divergence(
     pack: Pack, slot: int, member: MemberTraining, trained: EpochOutput, epoch: int
 ) -> Problem:
     step = member.step + first_nonfinite_step(trained)
-    weight = _nonfinite_weight(pack, slot)
+    weight = first_nonfinite_variable(zip(pack.weight_names, pack.weights()[slot], strict=True))
     return divergence_problem(epoch, step, trained.loss, weight, member.advice)

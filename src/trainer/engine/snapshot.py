@@ -132,16 +132,11 @@ def take_snapshot(training: Training) -> Snapshot:
             }
     if training.callbacks is not None:
         arrays |= training.callbacks.array_states()
-    metadata = {
-        "epoch": training.epoch,
-        "step": training.step,
-        "callbacks": [] if training.callbacks is None else training.callbacks.json_states(),
-        "steps_begun": 0 if training.partial_epoch is None else training.partial_epoch.steps,
-        "best_epoch": training.best_epoch,
-        "monitors": training.monitors.state(),
-        "rewound": 0 if training.rollback is None else training.rollback.count,
-        "stopped_because": None if training.interrupted else training.stop_reason,
-    }
+    metadata = training.metadata(
+        callbacks=[] if training.callbacks is None else training.callbacks.json_states(),
+        partial_steps=0 if training.partial_epoch is None else training.partial_epoch.steps,
+        rollbacks=0 if training.rollback is None else training.rollback.count,
+    )
     return Snapshot(arrays, metadata)
 
 
@@ -154,11 +149,7 @@ def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
     arrays, metadata = snapshot.arrays, snapshot.metadata
     try:
         restore(training.network, training.optimizer, variable_arrays(arrays))
-        training.monitors.restore(metadata["monitors"])
-        training.epoch, training.step = metadata["epoch"], metadata["step"]
-        training.best_epoch = metadata["best_epoch"]
-        training.best_weights = best_weights_from(arrays)
-        training.stop_reason = metadata["stopped_because"]
+        training.restore(metadata, best_weights_from(arrays))
         if training.rollback is not None:
             training.rollback.count = metadata["rewound"]
             training.rollback.start_state = {
@@ -167,7 +158,7 @@ def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
             }
         if training.callbacks is not None:
             training.callbacks.restore(metadata["callbacks"], arrays)
-        training.partial_epoch, training.interrupted = None, False
+        training.partial_epoch = None
         if metadata["steps_begun"]:
             training.partial_epoch = PartialEpoch(
                 arrays["begun/predictions"], arrays["begun/losses"]

@@ -104,6 +104,7 @@ def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
         compute_metrics=make_metric_function(task),
         monitors=make_monitors(config, validation is not None),
         monitor=resolved_monitor(config.fit, validation is not None),
+        total_steps=plan.total_steps,
         keep_last=stopping is not None and not stopping.restore_best,
         advice=divergence_advice(config, task),
     )
