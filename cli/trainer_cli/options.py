@@ -12,7 +12,7 @@ import typer
 from trainer.errors import Problem, UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from trainer.workflows.ray_connection import Cluster
+    from trainer.workers.ray_connection import Cluster
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout.")]
 JsonLines = Annotated[
@@ -164,7 +164,7 @@ def cluster_of(engine: str | None, address: str | None) -> Cluster | None:
         found, fix = f"'{engine}'", did_you_mean(str(engine), ["local", "ray"])
         raise UsageError(Problem("--engine", "local or ray", found, fix))
     if engine == "ray":
-        from trainer.workflows.ray_connection import Cluster
+        from trainer.workers.ray_connection import Cluster
 
         return Cluster(address)
     if address is not None:

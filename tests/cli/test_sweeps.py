@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.cli.runs import log_lines
-from trainer.runs.leases import leases_in
 from trainer.runs.lock import RunLock
 from trainer.runs.process import is_alive, this_process
 from trainer.runs.sweeps import SweepDirectory
+from trainer.workers.leases import leases_in
 
 RATES = "optimizer.learning_rate=1e-3,1e-2"
 RATE = "optimizer.learning_rate"

@@ -19,8 +19,8 @@ from tests.cli.processes import COMMAND, HANGING_SECONDS
 from tests.kill.comparison import differences
 from tests.kill.conftest import HISTORIES, SEED
 from tests.kill.trainings import write_table
-from trainer.runs.leases import leases_in
 from trainer.runs.process import is_alive, this_process
+from trainer.workers.leases import leases_in
 
 SWEEPS = max(1, HISTORIES // 5)
 ENGINES = ("local", "ray") if HISTORIES >= 40 else ("local",)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from tests.kill.comparison import differences
 from trainer.config.load import load_config
+from trainer.workers.pool import WorkerPool
+from trainer.workers.processes import ProcessWorkerPool
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import plan_work_items
-from trainer.workflows.worker_pool import WorkerPool
-from trainer.workflows.worker_processes import ProcessWorkerPool, run_in_process
+from trainer.workflows.work_items import ItemRunner, plan_work_items, run_in_process
 
 CONFIG = """\
 name: packed
@@ -96,7 +96,13 @@ class Folder:
             is_due = stop_after is not None and next(checks) >= stop_after
             return "stopped" if is_due or stop_if() else None
 
-        workers = pool(tables) if pool is not None else ProcessWorkerPool(jobs) if jobs else None
+        workers = (
+            pool(tables)
+            if pool is not None
+            else ProcessWorkerPool(jobs, ItemRunner)
+            if jobs
+            else None
+        )
         events = (
             run_in_process(tasks, tables, interrupted)
             if workers is None

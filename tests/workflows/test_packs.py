@@ -17,8 +17,7 @@ from trainer.workflows.pack_events import PackStarted
 from trainer.workflows.pack_schedule import schedule_packs
 from trainer.workflows.packs import read_pack_record
 from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import plan_work_items, read_ended_member
-from trainer.workflows.worker_processes import run_in_process
+from trainer.workflows.work_items import plan_work_items, read_ended_member, run_in_process
 
 NUMBERS = list(range(len(MEMBERS)))
 

@@ -16,9 +16,10 @@ from tests.workflows.folders import MEMBERS, Ends, Folder, assert_same
 from trainer.errors import RunError, UsageError
 from trainer.runs.process import is_alive, this_process
 from trainer.runs.sweeps import SweepDirectory
-from trainer.workflows import ray_connection
-from trainer.workflows.ray_connection import Cluster, check_address, inspect_node, node_differences
-from trainer.workflows.ray_workers import RayWorkerPool
+from trainer.workers import ray_connection
+from trainer.workers.ray_connection import Cluster, check_address, inspect_node, node_differences
+from trainer.workers.ray_workers import RayWorkerPool
+from trainer.workflows.work_items import ItemRunner
 
 NUMBERS = list(range(len(MEMBERS)))
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -47,7 +48,7 @@ class Pools:
         self.latest: RayWorkerPool | None = None
 
     def __call__(self, tables) -> RayWorkerPool:
-        self.latest = RayWorkerPool(1, SweepDirectory(self.folder.path), tables, "cpu")
+        self.latest = RayWorkerPool(1, SweepDirectory(self.folder.path), ItemRunner(tables), "cpu")
         return self.latest
 
 
@@ -174,7 +175,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ray_and_tensorflow_are_imported_only_if_used() -> None:
     code = (
-        "import sys, trainer_cli.sweep, trainer.workflows.sweep, trainer.workflows.ray_workers;"
+        "import sys, trainer_cli.sweep, trainer.workflows.sweep, trainer.workers.ray_workers;"
         "assert not {'ray', 'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

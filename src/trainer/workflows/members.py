@@ -53,9 +53,9 @@ from trainer.workflows.work_items import (
     PacksScheduled,
     plan_work_items,
     read_ended_member,
+    run_in_process,
     worker_threads,
 )
-from trainer.workflows.worker_processes import run_in_process
 
 if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent

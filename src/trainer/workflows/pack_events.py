@@ -10,10 +10,11 @@ from typing import Literal
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd
 from trainer.errors import Problem
+from trainer.workers.messages import EpochEvent, Event
 
 
 @dataclass(frozen=True, slots=True)
-class PackStarted:
+class PackStarted(Event):
     """A pack starts or resumes.
 
     Attributes:
@@ -30,7 +31,7 @@ class PackStarted:
 
 
 @dataclass(frozen=True, slots=True)
-class PackEpochEnded:
+class PackEpochEnded(EpochEvent):
     """A pack has completed an epoch: member → result."""
 
     epoch: int
@@ -38,7 +39,7 @@ class PackEpochEnded:
 
 
 @dataclass(frozen=True, slots=True)
-class MemberEnded:
+class MemberEnded(Event):
     """The run directory of a member is complete.
 
     Attributes:

@@ -5,7 +5,7 @@
 Everything is stored in the directory of the sweep, so an interrupted sweep resumes there. Importing
 this module does not import TensorFlow.
 
-`trainer.sweep` suggests the trials; `work_items` and `worker_pool` train them.
+`trainer.sweep` suggests the trials; `work_items` and `trainer.workers` train them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,6 @@ from trainer.report.predictions import predictions_to_parquet
 from trainer.report.sweeps.text import SettingLabels
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
-from trainer.runs.leases import leases_in, lock_files, revoke
 from trainer.runs.lock import RunLock
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
 from trainer.sweep.journal import header_of, read_journal
@@ -42,20 +41,21 @@ from trainer.sweep.leaderboard import Leaderboard, TrialRow, trials_to_delete
 from trainer.sweep.study import BatchStarted, Study, StudyEnded, run_study
 from trainer.sweep.trial_count import too_few_combinations, trial_count
 from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
+from trainer.workers.leases import leases_in, lock_files, revoke
+from trainer.workers.pool import WorkerPool
+from trainer.workers.processes import ProcessWorkerPool
+from trainer.workers.ray_connection import Cluster
 from trainer.workflows.best_trial import best_trial_run
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
 )
 from trainer.workflows.plan import RunPlan, TableCache, row_groups
-from trainer.workflows.ray_connection import Cluster
 from trainer.workflows.reporting import write_missing_findings
 from trainer.workflows.resume_checks import check_unchanged
 from trainer.workflows.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
 from trainer.workflows.trials import TrialTrainer
-from trainer.workflows.work_items import worker_threads
-from trainer.workflows.worker_pool import WorkerPool
-from trainer.workflows.worker_processes import ProcessWorkerPool
+from trainer.workflows.work_items import ItemRunner, worker_threads
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,11 +322,11 @@ def _make_pool(
 ) -> WorkerPool[Any] | None:
     """Return the pool of workers, or None if this process trains."""
     if cluster is None:
-        return ProcessWorkerPool(count) if count > 1 else None
-    from trainer.workflows.ray_workers import RayWorkerPool
+        return ProcessWorkerPool(count, ItemRunner) if count > 1 else None
+    from trainer.workers.ray_workers import RayWorkerPool
 
     cluster.start(count)
-    return RayWorkerPool(count, directory, tables, plan.config.runtime.device)
+    return RayWorkerPool(count, directory, ItemRunner(tables), plan.config.runtime.device)
 
 
 def _delete_trials(directory: SweepDirectory, leaderboard: Leaderboard, kept: int | None) -> None:

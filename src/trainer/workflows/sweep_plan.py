@@ -25,6 +25,7 @@ from trainer.runs.machine import available_memory
 from trainer.sweep.search import new_search
 from trainer.sweep.space import Space
 from trainer.sweep.trial_count import too_few_combinations, trial_count
+from trainer.workers.ray_connection import Cluster
 from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
     SMALLEST_PACK,
@@ -33,7 +34,6 @@ from trainer.workflows.pack_schedule import (
     schedule_packs,
 )
 from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
-from trainer.workflows.ray_connection import Cluster
 
 _ADAPTIVE_BATCH = 8
 """Trials per job in a batch of a search that learns from earlier batches."""

@@ -1,6 +1,6 @@
 """Train the trials of a sweep as members of packs, report their progress, and end them early.
 
-`trainer.sweep` chooses the trials; `work_items` and `worker_pool` train them.
+`trainer.sweep` chooses the trials; `work_items` and `trainer.workers` train them.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ from trainer.sweep.trials import (
     TrialPackStarted,
     TrialStatus,
 )
+from trainer.workers.pool import WorkerPool
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import plan_work_items
-from trainer.workflows.worker_pool import WorkerPool
-from trainer.workflows.worker_processes import run_in_process
+from trainer.workflows.work_items import plan_work_items, run_in_process
 
 if TYPE_CHECKING:
     from trainer.sweep.trials import TrialEvent

@@ -8,7 +8,7 @@ TensorFlow is not imported here; without, it is when a pack starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +21,8 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import summarize
 from trainer.runs.log import read_log
 from trainer.runs.process import this_process
+from trainer.tracking.trackers import warn_once
+from trainer.workers.messages import EndReasons
 from trainer.workflows.fit import fit_run
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
 from trainer.workflows.pack_schedule import (
@@ -32,15 +34,12 @@ from trainer.workflows.pack_schedule import (
     schedule_packs,
 )
 from trainer.workflows.packs import PackRecord, read_pack_record, train_pack
-from trainer.workflows.plan import RunPlan, TableCache, make_plan
+from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
 from trainer.workflows.resume import resume_run
 from trainer.workflows.training import RunFinished, RunStarted
 
 if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent
-
-EndReasons = Mapping[int, str]
-"""Members to end after an epoch, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +70,64 @@ class WorkItem:
     splits: tuple[SplitName, ...]
     allow_custom: bool
     threads: int
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of the networks."""
+        return tuple(spec.number for spec in self.specs)
+
+    @property
+    def locks(self) -> tuple[Path, ...]:
+        """The lock files of their run directories."""
+        return tuple(RunDirectory(spec.run_path).lock for spec in self.specs)
+
+
+class ItemRunner:
+    """Runs work items in a worker (`trainer.workers.messages.Runner`).
+
+    Args:
+        cache: The tables that are read already.
+    """
+
+    def __init__(self, cache: TableCache | None = None) -> None:
+        self._cache = cache or TableCache()
+
+    def prepare(self) -> None:
+        """Load TensorFlow."""
+        with devices.tensorflow_import(in_background=True):
+            pass
+        warn_once()
+
+    def run(
+        self, item: WorkItem, interrupted: Callable[[], str | None]
+    ) -> Generator[PackEvent, EndReasons | None, str | None]:
+        """Train in this process; see `run_work_item`."""
+        return run_work_item(item, self._cache, interrupted)
+
+    def tables(self, item: WorkItem) -> dict[str, SharedTable]:
+        """Return the tables of an item by key, except those that do not fit in memory."""
+        shared = (self._cache.share(spec.loaded.config) for spec in item.specs)
+        return {key: table for key, table in shared if table is not None}
+
+    def has_table(self, key: str) -> bool:
+        """Return whether a table is in the cache."""
+        return self._cache.has(key)
+
+    def add_table(self, key: str, table: SharedTable) -> None:
+        """Add a table that another process has read."""
+        self._cache.add(key, table)
+
+
+def run_in_process(
+    items: Iterable[WorkItem], tables: TableCache, interrupted: Callable[[], str | None]
+) -> Generator[PackEvent, EndReasons | None, str | None]:
+    """Run the work items one after the other in this process; see `WorkerPool.run`."""
+    for item in items:
+        # Check before TensorFlow is loaded or the next pack is compiled.
+        reason = interrupted() or (yield from run_work_item(item, tables, interrupted))
+        if reason is not None:
+            return reason
+    return None
 
 
 def worker_threads(plan: RunPlan, networks: int, jobs: int) -> int:

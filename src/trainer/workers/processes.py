@@ -1,49 +1,38 @@
-"""Worker processes that train packs in parallel, and the same in this process.
+"""A pool of worker processes on this machine.
 
-A worker loads TensorFlow once and trains one work item after the other. It ends as soon as its parent
-process does.
+A worker prepares once and runs one work item after the other. It ends as soon as its parent process
+does.
 """
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection, wait
 from threading import Thread
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import EndReasons, WorkItem, run_work_item
-from trainer.workflows.worker_messages import ItemDone, Reply, run_worker
-from trainer.workflows.worker_pool import WAIT_SECONDS, Worker, WorkerLost, WorkerPool
-
-if TYPE_CHECKING:
-    from trainer.workflows.pack_events import PackEvent
-
-
-def run_in_process(
-    items: Iterable[WorkItem], tables: TableCache, interrupted: Callable[[], str | None]
-) -> Generator[PackEvent, EndReasons | None, str | None]:
-    """Run the work items one after the other in this process; see `ProcessWorkerPool.run`."""
-    for item in items:
-        # Check before TensorFlow is loaded or the next pack is compiled.
-        reason = interrupted() or (yield from run_work_item(item, tables, interrupted))
-        if reason is not None:
-            return reason
-    return None
+from trainer.workers.messages import Event, ItemDone, Reply, Runner, WorkItem, run_worker
+from trainer.workers.pool import WAIT_SECONDS, Worker, WorkerLost, WorkerPool
 
 
 class ProcessWorkerPool(WorkerPool["WorkerProcess"]):
     """Worker processes on this machine."""
 
-    def __init__(self, jobs: int) -> None:
-        """Start the processes, so that they load TensorFlow while tables are read."""
+    def __init__(self, jobs: int, make_runner: Callable[[], Runner]) -> None:
+        """Start the processes, so that they load TensorFlow while tables are read.
+
+        Args:
+            jobs: The number of workers.
+            make_runner: A class or function of a module, called in each worker.
+        """
         super().__init__(jobs)
+        self._make_runner = make_runner
         for _ in range(jobs):
-            self.workers.append(WorkerProcess())
+            self.workers.append(WorkerProcess(make_runner))
 
     def idle_worker(self) -> WorkerProcess | None:
         """Return an idle worker, starting one if needed; None at the limit."""
@@ -51,13 +40,13 @@ class ProcessWorkerPool(WorkerPool["WorkerProcess"]):
             return None
         worker = next((each for each in self.workers if each.item is None), None)
         if worker is None:
-            worker = WorkerProcess()
+            worker = WorkerProcess(self._make_runner)
             self.workers.append(worker)
         return worker
 
     def receive(
         self, busy: Sequence[WorkerProcess]
-    ) -> list[tuple[WorkerProcess, PackEvent | ItemDone | WorkerLost]]:
+    ) -> list[tuple[WorkerProcess, Event | ItemDone | WorkerLost]]:
         """Return messages of workers as soon as one arrives; none after `WAIT_SECONDS`."""
         ready = wait([worker.connection for worker in busy], WAIT_SECONDS)
         return [(worker, worker.receive()) for worker in busy if worker.connection in ready]
@@ -71,11 +60,13 @@ class ProcessWorkerPool(WorkerPool["WorkerProcess"]):
 class WorkerProcess(Worker):
     """A worker process, as seen by its parent."""
 
-    def __init__(self) -> None:
+    def __init__(self, make_runner: Callable[[], Runner]) -> None:
         super().__init__()
         context = get_context("spawn")
         self.connection, child_connection = context.Pipe()
-        self._process = context.Process(target=_serve, args=(child_connection,), daemon=True)
+        self._process = context.Process(
+            target=_serve, args=(child_connection, make_runner), daemon=True
+        )
         with _signals_blocked():
             self._process.start()
         child_connection.close()
@@ -88,10 +79,10 @@ class WorkerProcess(Worker):
         """Send a reply."""
         self._send(reply)
 
-    def receive(self) -> PackEvent | ItemDone | WorkerLost:
+    def receive(self) -> Event | ItemDone | WorkerLost:
         """Return its next message."""
         try:
-            message: PackEvent | ItemDone = self.connection.recv()
+            message: Event | ItemDone = self.connection.recv()
         except (EOFError, OSError):
             self._process.join()
             # Negative for a signal.
@@ -126,10 +117,10 @@ def _signals_blocked() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, previous)
 
 
-def _serve(connection: Connection) -> None:
+def _serve(connection: Connection, make_runner: Callable[[], Runner]) -> None:
     """Run work items in the worker process until the connection closes."""
     Thread(target=_end_with_parent, daemon=True).start()
-    run_worker(connection, TableCache())
+    run_worker(connection, make_runner())
 
 
 def _end_with_parent() -> None:

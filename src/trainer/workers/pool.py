@@ -3,7 +3,7 @@
 After each epoch a worker waits for a reply, so that members can be ended and training stopped. If a
 worker is lost, its work item is given to another one and resumes from the last checkpoint.
 
-`worker_processes` and `ray_workers` start workers and communicate with them.
+`processes` and `ray_workers` start workers and communicate with them.
 """
 
 from __future__ import annotations
@@ -12,15 +12,10 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, Self, TypeVar
+from typing import Generic, Self, TypeVar
 
 from trainer.errors import Problem, ResourceError
-from trainer.workflows.pack_events import PackEpochEnded
-from trainer.workflows.work_items import EndReasons, WorkItem
-from trainer.workflows.worker_messages import ItemDone, Reply
-
-if TYPE_CHECKING:
-    from trainer.workflows.pack_events import PackEvent
+from trainer.workers.messages import EndReasons, EpochEvent, Event, ItemDone, Reply, WorkItem
 
 ATTEMPTS = 3
 """Maximum number of attempts at a work item if its workers are lost."""
@@ -79,8 +74,8 @@ class WorkerPool(ABC, Generic[_Worker]):
 
     def run(
         self, items: Iterable[WorkItem], interrupted: Callable[[], str | None]
-    ) -> Generator[PackEvent, EndReasons | None, str | None]:
-        """Run work items; the caller sends the members to end after each `PackEpochEnded`.
+    ) -> Generator[Event, EndReasons | None, str | None]:
+        """Run work items; the caller sends the members to end after each `EpochEvent`.
 
         Args:
             items: The work items in order; each is requested when a worker is idle.
@@ -120,7 +115,7 @@ class WorkerPool(ABC, Generic[_Worker]):
                         failed = failed or message
                     continue
                 ends = yield message
-                if isinstance(message, PackEpochEnded):
+                if isinstance(message, EpochEvent):
                     worker.has_trained = True
                     worker.reply(Reply(ends or {}, stop))
             if stop is None:
@@ -151,7 +146,7 @@ class WorkerPool(ABC, Generic[_Worker]):
     @abstractmethod
     def receive(
         self, busy: Sequence[_Worker]
-    ) -> Sequence[tuple[_Worker, PackEvent | ItemDone | WorkerLost]]:
+    ) -> Sequence[tuple[_Worker, Event | ItemDone | WorkerLost]]:
         """Return messages of workers as soon as one arrives; none after `WAIT_SECONDS`."""
 
     @abstractmethod
@@ -182,8 +177,8 @@ class WorkerPool(ABC, Generic[_Worker]):
 
 
 def _lost_problem(item: WorkItem, lost: WorkerLost) -> Problem:
-    names = ", ".join(str(spec.number) for spec in item.specs[:5])
-    more = "" if len(item.specs) <= 5 else f" and {len(item.specs) - 5} more"
+    names = ", ".join(str(number) for number in item.numbers[:5])
+    more = "" if len(item.numbers) <= 5 else f" and {len(item.numbers) - 5} more"
     return Problem(
         where=str(item.directory),
         expected="a running worker",

@@ -8,15 +8,82 @@ After each epoch the worker waits for a reply, so that members can be ended and 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
-from trainer.engine import devices
 from trainer.errors import Problem, TrainerError
-from trainer.tracking.trackers import warn_once
-from trainer.workflows.pack_events import PackEpochEnded
-from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import EndReasons, WorkItem, run_work_item
+
+EndReasons = Mapping[int, str]
+"""Members to end after an epoch, and why."""
+
+
+class Event:
+    """Progress of a work item."""
+
+    __slots__ = ()
+
+
+class EpochEvent(Event):
+    """Progress after which the worker waits for a reply."""
+
+    __slots__ = ()
+
+
+class WorkItem(Protocol):
+    """One or more networks to be trained by one worker."""
+
+    @property
+    def directory(self) -> Path:
+        """The directory of its state, for error messages."""
+        ...
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The numbers of its networks."""
+        ...
+
+    @property
+    def locks(self) -> tuple[Path, ...]:
+        """The lock files of the run directories it writes."""
+        ...
+
+
+class Runner(Protocol):
+    """Runs work items in a worker, which creates it without arguments, and keeps their tables."""
+
+    def prepare(self) -> None:
+        """Prepare the process before the first item arrives."""
+        ...
+
+    def run(
+        self, item: Any, interrupted: Callable[[], str | None], /
+    ) -> Generator[Event, EndReasons | None, str | None]:
+        """Run a work item; the caller sends the members to end after each `EpochEvent`.
+
+        Returns:
+            Why it was stopped; None if it is complete.
+
+        Raises:
+            TrainerError: The item failed.
+        """
+        ...
+
+    def tables(self, item: Any, /) -> Mapping[str, Any]:
+        """Return the tables of an item by key, except those that each process reads itself.
+
+        Tables in the mapping can be sent to another process.
+        """
+        ...
+
+    def has_table(self, key: str, /) -> bool:
+        """Return whether it has a table."""
+        ...
+
+    def add_table(self, key: str, table: Any, /) -> None:
+        """Add a table that another process has read."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,21 +130,20 @@ class Channel(Protocol):
         ...
 
 
-def run_worker(channel: Channel, tables: TableCache) -> None:
-    """Load TensorFlow, then run work items until the connection closes, which ends this process."""
-    with devices.tensorflow_import(in_background=True):
-        pass
-    warn_once()
+def run_worker(channel: Channel, runner: Runner) -> None:
+    """Prepare, then run work items until the connection closes, which ends this process."""
+    runner.prepare()
     while True:
         try:
             message = channel.recv()
-            if isinstance(message, WorkItem):
-                channel.send(_run_item(message, tables, channel))
+            # A reason to stop can arrive after the item has ended.
+            if not isinstance(message, Reply):
+                channel.send(_run_item(message, runner, channel))
         except (EOFError, OSError):
             os._exit(0)
 
 
-def _run_item(item: WorkItem, tables: TableCache, channel: Channel) -> ItemDone:
+def _run_item(item: WorkItem, runner: Runner, channel: Channel) -> ItemDone:
     stop_reasons: list[str] = []
 
     def interrupted() -> str | None:
@@ -86,7 +152,7 @@ def _run_item(item: WorkItem, tables: TableCache, channel: Channel) -> ItemDone:
         return stop_reasons[0] if stop_reasons else None
 
     try:
-        events = run_work_item(item, tables, interrupted)
+        events = runner.run(item, interrupted)
         end_reasons: EndReasons | None = None
         while True:
             try:
@@ -95,7 +161,7 @@ def _run_item(item: WorkItem, tables: TableCache, channel: Channel) -> ItemDone:
                 return ItemDone(stopped=end.value)
             end_reasons = None
             channel.send(event)
-            if isinstance(event, PackEpochEnded):
+            if isinstance(event, EpochEvent):
                 end_reasons = _receive_reply(channel, stop_reasons)
     except TrainerError as error:
         return ItemDone(error=type(error), problems=error.problems)

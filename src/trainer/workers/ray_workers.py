@@ -11,32 +11,33 @@ results in the journal; workers train and share no study. Ray is imported when w
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from trainer.errors import ResourceError, RunError
-from trainer.runs.directory import RunDirectory
-from trainer.runs.leases import Lease, exit_when_revoked, revoke
 from trainer.runs.sweeps import SweepDirectory
-from trainer.workflows.pack_events import MemberEnded, PackStarted
-from trainer.workflows.plan import SharedTable, TableCache
-from trainer.workflows.ray_connection import (
+from trainer.workers.leases import Lease, exit_when_revoked, revoke
+from trainer.workers.messages import (
+    EpochEvent,
+    Event,
+    ItemDone,
+    Reply,
+    Runner,
+    WorkItem,
+    run_worker,
+)
+from trainer.workers.pool import ATTEMPTS, WAIT_SECONDS, Worker, WorkerLost, WorkerPool
+from trainer.workers.ray_connection import (
     NodeInfo,
     error_summary,
     inspect_node,
     node_differences,
     node_problem,
 )
-from trainer.workflows.work_items import WorkItem
-from trainer.workflows.worker_messages import ItemDone, Reply, run_worker
-from trainer.workflows.worker_pool import ATTEMPTS, WAIT_SECONDS, Worker, WorkerLost, WorkerPool
-
-if TYPE_CHECKING:
-    from trainer.workflows.pack_events import PackEvent
 
 
 class RayWorkerPool(WorkerPool["RayWorker"]):
@@ -46,7 +47,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
         self,
         jobs: int,
         directory: SweepDirectory,
-        tables: TableCache,
+        runner: Runner,
         device: Literal["auto", "cpu", "gpu"],
     ) -> None:
         """Request the workers; each starts when a CPU is free.
@@ -54,14 +55,14 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
         Args:
             jobs: The number of workers.
             directory: The directory of the sweep.
-            tables: The tables, sent to workers as needed.
+            runner: Its tables are sent to workers as needed; each worker creates another one.
             device: The device of the workers. On a cluster with GPUs each gets a share, unless it is
                 "cpu".
         """
         super().__init__(jobs)
         import ray
 
-        self._ray, self._directory, self._tables = ray, directory, tables
+        self._ray, self._directory, self._runner = ray, directory, runner
         self._references: dict[str, Any] = {}
         self._failed_starts = 0
         gpus = ray.cluster_resources().get("GPU", 0) if device != "cpu" else 0
@@ -96,7 +97,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
 
     def receive(
         self, busy: Sequence[RayWorker]
-    ) -> list[tuple[RayWorker, PackEvent | ItemDone | WorkerLost]]:
+    ) -> list[tuple[RayWorker, Event | ItemDone | WorkerLost]]:
         """Return messages of workers as soon as one arrives; none after `WAIT_SECONDS`."""
         # If no worker is busy, wait for the first one to start.
         calls = [worker.next_call for worker in busy or self.workers]
@@ -115,12 +116,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
                 worker.lease.delete()
         revoke(
             [worker.lease for worker in busy],
-            [
-                RunDirectory(spec.run_path).lock
-                for worker in busy
-                if worker.item is not None
-                for spec in worker.item.specs
-            ],
+            [lock for worker in busy if worker.item is not None for lock in worker.item.locks],
         )
 
     def close(self) -> None:
@@ -131,7 +127,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
 
     def _start(self) -> RayWorker:
         lease = Lease.grant(self._directory.workers)
-        actor = self._actor.remote(lease.path.absolute(), Path.cwd())
+        actor = self._actor.remote(lease.path.absolute(), Path.cwd(), type(self._runner))
         return RayWorker(actor, lease, self._shared_tables)
 
     def _accept(self, worker: RayWorker) -> None:
@@ -154,13 +150,11 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
 
     def _shared_tables(self, item: WorkItem) -> dict[str, Any]:
         """Return references to the tables of a work item, each put into the object store once."""
-        keys = []
-        for spec in item.specs:
-            key, table = self._tables.share(spec.loaded.config)
-            keys.append(key)
-            if table is not None and key not in self._references:
+        tables = self._runner.tables(item)
+        for key, table in tables.items():
+            if key not in self._references:
                 self._references[key] = self._ray.put(table)
-        return {key: self._references[key] for key in keys if key in self._references}
+        return {key: self._references[key] for key in tables}
 
 
 class RayWorker(Worker):
@@ -194,15 +188,15 @@ class RayWorker(Worker):
         else:
             self.actor.send.remote(reply)
 
-    def receive(self, ray: Any) -> PackEvent | ItemDone | WorkerLost:
+    def receive(self, ray: Any) -> Event | ItemDone | WorkerLost:
         """Return its next message."""
         try:
-            message: PackEvent | ItemDone = ray.get(self.next_call)
+            message: Event | ItemDone = ray.get(self.next_call)
         except ray.exceptions.RayTaskError:
             raise
         except ray.exceptions.RayError as gone:
             return WorkerLost(error_summary(gone))
-        if isinstance(message, PackStarted | MemberEnded):
+        if isinstance(message, Event) and not isinstance(message, EpochEvent):
             self.next_call = self.actor.next_message.remote(None)
         return message
 
@@ -210,20 +204,21 @@ class RayWorker(Worker):
 class TrainingActor:
     """The actor in the worker process: trains in a separate thread and returns its messages."""
 
-    def __init__(self, lease: Path, folder: Path) -> None:
-        """Start to load TensorFlow.
+    def __init__(self, lease: Path, folder: Path, make_runner: Callable[[], Runner]) -> None:
+        """Start to prepare.
 
         Args:
             lease: The write lease.
             folder: The working directory of the driver, for relative paths.
+            make_runner: A class or function of a module.
         """
         # If it does not exist, paths are absolute, or the lease is not visible either.
         with suppress(OSError):
             os.chdir(folder)
-        self._lease, self._tables = Lease(lease), TableCache()
+        self._lease, self._runner = Lease(lease), make_runner()
         self._line = _Queues()
         # Ray calls methods in changing threads, but TensorFlow and Keras have thread-local state.
-        Thread(target=run_worker, args=(self._line, self._tables), daemon=True).start()
+        Thread(target=run_worker, args=(self._line, self._runner), daemon=True).start()
 
     def inspect(self) -> NodeInfo:
         """Return information on the node; from now on the worker ends if its lease is revoked."""
@@ -232,18 +227,17 @@ class TrainingActor:
             exit_when_revoked(self._lease)
         return info
 
-    def start(self, item: WorkItem, references: dict[str, Any]) -> PackEvent | ItemDone:
+    def start(self, item: WorkItem, references: dict[str, Any]) -> Event | ItemDone:
         """Start a work item, with references to its tables, and return the first message."""
         import ray
 
         for key, reference in references.items():
-            if not self._tables.has(key):
-                table: SharedTable = ray.get(reference)
-                self._tables.add(key, table)
+            if not self._runner.has_table(key):
+                self._runner.add_table(key, ray.get(reference))
         self._line.inbox.put(item)
         return self._line.outbox.get()
 
-    def next_message(self, reply: Reply | None) -> PackEvent | ItemDone:
+    def next_message(self, reply: Reply | None) -> Event | ItemDone:
         """Send a reply to the last message, if it needs one, and return the next message."""
         if reply is not None:
             self._line.inbox.put(reply)
@@ -255,10 +249,10 @@ class TrainingActor:
 
 
 class _Queues:
-    """A channel (`worker_messages.Channel`) within one process."""
+    """A channel (`messages.Channel`) within one process."""
 
     def __init__(self) -> None:
-        self.outbox: SimpleQueue[PackEvent | ItemDone] = SimpleQueue()
+        self.outbox: SimpleQueue[Event | ItemDone] = SimpleQueue()
         self.inbox: SimpleQueue[Any] = SimpleQueue()
 
     def send(self, message: Any, /) -> None:

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from trainer.runs import leases
-from trainer.runs.leases import Lease, leases_in, lock_files, revoke
 from trainer.runs.lock import RunLock
 from trainer.runs.process import ProcessIdentity, is_alive, this_process
+from trainer.workers import leases
+from trainer.workers.leases import Lease, leases_in, lock_files, revoke
 
 HOLDER = """
 import json, sys, time
 from dataclasses import asdict
 from pathlib import Path
-from trainer.runs.leases import Lease, exit_when_revoked
+from trainer.workers.leases import Lease, exit_when_revoked
 from trainer.runs.process import this_process
 exit_when_revoked(Lease(Path(sys.argv[1])))
 print(json.dumps(asdict(this_process())), flush=True)

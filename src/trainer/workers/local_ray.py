@@ -52,7 +52,7 @@ class LocalRay:
             ResourceError: It did not start.
         """
         self._keeper = subprocess.Popen(
-            [sys.executable, "-m", "trainer.workflows.local_ray", str(cpus)],
+            [sys.executable, "-m", "trainer.workers.local_ray", str(cpus)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from trainer.engine.events import EpochEnd
 from trainer.errors import DataError, Problem, ResourceError
-from trainer.workflows.pack_events import PackEpochEnded
-from trainer.workflows.work_items import WorkItem
-from trainer.workflows.worker_messages import ItemDone, Reply
-from trainer.workflows.worker_pool import ATTEMPTS, Worker, WorkerLost, WorkerPool
+from trainer.workers.messages import EpochEvent, ItemDone, Reply
+from trainer.workers.pool import ATTEMPTS, Worker, WorkerLost, WorkerPool
 
-EPOCH = PackEpochEnded(1, {0: EpochEnd(1, 1, 0.1, {}, True, 0.0, None)})
+EPOCH = EpochEvent()
 
 
-def item(name: str = "0001") -> WorkItem:
-    return WorkItem((), Path("packs") / name, False, (), (), False, 1)
+@dataclass(frozen=True)
+class Item:
+    directory: Path
+    numbers: tuple[int, ...] = ()
+    locks: tuple[Path, ...] = ()
+
+
+def item(name: str = "0001") -> Item:
+    return Item(Path("packs") / name)
 
 
 class Pretender(Worker):
@@ -27,7 +32,7 @@ class Pretender(Worker):
         self.answers: list[Reply] = []
         self.has_ended = False
 
-    def start(self, item: WorkItem) -> None:
+    def start(self, item: Item) -> None:
         pass
 
     def reply(self, reply: Reply) -> None:

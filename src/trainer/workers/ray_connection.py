@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 from trainer.errors import Problem, RunError, UsageError
 from trainer.packages import install_command
-from trainer.runs.leases import Lease
 from trainer.runs.machine import PACKAGES, package_versions
 from trainer.runs.process import ProcessIdentity, this_process
-from trainer.workflows.local_ray import LocalRay, guard
+from trainer.workers.leases import Lease
+from trainer.workers.local_ray import LocalRay, guard
 
 _CLIENT_PORT = 10001
 _REACH_SECONDS = 5.0
