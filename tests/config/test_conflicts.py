@@ -17,10 +17,10 @@ from trainer.config.data import TaskName, class_text
 from trainer.config.dump import dump_config
 from trainer.config.layers import HeadKind
 from trainer.config.load import load_config
-from trainer.config.loss_conflicts import TASK_HEADS
 from trainer.config.nodes import Source, to_python
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_reader import parse_yaml
 from trainer.errors import ConfigError, Problem
 
@@ -426,7 +426,7 @@ def test_find_conflicts_never_fails_for_valid_settings(
     for problem in conflict_problems(cfg):
         assert problem.key
         assert problem.expected
-    for task in TASK_HEADS:
+    for task in TASK_RULES:
         task_conflicts(cfg, task, resolved_head(cfg, task), ["a", "b"], True)
 
 
@@ -438,7 +438,7 @@ CLASSES: dict[TaskName, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("task", TASK_HEADS)
+@pytest.mark.parametrize("task", TASK_RULES)
 def test_defaults_fit_every_task(task: TaskName) -> None:
     head = resolved_head(config(""), task)
     assert task_conflicts(config(""), task, head, CLASSES[task], True) == []

@@ -6,7 +6,7 @@ import pytest
 
 from trainer.config.data import TaskName
 from trainer.config.layers import HeadKind
-from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS
+from trainer.config.objectives import DEFAULT_LOSS
 from trainer.config.resolve import (
     resolved_head,
     resolved_loss,
@@ -16,6 +16,7 @@ from trainer.config.resolve import (
     resolved_target_scale,
 )
 from trainer.config.schema import Config, Fit
+from trainer.config.task_rules import TASK_RULES
 
 TASKS: list[tuple[TaskName, HeadKind]] = [
     ("binary", "sigmoid"),
@@ -33,7 +34,7 @@ def config(**sections: Any) -> Config:
 def test_auto(task: TaskName, head: HeadKind) -> None:
     assert resolved_head(config(), task) == head
     assert resolved_loss(config(), head) == DEFAULT_LOSS[head]
-    assert resolved_metrics(config(), task) == DEFAULT_METRICS[task]
+    assert resolved_metrics(config(), task) == TASK_RULES[task].metrics
     assert resolved_target_scale(config(), task) == ("standard" if task == "regression" else "none")
 
 

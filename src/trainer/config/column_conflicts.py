@@ -14,6 +14,7 @@ from trainer.config.data import (
     class_text,
 )
 from trainer.config.nodes import column_key
+from trainer.config.task_rules import TASK_RULES
 
 _NUMERIC = ("scale", "smooth_clip", "indicator")
 _CATEGORICAL = (
@@ -37,9 +38,10 @@ def column_conflicts(data: Data) -> Iterator[Conflict]:
         key = column_key(name)
         if name in targets:
             yield from _target_column_conflicts(key, column)
-            if column.ignore_case and (data.task == "regression" or len(targets) > 1):
+            is_numeric = data.task != "auto" and not TASK_RULES[data.task].has_classes
+            if column.ignore_case and (is_numeric or len(targets) > 1):
                 expected = "ignore_case only for a single target with classes"
-                found = "several targets" if len(targets) > 1 else "task: regression"
+                found = "several targets" if len(targets) > 1 else f"task: {data.task}"
                 others = ("data.target", "data.task")
                 yield conflict(f"{key}.ignore_case", expected, found, "remove it", *others)
             continue

@@ -7,7 +7,7 @@ written out, must not have conflicts.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from trainer.config.column_conflicts import column_conflicts
 from trainer.config.conflict import Conflict, conflict, differs_from_default
@@ -16,14 +16,13 @@ from trainer.config.data_conflicts import data_conflicts
 from trainer.config.evaluate_conflicts import evaluate_conflicts
 from trainer.config.layers import HeadKind
 from trainer.config.loss_conflicts import (
-    TASK_DESCRIPTIONS,
     head_conflicts,
     loss_conflicts,
     target_scale_conflicts,
 )
 from trainer.config.member_conflicts import member_conflicts
 from trainer.config.model_conflicts import network_conflicts, optimizer_conflicts
-from trainer.config.objectives import DEFAULT_METRICS, METRICS
+from trainer.config.objectives import METRICS
 from trainer.config.resolve import (
     can_have_validation,
     monitored_metrics,
@@ -35,6 +34,7 @@ from trainer.config.resolve import (
 from trainer.config.schema import Config
 from trainer.config.streaming_conflicts import streaming_conflicts
 from trainer.config.sweep_conflicts import sweep_conflicts
+from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.config.tracking_conflicts import tracking_conflicts
 from trainer.errors import Problem, did_you_mean
 
@@ -89,7 +89,7 @@ def task_conflicts(
         *_task_conflicts(config, task),
         *_class_conflicts(config, task, classes),
         *_metric_conflicts(config, resolved_metrics(config, task), has_validation),
-        *evaluate_conflicts(config, task, TASK_DESCRIPTIONS[task], has_validation),
+        *evaluate_conflicts(config, TASK_RULES[task], has_validation),
     ]
     return [conflict.problem for conflict in conflicts]
 
@@ -148,7 +148,7 @@ def _monitor_conflicts(config: Config) -> Iterator[Conflict]:
     if config.metrics != "auto":
         metrics = config.metrics
     elif data.task != "auto":
-        metrics = DEFAULT_METRICS[data.task]
+        metrics = TASK_RULES[data.task].metrics
     yield from _metric_conflicts(config, metrics, can_have_validation(config))
 
 
@@ -189,7 +189,7 @@ def _configured_task_conflicts(config: Config) -> Iterator[Conflict]:
 
 
 def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
-    words = TASK_DESCRIPTIONS[task]
+    words = TASK_RULES[task].description
     if config.metrics != "auto":
         for index, name in enumerate(config.metrics):
             if task not in METRICS[name].tasks:
@@ -197,46 +197,53 @@ def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
                 expected = f"a metric for {words}: {', '.join(fitting)}"
                 fix = "remove it, or change it"
                 yield conflict(f"metrics.{index}", expected, name, fix, "data.task")
-    only_for: list[tuple[str, bool, str, tuple[TaskName, ...]]] = [
-        ("data.positive", config.data.positive is not None, "a positive class", ("binary",)),
+    settings, evaluate = config.data, config.evaluate
+    only_for: list[tuple[str, bool, str, Callable[[TaskRules], bool]]] = [
+        (
+            "data.positive",
+            settings.positive is not None,
+            "a positive class",
+            lambda rules: rules.has_positive_class,
+        ),
         (
             "data.target_scale",
-            config.data.target_scale != "auto",
+            settings.target_scale != "auto",
             "a target scale",
-            ("regression",),
+            lambda rules: not rules.has_classes,
         ),
         (
             "evaluate.threshold",
-            differs_from_default(config.evaluate, "threshold"),
+            differs_from_default(evaluate, "threshold"),
             "a threshold",
-            ("binary", "multilabel"),
+            lambda rules: rules.has_threshold,
         ),
         (
             "fit.class_weight",
             config.fit.class_weight is not None,
             "class weights",
-            ("binary", "multiclass"),
+            lambda rules: rules.is_exclusive,
         ),
         (
             "data.split.by",
-            config.data.split.by == "stratified",
+            settings.split.by == "stratified",
             "a stratified split",
-            ("binary", "multiclass", "multilabel"),
+            lambda rules: rules.has_classes,
         ),
     ]
-    for key, is_set, what, tasks in only_for:
-        if is_set and task not in tasks:
-            wanted = " or ".join(TASK_DESCRIPTIONS[name] for name in tasks)
+    for key, is_set, what, fits in only_for:
+        if is_set and not fits(TASK_RULES[task]):
+            wanted = " or ".join(rules.description for rules in TASK_RULES.values() if fits(rules))
             expected = f"{what} only for {wanted}"
             yield conflict(key, expected, f"a target of {words}", "remove it", "data.task")
 
 
 def _class_conflicts(config: Config, task: TaskName, classes: Sequence[str]) -> Iterator[Conflict]:
-    if task not in ("binary", "multiclass"):
+    rules = TASK_RULES[task]
+    if not rules.is_exclusive:
         return
     listed = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
     positive = config.data.positive
-    if task == "binary" and positive is not None and not is_class(positive, classes):
+    if rules.has_positive_class and positive is not None and not is_class(positive, classes):
         fix = did_you_mean(str(positive), list(classes))
         expected = f"a class of the target: {listed}"
         yield conflict("data.positive", expected, f"'{class_text(positive)}'", fix)
@@ -254,7 +261,7 @@ def _class_conflicts(config: Config, task: TaskName, classes: Sequence[str]) -> 
             yield conflict("fit.class_weight", expected, found, "add it; 1 is neutral")
     for index, name in enumerate(config.metrics if config.metrics != "auto" else []):
         count = {"top_3_accuracy": 3, "top_5_accuracy": 5}.get(name)
-        if count is not None and task == "multiclass" and len(classes) <= count:
+        if count is not None and rules.predicts_most_likely and len(classes) <= count:
             expected = f"more than {count} classes for {name}"
             fix = "remove it: it would always be 1"
             yield conflict(f"metrics.{index}", expected, f"{len(classes)}", fix)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import Csv, Data, NamedSources
+from trainer.config.task_rules import TASK_RULES
 
 
 def data_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
@@ -162,7 +163,8 @@ def _target_conflicts(data: Data) -> Iterator[Conflict]:
 
 
 def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Conflict]:
-    if len(targets) > 1 and data.task in ("binary", "multiclass"):
+    rules = None if data.task == "auto" else TASK_RULES[data.task]
+    if len(targets) > 1 and rules is not None and rules.is_exclusive:
         yield conflict(
             "data.task",
             "multilabel or regression for several target columns",
@@ -178,7 +180,7 @@ def _several_target_conflicts(data: Data, targets: list[str]) -> Iterator[Confli
             "name one column in data.target, or remove target_separator",
             "data.target",
         )
-    if data.target_separator is not None and data.task not in ("auto", "multilabel"):
+    if data.target_separator is not None and rules is not None and not rules.has_several_labels:
         yield conflict(
             "data.target_separator",
             "task: multilabel or auto with target_separator",

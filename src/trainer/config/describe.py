@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from trainer.config.matching import EXTENDS, ROOT
-from trainer.config.objectives import DEFAULT_LOSS, DEFAULT_METRICS, LOSS_HEADS, METRICS
+from trainer.config.objectives import DEFAULT_LOSS, LOSS_HEADS, METRICS
 from trainer.config.optimizers import DEFAULT_OPTIMIZER
 from trainer.config.schema import Config
 from trainer.config.sections import Section
@@ -29,6 +29,7 @@ from trainer.config.specs import (
     describe_spec,
     section_fields,
 )
+from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
 
 EXTENDS_DESCRIPTION = (
@@ -237,7 +238,7 @@ def _plain(value: object) -> object:
 def _metric_rows() -> Iterator[_Row]:
     for name, info in METRICS.items():
         tasks = ", ".join(
-            f"{task} (auto)" if name in DEFAULT_METRICS[task] else task for task in info.tasks
+            f"{task} (auto)" if name in TASK_RULES[task].metrics else task for task in info.tasks
         )
         yield f"`{name}`", info.better, tasks, _escaped(info.description)
 

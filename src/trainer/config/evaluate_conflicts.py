@@ -5,48 +5,55 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.config.conflict import Conflict, conflict, differs_from_default
-from trainer.config.data import TaskName
 from trainer.config.resolve import validation_fix
 from trainer.config.schema import Config, ThresholdCriterion
+from trainer.config.task_rules import TaskRules
 
 
 def evaluate_conflicts(
-    config: Config, task: TaskName, words: str, has_validation: bool
+    config: Config, rules: TaskRules, has_validation: bool
 ) -> Iterator[Conflict]:
     """Yield settings that this task, or data without validation rows, does not support.
 
     Args:
         config: The config.
-        task: The task.
-        words: The task, as messages name it.
+        rules: The rules of the task.
         has_validation: Whether there are validation rows.
     """
     settings = config.evaluate
     is_chosen = isinstance(settings.threshold, ThresholdCriterion)
-    if is_chosen and task == "multilabel":
+    if is_chosen and rules.has_several_labels:
         expected = "a number, as one threshold is used for all columns"
         found = "a criterion"
         yield conflict("evaluate.threshold", expected, found, "set it to 0.5", "data.task")
-    if settings.calibrate and task == "regression":
+    if settings.calibrate and not rules.has_classes:
         expected = "calibration only for classification"
         yield conflict(
-            "evaluate.calibrate", expected, f"a target of {words}", "remove it", "data.task"
+            "evaluate.calibrate",
+            expected,
+            f"a target of {rules.description}",
+            "remove it",
+            "data.task",
         )
-    if differs_from_default(settings, "prediction_interval") and task != "regression":
+    if differs_from_default(settings, "prediction_interval") and rules.has_classes:
         expected = "a prediction interval only for regression"
         yield conflict(
             "evaluate.prediction_interval",
             expected,
-            f"a target of {words}",
+            f"a target of {rules.description}",
             "remove it",
             "data.task",
         )
     chosen = {
-        "evaluate.threshold": ("to tune it on", is_chosen and task == "binary", "set it to 0.5"),
+        "evaluate.threshold": (
+            "to tune it on",
+            is_chosen and rules.has_positive_class,
+            "set it to 0.5",
+        ),
         "evaluate.calibrate": ("to fit the temperature on", settings.calibrate, "remove it"),
         "evaluate.prediction_interval": (
             "to compute the intervals from",
-            differs_from_default(settings, "prediction_interval") and task == "regression",
+            differs_from_default(settings, "prediction_interval") and not rules.has_classes,
             "remove it",
         ),
     }

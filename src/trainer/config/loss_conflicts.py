@@ -11,22 +11,9 @@ from trainer.config.nodes import join_key
 from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import ResolvedTargetScale, resolved_loss, resolved_target_scale
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import did_you_mean
 
-TASK_HEADS: dict[TaskName, tuple[HeadKind, ...]] = {
-    "binary": ("sigmoid", "softmax"),
-    "multiclass": ("softmax",),
-    "multilabel": ("sigmoid",),
-    "regression": ("linear", "sigmoid", "softplus", "exponential"),
-}
-"""Task → the heads that fit it."""
-
-TASK_DESCRIPTIONS: dict[TaskName, str] = {
-    "binary": "two classes",
-    "multiclass": "more than two classes",
-    "multilabel": "several yes/no columns",
-    "regression": "numbers",
-}
 _SMOOTHED = {
     "auto",
     "binary_crossentropy",
@@ -61,10 +48,11 @@ def loss_conflicts(config: Config) -> Iterator[Conflict]:
 
 def head_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[Conflict]:
     """Yield a head that does not fit the task, and a loss or target scale that does not fit the head."""
-    if head not in TASK_HEADS[task]:
+    rules = TASK_RULES[task]
+    if head not in rules.heads:
         yield conflict(
             "model.head",
-            f"{_join_with_or(TASK_HEADS[task])} for {TASK_DESCRIPTIONS[task]}",
+            f"{_join_with_or(rules.heads)} for {rules.description}",
             head,
             "set model.head: auto, or data.task",
             "data.task",
@@ -72,8 +60,8 @@ def head_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[C
         return
     conflicts = list(_loss_head_conflicts(config, head))
     yield from conflicts
-    if task == "regression" and not conflicts:
-        yield from _scale_conflicts(config, head)
+    if not rules.has_classes and not conflicts:
+        yield from _scale_conflicts(config, task, head)
 
 
 def target_scale_conflicts(data: Data) -> Iterator[Conflict]:
@@ -111,7 +99,7 @@ def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
     )
 
 
-def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
+def _scale_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[Conflict]:
     loss = config.loss.name
     if loss in UNSCALED_LOSSES:
         reason = f"loss: {loss}, which needs an unscaled target"
@@ -123,7 +111,7 @@ def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
         )
     else:
         return
-    for key, scale in _configured_scales(config):
+    for key, scale in _configured_scales(config, task):
         if scale == "none":
             continue
         fix = "set data.target_scale: auto"
@@ -135,16 +123,16 @@ def _scale_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
         yield conflict(key, f"none (or auto) with {reason}", scale, fix, "model.head", "loss.name")
 
 
-def _configured_scales(config: Config) -> Iterator[tuple[str, ResolvedTargetScale]]:
+def _configured_scales(config: Config, task: TaskName) -> Iterator[tuple[str, ResolvedTargetScale]]:
     """Yield the key and value of each configured target scale."""
     scale = config.data.target_scale
     if not isinstance(scale, dict):
-        yield "data.target_scale", resolved_target_scale(config, "regression")
+        yield "data.target_scale", resolved_target_scale(config, task)
         return
     for name in scale:
         yield (
             join_key(("data", "target_scale", name)),
-            resolved_target_scale(config, "regression", name),
+            resolved_target_scale(config, task, name),
         )
 
 

@@ -168,14 +168,6 @@ METRICS: dict[MetricName, MetricInfo] = {
 """All metrics. With several classes or columns, precision, recall, f1, auc and average_precision are
 macro averages: the unweighted mean over classes or columns."""
 
-DEFAULT_METRICS: dict[TaskName, tuple[MetricName, ...]] = {
-    "binary": ("accuracy", "auc", "precision", "recall", "f1"),
-    "multiclass": ("accuracy", "f1", "log_loss"),
-    "multilabel": ("accuracy", "f1", "auc"),
-    "regression": ("rmse", "mae", "r2"),
-}
-"""The metrics of `metrics: auto`."""
-
 
 def better_direction(metric: str) -> Literal["higher", "lower"]:
     """Return whether a higher or a lower value of a monitored metric (`val_auc`, `loss`) is better.

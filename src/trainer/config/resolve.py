@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, assert_never
+from typing import Literal
 
 from trainer.config.data import NamedSources, TaskName
 from trainer.config.layers import HeadKind
 from trainer.config.objectives import (
     COUNT_LOSSES,
     DEFAULT_LOSS,
-    DEFAULT_METRICS,
     POSITIVE_HEADS,
     UNSCALED_LOSSES,
     LossName,
     MetricName,
 )
 from trainer.config.schema import Config, Fit
+from trainer.config.task_rules import TASK_RULES
 
 DEFAULT_EPOCHS = 100
 """Number of epochs if neither `fit.epochs` nor `fit.steps` is set."""
@@ -61,15 +61,10 @@ def resolved_head(config: Config, task: TaskName) -> HeadKind:
     """
     if config.model.head != "auto":
         return config.model.head
-    match task:
-        case "binary" | "multilabel":
-            return "sigmoid"
-        case "multiclass":
-            return "softmax"
-        case "regression":
-            return "exponential" if config.loss.name in COUNT_LOSSES else "linear"
-        case _:
-            assert_never(task)
+    rules = TASK_RULES[task]
+    if config.loss.name in COUNT_LOSSES and not rules.has_classes:
+        return "exponential"
+    return rules.heads[0]
 
 
 def resolved_loss(config: Config, head: HeadKind) -> LossName:
@@ -80,7 +75,7 @@ def resolved_loss(config: Config, head: HeadKind) -> LossName:
 def resolved_metrics(config: Config, task: TaskName) -> tuple[MetricName, ...]:
     """Return the metrics besides the loss, in the order of display and without duplicates."""
     if config.metrics == "auto":
-        return DEFAULT_METRICS[task]
+        return TASK_RULES[task].metrics
     return tuple(dict.fromkeys(config.metrics))
 
 
@@ -125,7 +120,7 @@ def resolved_target_scale(
     Without `column`, return the scale of the columns that `data.target_scale` does not list. Auto is
     standard for a linear head, none for other heads and for losses that need an unscaled target.
     """
-    if task != "regression":
+    if TASK_RULES[task].has_classes:
         return "none"
     scale = config.data.target_scale
     if isinstance(scale, dict):

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from trainer.config.data import ColumnKind, TaskName
 from trainer.config.resolve import DEFAULT_EPOCHS
+from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.errors import command_text
 
@@ -91,14 +92,6 @@ class TemplateInputs:
     schema: str | None = None
 
 
-_TASKS: dict[TaskName, str] = {
-    "binary": "one of two classes",
-    "multiclass": "one of several classes",
-    "multilabel": "any number of labels, each yes or no",
-    "regression": "numbers",
-}
-
-
 def render_template(inputs: TemplateInputs) -> str:
     """Return a commented config that loads without problems."""
     return "\n".join([*_head(inputs), *_data(inputs), *_rest(inputs)]) + "\n"
@@ -110,9 +103,10 @@ def _head(inputs: TemplateInputs) -> list[str]:
         lines.append(f"# yaml-language-server: $schema={_comment_text(inputs.schema)}")
     target = ", ".join(_comment_text(name) for name in inputs.target[:3])
     name = _comment_text(inputs.file_name)
+    explanation = TASK_RULES[inputs.task].explanation
     return [
         *lines,
-        f"# Predicts {target} ({_TASKS[inputs.task]}) from {_comment_text(inputs.source)}.",
+        f"# Predicts {target} ({explanation}) from {_comment_text(inputs.source)}.",
         "#",
         f"#   {command_text('check', name)}    show what would be read, split and built, in a second",
         f"#   {command_text('fit', name)}      train, evaluate, write a run directory",
@@ -162,7 +156,7 @@ def _data(inputs: TemplateInputs) -> list[str]:
 def _splits(inputs: TemplateInputs) -> list[str]:
     """Return the split, and an alternative one as a comment if the table has dates."""
     fractions = {"test": inputs.test, "validation": inputs.validation}
-    by = "random" if inputs.task in ("regression", "multilabel") else "stratified"
+    by = "stratified" if TASK_RULES[inputs.task].is_exclusive else "random"
     at_random = f"split: {flow_text({**fractions, 'by': by})}"
     if inputs.order is None:
         return [f"  {at_random}  # fractions of all rows"]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.predictions import Predictions
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
@@ -18,12 +19,6 @@ _MAX_UNFOLDED_COLUMNS = 12
 _MAX_COLUMNS = 500
 _MAX_UNFOLDED_CLASSES = 20
 _MAX_CLASSES = 100
-_TASK_LABELS = {
-    "binary": "binary classification",
-    "multiclass": "multiclass classification",
-    "multilabel": "multilabel classification",
-    "regression": "regression",
-}
 _ORDER = ("train", "validation", "test")
 
 
@@ -43,7 +38,7 @@ def _lead(facts: RunFacts) -> Iterator[str]:
         yield f"This run is damaged: {len(facts.problems)} of its files cannot be read."
         return
     what = "A network" if not facts.members else f"{len(facts.members)} networks"
-    task = f" for {_TASK_LABELS[facts.task]}" if facts.task else ""
+    task = f" for {TASK_RULES[facts.task].title}" if facts.task else ""
     target = f" of {facts.target}" if facts.target else ""
     rows = manifest.splits.get("train")
     trained = f", trained on {pluralize(rows, 'row')}" if rows and not facts.members else ""
@@ -155,7 +150,8 @@ def _classes_table(facts: RunFacts, manifest: Manifest) -> TableBlock:
     """Make a table of class counts and shares: classes as rows, splits as columns."""
     splits = [split for split in _sorted_splits(manifest) if split in facts.predictions]
     counts = {split: _class_counts(facts.predictions[split]) for split in splits}
-    classes = list(range(len(facts.names))) if facts.task in ("binary", "multiclass") else []
+    is_exclusive = facts.task is not None and TASK_RULES[facts.task].is_exclusive
+    classes = list(range(len(facts.names))) if is_exclusive else []
     title = "Class frequencies"
     if len(classes) > _MAX_CLASSES and splits:
         classes.sort(key=lambda index: -counts[splits[0]][index])
@@ -175,7 +171,7 @@ def _class_counts(predictions: Predictions) -> Any:
     totals = np.sum(predictions.y, axis=0, dtype=np.float64)
     return (
         np.concatenate([len(predictions) - totals, totals])
-        if predictions.task == "binary"
+        if TASK_RULES[predictions.task].has_positive_class
         else totals
     )
 

@@ -1,0 +1,97 @@
+"""The tasks as data: what their targets are, and which heads, metrics and settings go with them.
+
+`trainer.tasks` has the code of each task. Everything else reads the attributes of the rules or calls
+the task's methods, and does not compare names of tasks. No pydantic: commands that only read runs import
+this.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from trainer.config.data import TaskName
+    from trainer.config.layers import HeadKind
+    from trainer.config.objectives import MetricName
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRules:
+    """What a task predicts and which settings fit it.
+
+    Attributes:
+        title: The task in a report.
+        description: The target, in messages: 'a target of …'.
+        explanation: The target, in the first line of a config that `trainer init` writes.
+        heads: The heads that fit; the first one is the default.
+        metrics: The metrics of `metrics: auto`.
+        has_classes: Whether targets are classes or labels and predictions probabilities; otherwise
+            both are numbers.
+        is_exclusive: Whether each row has exactly one class, given in one target column.
+        has_positive_class: Whether one of two classes is the positive one.
+    """
+
+    title: str
+    description: str
+    explanation: str
+    heads: tuple[HeadKind, ...]
+    metrics: tuple[MetricName, ...]
+    has_classes: bool
+    is_exclusive: bool = False
+    has_positive_class: bool = False
+
+    @property
+    def predicts_most_likely(self) -> bool:
+        """Whether the most likely class is predicted; its probabilities add up to 1."""
+        return self.is_exclusive and not self.has_positive_class
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether a class or label is predicted from a probability on."""
+        return self.has_classes and not self.predicts_most_likely
+
+    @property
+    def has_several_labels(self) -> bool:
+        """Whether each row has any number of labels, including none."""
+        return self.has_classes and not self.is_exclusive
+
+
+TASK_RULES: dict[TaskName, TaskRules] = {
+    "binary": TaskRules(
+        title="binary classification",
+        description="two classes",
+        explanation="one of two classes",
+        heads=("sigmoid", "softmax"),
+        metrics=("accuracy", "auc", "precision", "recall", "f1"),
+        has_classes=True,
+        is_exclusive=True,
+        has_positive_class=True,
+    ),
+    "multiclass": TaskRules(
+        title="multiclass classification",
+        description="more than two classes",
+        explanation="one of several classes",
+        heads=("softmax",),
+        metrics=("accuracy", "f1", "log_loss"),
+        has_classes=True,
+        is_exclusive=True,
+    ),
+    "multilabel": TaskRules(
+        title="multilabel classification",
+        description="several yes/no columns",
+        explanation="any number of labels, each yes or no",
+        heads=("sigmoid",),
+        metrics=("accuracy", "f1", "auc"),
+        has_classes=True,
+    ),
+    "regression": TaskRules(
+        title="regression",
+        description="numbers",
+        explanation="numbers",
+        heads=("linear", "sigmoid", "softplus", "exponential"),
+        metrics=("rmse", "mae", "r2"),
+        has_classes=False,
+    ),
+}
+"""Task → its rules."""
