@@ -7,7 +7,7 @@ import pytest
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.data.samples import Samples
 from trainer.engine.executors import MultiEpochExecutor, SingleEpochExecutor
-from trainer.engine.fit import Training, fit
+from trainer.engine.fit import fit
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
@@ -16,8 +16,8 @@ from trainer.engine.monitors import (
 )
 from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
 from trainer.engine.runner import ResidentRunner
-from trainer.engine.snapshot import restore_snapshot, take_snapshot
 from trainer.engine.state import get_state
+from trainer.engine.training import Training
 from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
 
 
@@ -106,10 +106,10 @@ def trainings():
     def get(case):
         if case not in cache:
             pair = training(1, **CASES[case]), training(7, **CASES[case])
-            cache[case] = *pair, take_snapshot(pair[0])
+            cache[case] = *pair, pair[0].snapshot()
         single, blocks, start = cache[case]
         for state in (single, blocks):
-            restore_snapshot(state, start)
+            state.restore_snapshot(start)
         return single, blocks
 
     return get

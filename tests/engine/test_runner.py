@@ -8,9 +8,10 @@ from trainer.data.samples import Samples
 from trainer.engine.averages import averaged_weights
 from trainer.engine.batches import run_to_end
 from trainer.engine.executors import SingleEpochExecutor
-from trainer.engine.fit import Training, fit
+from trainer.engine.fit import fit
 from trainer.engine.monitors import BestEpochState, Monitors
 from trainer.engine.runner import ResidentRunner, epoch_order
+from trainer.engine.training import Training
 from trainer.errors import DivergedError
 
 ROWS, WIDTH, EPOCHS, BATCH = 70, 5, 3, 16

@@ -20,10 +20,9 @@ import pytest
 from tests.kill.comparison import differences
 from tests.workflows.conftest import resume_fit, write_table
 from trainer.config.load import load_config
-from trainer.engine import snapshot
 from trainer.engine.events import EpochEnd
-from trainer.engine.fit import Training
 from trainer.engine.snapshot import Snapshot
+from trainer.engine.training import Training
 from trainer.workflows import resume
 from trainer.workflows.fit import fit_run
 from trainer.workflows.training import RunFinished
@@ -198,10 +197,10 @@ def resumed(pairs, tmp_path, monkeypatch):
     def call(text: str, drop_piece: Drop, change: Callable[[Path], None] = lambda run: None):
         def restore_snapshot(training: Training, whole: Snapshot) -> None:
             assert whole.metadata["steps_begun"] > 0
-            restore(training, drop_piece(whole, snapshot.take_snapshot(training)))
+            restore(training, drop_piece(whole, training.snapshot()))
 
-        restore = snapshot.restore_snapshot
-        monkeypatch.setattr(snapshot, "restore_snapshot", restore_snapshot)
+        restore = Training.restore_snapshot
+        monkeypatch.setattr(Training, "restore_snapshot", restore_snapshot)
         undisturbed, stopped = pairs[text]
         run = tmp_path / stopped.name
         shutil.copytree(stopped, run)

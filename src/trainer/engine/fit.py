@@ -6,15 +6,10 @@ Stopping early is a reason in the last event, never an exception.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, field
 from time import perf_counter
 
-import keras
-
-from trainer.engine.batches import EpochOutput, PartialEpoch, TrainStep
-from trainer.engine.callbacks import Callbacks
+from trainer.engine.batches import EpochOutput
 from trainer.engine.divergence import (
     divergence_problem,
     first_nonfinite_step,
@@ -22,81 +17,10 @@ from trainer.engine.divergence import (
 )
 from trainer.engine.epoch_result import EpochResult
 from trainer.engine.events import EpochEnd, Event, RolledBack, StepCheckpoint
-from trainer.engine.executors import EpochExecutor
-from trainer.engine.progress import Progress
-from trainer.engine.state import State, get_state, restore
+from trainer.engine.state import get_state, restore
+from trainer.engine.training import Training
 from trainer.errors import DivergedError, Problem
 from trainer.models.optimizers import lower_rate
-
-
-@dataclass(slots=True)
-class RollbackState:
-    """Settings and state of rollbacks after a loss that is not finite.
-
-    Attributes:
-        max_rollbacks: Maximum number of rollbacks.
-        factor: Factor applied to the learning rate at each rollback.
-        count: Number of rollbacks so far.
-        start_state: All variables at the start of the epoch.
-    """
-
-    max_rollbacks: int
-    factor: float
-    count: int = 0
-    start_state: State = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class Training(Progress):
-    """A network on its own and everything that its training needs.
-
-    Attributes:
-        network: The network, with the weights of the latest epoch.
-        optimizer: The optimizer, with its variables.
-        train_step: Runs training steps; holds the running mean of the loss within an epoch.
-        executor: Runs epochs.
-        callbacks: User-defined callbacks; epochs then run one at a time.
-        rollback: Rollbacks when the loss is not finite; None to stop instead.
-        max_seconds: Maximum training time.
-        partial_epoch: Output so far of the next epoch, or None.
-        start_time: Start of training by `perf_counter`, moved back by the training time of earlier
-            processes.
-    """
-
-    network: keras.Sequential
-    optimizer: keras.optimizers.Optimizer
-    train_step: TrainStep
-    executor: EpochExecutor
-    callbacks: Callbacks | None = None
-    rollback: RollbackState | None = None
-    max_seconds: float = math.inf
-    partial_epoch: PartialEpoch | None = None
-    start_time: float = field(default_factory=perf_counter)
-
-    @property
-    def trained_steps(self) -> int:
-        """Batches trained, including those of an unfinished epoch."""
-        return self.step + (0 if self.partial_epoch is None else self.partial_epoch.steps)
-
-    @property
-    def seconds(self) -> float:
-        """Training time so far, over all processes."""
-        return perf_counter() - self.start_time
-
-    def sync_variables(self) -> None:
-        """Set network and optimizer to the end of the latest yielded epoch.
-
-        Epochs may have been run ahead: call this before reading any variables.
-        """
-        self.executor.sync_variables(self.epoch)
-
-    def check_stop(self) -> str | None:
-        """Return why training should end now, or None."""
-        # `super()` does not work in a dataclass with slots before Python 3.14.
-        reason = Progress.check_stop(self)
-        if reason is None and self.seconds >= self.max_seconds:
-            reason = f"fit.max_seconds: {self.max_seconds:g} seconds have passed"
-        return reason
 
 
 def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[Event]:

@@ -64,7 +64,7 @@ class MemberState:
     evaluation_weights: list[Any]
 
     def snapshot(self) -> Snapshot:
-        """Return the snapshot that `trainer.engine.snapshot.take` returns for a single network."""
+        """Return the snapshot, like that of a network on its own."""
         arrays = {**self.variables, **best_weight_arrays(self.member.best_weights)}
         return Snapshot(arrays, self.member.metadata())
 

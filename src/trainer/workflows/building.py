@@ -23,7 +23,6 @@ from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput, Program, TrainStep, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.executors import EpochExecutor, MultiEpochExecutor, SingleEpochExecutor
-from trainer.engine.fit import RollbackState, Training
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
@@ -33,6 +32,7 @@ from trainer.engine.monitors import (
 from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
 from trainer.engine.runner import EpochRunner, ResidentRunner
 from trainer.engine.streaming import StreamingRunner
+from trainer.engine.training import RollbackState, Training
 from trainer.errors import ConfigError, Problem, ResourceError
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss

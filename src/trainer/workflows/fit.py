@@ -57,7 +57,6 @@ def fit_run(
     planned = perf_counter()
     with locate_problems(loaded):
         plan, device = start_device(plan, loaded.config)
-    from trainer.engine.snapshot import CheckpointableTraining
     from trainer.workflows.building import build_training, resource_errors
     from trainer.workflows.recording import RecordedTraining, new_recording
 
@@ -68,9 +67,7 @@ def fit_run(
         built.training.start_time = start_time
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported - encode_seconds
-        recorded = RecordedTraining(
-            CheckpointableTraining(built.training), built.saved, built.execution
-        )
+        recorded = RecordedTraining(built.training, built.saved, built.execution)
         with new_recording(
             plan, recorded, device, runs=runs, command=command, now=started_at, run_path=run_path
         ) as record:

@@ -130,7 +130,7 @@ def resume_run(
         device_problems = list(device_differences(manifest, device))
         _refuse(device_problems, accept_differences)
         differences += device_problems
-        from trainer.engine.snapshot import CheckpointableTraining, Snapshot, restore_snapshot
+        from trainer.engine.snapshot import Snapshot
         from trainer.workflows.building import ExecutionConfig, build_training, resource_errors
         from trainer.workflows.recording import (
             RecordedTraining,
@@ -146,7 +146,7 @@ def resume_run(
                 built = build_training(plan, allow_custom=allow_custom, execution=execution)
             training = built.training
             check_state_arrays(checkpoint, metadata, plan, built)
-            restore_snapshot(training, Snapshot(checkpoint.state, metadata))
+            training.restore_snapshot(Snapshot(checkpoint.state, metadata))
             run.remove_leftovers(loaded.config.fit.checkpoint.keep)
             truncate_log(run.metrics, metadata["log_bytes"])
             remove_epochs_after(run.timing, training.epoch)
@@ -183,9 +183,7 @@ def resume_run(
                 stopped_because=training.stop_reason,
                 rollbacks=manifest.rollbacks[: metadata["rewound"]],
             )
-            recorded = RecordedTraining(
-                CheckpointableTraining(training), built.saved, built.execution
-            )
+            recorded = RecordedTraining(training, built.saved, built.execution)
             with recording(run, loaded.config, manifest, recorded) as record:
                 if changed:
                     run.write_config(dump_config(loaded.config))

@@ -16,7 +16,7 @@ from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.engine import batches, streaming
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.executors import MultiEpochExecutor, SingleEpochExecutor
-from trainer.engine.fit import RollbackState, Training, fit
+from trainer.engine.fit import fit
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
@@ -25,8 +25,9 @@ from trainer.engine.monitors import (
 )
 from trainer.engine.multi_epoch import MultiEpochProgram
 from trainer.engine.runner import ResidentRunner
-from trainer.engine.snapshot import Snapshot, restore_snapshot, take_snapshot
+from trainer.engine.snapshot import Snapshot
 from trainer.engine.streaming import StreamingRunner
+from trainer.engine.training import RollbackState, Training
 from trainer.errors import DivergedError, RunError
 from trainer.models.noise import CompiledDropout
 from trainer.models.schedules import ScheduledRate
@@ -149,10 +150,10 @@ def reference(_small_parts):
     def build(case):
         if case not in references:
             first, second = training(**CASES[case]), training(**CASES[case])
-            start = take_snapshot(first)
+            start = first.snapshot()
             checks = []
             epochs = run(first, lambda: checks.append(None))
-            end = take_snapshot(first)
+            end = first.snapshot()
             references[case] = Reference(first, second, start, epochs, len(checks), end)
         return references[case]
 
@@ -189,13 +190,13 @@ def test_training_stopped_anywhere_ends_with_the_same_bytes(case, reference):
     # An epoch makes six or eight checks; steps of five reach each of them. The latest stop comes first,
     # as it differs most from the initial state of `second`.
     for calls in reversed(range(0, expected.checks, 1 if in_blocks else 5)):
-        restore_snapshot(first, expected.start)
+        first.restore_snapshot(expected.start)
         epochs = run(first, stop_after(calls))
         assert first.interrupted
         stopped_within_epoch += first.partial_epoch is not None
-        restore_snapshot(second, take_snapshot(first))
+        second.restore_snapshot(first.snapshot())
         assert epochs + run(second) == expected.epochs
-        assert_same(take_snapshot(second), expected.end)
+        assert_same(second.snapshot(), expected.end)
     assert in_blocks or stopped_within_epoch > 3
 
 
@@ -204,9 +205,9 @@ def test_training_stopped_repeatedly_ends_with_the_same_bytes(reference):
     state = expected.first
     epochs, snapshot = [], expected.start
     while True:
-        restore_snapshot(state, snapshot)
+        state.restore_snapshot(snapshot)
         epochs += run(state, stop_after(3))
-        snapshot = take_snapshot(state)
+        snapshot = state.snapshot()
         if not state.interrupted:
             break
     assert epochs == expected.epochs
@@ -216,7 +217,7 @@ def test_training_stopped_repeatedly_ends_with_the_same_bytes(reference):
 def test_stop_during_validation_keeps_the_trained_batches(reference):
     expected = reference("schedule")
     state = expected.first
-    restore_snapshot(state, expected.start)
+    state.restore_snapshot(expected.start)
     steps = [event for event in fit(state, stop_after(5)) if isinstance(event, StepCheckpoint)]
     # In calls of two batches, the fifth check is during validation, after all nine batches.
     assert (steps[-1].step, steps[-1].stop) == (STEPS, "stop requested")
@@ -225,19 +226,19 @@ def test_stop_during_validation_keeps_the_trained_batches(reference):
 
 def test_completed_training_yields_nothing(reference):
     expected = reference("schedule")
-    restore_snapshot(expected.second, expected.end)
+    expected.second.restore_snapshot(expected.end)
     assert expected.second.stop_reason == "all epochs done"
     assert run(expected.second) == []
-    assert_same(take_snapshot(expected.second), expected.end)
+    assert_same(expected.second.snapshot(), expected.end)
 
 
 def test_max_seconds(reference):
     expected = reference("schedule")
-    restore_snapshot(expected.first, expected.start)
+    expected.first.restore_snapshot(expected.start)
     state = replace(expected.first, max_seconds=1e-9)
     assert run(state) == []
     assert "fit.max_seconds" in state.stop_reason
-    restore_snapshot(expected.first, expected.start)
+    expected.first.restore_snapshot(expected.start)
     state = replace(expected.first, start_time=perf_counter() - 100.0, max_seconds=100.0 + 3600)
     assert len(run(state)) > 1
 
@@ -248,19 +249,19 @@ def test_rollback_lowers_the_learning_rate_and_resumes_with_the_same_bytes():
         return training(schedule=False, rate=1e37, rollback=rollback)
 
     first, second = diverging(), diverging()
-    start = take_snapshot(first)
+    start = first.snapshot()
     events = list(fit(first, lambda: None))
-    end = take_snapshot(first)
+    end = first.snapshot()
     rollbacks = [event for event in events if isinstance(event, RolledBack)]
     assert rollbacks
     assert rollbacks[0].learning_rate == pytest.approx(1e33)
     for calls in (0, 2, 5, 11):
-        restore_snapshot(first, start)
+        first.restore_snapshot(start)
         list(fit(first, stop_after(calls)))
         assert first.interrupted
-        restore_snapshot(second, take_snapshot(first))
+        second.restore_snapshot(first.snapshot())
         list(fit(second, lambda: None))
-        assert_same(take_snapshot(second), end)
+        assert_same(second.snapshot(), end)
 
 
 def test_number_of_rollbacks_is_limited():
@@ -283,12 +284,12 @@ def test_rollback_scales_the_whole_schedule():
 def test_snapshot_that_does_not_match_is_rejected(reference):
     expected = reference("schedule")
     state = expected.first
-    restore_snapshot(state, expected.start)
+    state.restore_snapshot(expected.start)
     list(fit(state, stop_after(3)))
-    snapshot = take_snapshot(state)
+    snapshot = state.snapshot()
     with pytest.raises(RunError):
-        restore_snapshot(training(schedule=False), snapshot)
+        training(schedule=False).restore_snapshot(snapshot)
     for missing in ("begun/predictions", "begun/mean/0"):
         arrays = {name: value for name, value in snapshot.arrays.items() if name != missing}
         with pytest.raises(RunError):
-            restore_snapshot(state, Snapshot(arrays, snapshot.metadata))
+            state.restore_snapshot(Snapshot(arrays, snapshot.metadata))
