@@ -9,12 +9,13 @@ The packages from high to low level; a package imports only from lower levels:
     4  workflows     combines the packages below into check, fit, resume, evaluate, predict,
                      explain, sweep
     3  engine        the training loop: batches, epochs, callback state, devices    TensorFlow
+       explain       importance, partial dependence and SHAP values of a predict function
        workers       pools of worker processes, on this machine or a Ray cluster
        report        run directories and sweeps → tables, plots, report.html
        tracking      logging to TensorBoard and MLflow
        audit         faults in the data that raise no error
-    2  evaluation    metrics, confidence intervals, baselines, calibration, thresholds, slices,
-                     permutation importance, partial dependence                     NumPy
+    2  evaluation    metrics, confidence intervals, baselines, calibration, thresholds,
+                     slices                                                         NumPy
        sweep         search space, samplers, successive halving, the journal of trials
        data          read, split; fit and apply preprocessing                       Polars
        models        config and data shapes → Keras layers, losses, optimizers, metrics

@@ -19,10 +19,10 @@ import pytest
 
 from tests.cli.conftest import CommandResult
 from trainer.config.load import load_config
-from trainer.report.explanations import FILES
-from trainer.report.findings import read_findings
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
+from trainer.runs.explanations import FILES
+from trainer.runs.findings import read_findings
 from trainer.runs.records import from_json, to_json
 
 SHIPPED = sorted((Path(__file__).parents[2] / "configs").glob("*.yaml"))

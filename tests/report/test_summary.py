@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from trainer.report.findings import Findings, MetricDifference, MetricValue, SplitFindings
-from trainer.report.summary import summary_sentence
+from trainer.report.summary import summary_sentence, verdict
+from trainer.runs.findings import Findings, MetricDifference, MetricValue, SplitFindings
 
 
 def findings(
@@ -56,3 +56,17 @@ def test_split_is_named_without_test_rows() -> None:
     assert summary_sentence(result) == (
         "On 10 training rows (seen in training), ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_noise", "expected"),
+    [
+        ("auc", 0.1, False, "better"),
+        ("auc", -0.1, False, "worse"),
+        ("rmse", -0.1, False, "better"),
+        ("f1", 0.1, True, "noise"),
+        ("unheard_of", 0.1, False, ""),
+    ],
+)
+def test_verdict(name: str, value: float, is_noise: bool, expected: str) -> None:
+    assert verdict(MetricDifference(value, None, None, is_noise), name) == expected

@@ -17,12 +17,13 @@ from trainer.data import streams
 from trainer.data.sampling import draw_row_sample
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, RunError, UsageError
+from trainer.explain.importance import compute_importance
+from trainer.explain.perturbations import EncodedRows
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.workflows import engines
 from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.explain import explain
-from trainer.workflows.importance import compute_importance, should_compute_importance
 from trainer.workflows.trained_runs import load_network, open_trained
 
 # Not `importorskip`: the first import of shap decides how it computes.
@@ -121,11 +122,14 @@ def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
 
     opened = open_trained(copied)
     network = load_network(opened, allow_custom=False)
+    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, opened.task.loss))
+    samples = load_run_table(opened).samples("validation")
     importance = compute_importance(
-        Evaluator(network, build_loss(opened.loaded.config.loss, opened.task.loss)),
-        load_run_table(opened).samples("validation"),
-        opened.preprocessing,
-        opened.task,
+        opened.task.target.task,
+        EncodedRows(samples.x, opened.preprocessing.input_ranges),
+        opened.task.target_values(opened.task.encode_targets(samples)),
+        samples.weight,
+        lambda encoded: opened.task.decode_outputs(evaluator.predict(encoded[0])),
         split="validation",
         seed=opened.loaded.config.seed,
         level=0.95,
@@ -133,14 +137,6 @@ def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
     expected = explain_run(copied).importance
     expected.pop("seconds")
     assert importance == expected
-
-
-def test_importance_at_the_end_of_fit_is_for_small_tables():
-    assert should_compute_importance("auto", 455, 30)
-    assert not should_compute_importance("auto", 100_000, 41)
-    assert should_compute_importance(True, 100_000, 41)
-    assert not should_compute_importance(False, 455, 30)
-    assert not should_compute_importance(True, 0, 30)
 
 
 def test_columns_and_checkpoint_can_be_selected(copied):

@@ -18,8 +18,8 @@ from sklearn.preprocessing import StandardScaler
 from tests.workflows.conftest import run_fit, run_members
 from trainer.config.load import load_config
 from trainer.errors import ConfigError
-from trainer.report.findings import read_findings
 from trainer.runs.directory import RunDirectory
+from trainer.runs.findings import read_findings
 from trainer.workflows.plan import make_plan
 from trainer.workflows.reporting import write_missing_findings
 from trainer.workflows.training import RunFinished

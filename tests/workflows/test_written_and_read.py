@@ -18,7 +18,15 @@ from trainer.data.targets import FittedTarget
 from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
 from trainer.evaluation.metrics import COMPARED_METRICS, compute_all_metrics
 from trainer.evaluation.predictions import Predictions
-from trainer.report.findings import (
+from trainer.report.predictions import (
+    prediction_columns,
+    predictions_to_parquet,
+    read_split_predictions,
+)
+from trainer.runs.decisions import Decisions, read_decisions, write_decisions
+from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Evaluation, Interval
+from trainer.runs.findings import (
     Findings,
     MetricValue,
     NamedSlices,
@@ -29,14 +37,6 @@ from trainer.report.findings import (
     read_findings,
     write_findings,
 )
-from trainer.report.predictions import (
-    prediction_columns,
-    predictions_to_parquet,
-    read_split_predictions,
-)
-from trainer.runs.decisions import Decisions, read_decisions, write_decisions
-from trainer.runs.directory import RunDirectory
-from trainer.runs.evaluations import Evaluation, Interval
 from trainer.workflows.decisions import choose_decisions
 from trainer.workflows.findings import _defined_metrics, _differences, _metric_values
 from trainer.workflows.predict import prediction_columns as predicted_columns

@@ -10,16 +10,16 @@ from trainer.evaluation.curves import confusion_matrices
 from trainer.evaluation.metrics import split_metric_name
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.decisions import MetricLabels, read_decision_summary
-from trainer.report.findings import (
-    Findings,
-    SplitFindings,
-    read_findings,
-    verdict,
-)
 from trainer.report.predictions import prediction_columns, read_split_predictions
+from trainer.report.summary import verdict
 from trainer.report.text import Table, cell, format_interval, number, plain_lines, short_name, width
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
+from trainer.runs.findings import (
+    Findings,
+    SplitFindings,
+    read_findings,
+)
 
 _MAX_CLASSES, _MAX_WIDTH = 12, 100
 """Larger confusion matrices are replaced by a list of the most frequent confusions."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from trainer.report.findings import Findings, MetricDifference, verdict
 from trainer.report.text import format_with_interval, number
+from trainer.runs.findings import Findings, MetricDifference
 
 _SPLIT_LABELS = {
     "test": "test rows",
@@ -28,6 +28,20 @@ def summary_sentence(findings: Findings) -> str:
     linear = _compare(result.vs_linear.get(name), "a linear model", result.linear.get(name), name)
     comparisons = [part for part in (prior, linear) if part]
     return f"{text}, {' and '.join(comparisons)}." if comparisons else f"{text}."
+
+
+def verdict(difference: MetricDifference, name: str) -> str:
+    """Return "better", "worse" or "noise"."""
+    if difference.is_noise or difference.value is None:
+        return "noise"
+    # Imports pydantic, 0.2 s.
+    from trainer.evaluation.metrics import is_higher_better
+
+    try:
+        is_better = (difference.value > 0) == is_higher_better(name)
+    except KeyError:
+        return ""
+    return "better" if is_better else "worse"
 
 
 def _compare(

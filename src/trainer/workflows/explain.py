@@ -25,20 +25,19 @@ from trainer.data.splits import SplitName
 from trainer.data.values import to_text
 from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
-from trainer.evaluation.importance import permutation_importance
-from trainer.evaluation.perturbations import EncodedRows, Float32Array, PredictFn
 from trainer.evaluation.predictions import FloatArray
-from trainer.report.explanations import ShapColumn, ShapFile
+from trainer.explain.dependence import partial_dependence_json, surface_json
+from trainer.explain.importance import MAX_ROWS, importance_json, permutation_importance
+from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn
+from trainer.explain.shapley import load_shap, shap_values
 from trainer.runs.directory import RunDirectory
+from trainer.runs.explanations import ShapColumn, ShapFile
 from trainer.runs.files import json_bytes
 from trainer.runs.records import to_json
-from trainer.workflows.dependence import partial_dependence_json, surface_json
 from trainer.workflows.engines import exceeds_memory
 from trainer.workflows.evaluate import load_run_table
-from trainer.workflows.importance import MAX_ROWS, importance_json
 from trainer.workflows.plan import locate_problems
 from trainer.workflows.predict import unique_encoders
-from trainer.workflows.shapley import load_shap, shap_values
 from trainer.workflows.task import Task
 from trainer.workflows.trained_runs import TrainedRun, data_settings_for, open_members
 

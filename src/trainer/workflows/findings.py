@@ -24,7 +24,10 @@ from trainer.evaluation.intervals import ConfidenceInterval
 from trainer.evaluation.metrics import SEPARATOR, compute_all_metrics
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.slices import worst_rows
-from trainer.report.findings import (
+from trainer.report.predictions import LINEAR, predictions_to_parquet, read_split_predictions
+from trainer.report.summary import summary_sentence
+from trainer.runs.directory import RunDirectory
+from trainer.runs.findings import (
     Findings,
     MetricDifference,
     MetricValue,
@@ -32,9 +35,6 @@ from trainer.report.findings import (
     WorstRow,
     write_findings,
 )
-from trainer.report.predictions import LINEAR, predictions_to_parquet, read_split_predictions
-from trainer.report.summary import summary_sentence
-from trainer.runs.directory import RunDirectory
 from trainer.workflows.decisions import choose_decisions
 from trainer.workflows.headline import compared
 from trainer.workflows.linear_baseline import linear_predictions

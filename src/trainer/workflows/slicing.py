@@ -19,7 +19,7 @@ from trainer.errors import Problem, did_you_mean
 from trainer.evaluation import slices as measured
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.slices import SliceColumn, bin_numeric, evaluate_slices, find_worst_slices
-from trainer.report.findings import MetricValue, NamedSlices, SliceRecord, WorstSlices
+from trainer.runs.findings import MetricValue, NamedSlices, SliceRecord, WorstSlices
 
 _SEARCHED_COLUMNS = 24
 """The number of column pairs grows with its square."""

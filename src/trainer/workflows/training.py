@@ -23,21 +23,20 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import DivergedError, Problem, TrainingError, command_text
+from trainer.evaluation.predictions import FloatArray
+from trainer.explain.dependence import surface_json
+from trainer.explain.importance import compute_importance, should_compute_importance
+from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn
 from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
 from trainer.workflows.decisions import choose_decisions, with_decisions
-from trainer.workflows.dependence import surface_json
-from trainer.workflows.importance import (
-    compute_importance,
-    prediction_function,
-    should_compute_importance,
-)
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.reporting import write_run_findings
+from trainer.workflows.task import Task
 
 if TYPE_CHECKING:
-    from trainer.engine.batches import EpochOutput
+    from trainer.engine.batches import EpochOutput, Evaluator
     from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
     from trainer.workflows.building import TrainingSetup
     from trainer.workflows.recording import Recording
@@ -220,13 +219,16 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     if samples is None or (settings.importance == "auto" and not settings.report):
         return
     preprocessing, evaluator = dataset.preprocessing, built.runner.evaluator
+    y = plan.task.target_values(plan.task.encode_targets(samples))
+    predict = _prediction_function(evaluator, plan.task)
     validation_rows = dataset.rows("validation")
     if should_compute_importance(settings.importance, validation_rows, len(preprocessing.columns)):
         facts = compute_importance(
-            evaluator,
-            samples,
-            preprocessing,
-            plan.task,
+            plan.task.target.task,
+            EncodedRows(samples.x, preprocessing.input_ranges),
+            y,
+            samples.weight,
+            predict,
             split=split,
             seed=plan.config.seed,
             level=settings.confidence_level,
@@ -238,15 +240,22 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
         surface = surface_json(
             [preprocessing],
             dataset.table.frame.select(names)[samples.rows[indices]],
-            plan.task.json_values(
-                plan.task.target_values(plan.task.encode_targets(samples))[indices]
-            ),
-            prediction_function(evaluator, plan.task),
+            plan.task.json_values(y[indices]),
+            predict,
             plan.task.prediction_names,
             split,
         )
         if surface is not None:
             record.run.write_explanation("surface.json", json_bytes(surface))
+
+
+def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
+    """Return a function that predicts rows of one encoding with a network in memory."""
+
+    def predict(encoded: Sequence[Float32Array]) -> FloatArray:
+        return task.decode_outputs(evaluator.predict(encoded[0]))
+
+    return predict
 
 
 def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:

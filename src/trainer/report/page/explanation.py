@@ -1,6 +1,6 @@
 """Feature importance, partial dependence, the surface over two features, SHAP values.
 
-The data are in `explanation/*.json` (`trainer.report.explanations`), written by `trainer explain`.
+The data are in `explanation/*.json` (`trainer.runs.explanations`), written by `trainer explain`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.errors import Problem
-from trainer.report.explanations import (
+from trainer.report.page.content import Block, Paragraph, Plot, Section, section, table_block
+from trainer.report.page.facts import RunFacts
+from trainer.report.page.figures import COLORS, DASHES, INK, PAPER, SOFT, dots
+from trainer.report.text import format_interval, number, short_name
+from trainer.runs import readers
+from trainer.runs.explanations import (
     FILES,
     ColumnDrop,
     DependenceCurve,
@@ -22,11 +27,6 @@ from trainer.report.explanations import (
     SurfaceFile,
     SurfacePoints,
 )
-from trainer.report.page.content import Block, Paragraph, Plot, Section, section, table_block
-from trainer.report.page.facts import RunFacts
-from trainer.report.page.figures import COLORS, DASHES, INK, PAPER, SOFT, dots
-from trainer.report.text import format_interval, number, short_name
-from trainer.runs import readers
 from trainer.runs.records import from_json
 
 _MAX_BARS = 20

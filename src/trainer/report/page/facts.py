@@ -11,17 +11,17 @@ from typing import Any, TypeVar, cast, get_args
 from trainer.config.data import TaskName
 from trainer.errors import Problem, RunError
 from trainer.evaluation.predictions import Predictions
-from trainer.report.findings import (
-    Findings,
-    SplitFindings,
-    read_findings,
-)
 from trainer.report.predictions import LINEAR, prediction_columns, read_split_predictions
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
+from trainer.runs.findings import (
+    Findings,
+    SplitFindings,
+    read_findings,
+)
 from trainer.runs.log import read_log
 
 SPLITS = ("test", "validation", "train")

@@ -12,7 +12,12 @@ import numpy as np
 
 from trainer.evaluation.metrics import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
-from trainer.report.findings import (
+from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
+from trainer.report.page.facts import SPLITS, RunFacts
+from trainer.report.summary import verdict
+from trainer.report.tables import metric_text
+from trainer.report.text import format_with_interval, number, pluralize
+from trainer.runs.findings import (
     Findings,
     MetricDifference,
     MetricValue,
@@ -20,12 +25,7 @@ from trainer.report.findings import (
     SliceRecord,
     SplitFindings,
     WorstSlices,
-    verdict,
 )
-from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
-from trainer.report.page.facts import SPLITS, RunFacts
-from trainer.report.tables import metric_text
-from trainer.report.text import format_with_interval, number, pluralize
 
 _NOTHING = "–"
 _MAX_PARTS = 100

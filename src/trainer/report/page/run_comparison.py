@@ -16,7 +16,6 @@ from trainer.models.ranking_metrics import roc_auc
 from trainer.report.comparison import Comparison, Row
 from trainer.report.comparison_tables import run_label
 from trainer.report.decisions import common_label, read_decision_summary
-from trainer.report.findings import MetricDifference
 from trainer.report.page.content import Block, Page, Paragraph, Plot, Section, section, table_block
 from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x
@@ -24,6 +23,7 @@ from trainer.report.page.metrics import difference_text, interval_text
 from trainer.report.page.training import scale_loss, series, thinned
 from trainer.report.tables import metric_text
 from trainer.report.text import number, truncate
+from trainer.runs.findings import MetricDifference
 
 _MAX_CURVES = 12
 _NOTHING = "–"

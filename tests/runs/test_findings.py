@@ -9,14 +9,12 @@ import pytest
 from tests.report.page.predicted_runs import make_predicted_run
 from tests.report.run_files import make_run
 from trainer.errors import RunError
-from trainer.report.findings import (
+from trainer.runs.decisions import Decisions, read_decisions
+from trainer.runs.findings import (
     MetricDifference,
     MetricValue,
     read_findings,
-    verdict,
 )
-from trainer.report.predictions import prediction_columns
-from trainer.runs.decisions import Decisions, read_decisions
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -58,23 +56,3 @@ def test_damaged_file_is_reported(tmp_path: Path, change: dict[str, Any], messag
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
     with pytest.raises(RunError, match=message):
         read_findings(run)
-
-
-def test_prediction_columns() -> None:
-    assert prediction_columns("binary", ("no", "yes")) == ["probability_yes"]
-    assert prediction_columns("multiclass", ("a", "b")) == ["probability_a", "probability_b"]
-    assert prediction_columns("regression", ("x",)) == ["predicted_x"]
-
-
-@pytest.mark.parametrize(
-    ("name", "value", "is_noise", "expected"),
-    [
-        ("auc", 0.1, False, "better"),
-        ("auc", -0.1, False, "worse"),
-        ("rmse", -0.1, False, "better"),
-        ("f1", 0.1, True, "noise"),
-        ("unheard_of", 0.1, False, ""),
-    ],
-)
-def test_verdict(name: str, value: float, is_noise: bool, expected: str) -> None:
-    assert verdict(MetricDifference(value, None, None, is_noise), name) == expected

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import Problem, UsageError
-from trainer.evaluation.perturbations import EncodedRows, Float32Array, PredictFn, column_names
+from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn, column_names
 from trainer.packages import install_command
 
 Float64Array = NDArray[np.float64]

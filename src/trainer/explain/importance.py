@@ -20,20 +20,28 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import isnan
 from statistics import NormalDist
+from typing import Any, Literal
 
 import numpy as np
 
 from trainer.config.data import TaskName
+from trainer.data.splits import SplitName
 from trainer.evaluation.influence import HeadlineMetric, headline, influence_function
 from trainer.evaluation.metrics import is_higher_better
-from trainer.evaluation.perturbations import (
+from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.explain.perturbations import (
     EncodedRows,
     Perturbation,
     PredictFn,
     column_names,
     predict_perturbed,
 )
-from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.runs.explanations import ColumnDrop, ImportanceFile
+from trainer.runs.records import to_json
+
+REPEATS = 5
+MAX_ROWS = 200_000
+_AUTOMATIC_CELLS = 20_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,3 +145,91 @@ def permutation_importance(
     # NaN, from predictions that are not finite, sorts last.
     columns.sort(key=lambda column: (isnan(column.drop), -column.drop))
     return PermutationImportance(metric, baseline.value, len(y), repeats, tuple(columns))
+
+
+def should_compute_importance(setting: Literal["auto"] | bool, rows: int, columns: int) -> bool:
+    """Return whether training ends with permutation importance.
+
+    Auto: for up to 20 million cells, rows × columns × repeats.
+
+    Args:
+        setting: `evaluate.importance`.
+        rows: Validation rows.
+        columns: Feature columns of the table.
+    """
+    if setting == "auto":
+        setting = rows * columns * REPEATS <= _AUTOMATIC_CELLS
+    return setting and rows > 0 and columns > 0
+
+
+def compute_importance(
+    task: TaskName,
+    rows: EncodedRows,
+    y: FloatArray,
+    weight: FloatArray | None,
+    predict: PredictFn,
+    *,
+    split: SplitName,
+    seed: int,
+    level: float,
+    repeats: int = REPEATS,
+) -> dict[str, Any]:
+    """Compute the content of `explanation/importance.json` for a network in memory, without the
+    seconds, which differ between runs.
+
+    Args:
+        task: The task.
+        rows: All rows of the split.
+        y: Their targets (n, k) in the form of predictions.
+        weight: (n,) not all 0, or None.
+        predict: The predict function.
+        split: The name of the split.
+        seed: The seed of the permutations, and of the rows if there are more than 200,000.
+        level: The confidence level of the intervals, for example 0.95.
+        repeats: The number of permutations of each column.
+    """
+    x = rows.x
+    if len(x) > MAX_ROWS:
+        drawn = np.sort(np.random.default_rng(seed).choice(len(x), MAX_ROWS, replace=False))
+        x, y, weight = x[drawn], y[drawn], None if weight is None else weight[drawn]
+    importance = permutation_importance(
+        task,
+        [EncodedRows(x, rows.columns)],
+        y,
+        weight,
+        predict,
+        repeats=repeats,
+        seed=seed,
+        confidence_level=level,
+    )
+    return importance_json(importance, split, len(rows.x), level)
+
+
+def importance_json(
+    importance: PermutationImportance, split: SplitName, split_rows: int, level: float
+) -> dict[str, Any]:
+    """Return the JSON of an importance.
+
+    Args:
+        importance: The importance.
+        split: The split of its rows.
+        split_rows: The number of rows of the split.
+        level: The confidence level of the intervals.
+    """
+    columns = tuple(
+        ColumnDrop(column.column, column.drop, column.low, column.high, column.is_noise)
+        for column in importance.columns
+    )
+    record = ImportanceFile(
+        split=split,
+        rows=importance.rows,
+        repeats=importance.repeats,
+        metric=importance.metric,
+        baseline=importance.baseline,
+        columns=columns,
+        split_rows=split_rows,
+        confidence_level=level,
+    )
+    facts: dict[str, Any] = to_json(record)
+    del facts["seconds"]  # Files written by training must be reproducible byte by byte.
+    return facts

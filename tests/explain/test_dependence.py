@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence as of_sklearn
 
-from trainer.evaluation.dependence import partial_dependence
-from trainer.evaluation.perturbations import EncodedRows
+from trainer.explain.dependence import partial_dependence
+from trainer.explain.perturbations import EncodedRows
 
 
 class Regressor(RegressorMixin, BaseEstimator):

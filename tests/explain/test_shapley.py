@@ -7,8 +7,8 @@ from math import comb
 import numpy as np
 import pytest
 
-from trainer.evaluation.perturbations import EncodedRows
-from trainer.workflows.shapley import shap_values
+from trainer.explain.perturbations import EncodedRows
+from trainer.explain.shapley import shap_values
 
 # Not `importorskip`: what imports it first says how it computes.
 pytestmark = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")

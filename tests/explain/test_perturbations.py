@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from trainer.evaluation import perturbations
-from trainer.evaluation.perturbations import (
+from trainer.explain import perturbations
+from trainer.explain.perturbations import (
     EncodedRows,
     Perturbation,
     column_names,

@@ -1,12 +1,13 @@
 """Partial dependence curves and a surface of predictions over values as they appear in the table.
 
+Partial dependence is the mean prediction with a column set to one value in all rows (Friedman 2001).
 Numbers and dates take quantiles of the given rows, categories their levels, encoded with the run's
-preprocessing. `trainer.evaluation.dependence` computes the mean predictions.
+preprocessing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, assert_never
 
@@ -20,9 +21,9 @@ from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.values import number_matrix, to_microseconds
-from trainer.evaluation.dependence import partial_dependence
-from trainer.evaluation.perturbations import EncodedRows, PredictFn
-from trainer.report.explanations import DependenceCurve, DependenceFile, SurfaceFile, SurfacePoints
+from trainer.evaluation.predictions import FloatArray
+from trainer.explain.perturbations import EncodedRows, Perturbation, PredictFn, predict_perturbed
+from trainer.runs.explanations import DependenceCurve, DependenceFile, SurfaceFile, SurfacePoints
 from trainer.runs.records import to_json
 
 GRID_POINTS = 25
@@ -84,6 +85,38 @@ def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
             return ColumnGrid(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
         case _:
             assert_never(column)
+
+
+def partial_dependence(
+    encodings: Sequence[EncodedRows],
+    values: Mapping[str, Sequence[Float32Array]],
+    weight: FloatArray | None,
+    predict: PredictFn,
+) -> dict[str, Float64Array]:
+    """Compute the mean prediction at each value of each column.
+
+    Args:
+        encodings: The rows in each encoding.
+        values: Column of the table → its values in each encoding, (values, columns) each.
+        weight: (n,) weights of the rows in the mean, not all 0; or None.
+        predict: The predict function.
+
+    Returns:
+        Column → (values, k).
+    """
+    perturbations = [
+        Perturbation(name, [grid[index : index + 1] for grid in grids])
+        for name, grids in values.items()
+        for index in range(len(grids[0]))
+    ]
+    predictions = predict_perturbed(predict, encodings, perturbations, len(perturbations))
+    return {
+        name: np.array(
+            [np.average(next(predictions).astype(np.float64), axis=0, weights=weight)
+             for _ in range(len(grids[0]))]
+        )
+        for name, grids in values.items()
+    }  # fmt: skip
 
 
 def partial_dependence_json(

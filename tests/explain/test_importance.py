@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.inspection import permutation_importance as of_sklearn
 
-from trainer.evaluation.importance import permutation_importance
-from trainer.evaluation.perturbations import EncodedRows
+from trainer.explain.importance import permutation_importance, should_compute_importance
+from trainer.explain.perturbations import EncodedRows
 
 
 def sigmoid(x):
@@ -182,3 +182,11 @@ def test_constant_target_uses_rmse():
     result = importance("regression", x, np.zeros((100, 1), "f"), lambda x: 1e-3 * x[:, [0]] + 1)
     assert result.metric == "rmse"
     assert len(result.columns) == 4
+
+
+def test_importance_at_the_end_of_fit_is_for_small_tables():
+    assert should_compute_importance("auto", 455, 30)
+    assert not should_compute_importance("auto", 100_000, 41)
+    assert should_compute_importance(True, 100_000, 41)
+    assert not should_compute_importance(False, 455, 30)
+    assert not should_compute_importance(True, 0, 30)

@@ -175,17 +175,3 @@ def read_findings(run: RunDirectory) -> Findings | None:
     """
     fix = f"remove it, then: {command_text('report', run.path)}"
     return read_record(run.findings, Findings, fix)
-
-
-def verdict(difference: MetricDifference, name: str) -> str:
-    """Return "better", "worse" or "noise"."""
-    if difference.is_noise or difference.value is None:
-        return "noise"
-    # Imports pydantic, 0.2 s.
-    from trainer.evaluation.metrics import is_higher_better
-
-    try:
-        is_better = (difference.value > 0) == is_higher_better(name)
-    except KeyError:
-        return ""
-    return "better" if is_better else "worse"
