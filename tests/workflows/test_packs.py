@@ -14,8 +14,7 @@ from tests.workflows.folders import MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_fit
 from trainer.errors import RunError
 from trainer.workflows.pack_events import PackStarted
-from trainer.workflows.pack_schedule import schedule_packs
-from trainer.workflows.packs import read_pack_record
+from trainer.workflows.pack_schedule import read_pack_record, schedule_packs
 from trainer.workflows.plan import TableCache
 from trainer.workflows.work_items import plan_work_items, read_ended_member, run_in_process
 

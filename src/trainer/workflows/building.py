@@ -22,6 +22,7 @@ from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput, Program, TrainStep, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
+from trainer.engine.devices import Device
 from trainer.engine.executors import EpochExecutor, MultiEpochExecutor, SingleEpochExecutor
 from trainer.engine.monitors import (
     BestEpochState,
@@ -76,6 +77,13 @@ class ExecutionConfig:
     def from_state(cls, state: Mapping[str, Any]) -> ExecutionConfig:
         """Restore it from the JSON of a checkpoint."""
         return cls(state["compiled"], state["steps_in_a_call"], state["epochs_in_a_block"])
+
+
+def resolved_run_config(config: Config, device: Device, execution: ExecutionConfig) -> Config:
+    """Return the config with the values chosen for `auto`, so that it repeats the run anywhere."""
+    chosen = {"threads": device.threads, "jit_compile": execution.compiled}
+    runtime = config.runtime.model_copy(update=chosen)
+    return config.model_copy(update={"runtime": runtime})
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.load import LoadedConfig
-from trainer.errors import InputError, Problem
+from trainer.errors import InputError, Problem, RunError
 from trainer.models.pack_compatibility import (
     ModelDimensions,
     incompatible_reason,
@@ -18,6 +18,7 @@ from trainer.models.pack_compatibility import (
     pack_key,
 )
 from trainer.report.text import pluralize
+from trainer.runs.files import json_bytes, read_json, write_atomically
 from trainer.runs.machine import available_memory
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 
@@ -26,6 +27,7 @@ LARGEST_PACK = 64
 SMALLEST_PACK = 4
 """With fewer members per job, compilation takes longer than their training."""
 _MEMORY_SHARE = 0.25
+_RECORD = "pack.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,3 +164,36 @@ def pack_size(plan: RunPlan, count: int, jobs: int) -> int:
     limit = max(1, min(LARGEST_PACK, affordable))
     packs = max(-(-count // limit), min(jobs, count // SMALLEST_PACK))
     return -(-count // packs)
+
+
+@dataclass(frozen=True, slots=True)
+class PackRecord:
+    """The record of a pack: its members, and whether all their run directories are complete."""
+
+    numbers: tuple[int, ...]
+    is_done: bool
+
+
+def read_pack_record(directory: Path) -> PackRecord | None:
+    """Read the record of the pack in a directory; None if there is none.
+
+    Raises:
+        RunError: The record is damaged.
+    """
+    path = directory / _RECORD
+    if not path.exists():
+        return None
+    match read_json(path):
+        case {"members": list(numbers), "done": bool(done)} if all(
+            type(number) is int for number in numbers
+        ):
+            return PackRecord(tuple(numbers), done)
+        case found:
+            fix = "remove the folder to train its networks from the start"
+            raise RunError(Problem(str(path), "the numbers of a pack's members", str(found), fix))
+
+
+def write_pack_record(directory: Path, record: PackRecord) -> None:
+    """Write the record of the pack in a directory."""
+    content = {"members": list(record.numbers), "done": record.is_done}
+    write_atomically(directory / _RECORD, json_bytes(content))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -21,22 +21,17 @@ from trainer.config.dump import dump_config
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, index_programs
-from trainer.errors import Problem, RunError
-from trainer.evaluation.predictions import Predictions
+from trainer.errors import RunError
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import (
-    json_bytes,
-    read_json,
     remove_temporaries,
     remove_with_previous,
     storage_errors,
-    write_atomically,
 )
 from trainer.runs.log import remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption
 from trainer.workflows.checkpoint_schedule import CheckpointSchedule
-from trainer.workflows.decisions import choose_decisions, with_decisions
 from trainer.workflows.pack_building import (
     PackedMember,
     SampleCache,
@@ -44,20 +39,18 @@ from trainer.workflows.pack_building import (
     build_pack_training,
 )
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
-from trainer.workflows.pack_schedule import PackSpec
+from trainer.workflows.pack_schedule import PackRecord, PackSpec, write_pack_record
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.run_differences import (
     data_differences,
     device_differences,
     machine_differences,
 )
-from trainer.workflows.task import Task
 
 if TYPE_CHECKING:
     from trainer.engine.events import EpochEnd
     from trainer.engine.pack_fit import PackTraining
-
-_RECORD = "pack.json"
+    from trainer.workflows.recording import Recording
 
 
 def train_pack(
@@ -105,7 +98,7 @@ def train_pack(
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
         remove_temporaries(directory)
-        _write_record(directory, PackRecord(planned.numbers, is_done=False))
+        write_pack_record(directory, PackRecord(planned.numbers, is_done=False))
         _open_records(members, training, device, command, now, stack, resumed=resumed)
         checkpoints = _PackCheckpoints(training, members, directory)
         start = max((member.training.epoch for member in members), default=0)
@@ -131,9 +124,8 @@ def train_pack(
             checkpoints.write()
             reason = next(m.training.stop_reason for m in members if m.training.interrupted)
             for member in members:
-                assert member.record is not None
-                member.record.set_stop_reason(reason or "")
-                member.record.write_end("stopped")
+                _record(member).set_stop_reason(reason or "")
+                _record(member).write_end("stopped")
             return reason
         metrics = _evaluate(training, members, cache, splits)
         evaluated = perf_counter()
@@ -141,52 +133,18 @@ def train_pack(
         trace_seconds = sum(program.trace_seconds for program in training.programs)
         compile_seconds = sum(program.compile_seconds for program in training.programs)
         for index, member in enumerate(members):
-            assert member.record is not None
+            record = _record(member)
             # Members share the time of the pack in equal parts.
-            member.record.add_time("build", share * (built - start_time))
-            member.record.add_time("trace", share * trace_seconds)
-            member.record.add_time("compile", share * compile_seconds)
-            member.record.add_time(
-                "train", share * (trained - built - trace_seconds - compile_seconds)
-            )
-            member.record.add_time("evaluate", share * (evaluated - trained))
+            record.add_time("build", share * (built - start_time))
+            record.add_time("trace", share * trace_seconds)
+            record.add_time("compile", share * compile_seconds)
+            record.add_time("train", share * (trained - built - trace_seconds - compile_seconds))
+            record.add_time("evaluate", share * (evaluated - trained))
             yield _end(member, numbers[index], metrics[index])
-    _write_record(directory, PackRecord(planned.numbers, is_done=True))
+    write_pack_record(directory, PackRecord(planned.numbers, is_done=True))
     # Each member has its own checkpoint now.
     remove_with_previous(directory / "last")
     return None
-
-
-@dataclass(frozen=True, slots=True)
-class PackRecord:
-    """The record of a pack: its members, and whether all their run directories are complete."""
-
-    numbers: tuple[int, ...]
-    is_done: bool
-
-
-def read_pack_record(directory: Path) -> PackRecord | None:
-    """Read the record of the pack in a directory; None if there is none.
-
-    Raises:
-        RunError: The record is damaged.
-    """
-    path = directory / _RECORD
-    if not path.exists():
-        return None
-    match read_json(path):
-        case {"members": list(numbers), "done": bool(done)} if all(
-            type(number) is int for number in numbers
-        ):
-            return PackRecord(tuple(numbers), done)
-        case found:
-            fix = "remove the folder to train its networks from the start"
-            raise RunError(Problem(str(path), "the numbers of a pack's members", str(found), fix))
-
-
-def _write_record(directory: Path, record: PackRecord) -> None:
-    content = {"members": list(record.numbers), "done": record.is_done}
-    write_atomically(directory / _RECORD, json_bytes(content))
 
 
 def _open_records(
@@ -200,13 +158,12 @@ def _open_records(
     resumed: Mapping[str, Any] | None,
 ) -> None:
     """Create or resume the run directories of the members."""
-    from trainer.workflows.building import member_execution
+    from trainer.workflows.building import member_execution, resolved_run_config
     from trainer.workflows.recording import (
         RecordedTraining,
         first_manifest,
         fitted_data,
         recording,
-        resolved_run_config,
         write_fitted_data,
     )
 
@@ -272,8 +229,7 @@ def _check_unchanged(
 
 
 def _write_epoch(member: PackedMember, result: EpochEnd) -> None:
-    assert member.record is not None
-    member.record.log_epoch(result)
+    _record(member).log_epoch(result)
     if member.training.best_epoch == result.epoch:
         member.best = dict(result.metrics)
 
@@ -317,10 +273,9 @@ class _PackCheckpoints:
                 for index, value in enumerate(state.evaluation_weights)
             }
             member = self._members[number]
-            assert member.record is not None
             fact = {
                 "facts": dict(snapshot.metadata),
-                "log_bytes": member.record.sync_logs(),
+                "log_bytes": _record(member).sync_logs(),
                 "best": member.best,
             }
             if member.training.problem is not None:
@@ -355,46 +310,35 @@ def _evaluate(
         if len(present) != len(samples):
             if split == "validation":
                 for number in trained:
-                    _decide(members[number], None)
+                    _record(members[number]).choose_decisions(
+                        members[number].planned_run.plan, None
+                    )
             continue
-        for number, rows, output in zip(
-            trained, present, run_to_end(pack.evaluate(present)), strict=True
-        ):
-            plan, record = members[number].planned_run.plan, members[number].record
-            assert record is not None
+        outputs = run_to_end(pack.evaluate(present))
+        for number, rows, output in zip(trained, present, outputs, strict=True):
+            plan, record = members[number].planned_run.plan, _record(members[number])
             if split == "validation":
                 predictions = plan.task.predictions_from_outputs(rows, output.predictions)
-                tasks[number] = _decide(members[number], predictions)
-            task = tasks[number]
-            split_metrics = {
-                "loss": output.loss,
-                **task.compute_metrics(output.predictions, rows, output.rows),
-            }
-            record.write_evaluation(split, len(rows.x), split_metrics)
-            record.write_predictions(
-                split, task.predictions_from_outputs(rows, output.predictions), plan
+                tasks[number] = record.choose_decisions(plan, predictions)
+            metrics_of_members[number][split] = record.write_split(
+                plan, tasks[number], split, rows, output
             )
-            metrics_of_members[number][split] = split_metrics
     return [
         {split: of_member[split] for split in splits if split in of_member}
         for of_member in metrics_of_members
     ]
 
 
-def _decide(member: PackedMember, validation: Predictions | None) -> Task:
-    plan = member.planned_run.plan
-    decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
-    assert member.record is not None
-    member.record.write_decisions(decisions)
-    return with_decisions(plan.task, decisions)
+def _record(member: PackedMember) -> Recording:
+    assert member.record is not None, "records are opened before training"
+    return member.record
 
 
 def _end(
     member: PackedMember, number: int, metrics: Mapping[str, Mapping[str, float]]
 ) -> MemberEnded:
     """Write the checkpoints of a member and how it ended."""
-    training, record = member.training, member.record
-    assert record is not None
+    training, record = member.training, _record(member)
     start_time = perf_counter()
     failed = training.problem is not None
     if failed:

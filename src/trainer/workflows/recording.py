@@ -21,7 +21,9 @@ import numpy as np
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
 from trainer.data.prepare import split_frame
+from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.engine.batches import EpochOutput
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.snapshot import Checkpointable
@@ -31,16 +33,18 @@ from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
 from trainer.report.predictions import predictions_to_parquet
 from trainer.runs.checkpoints import write_checkpoint
-from trainer.runs.decisions import Decisions, write_decisions
+from trainer.runs.decisions import write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, RollbackRecord, Status, new_manifest
 from trainer.tracking.trackers import Trackers, make_trackers
-from trainer.workflows.building import ExecutionConfig
+from trainer.workflows.building import ExecutionConfig, resolved_run_config
 from trainer.workflows.checkpoint_schedule import CheckpointSchedule
+from trainer.workflows.decisions import choose_decisions, with_decisions
 from trainer.workflows.plan import RunPlan, row_groups
+from trainer.workflows.task import Task
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -191,31 +195,49 @@ class Recording:
         """Add to the seconds spent in a phase; they are written with the next manifest."""
         self.manifest = self.manifest.with_timing(phase, seconds)
 
-    def write_evaluation(self, split: str, rows: int, metrics: dict[str, float]) -> None:
-        """Write the metrics of one split."""
-        self.run.write_evaluation(
-            split,
-            Evaluation(
-                metrics,
-                split=split,
-                checkpoint="best",
-                epoch=self.recorded.training.best_epoch,
-                rows=rows,
-            ),
-        )
+    def choose_decisions(self, plan: RunPlan, validation: Predictions | None) -> Task:
+        """Choose the decisions, write them, and return the task of the plan with them.
 
-    def write_decisions(self, decisions: Decisions) -> None:
-        """Write the decisions made on the validation rows."""
+        Args:
+            plan: The plan of the run.
+            validation: Predictions of the best weights for the validation rows, or None.
+        """
+        decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
         write_decisions(self.run, decisions)
         if decisions.note:
             warnings = (*self.manifest.warnings, decisions.note)
             self.manifest = replace(self.manifest, warnings=tuple(dict.fromkeys(warnings)))
+        return with_decisions(plan.task, decisions)
 
-    def write_predictions(self, split: SplitName, predictions: Predictions, plan: RunPlan) -> None:
-        """Write the predictions of the best weights for a split."""
+    def write_split(
+        self, plan: RunPlan, task: Task, split: SplitName, samples: Samples, output: EpochOutput
+    ) -> dict[str, float]:
+        """Write metrics and predictions of the best weights for a split; return the metrics.
+
+        Args:
+            plan: The plan of the run.
+            task: Its task with the decisions.
+            split: The split.
+            samples: Its samples, encoded for the head.
+            output: Output of the best weights on all of them.
+        """
+        metrics = {
+            "loss": output.loss,
+            **task.compute_metrics(output.predictions, samples, output.rows),
+        }
+        evaluation = Evaluation(
+            metrics,
+            split=split,
+            checkpoint="best",
+            epoch=self.recorded.training.best_epoch,
+            rows=len(samples.x),
+        )
+        self.run.write_evaluation(split, evaluation)
+        predictions = task.predictions_from_outputs(samples, output.predictions)
         names = plan.task.prediction_names
         content = predictions_to_parquet(predictions, names, row_groups(plan, predictions.rows))
         self.run.write_predictions(f"{split}.parquet", content)
+        return metrics
 
     def write_end(
         self,
@@ -224,7 +246,7 @@ class Recording:
         weights_sha256: str | None = None,
     ) -> None:
         """Write how the run ended."""
-        ended = self.manifest.with_end(status, _now(), problems)
+        ended = self.manifest.with_end(status, datetime.now(UTC), problems)
         self.manifest = replace(ended, weights_sha256=weights_sha256)
         self.run.write_manifest(self.manifest)
         if self.trackers or self.trackers.warnings:
@@ -242,7 +264,7 @@ class Recording:
         now = monotonic()
         if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
             self._heartbeat_at = now
-            self.manifest = self.manifest.with_heartbeat(_now())
+            self.manifest = self.manifest.with_heartbeat(datetime.now(UTC))
             self.run.write_manifest(self.manifest)
 
 
@@ -282,13 +304,6 @@ def new_recording(
         with recording(run, config, manifest, recorded) as record:
             record.save_checkpoint()
             yield record
-
-
-def resolved_run_config(config: Config, device: Device, execution: ExecutionConfig) -> Config:
-    """Return the config with the values chosen for `auto`, so that it repeats the run anywhere."""
-    chosen = {"threads": device.threads, "jit_compile": execution.compiled}
-    runtime = config.runtime.model_copy(update=chosen)
-    return config.model_copy(update={"runtime": runtime})
 
 
 def first_manifest(
@@ -380,7 +395,3 @@ def recording(
             with contextlib.suppress(StorageError):
                 record.write_end("failed", (Problem("trainer", "no bug", repr(bug)),))
             raise
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -30,7 +30,6 @@ from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn
 from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
-from trainer.workflows.decisions import choose_decisions, with_decisions
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.reporting import write_run_findings
 from trainer.workflows.task import Task
@@ -309,18 +308,8 @@ def _evaluate(
     if "validation" in outputs:
         encoded, output = outputs["validation"]
         validation = plan.task.predictions_from_outputs(encoded, output.predictions)
-    decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
-    task = with_decisions(plan.task, decisions)
-    record.write_decisions(decisions)
-    metrics: dict[str, dict[str, float]] = {}
-    for split, (encoded, output) in outputs.items():
-        split_metrics = {
-            "loss": output.loss,
-            **task.compute_metrics(output.predictions, encoded, output.rows),
-        }
-        record.write_evaluation(split, len(encoded.x), split_metrics)
-        record.write_predictions(
-            split, task.predictions_from_outputs(encoded, output.predictions), plan
-        )
-        metrics[split] = split_metrics
-    return metrics
+    task = record.choose_decisions(plan, validation)
+    return {
+        split: record.write_split(plan, task, split, encoded, output)
+        for split, (encoded, output) in outputs.items()
+    }

@@ -27,13 +27,15 @@ from trainer.workflows.fit import fit_run
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
 from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
+    PackRecord,
     PackSchedule,
     PackSpec,
     PlannedRun,
     RunSpec,
+    read_pack_record,
     schedule_packs,
 )
-from trainer.workflows.packs import PackRecord, read_pack_record, train_pack
+from trainer.workflows.packs import train_pack
 from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
 from trainer.workflows.resume import resume_run
 from trainer.workflows.training import RunFinished, RunStarted
