@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from trainer.config.layers import Model
 from trainer.errors import ConfigError
-from trainer.models.summary import estimate_memory, head_units, layer_names, summarize_layers
+from trainer.models.summary import estimate_memory, layer_names, summarize_layers
 
 Maker = Callable[..., Any]
 
@@ -184,11 +184,3 @@ def test_head_requires_one_axis() -> None:
     assert problem.key == "model.layers.1"
     assert "[2, 3]" in problem.found
     assert "flatten" in problem.fix
-
-
-def test_head_units() -> None:
-    assert head_units("sigmoid", "binary", 2) == 1
-    assert head_units("softmax", "binary", 2) == 2
-    assert head_units("softmax", "multiclass", 5) == 5
-    assert head_units("sigmoid", "multilabel", 3) == 3
-    assert head_units("linear", "regression", 2) == 2

@@ -12,7 +12,6 @@ from trainer.config.data import TaskName
 from trainer.errors import RunError
 from trainer.evaluation.predictions import Predictions
 from trainer.report.predictions import (
-    prediction_columns,
     predictions_to_parquet,
     read_split_predictions,
 )
@@ -82,9 +81,3 @@ def test_missing_and_damaged_files(tmp_path: Path) -> None:
     run.write_predictions("test.parquet", buffer.read_bytes())
     with pytest.raises(RunError, match="maybe"):
         read_split_predictions(run, "test", "binary", names, columns)
-
-
-def test_prediction_columns() -> None:
-    assert prediction_columns("binary", ("no", "yes")) == ["probability_yes"]
-    assert prediction_columns("multiclass", ("a", "b")) == ["probability_a", "probability_b"]
-    assert prediction_columns("regression", ("x",)) == ["predicted_x"]

@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 from trainer.config.data import TaskName
 from trainer.config.schema import Evaluate
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.targets import FittedTarget
 from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
-from trainer.evaluation.metrics import COMPARED_METRICS, compute_all_metrics
+from trainer.evaluation.metrics import compute_all_metrics
 from trainer.evaluation.predictions import Predictions
 from trainer.report.predictions import (
-    prediction_columns,
     predictions_to_parquet,
     read_split_predictions,
 )
@@ -37,6 +37,7 @@ from trainer.runs.findings import (
     read_findings,
     write_findings,
 )
+from trainer.tasks.registry import get_task_kind
 from trainer.workflows.decisions import choose_decisions
 from trainer.workflows.findings import _defined_metrics, _differences, _metric_values
 from trainer.workflows.predict import prediction_columns as predicted_columns
@@ -91,7 +92,7 @@ def run_in(folder: Path) -> RunDirectory:
 @given(given_answers=answers())
 def test_predictions(tmp_path: Path, given_answers: Predictions) -> None:
     run, task, names = run_in(tmp_path), given_answers.task, given_answers.names
-    columns = prediction_columns(task, names)
+    columns = get_task_kind(task).prediction_columns(names)
     run.write_predictions("test.parquet", predictions_to_parquet(given_answers, columns))
     found = read_split_predictions(run, "test", task, names, columns)
     assert found is not None
@@ -109,7 +110,9 @@ def test_findings(
     task, names = given_answers.task, given_answers.names
     other = replace(given_answers, p=np.roll(given_answers.p, 1, axis=0))
     over = _differences(
-        paired_bootstrap(given_answers, other, names=COMPARED_METRICS[task], resamples=20)
+        paired_bootstrap(
+            given_answers, other, names=TASK_RULES[task].compared_metrics, resamples=20
+        )
     )
     value = MetricValue.of(float(given_answers.p[0, 0]), np.nan, np.inf)
     part = SliceRecord(levels, 3, value.value, value.low, value.high, None)
@@ -131,7 +134,7 @@ def test_findings(
                 interval_coverage=_metric_values({}),
             )
         },
-        compared_metrics=COMPARED_METRICS[task],
+        compared_metrics=TASK_RULES[task].compared_metrics,
         slices=NamedSlices("rmse", value.value, (part,)),
         worst_slices=WorstSlices("rmse", None, (part, part), 7),
         worst_rows=(WorstRow(0, actual, tuple([value.value] * len(y)), value.value),),

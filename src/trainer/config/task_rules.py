@@ -26,6 +26,8 @@ class TaskRules:
         explanation: The target, in the first line of a config that `trainer init` writes.
         heads: The heads that fit; the first one is the default.
         metrics: The metrics of `metrics: auto`.
+        compared_metrics: The metrics used to compare a run with baselines and with other runs; the
+            first one is the headline, unless the config says what to optimize.
         has_classes: Whether targets are classes or labels and predictions probabilities; otherwise
             both are numbers.
         is_exclusive: Whether each row has exactly one class, given in one target column.
@@ -37,6 +39,7 @@ class TaskRules:
     explanation: str
     heads: tuple[HeadKind, ...]
     metrics: tuple[MetricName, ...]
+    compared_metrics: tuple[MetricName, ...]
     has_classes: bool
     is_exclusive: bool = False
     has_positive_class: bool = False
@@ -64,6 +67,7 @@ TASK_RULES: dict[TaskName, TaskRules] = {
         explanation="one of two classes",
         heads=("sigmoid", "softmax"),
         metrics=("accuracy", "auc", "precision", "recall", "f1"),
+        compared_metrics=("auc", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
         has_classes=True,
         is_exclusive=True,
         has_positive_class=True,
@@ -74,6 +78,7 @@ TASK_RULES: dict[TaskName, TaskRules] = {
         explanation="one of several classes",
         heads=("softmax",),
         metrics=("accuracy", "f1", "log_loss"),
+        compared_metrics=("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
         has_classes=True,
         is_exclusive=True,
     ),
@@ -83,6 +88,7 @@ TASK_RULES: dict[TaskName, TaskRules] = {
         explanation="any number of labels, each yes or no",
         heads=("sigmoid",),
         metrics=("accuracy", "f1", "auc"),
+        compared_metrics=("auc", "accuracy", "f1", "log_loss", "brier"),
         has_classes=True,
     ),
     "regression": TaskRules(
@@ -91,6 +97,7 @@ TASK_RULES: dict[TaskName, TaskRules] = {
         explanation="numbers",
         heads=("linear", "sigmoid", "softplus", "exponential"),
         metrics=("rmse", "mae", "r2"),
+        compared_metrics=("rmse", "mae", "r2"),
         has_classes=False,
     ),
 }

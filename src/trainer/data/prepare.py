@@ -17,6 +17,7 @@ import polars as pl
 from trainer.config.data import Data
 from trainer.config.resolve import regression_setting, resolved_split_seed
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.assignment import assign_splits
 from trainer.data.diagnostics import target_diagnostics
@@ -34,6 +35,7 @@ from trainer.data.target_fitting import check_targets, fit_table_target, task_of
 from trainer.data.tasks import task_columns_problem
 from trainer.data.values import BLOCK_CELLS
 from trainer.errors import DataError
+from trainer.tasks.registry import get_task_kind
 
 NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
 REASONS = {
@@ -140,15 +142,13 @@ class SplitTable:
     def classes(self, split: SplitName) -> dict[str, int]:
         """Count the rows of each class, or the positive rows of each label, of a split."""
         target = self.preprocessing.target
-        if target.task == "regression":
+        if not TASK_RULES[target.task].has_classes:
             return {}
         rows = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
-        counts = np.zeros(target.width)
+        counts = np.zeros(len(target.names))
         for start in range(0, len(rows), BLOCK_CELLS):
             y, _ = self.targets(rows[start : start + BLOCK_CELLS])
-            counts += y.sum(axis=0, dtype=np.float64)
-        if target.task == "binary":
-            counts = np.array([len(rows) - counts[0], counts[0]])
+            counts += get_task_kind(target.task).class_totals(y)
         return {name: int(count) for name, count in zip(target.names, counts, strict=True)}
 
     def targets(self, rows: RowIndex) -> tuple[Float32Array, BoolArray]:
@@ -241,7 +241,8 @@ def split_and_fit(
     targets = target_columns(data)
     reasons = np.zeros(table.frame.height, dtype=np.int8)
     # All rows decide whether cells are lists, and thereby which rows have a target.
-    listed = data.task in ("auto", "multilabel") and has_lists(table.frame[targets[0]], data)
+    may_be_listed = data.task == "auto" or TASK_RULES[data.task].has_several_labels
+    listed = may_be_listed and has_lists(table.frame[targets[0]], data)
     known = rows_with_target(table, targets, data, listed=listed)
     reasons[~known] = NO_TARGET
     weight = None if data.weight is None else row_weights(table, data.weight, known)
@@ -261,7 +262,7 @@ def split_and_fit(
     unknown = check_targets(table, target, assignment)
     dropped = _count_reasons(reasons)
     lines = [f"{count:,} rows dropped: {reason}" for reason, count in dropped.items()]
-    if not known.all() and target.task != "regression":
+    if not known.all() and TASK_RULES[target.task].has_classes:
         words = sum(count_null_values(table, targets).values(), Counter[str]())
         if words:
             # NO_TARGET is the first reason, so that its line is the first.

@@ -19,25 +19,18 @@ without rows or weight, or when a prediction is not finite.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.config.data import TaskName
 from trainer.config.objectives import METRICS
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.label_metrics import RANKING_METRICS, LabelMetrics
 from trainer.evaluation.predictions import Float64Array, Predictions
 from trainer.evaluation.regression_metrics import RegressionMetrics
 
 SEPARATOR = "/"
-COMPARED_METRICS: Mapping[TaskName, tuple[str, ...]] = {
-    "binary": ("auc", "accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
-    "multiclass": ("accuracy", "balanced_accuracy", "f1", "log_loss", "brier"),
-    "multilabel": ("auc", "accuracy", "f1", "log_loss", "brier"),
-    "regression": ("rmse", "mae", "r2"),
-}
-"""The metrics used to compare a run with baselines and with other runs."""
 _NEED_SORTING = (
     *RANKING_METRICS,
     *(f"{name}_weighted" for name in RANKING_METRICS),
@@ -100,9 +93,9 @@ class MetricEvaluator:
         if not self._finite:
             predictions = replace(predictions, p=np.zeros_like(predictions.p))
         self._metrics = (
-            RegressionMetrics(predictions, ranked=ranked)
-            if predictions.task == "regression"
-            else LabelMetrics(predictions, threshold, ranked=ranked)
+            LabelMetrics(predictions, threshold, ranked=ranked)
+            if TASK_RULES[predictions.task].has_classes
+            else RegressionMetrics(predictions, ranked=ranked)
         )
         self._keys = self._find_keys(predictions)
         if names is None and isinstance(self._metrics, RegressionMetrics):
@@ -141,9 +134,8 @@ class MetricEvaluator:
         with np.errstate(divide="ignore", invalid="ignore"):
             overall, parts = self._metrics.compute(np.zeros((1, len(predictions))))
         keys = {name: _MetricKey(name, None) for name in overall}
-        if predictions.task == "binary" or (
-            predictions.task == "regression" and predictions.y.shape[1] == 1
-        ):
+        rules = TASK_RULES[predictions.task]
+        if predictions.y.shape[1] == 1 and (rules.has_positive_class or not rules.has_classes):
             return keys
         for index, part in enumerate(predictions.names):
             for name in parts:

@@ -46,7 +46,7 @@ def build_network(
         width: Columns of x, including the ids of embedded columns.
         embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
         head: Kind of the output layer, never `auto`.
-        outputs: Units of the output layer (`trainer.models.summary.head_units`).
+        outputs: Units of the output layer (`trainer.tasks.base.TaskKind.head_units`).
         prior: Frequency of each class in the training rows (for two classes, only of the positive one),
             of the positive label in each column, or the mean of each (scaled) target.
         allow_custom: Whether custom layers can be imported.

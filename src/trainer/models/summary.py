@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import assert_never
 
-from trainer.config.data import TaskName
 from trainer.config.layers import (
     ActivationLayer,
     AnyLayer,
@@ -92,24 +91,6 @@ class MemoryEstimate:
     optimizer: int
 
 
-def head_units(head: HeadKind, task: TaskName, outputs: int) -> int:
-    """Return the units of the output layer.
-
-    Args:
-        head: Kind of the output layer, never `auto`.
-        task: Name of the task.
-        outputs: Number of classes (multiclass) or target columns (multilabel, regression); ignored for
-            binary, which has 1 unit, or 2 with a softmax.
-    """
-    match task:
-        case "binary":
-            return 2 if head == "softmax" else 1
-        case "multiclass" | "multilabel" | "regression":
-            return outputs
-        case _:
-            assert_never(task)
-
-
 def layer_names(layers: Sequence[AnyLayer]) -> tuple[str, ...]:
     """Return the names of the hidden layers: `dense`, `dense_1`, …"""
     seen: dict[str, int] = {}
@@ -139,7 +120,7 @@ def summarize_layers(
         width: Columns of the input, including the ids of embedded columns.
         embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
         head: Kind of the output layer, never `auto`.
-        outputs: Units of the output layer (`head_units`).
+        outputs: Units of the output layer.
 
     Raises:
         ConfigError: The network cannot be built (shapes, bias initializers); lists all problems.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, RunError
 from trainer.evaluation.curves import confusion_matrices
 from trainer.evaluation.metrics import split_metric_name
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.decisions import MetricLabels, read_decision_summary
-from trainer.report.predictions import prediction_columns, read_split_predictions
+from trainer.report.predictions import read_split_predictions
 from trainer.report.summary import verdict
 from trainer.report.text import Table, cell, format_interval, number, plain_lines, short_name, width
 from trainer.runs.decisions import read_decisions
@@ -20,6 +21,7 @@ from trainer.runs.findings import (
     SplitFindings,
     read_findings,
 )
+from trainer.tasks.registry import get_task_kind
 
 _MAX_CLASSES, _MAX_WIDTH = 12, 100
 """Larger confusion matrices are replaced by a list of the most frequent confusions."""
@@ -80,9 +82,9 @@ def _metrics_table(
 
 
 def _confusion_tables(run: RunDirectory, findings: Findings, split: str | None) -> Iterator[Table]:
-    if findings.task not in ("binary", "multiclass") or split is None:
+    if split is None or not TASK_RULES[findings.task].is_exclusive:
         return
-    columns = prediction_columns(findings.task, findings.names)
+    columns = get_task_kind(findings.task).prediction_columns(findings.names)
     predictions = read_split_predictions(run, split, findings.task, findings.names, columns)
     if predictions is None or not len(predictions):
         return

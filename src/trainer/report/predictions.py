@@ -14,23 +14,15 @@ import numpy.typing as npt
 import polars as pl
 
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, RunError
 from trainer.evaluation.predictions import Predictions
 from trainer.runs.directory import RunDirectory
+from trainer.tasks.base import ExclusiveTask
+from trainer.tasks.registry import get_task_kind
 
 LINEAR = "_linear"
 """Suffix of the split's name in the files of the linear baseline."""
-
-
-def prediction_columns(task: TaskName, names: Sequence[str]) -> list[str]:
-    """Return the names of the columns of predicted values, for classes or target columns."""
-    match task:
-        case "binary":
-            return [f"probability_{name}" for name in names[1:2]]
-        case "multiclass" | "multilabel":
-            return [f"probability_{name}" for name in names]
-        case "regression":
-            return [f"predicted_{name}" for name in names]
 
 
 def predictions_to_parquet(
@@ -45,7 +37,7 @@ def predictions_to_parquet(
     """
     columns: dict[str, Any] = {"row": predictions.rows, **_actual(predictions)}
     # Probabilities are computed in float32; reading gives the same values.
-    dtype = np.float64 if predictions.task == "regression" else np.float32
+    dtype = np.float32 if TASK_RULES[predictions.task].has_classes else np.float64
     columns |= {name: predictions.p[:, index].astype(dtype) for index, name in enumerate(names)}
     if predictions.weight is not None:
         columns["weight"] = predictions.weight
@@ -95,32 +87,22 @@ def read_split_predictions(
 
 def _actual(predictions: Predictions) -> Mapping[str, Any]:
     y, names = predictions.y, predictions.names
-    match predictions.task:
-        case "binary":
-            return {"actual": _class_names(names, y[:, 0] > 0.5)}
-        case "multiclass":
-            return {"actual": _class_names(names, y.argmax(axis=1))}
-        case "multilabel":
-            return {f"actual_{name}": y[:, index] > 0.5 for index, name in enumerate(names)}
-        case "regression":
-            return {f"actual_{name}": y[:, index] for index, name in enumerate(names)}
-
-
-def _class_names(names: Sequence[str], codes: npt.NDArray[Any]) -> pl.Series:
-    return pl.Series(names, dtype=pl.Enum(list(names))).gather(codes.astype(np.int64))
+    kind = get_task_kind(predictions.task)
+    if isinstance(kind, ExclusiveTask):
+        classes = pl.Series(names, dtype=pl.Enum(list(names)))
+        return {"actual": classes.gather(kind.class_indices(y))}
+    values = y > 0.5 if kind.rules.has_classes else y
+    return {f"actual_{name}": values[:, index] for index, name in enumerate(names)}
 
 
 def _targets(frame: pl.DataFrame, task: TaskName, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    if task in {"multilabel", "regression"}:
+    kind = get_task_kind(task)
+    if not isinstance(kind, ExclusiveTask):
         columns = [f"actual_{name}" for name in names]
         return frame.select(columns).cast(pl.Float64).to_numpy()
     # Casting to an Enum rejects classes that the run does not have.
     actual = frame["actual"].cast(pl.String).cast(pl.Enum(list(names)))
-    codes = actual.to_physical().to_numpy().astype(np.int64)
-    if task == "binary":
-        return np.asarray(codes[:, None], np.float64)
-    one_hot: npt.NDArray[np.float64] = np.eye(len(names))[codes]
-    return one_hot
+    return kind.from_class_indices(actual.to_physical().to_numpy().astype(np.int64), len(names))
 
 
 def _optional(frame: pl.DataFrame, name: str) -> npt.NDArray[np.float64] | None:

@@ -11,7 +11,8 @@ from collections.abc import Collection
 from trainer.config.data import TaskName
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config, ThresholdCriterion
-from trainer.evaluation.metrics import COMPARED_METRICS, MetricEvaluator
+from trainer.config.task_rules import TASK_RULES
+from trainer.evaluation.metrics import MetricEvaluator
 from trainer.evaluation.predictions import Predictions
 
 _OF_AIM = {"f1": "f1", "youden": "balanced_accuracy"}
@@ -33,22 +34,22 @@ def compared(
         (
             name
             for name in preferred_metrics(config, task)
-            if name in COMPARED_METRICS[task]
+            if name in TASK_RULES[task].compared_metrics
             or all(
                 name in MetricEvaluator(predictions).names for predictions in predictions_of_splits
             )
         ),
-        COMPARED_METRICS[task][0],
+        TASK_RULES[task].compared_metrics[0],
     )
-    return tuple(dict.fromkeys((first, *COMPARED_METRICS[task])))
+    return tuple(dict.fromkeys((first, *TASK_RULES[task].compared_metrics)))
 
 
 def preferred_metrics(config: Config, task: TaskName) -> list[str]:
     """Return the metrics that a config optimizes, the most specific first; empty if it names none."""
     names = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
     threshold = config.evaluate.threshold
-    if task == "binary" and isinstance(threshold, ThresholdCriterion):
+    if TASK_RULES[task].has_positive_class and isinstance(threshold, ThresholdCriterion):
         names.append(_OF_AIM.get(threshold.criterion, ""))
-    if task == "multiclass" and config.fit.class_weight is not None:
+    if TASK_RULES[task].predicts_most_likely and config.fit.class_weight is not None:
         names.append("balanced_accuracy")
     return [name for name in names if name not in {"", "loss"}]

@@ -22,9 +22,9 @@ from trainer.data.targets import FittedTarget
 from trainer.evaluation.calibration import apply_temperature
 from trainer.evaluation.predictions import Predictions
 from trainer.models.metrics import compute_metrics, predicted_positive
-from trainer.models.summary import head_units
-from trainer.report.predictions import prediction_columns
 from trainer.runs.decisions import DEFAULT_THRESHOLD
+from trainer.tasks.base import TaskKind
+from trainer.tasks.registry import get_task_kind
 
 Array = NDArray[np.float32]
 
@@ -55,21 +55,24 @@ class Task:
     half_widths: tuple[float, ...] = ()
 
     @property
+    def kind(self) -> TaskKind:
+        """The form of targets and predictions."""
+        return get_task_kind(self.target.task)
+
+    @property
     def prediction_names(self) -> tuple[str, ...]:
         """Return a name for each number of a prediction: one per class or column."""
-        return tuple(prediction_columns(self.target.task, self.target.names))
+        return tuple(self.kind.prediction_columns(self.target.names))
 
     def encode_targets(self, samples: Samples) -> Samples:
         """Return the samples with targets encoded for the head, (rows, outputs)."""
-        if self.target.task == "binary" and self.outputs == 2:
-            return replace(samples, y=np.concatenate([1 - samples.y, samples.y], axis=1))
-        return samples
+        y = self.kind.encode_for_head(samples.y, self.outputs)
+        return samples if y is samples.y else replace(samples, y=y)
 
     def prior(self) -> tuple[float, ...]:
         """Return class shares or means of the training rows, one per output."""
-        if self.target.task == "binary" and self.outputs == 2:
-            return (1 - self.target.prior[0], self.target.prior[0])
-        return self.target.prior
+        encoded = self.kind.encode_for_head(np.array([self.target.prior]), self.outputs)
+        return tuple(encoded[0].tolist())
 
     def decode_outputs(self, outputs: Array) -> NDArray[np.floating[Any]]:
         """Convert raw outputs (rows, outputs) to probabilities, or to numbers in the target's unit.
@@ -114,22 +117,11 @@ class Task:
 
     def json_values(self, targets: NDArray[np.floating[Any]]) -> list[Any]:
         """Return targets as JSON values, one per row: the class as text, or a list of numbers."""
-        match self.target.task:
-            case "binary":
-                return [self.target.classes[int(positive)] for positive in targets[:, 0] > 0.5]
-            case "multiclass":
-                return [self.target.classes[index] for index in targets.argmax(axis=1)]
-            case "multilabel" | "regression":
-                return list(targets.tolist())
+        return self.kind.json_values(targets, self.target.classes)
 
     def _unscaled(self, outputs: Array) -> NDArray[np.floating[Any]]:
-        match self.target.task:
-            case "binary":
-                return outputs[:, 1:] if self.outputs == 2 else outputs
-            case "regression":
-                return self.target.inverse_transform(outputs)
-            case "multiclass" | "multilabel":
-                return outputs
+        outputs = self.kind.decode_from_head(outputs)
+        return outputs if self.kind.rules.has_classes else self.target.inverse_transform(outputs)
 
     def predictions_from_outputs(self, samples: Samples, outputs: Array) -> Predictions:
         """Decode raw outputs and return them with the targets of samples, which are encoded for the
@@ -191,7 +183,7 @@ class Task:
 
     def predicted_labels(self, predictions: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
         """Return class indices: (rows, 1) for binary and multiclass, (rows, columns) for multilabel."""
-        if self.target.task == "multiclass":
+        if self.kind.rules.predicts_most_likely:
             return np.asarray(predictions.argmax(axis=1), np.int64)[:, None]
         return np.asarray(predicted_positive(predictions, self.threshold), np.int64)
 
@@ -213,7 +205,7 @@ def make_task(config: Config, target: FittedTarget) -> Task:
     return Task(
         target=target,
         head=head,
-        outputs=head_units(head, target.task, target.width),
+        outputs=get_task_kind(target.task).head_units(head, target.width),
         loss=resolved_loss(config, head),
         metrics=resolved_metrics(config, target.task),
         # A threshold that is optimized is chosen after training, on the validation rows.

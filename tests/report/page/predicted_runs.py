@@ -16,10 +16,11 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
 from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
 from trainer.evaluation.predictions import Predictions
-from trainer.report.predictions import LINEAR, prediction_columns, predictions_to_parquet
+from trainer.report.predictions import LINEAR, predictions_to_parquet
 from trainer.runs.directory import RunDirectory
 from trainer.runs.example import ExampleRow, write_example
 from trainer.runs.log import MetricsLog
+from trainer.tasks.registry import get_task_kind
 
 HOSTILE = (
     '<script>alert("a")</script>',
@@ -64,7 +65,7 @@ def make_predicted_run(
     """Make a run with test predictions, a linear baseline, findings, decisions and explanations."""
     classes = (PLAIN[:2] if task == "binary" else PLAIN[:3]) if names is None else names
     run = make_run(root, config=config or settings(), evaluations=scores(auc=0.9), **facts)
-    columns = prediction_columns(task, classes)
+    columns = get_task_kind(task).prediction_columns(classes)
     predictions, linear = (
         make_predictions(task, classes, rows),
         make_predictions(task, classes, rows, seed=0),

@@ -18,8 +18,9 @@ from trainer.report.page.figures import svg_text
 from trainer.report.page.html import page_html
 from trainer.report.page.markdown import page_markdown
 from trainer.report.page.writing import run_page
-from trainer.report.predictions import prediction_columns, predictions_to_parquet
+from trainer.report.predictions import predictions_to_parquet
 from trainer.runs.directory import RunDirectory
+from trainer.tasks.registry import get_task_kind
 
 pytest.importorskip("matplotlib")
 
@@ -76,7 +77,7 @@ def test_class_without_rows(tmp_path: Path) -> None:
     run = run_of(tmp_path, 20)
     predictions = make_predictions("multiclass", names, 80)
     without_last = predictions.take(predictions.y[:, 19] == 0)
-    columns = prediction_columns("multiclass", names)
+    columns = get_task_kind("multiclass").prediction_columns(names)
     run.write_predictions("test.parquet", predictions_to_parquet(without_last, columns))
     page = run_page(run, NOW)
     check_page(page_html(page))
@@ -93,7 +94,7 @@ def test_curves_show_the_worst_classes(tmp_path: Path) -> None:
     p = predictions.p.copy()
     worst = [4, 7, 9, 12, 15, 18]
     p[:, worst] = np.where(predictions.y[:, worst] > 0, 0.0, 0.9)
-    columns = prediction_columns("multiclass", names)
+    columns = get_task_kind("multiclass").prediction_columns(names)
     run.write_predictions(
         "test.parquet", predictions_to_parquet(replace(predictions, p=p), columns)
     )

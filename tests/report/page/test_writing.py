@@ -16,15 +16,16 @@ from tests.report.page.html_checks import check_page
 from tests.report.page.predicted_runs import HOSTILE, PLAIN, make_predicted_run, make_predictions
 from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, StorageError
-from trainer.evaluation.metrics import COMPARED_METRICS
 from trainer.report.page import write_page
 from trainer.report.page.figures import png_bytes, svg_text
 from trainer.report.page.html import page_html
 from trainer.report.page.markdown import page_markdown
 from trainer.report.page.writing import run_comparison_page, run_page, write_plots
-from trainer.report.predictions import prediction_columns, predictions_to_parquet
+from trainer.report.predictions import predictions_to_parquet
 from trainer.runs.directory import RunDirectory
+from trainer.tasks.registry import get_task_kind
 
 pytest.importorskip("matplotlib")
 
@@ -192,7 +193,7 @@ def test_page_of_many_rows_is_small(tmp_path: Path) -> None:
     task: TaskName
     for task, names in (("binary", PLAIN[:2]), ("regression", PLAIN[:3])):
         run = make_predicted_run(tmp_path, task)
-        columns = prediction_columns(task, names)
+        columns = get_task_kind(task).prediction_columns(names)
         many = make_predictions(task, names, 20_000)
         run.write_predictions("test.parquet", predictions_to_parquet(many, columns))
         assert write_page(run, NOW).stat().st_size < 600_000
@@ -219,7 +220,7 @@ def test_run_comparison(tmp_path: Path) -> None:
     ]
     rows = {row[0]: row[1] for row in difference.rows}
     # The same metrics as for baselines.
-    assert tuple(rows) == COMPARED_METRICS["binary"]
+    assert tuple(rows) == TASK_RULES["binary"].compared_metrics
     assert rows["auc"].startswith("-")
     assert rows["auc"].endswith("worse")
     assert rows["log_loss"].endswith("worse")

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem
 from trainer.report.page.content import Block, Paragraph, Plot, Section, section, table_block
 from trainer.report.page.facts import RunFacts
@@ -28,6 +29,7 @@ from trainer.runs.explanations import (
     SurfacePoints,
 )
 from trainer.runs.records import from_json
+from trainer.tasks.registry import get_task_kind
 
 _MAX_BARS = 20
 _MAX_CURVES = 8
@@ -121,7 +123,9 @@ def _dependence(dependence: DependenceFile, facts: RunFacts) -> Iterator[Block]:
 
 
 def _output_names(facts: RunFacts, count: int) -> list[str]:
-    names = facts.names[1:] if facts.task == "binary" else facts.names
+    names = (
+        facts.names if facts.task is None else get_task_kind(facts.task).scored_names(facts.names)
+    )
     return list(names) if len(names) == count else [f"output {index + 1}" for index in range(count)]
 
 
@@ -201,9 +205,14 @@ def _surface_plot(
     facts: RunFacts,
 ) -> Plot:
     groups = _groups(points)
-    is_binary = facts.task == "binary"
+    rules = None if facts.task is None else TASK_RULES[facts.task]
+    is_binary = rules is not None and rules.has_positive_class
     limits = (0.0, 1.0) if is_binary else (float(cells.min()), float(cells.max()))
-    what = "the predicted class" if facts.task == "multiclass" else "the prediction"
+    what = (
+        "the predicted class"
+        if rules is not None and rules.predicts_most_likely
+        else "the prediction"
+    )
     if is_binary and len(facts.names) == 2:
         what = f"the probability of {facts.names[1]}"
 

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast, get_args
 from trainer.config.data import TaskName
 from trainer.errors import Problem, RunError
 from trainer.evaluation.predictions import Predictions
-from trainer.report.predictions import LINEAR, prediction_columns, read_split_predictions
+from trainer.report.predictions import LINEAR, read_split_predictions
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions, read_decisions
@@ -23,6 +23,7 @@ from trainer.runs.findings import (
     read_findings,
 )
 from trainer.runs.log import read_log
+from trainer.tasks.registry import get_task_kind
 
 SPLITS = ("test", "validation", "train")
 """In the order of relevance."""
@@ -123,7 +124,7 @@ def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
     linear: dict[str, Predictions] = {}
     if task is not None:
         for split in SPLITS:
-            columns = prediction_columns(task, names)
+            columns = get_task_kind(task).prediction_columns(names)
             for by_split, name in ((predictions, split), (linear, f"{split}{LINEAR}")):
                 split_predictions = attempt(_reader(run, name, task, names, columns))
                 if split_predictions is not None and len(split_predictions):

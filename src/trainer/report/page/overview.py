@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.predictions import Predictions
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.text import duration, format_bytes, number, pluralize
 from trainer.runs.manifest import Manifest
+from trainer.tasks.registry import get_task_kind
 
 _MAX_UNFOLDED_COLUMNS = 12
 _MAX_COLUMNS = 500
@@ -149,7 +147,11 @@ def _sorted_splits(manifest: Manifest) -> list[str]:
 def _classes_table(facts: RunFacts, manifest: Manifest) -> TableBlock:
     """Make a table of class counts and shares: classes as rows, splits as columns."""
     splits = [split for split in _sorted_splits(manifest) if split in facts.predictions]
-    counts = {split: _class_counts(facts.predictions[split]) for split in splits}
+    counts = {
+        split: get_task_kind(predictions.task).class_totals(predictions.y)
+        for split, predictions in facts.predictions.items()
+        if split in splits
+    }
     is_exclusive = facts.task is not None and TASK_RULES[facts.task].is_exclusive
     classes = list(range(len(facts.names))) if is_exclusive else []
     title = "Class frequencies"
@@ -165,15 +167,6 @@ def _classes_table(facts: RunFacts, manifest: Manifest) -> TableBlock:
     heads = ("class", *splits)
     is_folded = len(rows) > _MAX_UNFOLDED_CLASSES
     return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
-
-
-def _class_counts(predictions: Predictions) -> Any:
-    totals = np.sum(predictions.y, axis=0, dtype=np.float64)
-    return (
-        np.concatenate([len(predictions) - totals, totals])
-        if TASK_RULES[predictions.task].has_positive_class
-        else totals
-    )
 
 
 def _with_share(counts: Any, index: int) -> str:

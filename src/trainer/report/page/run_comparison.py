@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
 from trainer.evaluation.bootstrap import paired_bootstrap
 from trainer.evaluation.curves import roc_curve
-from trainer.evaluation.metrics import COMPARED_METRICS, split_metric_name
+from trainer.evaluation.metrics import split_metric_name
 from trainer.evaluation.predictions import Predictions
 from trainer.models.ranking_metrics import roc_auc
 from trainer.report.comparison import Comparison, Row
@@ -165,7 +166,7 @@ def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
     split = first.split
     # The metrics used to compare the first run with its baselines, the headline first.
     names = () if first.findings is None else first.findings.compared_metrics
-    names = names or COMPARED_METRICS[first.task]
+    names = names or TASK_RULES[first.task].compared_metrics
     columns = [
         _difference(first, facts, split, names) if index else {} for index, facts in enumerate(runs)
     ]
@@ -238,7 +239,8 @@ def _curve_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
     binary = [
         (run_label(index), facts.predictions["test"])
         for index, facts in enumerate(runs)
-        if facts.task == "binary"
+        if facts.task is not None
+        and TASK_RULES[facts.task].has_positive_class
         and "test" in facts.predictions
         and _has_roc(facts.predictions["test"])
     ]
