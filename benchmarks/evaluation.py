@@ -22,9 +22,9 @@ import numpy as np
 from sklearn import datasets, metrics
 from threadpoolctl import threadpool_limits
 
+from trainer.assessment.baselines import fit_linear
+from trainer.assessment.bootstrap import bootstrap
 from trainer.config.data import TaskName
-from trainer.evaluation.baselines import fit_linear
-from trainer.evaluation.bootstrap import bootstrap
 from trainer.evaluation.predictions import Predictions
 
 LOOPED = 5

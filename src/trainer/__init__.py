@@ -5,19 +5,19 @@
 
 The packages from high to low level; a package imports only from lower levels:
 
-    5  trainer_cli   the command line: one module per command, output, exit codes
-    4  workflows     combines the packages below into check, fit, resume, evaluate, predict,
+    6  trainer_cli   the command line: one module per command, output, exit codes
+    5  workflows     combines the packages below into check, fit, resume, evaluate, predict,
                      explain, sweep
-    3  engine        the training loop: batches, epochs, callback state, devices    TensorFlow
+    4  engine        the training loop: batches, epochs, callback state, devices        TensorFlow
        explain       importance, partial dependence and SHAP values of a predict function
        workers       pools of worker processes, on this machine or a Ray cluster
        report        run directories and sweeps → tables, plots, report.html
        tracking      logging to TensorBoard and MLflow
+    3  assessment    confidence intervals, baselines, calibration, thresholds, slices       NumPy
        audit         faults in the data that raise no error
-    2  evaluation    metrics, confidence intervals, baselines, calibration, thresholds,
-                     slices                                                         NumPy
+    2  evaluation    predictions and their metrics
        sweep         search space, samplers, successive halving, the journal of trials
-       data          read, split; fit and apply preprocessing                       Polars
+       data          read, split; fit and apply preprocessing                                Polars
        models        config and data shapes → Keras layers, losses, optimizers, metrics
     1  config        schema, YAML with locations, overrides, validation
        runs          run directories, atomic writes, checkpoints, log, manifest, lock

@@ -225,10 +225,10 @@ def test_float32_epsilon_is_used() -> None:
 
 def test_no_tensorflow_no_scipy() -> None:
     code = (
-        "import sys, trainer.evaluation.bootstrap, trainer.evaluation.slices;"
-        "import trainer.evaluation.baselines, trainer.evaluation.calibration;"
-        "import trainer.evaluation.thresholds, trainer.evaluation.curves;"
-        "import trainer.evaluation.conformal;"
+        "import sys, trainer.assessment.bootstrap, trainer.assessment.slices;"
+        "import trainer.assessment.baselines, trainer.assessment.calibration;"
+        "import trainer.assessment.thresholds, trainer.assessment.curves;"
+        "import trainer.assessment.conformal;"
         "print(sorted({'tensorflow', 'keras', 'scipy', 'sklearn', 'polars'} & set(sys.modules)))"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -11,12 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
 from trainer.config.data import TaskName
 from trainer.config.schema import Evaluate
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
 from trainer.evaluation.metrics import compute_all_metrics
 from trainer.evaluation.predictions import Predictions
 from trainer.report.predictions import (

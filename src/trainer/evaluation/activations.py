@@ -1,4 +1,4 @@
-"""Sigmoid and softmax, and their inverses."""
+"""Sigmoid and softmax, their inverses, and temperature scaling."""
 
 from __future__ import annotations
 
@@ -28,3 +28,8 @@ def probabilities(task: TaskName, z: Float64Array) -> Float64Array:
     exponentials: Float64Array = np.exp(z - z.max(axis=1, keepdims=True))
     exponentials /= exponentials.sum(axis=1, keepdims=True)
     return exponentials
+
+
+def apply_temperature(task: TaskName, p: FloatArray, temperature: float) -> Float64Array:
+    """Return the probabilities (n, k) after dividing their logits by the temperature."""
+    return probabilities(task, logits(task, p) / temperature)

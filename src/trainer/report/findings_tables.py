@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from trainer.assessment.curves import confusion_matrices
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, RunError
-from trainer.evaluation.curves import confusion_matrices
 from trainer.evaluation.metrics import split_metric_name
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.decisions import MetricLabels, read_decision_summary

@@ -80,7 +80,7 @@ class SplitFindings:
 
 @dataclass(frozen=True, slots=True)
 class SliceRecord:
-    """A slice with its metric; `p_value` as in `trainer.evaluation.slices`."""
+    """A slice with its metric; `p_value` as in `trainer.assessment.slices`."""
 
     where: Mapping[str, str]
     rows: int

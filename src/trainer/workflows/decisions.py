@@ -10,11 +10,12 @@ from typing import assert_never
 
 import numpy as np
 
+from trainer.assessment.calibration import fit_temperature
+from trainer.assessment.conformal import fit_conformal
+from trainer.assessment.thresholds import Cost, Criterion, PrecisionFloor, choose_threshold
 from trainer.config.schema import Evaluate, ThresholdCriterion
-from trainer.evaluation.calibration import apply_temperature, fit_temperature
-from trainer.evaluation.conformal import fit_conformal
+from trainer.evaluation.activations import apply_temperature
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.thresholds import Cost, Criterion, PrecisionFloor, choose_threshold
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
 from trainer.workflows.task import Task
 

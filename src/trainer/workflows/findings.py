@@ -12,18 +12,20 @@ from typing import Any
 
 import numpy as np
 
+from trainer.assessment import bootstrap as bootstrapped
+from trainer.assessment.baselines import fit_prior
+from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
+from trainer.assessment.calibration import calibration_error
+from trainer.assessment.conformal import ConformalIntervals, empirical_coverage
+from trainer.assessment.headline import compared
+from trainer.assessment.intervals import ConfidenceInterval
+from trainer.assessment.slice_findings import find_slices
+from trainer.assessment.slices import worst_rows
 from trainer.config.schema import Config
 from trainer.data.prepare import Dataset
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.evaluation import bootstrap as bootstrapped
-from trainer.evaluation.baselines import fit_prior
-from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
-from trainer.evaluation.calibration import calibration_error
-from trainer.evaluation.conformal import ConformalIntervals, empirical_coverage
-from trainer.evaluation.intervals import ConfidenceInterval
 from trainer.evaluation.metrics import SEPARATOR, compute_all_metrics
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.slices import worst_rows
 from trainer.report.predictions import LINEAR, predictions_to_parquet, read_split_predictions
 from trainer.report.summary import summary_sentence
 from trainer.runs.directory import RunDirectory
@@ -36,9 +38,7 @@ from trainer.runs.findings import (
     write_findings,
 )
 from trainer.workflows.decisions import choose_decisions
-from trainer.workflows.headline import compared
 from trainer.workflows.linear_baseline import linear_predictions
-from trainer.workflows.slicing import find_slices
 from trainer.workflows.task import Task
 
 _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000

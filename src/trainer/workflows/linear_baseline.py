@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from trainer.assessment.baselines import fit_linear
 from trainer.config.schema import Config
 from trainer.data.arrays import Float32Array
 from trainer.data.prepare import Dataset
 from trainer.data.splits import SplitName
-from trainer.evaluation.baselines import fit_linear
 from trainer.evaluation.predictions import FloatArray, Predictions
 from trainer.workflows.task import Task, apply_class_weights
 

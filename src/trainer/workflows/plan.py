@@ -14,6 +14,7 @@ from pathlib import Path
 
 import polars as pl
 
+from trainer.assessment.slice_findings import slice_problems
 from trainer.config.conflicts import task_conflicts
 from trainer.config.load import LoadedConfig
 from trainer.config.objectives import UNSCALED_LOSSES
@@ -30,7 +31,6 @@ from trainer.tracking.trackers import tracking_problems
 from trainer.workflows.checking import missing_sources
 from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.inherited_decisions import read_inherited_decisions
-from trainer.workflows.slicing import slice_problems
 from trainer.workflows.task import Task, make_task
 from trainer.workflows.trained_runs import open_trained
 

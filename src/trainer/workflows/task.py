@@ -19,7 +19,7 @@ from trainer.config.resolve import resolved_head, resolved_loss, resolved_metric
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.calibration import apply_temperature
+from trainer.evaluation.activations import apply_temperature
 from trainer.evaluation.predictions import Predictions
 from trainer.models.metrics import compute_metrics, predicted_positive
 from trainer.runs.decisions import DEFAULT_THRESHOLD

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from tests.report.run_files import make_run, scores, settings
+from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
 from trainer.config.data import Numeric, TaskName
 from trainer.data.numeric import fit_numeric
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
 from trainer.evaluation.predictions import Predictions
 from trainer.report.predictions import LINEAR, predictions_to_parquet
 from trainer.runs.directory import RunDirectory

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.calibration import calibration_error, reliability_curve, top_class
-from trainer.evaluation.curves import confusion_matrices, precision_recall_curve, roc_curve
+from trainer.assessment.calibration import calibration_error, reliability_curve, top_class
+from trainer.assessment.curves import confusion_matrices, precision_recall_curve, roc_curve
+from trainer.assessment.thresholds import ThresholdCurve, threshold_curve
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.thresholds import ThresholdCurve, threshold_curve
 from trainer.models.metrics import compute_metrics, predicted_positive
 from trainer.models.ranking_metrics import average_precision, roc_auc
 from trainer.report.page.confusion import column_counts, confusion_blocks

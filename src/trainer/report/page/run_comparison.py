@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from trainer.assessment.bootstrap import paired_bootstrap
+from trainer.assessment.curves import roc_curve
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
-from trainer.evaluation.bootstrap import paired_bootstrap
-from trainer.evaluation.curves import roc_curve
 from trainer.evaluation.metrics import split_metric_name
 from trainer.evaluation.predictions import Predictions
 from trainer.models.ranking_metrics import roc_auc

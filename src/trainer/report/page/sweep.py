@@ -10,7 +10,6 @@ from pathlib import Path
 
 from trainer.config.yaml_reader import MAX_BYTES
 from trainer.errors import RunError, TrainerError, command_text
-from trainer.evaluation.forest import InputImportance
 from trainer.report.comparison import compare_runs
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, section, table_block
@@ -35,6 +34,7 @@ from trainer.runs.files import read_bytes
 from trainer.runs.listing import summarize
 from trainer.runs.log import read_log
 from trainer.runs.process import this_process
+from trainer.sweep.forest import InputImportance
 from trainer.sweep.leaderboard import TrialRow
 
 _BEST = 10

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.domains import Choices
-from trainer.evaluation.forest import InputImportance
 from trainer.report.page.content import Plot
 from trainer.report.page.figures import (
     COLORS,
@@ -26,6 +25,7 @@ from trainer.report.page.figures import (
 from trainer.report.page.training import series, thinned
 from trainer.report.sweeps.axes import Axis
 from trainer.report.text import cell, number, short_name
+from trainer.sweep.forest import InputImportance
 from trainer.sweep.leaderboard import Leaderboard, TrialRow
 
 Float64Array = npt.NDArray[np.float64]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.domains import Choices, Dimension, Floats, Integers
-from trainer.evaluation.forest import InputImportance, input_importance
 from trainer.report.sweeps.facts import SweepFacts
+from trainer.sweep.forest import InputImportance, input_importance
 from trainer.sweep.leaderboard import TrialRow
 
 MIN_TRIALS = 12

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.intervals import ConfidenceInterval, wilson_interval
+from trainer.assessment.intervals import ConfidenceInterval, wilson_interval
 from trainer.evaluation.predictions import Float64Array, FloatArray
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainer.assessment.headline import compared
 from trainer.config.data import TaskName
 from trainer.config.schema import Config
 from trainer.evaluation.predictions import Predictions
-from trainer.workflows.headline import compared
 
 NAMES: dict[TaskName, tuple[str, ...]] = {
     "binary": ("no", "yes"),

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.evaluation.forest import input_importance
+from trainer.sweep.forest import input_importance
 
 
 def test_importance_of_a_sum() -> None:

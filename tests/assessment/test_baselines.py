@@ -10,8 +10,8 @@ from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits, loa
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.preprocessing import StandardScaler
 
-from trainer.evaluation import baselines
-from trainer.evaluation.baselines import fit_linear, fit_prior
+from trainer.assessment import baselines
+from trainer.assessment.baselines import fit_linear, fit_prior
 
 
 def standardized(x: Any, weight: Any = None) -> Any:

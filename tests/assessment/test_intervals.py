@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from trainer.evaluation.intervals import effective_sample_size, percentile_interval, wilson_interval
+from trainer.assessment.intervals import effective_sample_size, percentile_interval, wilson_interval
 
 
 @given(st.integers(1, 500), st.data(), st.sampled_from([0.8, 0.95, 0.99]))

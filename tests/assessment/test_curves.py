@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from tests.evaluation.samples import random_predictions, samples
-from trainer.evaluation.curves import confusion_matrices, precision_recall_curve, roc_curve
+from trainer.assessment.curves import confusion_matrices, precision_recall_curve, roc_curve
 from trainer.evaluation.predictions import Predictions
 from trainer.models.ranking_metrics import roc_auc
 

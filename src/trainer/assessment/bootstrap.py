@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.intervals import ConfidenceInterval, percentile_interval
+from trainer.assessment.intervals import ConfidenceInterval, percentile_interval
 from trainer.evaluation.metrics import MetricEvaluator
 from trainer.evaluation.predictions import Float64Array, Predictions
 

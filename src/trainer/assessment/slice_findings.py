@@ -1,6 +1,6 @@
 """Slices of the rows on which a run performs worse than on all of them.
 
-Chooses the columns and turns them into levels; `trainer.evaluation.slices` searches the slices.
+Chooses the columns and turns them into levels; `trainer.assessment.slices` searches the slices.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from trainer.assessment import slices as measured
+from trainer.assessment.slices import SliceColumn, bin_numeric, evaluate_slices, find_worst_slices
 from trainer.config.schema import Config
 from trainer.data.prepare import Dataset
 from trainer.data.values import is_date_type, number_expr, to_text
 from trainer.errors import Problem, did_you_mean
-from trainer.evaluation import slices as measured
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.slices import SliceColumn, bin_numeric, evaluate_slices, find_worst_slices
 from trainer.runs.findings import MetricValue, NamedSlices, SliceRecord, WorstSlices
 
 _SEARCHED_COLUMNS = 24

@@ -8,13 +8,13 @@ from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 
 from tests.evaluation.samples import random_predictions, samples
-from trainer.evaluation.calibration import (
-    apply_temperature,
+from trainer.assessment.calibration import (
     calibration_error,
     fit_temperature,
     reliability_curve,
     top_class,
 )
+from trainer.evaluation.activations import apply_temperature
 from trainer.evaluation.predictions import Predictions
 from trainer.models.metrics import compute_metrics
 

@@ -11,8 +11,8 @@ import pytest
 from scipy import stats
 
 from tests.evaluation.samples import make_predictions, random_predictions
-from trainer.evaluation import bootstrap as drawing
-from trainer.evaluation.bootstrap import bootstrap, paired_bootstrap
+from trainer.assessment import bootstrap as drawing
+from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
 from trainer.evaluation.metrics import compute_all_metrics
 from trainer.evaluation.predictions import Float64Array, Predictions
 from trainer.models.metrics import compute_metrics

@@ -18,8 +18,8 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.bootstrap import bootstrap
-from trainer.evaluation.intervals import ConfidenceInterval, effective_sample_size, wilson_interval
+from trainer.assessment.bootstrap import bootstrap
+from trainer.assessment.intervals import ConfidenceInterval, effective_sample_size, wilson_interval
 from trainer.evaluation.label_metrics import predicted_labels
 from trainer.evaluation.predictions import BoolArray, Float64Array, IntArray, Predictions
 

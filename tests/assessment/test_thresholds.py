@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.evaluation.samples import samples
-from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.thresholds import (
+from trainer.assessment.thresholds import (
     Cost,
     OperatingPoint,
     PrecisionFloor,
     choose_threshold,
     threshold_curve,
 )
+from trainer.evaluation.predictions import Predictions
 from trainer.models.metrics import compute_metrics
 
 CRITERIA = ("f1", "youden", Cost(1, 4), Cost(2.5, 0.5), PrecisionFloor(0.6))

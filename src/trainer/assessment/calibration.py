@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from trainer.assessment.intervals import effective_sample_size, wilson_interval
 from trainer.config.data import TaskName
 from trainer.evaluation.activations import logits, probabilities
-from trainer.evaluation.intervals import effective_sample_size, wilson_interval
 from trainer.evaluation.predictions import Float64Array, FloatArray, IntArray
 
 BINS = 15
@@ -191,8 +191,3 @@ def fit_temperature(
             break
         inverse = following
     return float(1 / inverse)
-
-
-def apply_temperature(task: TaskName, p: FloatArray, temperature: float) -> Float64Array:
-    """Return the probabilities (n, k) after dividing their logits by the temperature."""
-    return probabilities(task, logits(task, p) / temperature)

@@ -7,9 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.evaluation.samples import make_predictions, random_predictions
-from trainer.evaluation.metrics import compute_all_metrics
-from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.slices import (
+from trainer.assessment.slices import (
     MISSING,
     SliceColumn,
     bin_numeric,
@@ -18,6 +16,8 @@ from trainer.evaluation.slices import (
     row_losses,
     worst_rows,
 )
+from trainer.evaluation.metrics import compute_all_metrics
+from trainer.evaluation.predictions import Predictions
 
 
 def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[str, SliceColumn]:
