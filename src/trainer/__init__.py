@@ -15,16 +15,17 @@ The packages from high to low level; a package imports only from lower levels:
        tracking      logging to TensorBoard and MLflow
     3  assessment    confidence intervals, baselines, calibration, thresholds, slices       NumPy
        audit         faults in the data that raise no error
-    2  evaluation    predictions and their metrics
+    2  evaluation    predictions with all their metrics
        sweep         search space, samplers, successive halving, the journal of trials
        data          read, split; fit and apply preprocessing                                Polars
-       models        config and data shapes → Keras layers, losses, optimizers, metrics
-    1  config        schema, YAML with locations, overrides, validation
+       models        config and data shapes → Keras layers, losses, optimizers
+    1  metrics       one definition per metric, for any weighting of the rows             NumPy
+       config        schema, YAML with locations, overrides, validation
        runs          run directories, atomic writes, checkpoints, log, manifest, lock
     0  errors        the exceptions, which carry problems with their fixes
        packages      the name of the distribution, and the packages of its extras
 
-Commands that do not train import neither TensorFlow nor Keras: in `models` only `summary`,
-`pack_compatibility` and `metrics` can be imported without them, in `workflows` all modules except
+Commands that do not train import neither TensorFlow nor Keras: in `models` only `summary` and
+`pack_compatibility` can be imported without them, in `workflows` all modules except
 `building`, `recording` and `ensemble`, which are imported when needed.
 """

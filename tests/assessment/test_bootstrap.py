@@ -15,7 +15,7 @@ from trainer.assessment import bootstrap as drawing
 from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
 from trainer.evaluation.metrics import compute_all_metrics
 from trainer.evaluation.predictions import Float64Array, Predictions
-from trainer.models.metrics import compute_metrics
+from trainer.metrics.compute import compute_metrics
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 

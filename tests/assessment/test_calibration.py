@@ -16,7 +16,7 @@ from trainer.assessment.calibration import (
 )
 from trainer.evaluation.activations import apply_temperature
 from trainer.evaluation.predictions import Predictions
-from trainer.models.metrics import compute_metrics
+from trainer.metrics.compute import compute_metrics
 
 
 def loss_at(sample: Predictions, temperature: float) -> float:

@@ -11,7 +11,7 @@ from sklearn import metrics as oracle
 from tests.evaluation.samples import random_predictions, samples
 from trainer.assessment.curves import confusion_matrices, precision_recall_curve, roc_curve
 from trainer.evaluation.predictions import Predictions
-from trainer.models.ranking_metrics import roc_auc
+from trainer.metrics.ranking import roc_auc
 
 
 @settings(max_examples=100, deadline=None)
@@ -23,7 +23,7 @@ def test_roc_curve_points_and_area(sample: Predictions) -> None:
         assert np.isnan(result.x).all() or np.isnan(result.y).all()
         return
     assert (result.x[0], result.y[0], result.x[-1], result.y[-1]) == (0, 0, 1, 1)
-    assert np.trapezoid(result.y, result.x) == pytest.approx(roc_auc(y, p, sample.weight))
+    assert np.trapezoid(result.y, result.x) == pytest.approx(roc_auc(y > 0.5, p, sample.weight))
     for x, height, threshold in zip(result.x, result.y, result.threshold, strict=True):
         predicted_positive = p >= threshold
         assert x == pytest.approx((w * (1 - y) * predicted_positive).sum() / (w * (1 - y)).sum())

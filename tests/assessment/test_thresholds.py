@@ -18,7 +18,7 @@ from trainer.assessment.thresholds import (
     threshold_curve,
 )
 from trainer.evaluation.predictions import Predictions
-from trainer.models.metrics import compute_metrics
+from trainer.metrics.compute import compute_metrics
 
 CRITERIA = ("f1", "youden", Cost(1, 4), Cost(2.5, 0.5), PrecisionFloor(0.6))
 

@@ -2,42 +2,23 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from scipy import stats
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from trainer.audit.statistics import (
-    auc,
     auc_standard_error,
     chi_square_critical_value,
     correlation,
     rank_correlation,
 )
-
-SCORES = st.lists(
-    st.tuples(st.integers(-5, 5), st.booleans()), min_size=2, max_size=40
-).filter(lambda rows: len({positive for _, positive in rows}) == 2)  # fmt: skip
-
-
-@given(SCORES)
-def test_auc_equals_that_of_scikit_learn(rows):
-    scores = np.array([score for score, _ in rows], float)
-    positive = np.array([is_positive for _, is_positive in rows])
-    area = auc(scores, positive)
-    assert area == pytest.approx(roc_auc_score(positive, scores))
-    assert area + auc(-scores, positive) == pytest.approx(1)
-
-
-def test_auc_of_one_class_is_nan():
-    assert np.isnan(auc(np.arange(3.0), np.ones(3, bool)))
+from trainer.metrics.ranking import roc_auc
 
 
 def test_auc_standard_error_equals_that_of_samples():
     draw = np.random.default_rng(0)
     areas = [
-        auc(np.concatenate([draw.normal(1, 1, 40), draw.normal(0, 1, 60)]), np.arange(100) < 40)
+        roc_auc(np.arange(100) < 40, np.concatenate([draw.normal(1, 1, 40), draw.normal(0, 1, 60)]))
         for _ in range(800)
     ]
     assert auc_standard_error(float(np.mean(areas)), 40, 60) == pytest.approx(

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.evaluation.influence import headline, influence_function
-from trainer.models.metrics import compute_metrics
+from trainer.metrics.compute import compute_metrics
 
 CASES = [
     ("auc", "binary", 1),

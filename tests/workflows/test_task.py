@@ -15,7 +15,7 @@ from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.data.targets import fit_target
 from trainer.data.tasks import infer_task
-from trainer.evaluation.label_metrics import predicted_labels
+from trainer.metrics.labels import predicted_labels
 from trainer.workflows.task import Task, make_task
 
 

@@ -56,7 +56,7 @@ def fit_prior(y: FloatArray, weight: FloatArray | None = None) -> Float64Array:
     """Return the class frequencies of the training rows, or the mean of a regression target: (k,).
 
     Args:
-        y: (n, k) as `trainer.models.metrics.compute_metrics` takes it; n at least 1.
+        y: (n, k) as `trainer.metrics.compute.compute_metrics` takes it; n at least 1.
         weight: (n,) with a sum above 0, or None.
     """
     return np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
@@ -70,7 +70,7 @@ def fit_linear(
     Args:
         task: The task.
         x: (n, d) finite features; n at least 1. Constant columns get the weight 0.
-        y: (n, k) as `trainer.models.metrics.compute_metrics` takes it.
+        y: (n, k) as `trainer.metrics.compute.compute_metrics` takes it.
         weight: (n,) with a sum above 0, or None. A weight of 2 counts the row twice.
     """
     if len(x) > MAX_ROWS:

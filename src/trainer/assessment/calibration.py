@@ -101,7 +101,7 @@ def calibration_error(
     Args:
         task: binary: of the positive class. multiclass: of the class with the highest probability.
             multilabel: the mean over the columns.
-        y: (n, k) as `trainer.models.metrics.compute_metrics` takes it.
+        y: (n, k) as `trainer.metrics.compute.compute_metrics` takes it.
         p: (n, k).
         strategy: As for `reliability_curve`.
         bins: Maximum number of bins.
@@ -148,7 +148,7 @@ def fit_temperature(
 
     Args:
         task: binary, multiclass or multilabel.
-        y: (n, k) of validation rows, as `trainer.models.metrics.compute_metrics` takes it.
+        y: (n, k) of validation rows, as `trainer.metrics.compute.compute_metrics` takes it.
         p: (n, k) probabilities.
         weight: (n,) or None.
 

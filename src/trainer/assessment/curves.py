@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.label_metrics import predicted_labels
 from trainer.evaluation.predictions import Float64Array, FloatArray, Predictions
+from trainer.metrics.labels import predicted_labels
 
 POINTS = 1_000
 
@@ -89,7 +89,7 @@ def confusion_matrices(predictions: Predictions, threshold: float = 0.5) -> Floa
         (classes, classes), actual by predicted; for multilabel tasks (columns, 2, 2).
     """
     actual, rows = predictions.y > 0.5, predictions.weights()
-    predicted = predicted_labels(predictions.task, predictions.p.astype(np.float64), threshold)
+    predicted = predicted_labels(predictions.task, predictions.p, threshold)
     if predictions.task == "multiclass":
         size = actual.shape[1]
         cells = np.argmax(predictions.y, axis=1) * size + np.argmax(predicted, axis=1)

@@ -20,8 +20,8 @@ import numpy.typing as npt
 
 from trainer.assessment.bootstrap import bootstrap
 from trainer.assessment.intervals import ConfidenceInterval, effective_sample_size, wilson_interval
-from trainer.evaluation.label_metrics import predicted_labels
 from trainer.evaluation.predictions import BoolArray, Float64Array, IntArray, Predictions
+from trainer.metrics.labels import row_accuracies, row_log_losses, squared_errors
 
 MISSING = "(missing)"
 MIN_ROWS, MIN_SHARE = 20, 0.02
@@ -194,25 +194,16 @@ def row_losses(predictions: Predictions, metric: str, threshold: float = 0.5) ->
     accuracy: the share of its labels that are wrong; rmse: the mean squared error of its columns;
     log_loss.
     """
-    y, p = predictions.y, predictions.p.astype(np.float64)
-    losses: Float64Array
+    task, y, p = predictions.task, predictions.y, predictions.p
     match metric:
         case "rmse":
-            losses = ((p - y) ** 2).mean(axis=1)
-        case "accuracy" if predictions.task == "multiclass":
-            losses = (np.argmax(y, axis=1) != np.argmax(p, axis=1)).astype(np.float64)
+            return np.asarray(squared_errors(y, p).mean(axis=1))
         case "accuracy":
-            losses = (predicted_labels(predictions.task, p, threshold) != (y > 0.5)).mean(axis=1)
+            return 1 - row_accuracies(task, y, p, threshold)
         case "log_loss":
-            epsilon = np.finfo(predictions.p.dtype).eps
-            clipped = np.clip(p, epsilon, 1 - epsilon)
-            if predictions.task == "multiclass":
-                losses = -np.where(y > 0.5, np.log(clipped), 0.0).sum(axis=1)
-            else:
-                losses = -np.where(y > 0.5, np.log(clipped), np.log1p(-clipped)).mean(axis=1)
+            return row_log_losses(task, y, p)
         case _:
             raise AssertionError(f"{metric} is not a sum over rows")
-    return losses
 
 
 def worst_rows(predictions: Predictions, count: int) -> tuple[npt.NDArray[np.intp], Float64Array]:
@@ -226,7 +217,7 @@ def worst_rows(predictions: Predictions, count: int) -> tuple[npt.NDArray[np.int
     if predictions.task != "regression":
         losses = row_losses(predictions, "log_loss")
     else:
-        squares = (predictions.y.astype(np.float64) - predictions.p) ** 2
+        squares = squared_errors(predictions.y, predictions.p)
         if squares.shape[1] > 1:
             variance = predictions.y.astype(np.float64).var(axis=0)
             squares /= np.where(variance > 0, variance, 1.0)

@@ -11,6 +11,7 @@ from typing import Literal, assert_never
 import numpy as np
 
 from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.confusion import Confusion
 
 POINTS = 200
 
@@ -180,15 +181,15 @@ class _Column:
     def evaluate(self, thresholds: Float64Array) -> ThresholdCurve:
         first = np.searchsorted(self._p, thresholds, side="left")
         true_positives, false_positives = self._positives[first], self._negatives[first]
-        positive, negative = self._positives[0], self._negatives[0]
         predicted = true_positives + false_positives
+        counts = Confusion(self._positives[:1], self._negatives[:1], predicted, true_positives)
         return ThresholdCurve(
             thresholds,
-            _safe_divide(true_positives, predicted),
-            _safe_divide(true_positives, positive),
-            _safe_divide(negative - false_positives, negative),
-            _safe_divide(2 * true_positives, predicted + positive),
-            predicted / (positive + negative),
+            counts.precision(),
+            counts.recall(),
+            counts.specificity(),
+            counts.f1(),
+            predicted / counts.total,
         )
 
     def error_shares(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
@@ -203,9 +204,3 @@ def _best(scores: Float64Array, thresholds: Float64Array) -> int:
     # Differences due to rounding are ties.
     tied = np.flatnonzero(scores >= scores.max() - 1e-12)
     return int(tied[np.argmin(np.abs(thresholds[tied] - 0.5))])
-
-
-def _safe_divide(numerator: Float64Array, denominator: Float64Array | np.floating) -> Float64Array:
-    """Divide elementwise; 0 where the denominator is 0."""
-    out = np.zeros_like(numerator)
-    return np.divide(numerator, denominator, out=out, where=np.asarray(denominator) > 0)

@@ -9,11 +9,12 @@ import numpy as np
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding, join_first
 from trainer.audit.split_classifier import split_auc
-from trainer.audit.statistics import auc, chi_square_critical_value, rank_correlation
+from trainer.audit.statistics import chi_square_critical_value, rank_correlation
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.text_formats import explicit_date_format
 from trainer.data.values import is_date_type, looks_like_date, to_microseconds
+from trainer.metrics.ranking import roc_auc
 
 STABILITY_LIMIT = 0.25
 SEPARATION_LIMIT = 0.6
@@ -161,7 +162,7 @@ def _find_late_training(audited: AuditedTable, name: str, times: Float64Array) -
     is_known = ~np.isnan(times)
     for split in (TEST, VALIDATION):
         both = is_known & ((audited.split == TRAIN) | (audited.split == split))
-        area = auc(times[both], audited.split[both] == TRAIN)
+        area = roc_auc(audited.split[both] == TRAIN, times[both])
         if not area >= _LATER:
             continue
         median = np.median(times[is_known & (audited.split == split)])

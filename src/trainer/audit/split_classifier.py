@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.statistics import auc
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.hashing import mix64
+from trainer.metrics.ranking import roc_auc
 
 _MAX_ROWS = 20_000
 _MAX_CELLS = 4_000_000
@@ -47,7 +47,7 @@ def split_auc(
         if len(set(is_other[fit_mask])) < 2 or len(set(is_other[held_out])) < 2:
             return 0.5, 1.0
         scores = _scores(x[fit_mask], is_other[fit_mask].astype(np.float64), x[held_out])
-        areas.append((auc(scores, is_other[held_out]), int(held_out.sum())))
+        areas.append((roc_auc(is_other[held_out], scores), int(held_out.sum())))
     area = sum(value * count for value, count in areas) / len(rows)
     error = np.sqrt((len(rows) + 1) / (12 * len(train) * len(other)))
     return float(area), float(error)

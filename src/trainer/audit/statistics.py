@@ -7,23 +7,13 @@ import math
 import numpy as np
 import polars as pl
 
-from trainer.data.arrays import BoolArray, Float64Array
+from trainer.data.arrays import Float64Array
 
 
 def ranks(values: Float64Array) -> Float64Array:
     """Return the (n,) ranks from 1; equal values get their mean rank."""
     result: Float64Array = pl.Series(values).rank("average").to_numpy()
     return result
-
-
-def auc(scores: Float64Array, positive: BoolArray) -> float:
-    """Return the area under the ROC curve by ranks (Mann and Whitney 1947); NaN for a single class."""
-    positives = int(positive.sum())
-    negatives = len(positive) - positives
-    if not positives or not negatives:
-        return float("nan")
-    rank_sum = float(ranks(scores)[positive].sum())
-    return (rank_sum - positives * (positives + 1) / 2) / (positives * negatives)
 
 
 def auc_standard_error(area: float, positives: int, negatives: int) -> float:

@@ -14,9 +14,10 @@ import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding, exclude, join_first
-from trainer.audit.statistics import auc, auc_standard_error, rank_correlation
+from trainer.audit.statistics import auc_standard_error, rank_correlation
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.hashing import mix64
+from trainer.metrics.ranking import roc_auc
 
 LIMIT = 0.99
 _NEIGHBORS = 3
@@ -173,9 +174,9 @@ def _class_score(
     count = int(positive.sum())
     if min(count, len(y) - count) < _MIN_CLASS_ROWS:
         return 0.0, ""
-    area = auc(predictions, positive)
+    area = roc_auc(positive, predictions)
     if x is not None:
-        direct = auc(x, positive)
+        direct = roc_auc(positive, x)
         area = max(area, direct, 1 - direct)
     # With few rows, 0.99 is not significant.
     is_significant = area - auc_standard_error(area, count, len(y) - count) >= 2 * LIMIT - 1

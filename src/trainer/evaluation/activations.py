@@ -6,6 +6,7 @@ import numpy as np
 
 from trainer.config.data import TaskName
 from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.labels import clip_probabilities
 
 
 def logits(task: TaskName, p: FloatArray) -> Float64Array:
@@ -13,8 +14,7 @@ def logits(task: TaskName, p: FloatArray) -> Float64Array:
 
     Probabilities are clipped by the epsilon of their dtype.
     """
-    epsilon = np.finfo(p.dtype).eps
-    clipped = np.clip(p.astype(np.float64), epsilon, 1 - epsilon)
+    clipped = clip_probabilities(p)
     if task == "multiclass":
         return np.log(clipped)
     return np.log(clipped) - np.log1p(-clipped)

@@ -17,6 +17,9 @@ import numpy as np
 
 from trainer.config.data import TaskName
 from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.compute import compute_metrics
+from trainer.metrics.labels import row_accuracies, squared_errors
+from trainer.metrics.ranking import ColumnRanking
 
 HeadlineMetric = Literal["auc", "accuracy", "r2", "rmse"]
 
@@ -46,7 +49,7 @@ def headline(task: TaskName, y: FloatArray, weight: FloatArray | None) -> Headli
 
     Args:
         task: The task.
-        y: Targets (n, k) as `trainer.models.metrics.compute_metrics` takes them.
+        y: Targets (n, k) as `trainer.metrics.compute.compute_metrics` takes them.
         weight: (n,) or None.
     """
     weighted = y if weight is None else y[weight > 0]
@@ -75,21 +78,10 @@ def influence_function(
     if not np.isfinite(p).all():
         return MetricInfluence(float("nan"), np.full(len(y), np.nan))
     w = np.ones(len(y)) if weight is None else weight.astype(np.float64)
-    match metric:
-        case "auc":
-            return _mean([_auc(y[:, k], p[:, k], w) for k in range(y.shape[1])])
-        case "accuracy":
-            return _average(_accuracies(task, y, p), w)
-        case "r2":
-            return _mean([_r2(*column, w) for column in _columns(y, p)])
-        case "rmse":
-            return _mean([_rmse(*column, w) for column in _columns(y, p)])
-
-
-def _columns(y: FloatArray, p: FloatArray) -> list[tuple[Float64Array, Float64Array]]:
-    """Return target and prediction of each column."""
-    actual, predicted = y.astype(np.float64), p.astype(np.float64)
-    return [(actual[:, k], predicted[:, k]) for k in range(y.shape[1])]
+    if metric == "accuracy":
+        return _average(row_accuracies(task, y, p, _THRESHOLD), w)
+    compute = {"auc": _auc, "r2": _r2, "rmse": _rmse}[metric]
+    return _mean([compute(y[:, [k]], p[:, [k]], w) for k in range(y.shape[1])])
 
 
 def _mean(columns: list[MetricInfluence]) -> MetricInfluence:
@@ -104,47 +96,19 @@ def _average(values: Float64Array, w: Float64Array) -> MetricInfluence:
     return MetricInfluence(value, w * (values - value) / total)
 
 
-def _accuracies(task: TaskName, y: FloatArray, p: FloatArray) -> Float64Array:
-    """Return the share of correct labels of each row, (n,)."""
-    if task == "multiclass":
-        return np.asarray(y.argmax(axis=1) == p.argmax(axis=1), np.float64)
-    correct = (p.astype(np.float64) >= _THRESHOLD) == (y > 0.5)
-    return np.asarray(correct.mean(axis=1), np.float64)
+def _auc(y: FloatArray, p: FloatArray, w: Float64Array) -> MetricInfluence:
+    return MetricInfluence(*ColumnRanking(y[:, 0] > 0.5, p[:, 0]).influence(w))
 
 
-def _auc(y: FloatArray, score: FloatArray, w: Float64Array) -> MetricInfluence:
-    """Each positive contributes the share of negatives ranked below it, half of ties; and vice versa."""
-    is_positive = y > 0.5
-    positive, negative = w * is_positive, w * ~is_positive
-    positive_weight, negative_weight = positive.sum(), negative.sum()
-    order = np.argsort(score)
-    ranked = score[order]
-    positive, negative = positive[order] / positive_weight, negative[order] / negative_weight
-    changes = ranked[1:] != ranked[:-1]
-    if changes.all():
-        below = np.cumsum(negative) - negative / 2
-        above = 1 - (np.cumsum(positive) - positive / 2)
-    else:
-        first = np.flatnonzero(np.concatenate([[True], changes]))
-        group = np.concatenate([[0], np.cumsum(changes)])
-        negatives, positives = np.add.reduceat(negative, first), np.add.reduceat(positive, first)
-        below = (np.cumsum(negatives) - negatives / 2)[group]
-        above = (1 - (np.cumsum(positives) - positives / 2))[group]
-    value = float(np.dot(positive, below))
-    influence = np.empty_like(positive)
-    influence[order] = positive * (below - value) + negative * (above - value)
-    return MetricInfluence(value, influence)
+def _r2(y: FloatArray, p: FloatArray, w: Float64Array) -> MetricInfluence:
+    value = compute_metrics(["r2"], "regression", y, p, w, _THRESHOLD)["r2"]
+    targets = y[:, 0].astype(np.float64)
+    deviations = (targets - np.average(targets, weights=w)) ** 2
+    changes = (1 - value) * deviations - squared_errors(y, p)[:, 0]
+    return MetricInfluence(value, w * changes / np.dot(w, deviations))
 
 
-def _r2(y: Float64Array, p: Float64Array, w: Float64Array) -> MetricInfluence:
-    deviations = (y - np.average(y, weights=w)) ** 2
-    errors = (y - p) ** 2
-    total = np.dot(w, deviations)
-    unexplained = np.dot(w, errors) / total
-    return MetricInfluence(float(1 - unexplained), w * (unexplained * deviations - errors) / total)
-
-
-def _rmse(y: Float64Array, p: Float64Array, w: Float64Array) -> MetricInfluence:
-    mse = _average((y - p) ** 2, w)
+def _rmse(y: FloatArray, p: FloatArray, w: Float64Array) -> MetricInfluence:
+    mse = _average(squared_errors(y, p)[:, 0], w)
     root = float(np.sqrt(mse.value))
     return MetricInfluence(root, mse.influence / (2 * root) if root > 0 else np.zeros_like(w))

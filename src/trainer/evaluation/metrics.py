@@ -1,6 +1,6 @@
 """All metrics of a task, by name, for one or many weightings of the rows.
 
-The definitions are those of `trainer.models.metrics`. Names are those of
+The definitions are those of `trainer.metrics`. Names are those of
 `trainer.config.objectives.MetricName`, and:
 
 - binary: nothing else;
@@ -20,22 +20,17 @@ without rows or weight, or when a prediction is not finite.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from trainer.config.objectives import METRICS
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.label_metrics import RANKING_METRICS, LabelMetrics
-from trainer.evaluation.predictions import Float64Array, Predictions
-from trainer.evaluation.regression_metrics import RegressionMetrics
+from trainer.evaluation.predictions import Float64Array, FloatArray, Predictions
+from trainer.metrics.compute import make_metrics
 
 SEPARATOR = "/"
-_NEED_SORTING = (
-    *RANKING_METRICS,
-    *(f"{name}_weighted" for name in RANKING_METRICS),
-    "median_absolute_error",
-)
+NEAR_ZERO = 0.01
 
 
 def compute_all_metrics(predictions: Predictions, threshold: float = 0.5) -> dict[str, float]:
@@ -89,26 +84,15 @@ class MetricEvaluator:
             names: The metrics to compute, all of them defined for the task; None for all.
         """
         self._finite = bool(np.isfinite(predictions.p).all())
-        ranked = names is None or any(split_metric_name(name)[1] in _NEED_SORTING for name in names)
-        if not self._finite:
-            predictions = replace(predictions, p=np.zeros_like(predictions.p))
-        self._metrics = (
-            LabelMetrics(predictions, threshold, ranked=ranked)
-            if TASK_RULES[predictions.task].has_classes
-            else RegressionMetrics(predictions, ranked=ranked)
-        )
-        self._keys = self._find_keys(predictions)
-        if names is None and isinstance(self._metrics, RegressionMetrics):
-            has_mape = self._metrics.has_mape
-            self._keys = {
-                name: key
-                for name, key in self._keys.items()
-                if key.name != "mape" or (all(has_mape) if key.part is None else has_mape[key.part])
-            }
-        if names is not None:
-            assert set(names) <= set(self._keys), set(names) - set(self._keys)
-            self._keys = {name: self._keys[name] for name in names}
-        self.names = tuple(self._keys)
+        p = predictions.p if self._finite else np.zeros_like(predictions.p)
+        self._metrics = make_metrics(predictions.task, predictions.y, p, threshold)
+        self._has_mape = [is_mape_defined(column) for column in predictions.y.T]
+        keys = self._find_keys(predictions)
+        if names is None:
+            names = [name for name, key in keys.items() if self._is_defined(key)]
+        assert set(names) <= set(keys), set(names) - set(keys)
+        self._keys = [keys[name] for name in names]
+        self.names = tuple(names)
 
     def compute(self, weights: Float64Array) -> Float64Array:
         """Compute the metrics for each weighting.
@@ -123,21 +107,36 @@ class MetricEvaluator:
         has_weight = weights.sum(axis=1) > 0
         if not (self._finite and has_weight.any()):
             return values
-        overall, parts = self._metrics.compute(weights if has_weight.all() else weights[has_weight])
-        for index, key in enumerate(self._keys.values()):
-            column = overall[key.name] if key.part is None else parts[key.name][:, key.part]
-            values[has_weight, index] = column
+        metrics = self._metrics.weighted(weights if has_weight.all() else weights[has_weight])
+        for index, key in enumerate(self._keys):
+            if self._is_defined(key):
+                values[has_weight, index] = (
+                    metrics.overall(key.name)
+                    if key.part is None
+                    else metrics.by_part(key.name)[:, key.part]
+                )
         return values
 
+    def _is_defined(self, key: _MetricKey) -> bool:
+        has_mape = self._has_mape
+        return key.name != "mape" or (all(has_mape) if key.part is None else has_mape[key.part])
+
     def _find_keys(self, predictions: Predictions) -> dict[str, _MetricKey]:
-        """Return every metric name with its key, without expensive computation."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            overall, parts = self._metrics.compute(np.zeros((1, len(predictions))))
-        keys = {name: _MetricKey(name, None) for name in overall}
+        """Return every metric name with its key."""
+        keys = {name: _MetricKey(name, None) for name in self._metrics.names}
         rules = TASK_RULES[predictions.task]
         if predictions.y.shape[1] == 1 and (rules.has_positive_class or not rules.has_classes):
             return keys
         for index, part in enumerate(predictions.names):
-            for name in parts:
+            for name in self._metrics.part_names:
                 keys[f"{part}{SEPARATOR}{name}"] = _MetricKey(name, index)
         return keys
+
+
+def is_mape_defined(y: FloatArray) -> bool:
+    """Return whether the percentage error is meaningful.
+
+    It is not where a target is closer to 0 than one hundredth of the median absolute target.
+    """
+    sizes = np.abs(y.astype(np.float64))
+    return bool(len(y) and sizes.min() > NEAR_ZERO * np.median(sizes))

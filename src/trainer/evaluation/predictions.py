@@ -23,7 +23,7 @@ class Predictions:
     Attributes:
         task: The task.
         names: Classes (binary: the negative, then the positive one), or target columns.
-        y: (n, k) targets as `trainer.models.metrics.compute_metrics` takes them: binary (n, 1) of 0
+        y: (n, k) targets as `trainer.metrics.compute.compute_metrics` takes them: binary (n, 1) of 0
             and 1; multiclass one-hot; multilabel 0 and 1; regression in the target's unit.
         p: (n, k) probabilities, or predicted values. The log loss clips them by the epsilon of their
             dtype.

@@ -104,7 +104,7 @@ def permutation_importance(
     Args:
         task: The task.
         encodings: The rows in each encoding; n of them, at least 1.
-        y: Targets (n, k) as `trainer.models.metrics.compute_metrics` takes them.
+        y: Targets (n, k) as `trainer.metrics.compute.compute_metrics` takes them.
         weight: (n,) not all 0, or None.
         predict: The predict function.
         repeats: Shuffles per column, at least 1.

@@ -338,11 +338,11 @@ def _printed(target: FittedTarget) -> Iterator[str]:
     match target.task:
         case "binary":
             yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
-            yield 'print(fitted["target"]["classes"][int(p[0] >= threshold)])'
+            yield 'print(fitted["target"]["classes"][int(float(p[0]) >= threshold)])'
         case "multiclass":
             yield "print(names[p.argmax()])"
         case "multilabel":
             yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
-            yield "print([name for name, value in zip(names, p) if value >= threshold])"
+            yield "print([name for name, value in zip(names, p.tolist()) if value >= threshold])"
         case "regression":
             pass

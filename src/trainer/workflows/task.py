@@ -21,7 +21,8 @@ from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
 from trainer.evaluation.activations import apply_temperature
 from trainer.evaluation.predictions import Predictions
-from trainer.models.metrics import compute_metrics, predicted_positive
+from trainer.metrics.compute import compute_metrics
+from trainer.metrics.labels import predicted_positive
 from trainer.runs.decisions import DEFAULT_THRESHOLD
 from trainer.tasks.base import TaskKind
 from trainer.tasks.registry import get_task_kind

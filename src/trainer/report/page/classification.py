@@ -12,8 +12,9 @@ from trainer.assessment.calibration import calibration_error, reliability_curve,
 from trainer.assessment.curves import confusion_matrices, precision_recall_curve, roc_curve
 from trainer.assessment.thresholds import ThresholdCurve, threshold_curve
 from trainer.evaluation.predictions import Predictions
-from trainer.models.metrics import compute_metrics, predicted_positive
-from trainer.models.ranking_metrics import average_precision, roc_auc
+from trainer.metrics.compute import compute_metrics
+from trainer.metrics.labels import predicted_positive
+from trainer.metrics.ranking import average_precision, roc_auc
 from trainer.report.page.confusion import column_counts, confusion_blocks
 from trainer.report.page.content import (
     Block,
@@ -196,7 +197,8 @@ def _roc(predictions: Predictions, column: int) -> tuple[Float64Array, Float64Ar
 
 
 def _auc(predictions: Predictions, column: int) -> float:
-    return roc_auc(predictions.y[:, column], predictions.p[:, column], predictions.weight)
+    actual = predictions.y[:, column] > 0.5
+    return roc_auc(actual, predictions.p[:, column], predictions.weight)
 
 
 def _precision_recall(predictions: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
@@ -207,7 +209,8 @@ def _precision_recall(predictions: Predictions, column: int) -> tuple[Float64Arr
 
 
 def _average_precision(predictions: Predictions, column: int) -> float:
-    return average_precision(predictions.y[:, column], predictions.p[:, column], predictions.weight)
+    actual = predictions.y[:, column] > 0.5
+    return average_precision(actual, predictions.p[:, column], predictions.weight)
 
 
 def _unit_square(axes: Any) -> None:

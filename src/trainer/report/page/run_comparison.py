@@ -13,7 +13,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
 from trainer.evaluation.metrics import split_metric_name
 from trainer.evaluation.predictions import Predictions
-from trainer.models.ranking_metrics import roc_auc
+from trainer.metrics.ranking import roc_auc
 from trainer.report.comparison import Comparison, Row
 from trainer.report.comparison_tables import run_label
 from trainer.report.decisions import common_label, read_decision_summary
@@ -271,7 +271,7 @@ def _history_plot(name: str, curves: Sequence[tuple[str, Any, Any]]) -> Plot:
 
 
 def _roc_plot(runs: Sequence[tuple[str, Predictions]]) -> Plot:
-    areas = [roc_auc(run.y[:, 0], run.p[:, 0], run.weight) for _, run in runs]
+    areas = [roc_auc(run.y[:, 0] > 0.5, run.p[:, 0], run.weight) for _, run in runs]
 
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")

@@ -1,0 +1,71 @@
+"""The classes that probabilities predict, and the losses of single rows."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.config.data import TaskName
+
+FloatArray = npt.NDArray[np.floating]
+Float64Array = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+
+def predicted_positive(p: FloatArray, threshold: float) -> BoolArray:
+    """Return which probabilities are predicted positive: those ≥ `threshold`, compared in float64.
+
+    All code that converts probabilities to labels uses this function, so that labels agree with the
+    metrics. Comparing in float32 would not: a chosen threshold can lie between two float32 neighbors.
+    """
+    positive: BoolArray = p.astype(np.float64) >= threshold
+    return positive
+
+
+def predicted_labels(task: TaskName, p: FloatArray, threshold: float) -> BoolArray:
+    """Return the predicted classes or columns as (n, k) booleans.
+
+    Binary and multilabel: probabilities of at least the threshold. Multiclass: the highest one.
+    """
+    if task != "multiclass":
+        return predicted_positive(p, threshold)
+    predicted = np.zeros(p.shape, np.bool_)
+    if len(p):
+        predicted[np.arange(len(p)), np.argmax(p, axis=1)] = True
+    return predicted
+
+
+def row_accuracies(task: TaskName, y: FloatArray, p: FloatArray, threshold: float) -> Float64Array:
+    """Return the share of the labels of each row that are correct, (n,)."""
+    if task == "multiclass":
+        return np.asarray(np.argmax(y, axis=1) == np.argmax(p, axis=1), np.float64)
+    return np.asarray((predicted_positive(p, threshold) == (y > 0.5)).mean(axis=1), np.float64)
+
+
+def clip_probabilities(p: FloatArray) -> Float64Array:
+    """Clip probabilities to [ε, 1 - ε], where ε is the resolution of their dtype."""
+    epsilon = np.finfo(p.dtype).eps
+    return np.clip(p.astype(np.float64), epsilon, 1 - epsilon)
+
+
+def log_losses(y: FloatArray, p: FloatArray) -> Float64Array:
+    """Return -log of the probability of each label, (n, k): of p where y is 1, else of 1 - p."""
+    clipped = clip_probabilities(p)
+    return -np.where(y > 0.5, np.log(clipped), np.log1p(-clipped))
+
+
+def class_log_losses(y: FloatArray, p: FloatArray) -> Float64Array:
+    """Return -log of the probability of the class of each row, (n,)."""
+    return -np.log(clip_probabilities(p[np.arange(len(y)), np.argmax(y, axis=1)]))
+
+
+def row_log_losses(task: TaskName, y: FloatArray, p: FloatArray) -> Float64Array:
+    """Return the log loss of each row, (n,); for several columns their mean."""
+    if task == "multiclass":
+        return class_log_losses(y, p)
+    return np.asarray(log_losses(y, p).mean(axis=1), np.float64)
+
+
+def squared_errors(y: FloatArray, p: FloatArray) -> Float64Array:
+    """Return (p - y)² in float64, (n, k)."""
+    return np.asarray((p.astype(np.float64) - y) ** 2, np.float64)

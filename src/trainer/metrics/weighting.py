@@ -1,0 +1,46 @@
+"""Sums over rows for many weightings at once."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from trainer.metrics.labels import BoolArray, Float64Array
+
+
+class Weighting:
+    """r weightings of n rows.
+
+    A single one is summed by NumPy, so that its digits do not depend on the number of threads of the
+    linear algebra library; many are one matrix product.
+
+    Attributes:
+        weights: (r, n) of at least 0, each with a sum above 0; None for one weighting of equal weights.
+        total: (r, 1) sum of the weights.
+    """
+
+    def __init__(self, weights: Float64Array | None, rows: int) -> None:
+        self.weights = weights
+        self.total = (
+            np.full((1, 1), float(rows)) if weights is None else weights.sum(axis=1, keepdims=True)
+        )
+
+    def means(self, values: Float64Array | BoolArray) -> Float64Array:
+        """Return the weighted means of the columns of (n, m) values, (r, m)."""
+        if self.weights is None:
+            return np.asarray(values.sum(axis=0, keepdims=True) / self.total)
+        if len(self.weights) == 1:
+            weighted = np.multiply(values, self.weights[0][:, None])
+            return np.asarray(weighted.sum(axis=0, keepdims=True) / self.total)
+        return np.asarray(self.weights @ values / self.total)
+
+    def sums_by_code(self, codes: npt.NDArray[np.intp], size: int) -> Float64Array:
+        """Return the weight of the rows with each code from 0 to size - 1, (r, size).
+
+        It is exactly 0 for a code without rows.
+        """
+        if self.weights is None:
+            return np.bincount(codes, minlength=size)[None].astype(np.float64)
+        return np.stack([np.bincount(codes, line, size) for line in self.weights]).astype(
+            np.float64, copy=False
+        )

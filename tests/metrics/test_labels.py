@@ -1,0 +1,47 @@
+"""Labels and their metrics agree at the threshold."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from trainer.metrics.compute import compute_metrics
+from trainer.metrics.labels import (
+    predicted_labels,
+    predicted_positive,
+    row_accuracies,
+    row_log_losses,
+)
+
+
+def test_probability_at_the_threshold_is_positive() -> None:
+    assert predicted_positive(np.array([0.49, 0.5, 0.51]), 0.5).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("threshold", [0.7, 0.1, 0.3, 0.9])
+def test_neighbors_of_the_threshold_are_compared_in_float64(threshold: float) -> None:
+    nearest = np.float32(threshold)
+    around = np.array([np.nextafter(nearest, np.float32(0)), nearest,
+                       np.nextafter(nearest, np.float32(1))], np.float32)  # fmt: skip
+    expected = [float(p) >= threshold for p in around]
+    assert predicted_positive(around, threshold).tolist() == expected
+    y = np.ones((3, 1), np.float32)
+    metrics = compute_metrics(["recall"], "binary", y, around[:, None], None, threshold)
+    assert metrics["recall"] == pytest.approx(sum(expected) / 3)
+
+
+@pytest.mark.parametrize(("task", "columns"), [("binary", 1), ("multiclass", 4), ("multilabel", 3)])
+def test_metrics_are_means_over_rows(task: Any, columns: int) -> None:
+    random = np.random.default_rng(columns)
+    y = random.integers(0, 2, (50, columns)).astype(np.float32)
+    if task == "multiclass":
+        y = np.eye(columns, dtype=np.float32)[random.integers(0, columns, 50)]
+    p, weight = random.dirichlet(np.ones(columns + 1), 50)[:, :columns].astype(np.float32), None
+    metrics = compute_metrics(["accuracy", "log_loss"], task, y, p, weight, 0.3)
+    assert row_accuracies(task, y, p, 0.3).mean() == pytest.approx(metrics["accuracy"])
+    assert row_log_losses(task, y, p).mean() == pytest.approx(metrics["log_loss"])
+    same = (predicted_labels(task, p, 0.3) == (y > 0.5)).all(axis=1)
+    if columns == 1 or task == "multiclass":
+        assert same.mean() == pytest.approx(metrics["accuracy"])
