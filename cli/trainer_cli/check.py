@@ -188,7 +188,7 @@ def _target_scales(plan: RunPlan) -> dict[str, str]:
     from trainer.config.resolve import resolved_target_scale
 
     target = plan.task.target
-    if target.task != "regression":
+    if plan.task.kind.rules.has_classes:
         return {}
     return {name: resolved_target_scale(plan.config, target.task, name) for name in target.columns}
 
@@ -262,7 +262,7 @@ def _column_lines(plan: RunPlan) -> list[str]:
 
 def _split_lines(plan: RunPlan) -> list[str]:
     dataset = plan.dataset
-    is_multilabel = plan.task.target.task == "multilabel"
+    is_multilabel = plan.task.kind.rules.has_several_labels
     return split_lines(
         {name: dataset.rows(name) for name in SPLITS},
         {name: dataset.classes(name) for name in SPLITS},

@@ -51,7 +51,7 @@ def test_head_units() -> None:
 )
 def test_class_indices(name: TaskName, codes: np.ndarray) -> None:
     classes = int(codes.max()) + 1
-    y = exclusive(name).from_class_indices(codes, classes)
+    y = exclusive(name).from_class_indices(codes, classes, np.float64)
     np.testing.assert_array_equal(y, LabelBinarizer().fit_transform(codes))
     np.testing.assert_array_equal(exclusive(name).class_indices(y), codes)
     np.testing.assert_array_equal(exclusive(name).class_totals(y), np.bincount(codes))

@@ -16,6 +16,7 @@ import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding, FindingKind, Severity, count_text
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
 from trainer.data.hashing import mix64
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
@@ -186,7 +187,7 @@ def _conflicting_rows(
     audited: AuditedTable, features: UInt64Array, target: UInt64Array
 ) -> tuple[RowIndex, int]:
     """Return rows with equal features but different targets, and the number of distinct features."""
-    is_regression = audited.target.task == "regression"
+    is_regression = not TASK_RULES[audited.target.task].has_classes
     y = audited.y.astype(np.float64)
     std = y[audited.train].std(axis=0) if is_regression else np.zeros(1)
     frame = pl.DataFrame({"features": features, "target": target})

@@ -9,6 +9,7 @@ import numpy as np
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding, count_text, exclude, join_first
 from trainer.audit.statistics import chi_square_critical_value
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.column_settings import numeric_settings
 
@@ -55,7 +56,7 @@ def find_imbalance(audited: AuditedTable, *, weighted: bool) -> list[Finding]:
     counts = {
         name: count for name, count in audited.classes["train"].items() if count >= _MIN_CLASS_ROWS
     }
-    if weighted or not counts or audited.target.task == "multilabel":
+    if weighted or not counts or TASK_RULES[audited.target.task].has_several_labels:
         return []
     rarest, largest = min(counts, key=counts.__getitem__), max(counts, key=counts.__getitem__)
     if counts[largest] <= _IMBALANCE * counts[rarest]:
@@ -78,7 +79,7 @@ def find_outliers(audited: AuditedTable) -> list[Finding]:
     from the median, and more than four times as far as the 2.5% or 97.5% quantile on the same side, so
     that a long tail is not reported.
     """
-    if audited.target.task != "regression":
+    if TASK_RULES[audited.target.task].has_classes:
         return []
     findings = []
     for index, name in enumerate(audited.targets):
@@ -123,7 +124,7 @@ def find_missing_by_class(audited: AuditedTable, ignored: Sequence[str]) -> list
         audited: The audited table.
         ignored: Columns that are reported for target leakage.
     """
-    if audited.target.task not in ("binary", "multiclass"):
+    if not TASK_RULES[audited.target.task].is_exclusive:
         return []
     y = audited.y[audited.train]
     labels = y[:, 0].astype(np.int64) if y.shape[1] == 1 else y.argmax(axis=1)

@@ -12,6 +12,7 @@ import polars as pl
 from trainer.config.data import Data, SplitBy, TaskName
 from trainer.config.nodes import column_key
 from trainer.config.sections import fold_parts
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Assignment, BoolArray, RowIndex
 from trainer.data.classes import count_classes
 from trainer.data.column_settings import ignores_target_case
@@ -148,8 +149,8 @@ def _resolved(table: Table, data: Data, rows: RowIndex) -> tuple[SplitBy, TaskNa
     if task == "auto":
         task = infer_task(targets, data).task
     if by == "auto":
-        return ("stratified" if task in ("binary", "multiclass") else "random"), task
-    if task == "regression":
+        return ("stratified" if TASK_RULES[task].is_exclusive else "random"), task
+    if not TASK_RULES[task].has_classes:
         fix = "set data.split.by to random, or set data.task"
         raise DataError(
             Problem("", "classes to split by", "a numeric target", fix, "data.split.by")
@@ -168,12 +169,13 @@ def _with_case(error: DataError, names: Sequence[str], data: Data) -> DataError:
 def _strata(targets: pl.DataFrame, task: TaskName | None, data: Data) -> tuple[list[str], RowIndex]:
     """Return the strata and the stratum of each row: classes, or combinations of labels."""
     ignore_case = ignores_target_case(data)
-    if task == "multilabel" and targets.width == 1:
+    has_several_labels = task is not None and TASK_RULES[task].has_several_labels
+    if has_several_labels and targets.width == 1:
         sets = label_sets(targets.to_series(), data.target_separator, ignore_case=ignore_case)
         names = sorted(set(sets))
         numbers = {name: number for number, name in enumerate(names)}
         return names, np.array([numbers[name] for name in sets], dtype=np.int64)
-    if task == "multilabel":
+    if has_several_labels:
         digits = [
             parse_booleans(series, accept_marks=True).cast(pl.Int8).cast(pl.String)
             for series in targets

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import polars as pl
 
 from trainer.config.data import Scalar, TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.message_lists import quoted
 from trainer.data.values import (
     canonical_level,
@@ -82,10 +83,10 @@ def check_classes(task: TaskName, column: str, counts: dict[str, int]) -> None:
                 "data.target",
             )
         )
-    if task == "binary" and len(counts) > 2:
+    if TASK_RULES[task].has_positive_class and len(counts) > 2:
         found = f"{len(counts)}: {classes_text(natural_sort(list(counts)))}"
         raise DataError(
-            Problem("", f"two classes in '{column}' for task: binary", found,
+            Problem("", f"two classes in '{column}' for task: {task}", found,
                     "set data.task to multiclass, or merge classes", "data.task")
         )  # fmt: skip
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from trainer.config.data import Data
 from trainer.config.nodes import column_key
+from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.classes import is_positive_word
@@ -141,7 +142,8 @@ def target_diagnostics(
         diagnostics.notes.append(
             f"{target.task}, as {target.reason}; otherwise set data.task: {inferred.alternative}"
         )
-    if target.task == "binary" and data.positive is None and not is_positive_word(target.classes):
+    rules = TASK_RULES[target.task]
+    if rules.has_positive_class and data.positive is None and not is_positive_word(target.classes):
         no, yes = target.classes
         diagnostics.notes.append(
             f"'{yes}' is the positive class of '{name}', as it is the rarer class; "
@@ -153,7 +155,7 @@ def target_diagnostics(
 def _list_lines(target: FittedTarget, values: pl.Series, data: Data) -> list[str]:
     """Return warnings about cells that look like lists, and a separator that no cell contains."""
     name, separator = target.columns[0], target.separator
-    if target.task == "multiclass" and data.task == "auto":
+    if TASK_RULES[target.task].predicts_most_likely and data.task == "auto":
         likely = likely_separator(values)
         if likely is None:
             return []

@@ -7,6 +7,7 @@ from typing import assert_never
 
 import numpy as np
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
@@ -78,7 +79,8 @@ def _check_target(target: FittedTarget) -> Iterator[str]:
     width = len(target.columns)
     if not width:
         yield "no columns at target"
-    if target.task == "regression":
+    rules = TASK_RULES[target.task]
+    if not rules.has_classes:
         lengths = {name: len(getattr(target, name)) for name in ("offset", "scale", "prior")}
         lengths |= {"transforms": len(target.transforms)} if target.transforms else {}
         yield from (
@@ -89,8 +91,8 @@ def _check_target(target: FittedTarget) -> Iterator[str]:
         if any(scale <= 0 for scale in target.scale):
             yield "a number of 0 or less at target.scale"
         return
-    minimum = {"binary": 2, "multiclass": 2, "multilabel": 0}[target.task]
-    if len(target.classes) < minimum or (target.task == "binary" and len(target.classes) > 2):
+    minimum = 2 if rules.is_exclusive else 0
+    if len(target.classes) < minimum or (rules.has_positive_class and len(target.classes) > 2):
         yield f"{len(target.classes)} classes at target"
     if len(target.class_counts) != len(target.names):
         yield f"{len(target.class_counts)} numbers at target.class_counts"

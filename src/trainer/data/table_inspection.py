@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import ColumnKind, ColumnSettings, Data, TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
 from trainer.data.classes import count_classes
 from trainer.data.column_kinds import infer_kinds
@@ -155,7 +156,7 @@ def inspect_table(data: Data) -> TableFindings:
     except DataError as error:
         raise DataError(table.with_location(error.problems)) from error
     classes: dict[str, int] = {}
-    if len(targets) == 1 and inferred.task in ("binary", "multiclass"):
+    if len(targets) == 1 and TASK_RULES[inferred.task].is_exclusive:
         counts = count_classes(values.to_series(), ignore_case=bool(same))
         classes = {name: counts[name] for name in natural_sort(list(counts))}
         if len(classes) == 1:
@@ -200,7 +201,7 @@ def _one_class(table: Table, name: str, only: str) -> Problem:
 
 def _advised_scale(values: pl.DataFrame, inferred: InferredTask) -> Literal["log", "power"] | None:
     """Return the transform that suits a numeric target better than standardization, or None."""
-    if values.width > 1 or inferred.task != "regression":
+    if values.width > 1 or TASK_RULES[inferred.task].has_classes:
         return None
     numbers = number_matrix(parse_number_columns(values, inferred.number_formats), values.columns)[
         :, 0
@@ -210,10 +211,11 @@ def _advised_scale(values: pl.DataFrame, inferred: InferredTask) -> Literal["log
 
 def _same_but_case(values: pl.DataFrame, task: TaskName, data: Data) -> tuple[str, ...]:
     """Return a group of classes or labels of the target that differ only in case, or none."""
-    if values.width > 1 or task not in ("multiclass", "multilabel"):
+    rules = TASK_RULES[task]
+    if values.width > 1 or not rules.has_classes or rules.has_positive_class:
         return ()
     series = values.to_series()
-    if task == "multilabel":
+    if rules.has_several_labels:
         counts = count_labels(series, data.target_separator, ignore_case=False)
     else:
         counts = count_classes(series)

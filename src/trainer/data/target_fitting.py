@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.config.resolve import resolved_head, resolved_target_scale
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Assignment, RowIndex
 from trainer.data.label_lists import labels_text
 from trainer.data.numeric_targets import (
@@ -65,7 +66,8 @@ def fit_table_target(
     frame = table.frame.select(targets)
     advice: tuple[str, ...] = ()
     with _with_locations(table):
-        if inferred.task == "regression":
+        has_classes = TASK_RULES[inferred.task].has_classes
+        if not has_classes:
             rows = np.flatnonzero((assignment == TRAIN) | (assignment == VALIDATION))
             head = resolved_head(config, inferred.task)
 
@@ -81,7 +83,7 @@ def fit_table_target(
             return table.where(int(training[row]))
 
         target = fit_target(part, targets, inferred, config.data, scales, where)
-        if inferred.task == "regression" and config.data.target_scale == "auto":
+        if not has_classes and config.data.target_scale == "auto":
             all_rows = np.ones(len(training), dtype=np.bool_)
             values = read_target_numbers(part, targets, all_rows, where, inferred.number_formats)
             advice = tuple(scale_recommendations(values, targets, scales))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, assert_never
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +19,7 @@ from pydantic import Field
 from trainer.config.data import Data, TaskName
 from trainer.config.nodes import column_key
 from trainer.config.resolve import ResolvedTargetScale
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array
 from trainer.data.classes import (
     check_classes,
@@ -48,6 +49,8 @@ from trainer.data.values import (
     to_text,
 )
 from trainer.errors import DataError, Problem, did_you_mean
+from trainer.tasks.base import ExclusiveTask
+from trainer.tasks.registry import get_task_kind
 
 
 class FittedTarget(FittedBase):
@@ -97,7 +100,7 @@ class FittedTarget(FittedBase):
     @property
     def listed(self) -> bool:
         """Whether the cells of the target are lists of labels."""
-        return self.task == "multilabel" and bool(self.classes)
+        return TASK_RULES[self.task].has_several_labels and bool(self.classes)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -107,7 +110,7 @@ class FittedTarget(FittedBase):
     @property
     def width(self) -> int:
         """Columns of `y`: 1 for binary, otherwise one per class, label or target column."""
-        return 1 if self.task == "binary" else len(self.names)
+        return len(get_task_kind(self.task).scored_names(self.names))
 
     def encode(
         self, frame: pl.DataFrame, where: Callable[[int], str] = lambda row: f"row {row + 1}"
@@ -133,29 +136,22 @@ class FittedTarget(FittedBase):
                 for name in missing
             )
         valid = target_mask(frame, self.columns, listed=self.listed)
-        match self.task:
-            case "binary":
-                codes = self._codes(frame[self.columns[0]], valid, where)
-                return np.maximum(codes, 0).astype(np.float32).reshape(-1, 1), valid
-            case "multiclass":
-                codes = self._codes(frame[self.columns[0]], valid, where)
-                y = np.zeros((frame.height, self.width), dtype=np.float32)
-                rows = np.flatnonzero(valid)
-                y[rows, codes[rows]] = 1
-                return y, valid
-            case "multilabel" if self.listed:
-                return self._labels(frame)[0], valid
-            case "multilabel":
-                return read_binary_targets(frame, self.columns, valid, where), valid
-            case "regression":
-                values = read_target_numbers(frame, self.columns, valid, where, self.number_formats)
-                values = self._transformed(values, valid, where)
-                values -= np.array(self.offset)
-                values /= np.array(self.scale)
-                values[~valid] = 0
-                return np.ascontiguousarray(values, dtype=np.float32), valid
-            case _:
-                assert_never(self.task)
+        kind = get_task_kind(self.task)
+        if isinstance(kind, ExclusiveTask):
+            codes = np.maximum(self._codes(frame[self.columns[0]], valid, where), 0)
+            y = kind.from_class_indices(codes, len(self.classes), np.float32)
+            y[~valid] = 0
+            return y, valid
+        if self.listed:
+            return self._labels(frame)[0], valid
+        if kind.rules.has_classes:
+            return read_binary_targets(frame, self.columns, valid, where), valid
+        values = read_target_numbers(frame, self.columns, valid, where, self.number_formats)
+        values = self._transformed(values, valid, where)
+        values -= np.array(self.offset)
+        values /= np.array(self.scale)
+        values[~valid] = 0
+        return np.ascontiguousarray(values, dtype=np.float32), valid
 
     def values(self, frame: pl.DataFrame) -> Float64Array | None:
         """Return the regression targets as in the table, float64 (n, columns); None for other tasks.
@@ -163,7 +159,7 @@ class FittedTarget(FittedBase):
         Raises:
             DataError: If a value is not a number.
         """
-        if self.task != "regression":
+        if TASK_RULES[self.task].has_classes:
             return None
         known = target_mask(frame, self.columns)
         return read_target_numbers(
@@ -303,7 +299,8 @@ def fit_target(
     offset: tuple[float, ...] = ()
     scale: tuple[float, ...] = ()
     transforms: tuple[TargetTransform | None, ...] = ()
-    if data.positive is not None and task != "binary":
+    rules = TASK_RULES[task]
+    if data.positive is not None and not rules.has_positive_class:
         has_two = len(columns) == 1 and frame[columns[0]].n_unique() == 2
         raise DataError(
             Problem(
@@ -314,50 +311,45 @@ def fit_target(
                 "data.positive",
             )
         )
-    match task:
-        case "binary" | "multiclass":
-            counts = count_classes(frame[columns[0]], ignore_case=ignore_case)
-            classes = tuple(natural_sort(list(counts)))
-            check_classes(task, columns[0], counts)
-            if task == "binary":
-                positive = positive_class(classes, counts, data.positive, ignore_case)
-                classes = (*(name for name in classes if name != positive), positive)
-            class_counts = tuple(counts[name] for name in classes)
-            shares = tuple(count / rows for count in class_counts)
-            prior = shares[1:] if task == "binary" else shares
-        case "multilabel" if len(columns) == 1:
-            label_rows = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)
-            classes, class_counts = tuple(label_rows), tuple(label_rows.values())
-            prior = tuple(count / rows for count in class_counts)
-            separator = data.target_separator
-        case "multilabel":
-            all_rows = np.ones(rows, dtype=np.bool_)
-            y = read_binary_targets(frame, columns, all_rows, where)
-            class_counts = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
-            prior = tuple(count / rows for count in class_counts)
-        case "regression":
-            all_rows = np.ones(rows, dtype=np.bool_)
-            values = read_target_numbers(frame, columns, all_rows, where, inferred.number_formats)
-            same = [name for name, low, high in
-                    zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
-                    if low == high]  # fmt: skip
-            if same:
-                raise DataError(
-                    _target_problem(
-                        f"different numbers in '{name}'", "the same number in every row"
-                    )
-                    for name in same
-                )
-            class_counts = ()
-            transforms = fit_transforms(values, columns, scales, where)
-            offset, scale, prior = fit_scales(values, scales, transforms)
-        case _:
-            assert_never(task)
+    if rules.is_exclusive:
+        counts = count_classes(frame[columns[0]], ignore_case=ignore_case)
+        classes = tuple(natural_sort(list(counts)))
+        check_classes(task, columns[0], counts)
+        if rules.has_positive_class:
+            positive = positive_class(classes, counts, data.positive, ignore_case)
+            classes = (*(name for name in classes if name != positive), positive)
+        class_counts = tuple(counts[name] for name in classes)
+        shares = tuple(count / rows for count in class_counts)
+        prior = shares[1:] if rules.has_positive_class else shares
+    elif rules.has_classes and len(columns) == 1:
+        label_rows = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)
+        classes, class_counts = tuple(label_rows), tuple(label_rows.values())
+        prior = tuple(count / rows for count in class_counts)
+        separator = data.target_separator
+    elif rules.has_classes:
+        all_rows = np.ones(rows, dtype=np.bool_)
+        y = read_binary_targets(frame, columns, all_rows, where)
+        class_counts = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
+        prior = tuple(count / rows for count in class_counts)
+    else:
+        all_rows = np.ones(rows, dtype=np.bool_)
+        values = read_target_numbers(frame, columns, all_rows, where, inferred.number_formats)
+        same = [name for name, low, high in
+                zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
+                if low == high]  # fmt: skip
+        if same:
+            raise DataError(
+                _target_problem(f"different numbers in '{name}'", "the same number in every row")
+                for name in same
+            )
+        class_counts = ()
+        transforms = fit_transforms(values, columns, scales, where)
+        offset, scale, prior = fit_scales(values, scales, transforms)
     return FittedTarget(
         task=task, reason=inferred.reason, columns=tuple(columns), classes=classes, rows=rows,
         class_counts=class_counts, prior=prior, offset=offset, scale=scale, ignore_case=ignore_case,
         transforms=transforms, separator=separator,
-        number_formats=dict(inferred.number_formats) if task == "regression" else {},
+        number_formats={} if rules.has_classes else dict(inferred.number_formats),
     )  # fmt: skip
 
 

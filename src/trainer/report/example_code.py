@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
@@ -280,20 +281,17 @@ def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def _decoded(example: Example, target: FittedTarget) -> Iterator[str]:
     """Convert outputs to probabilities, or to values in the target's unit."""
-    match target.task:
-        case "binary":
-            yield "p = output[-1:]"
-        case "multiclass" | "multilabel":
-            yield "p = output"
-        case "regression":
-            yield from _unscaled_lines(example)
-            return
+    rules = TASK_RULES[target.task]
+    if not rules.has_classes:
+        yield from _unscaled_lines(example)
+        return
+    yield "p = output[-1:]" if rules.has_positive_class else "p = output"
     if not example.is_calibrated:
         return
     yield 'temperature = json.load(open(f"{run}/decisions.json", "rb"))["temperature"]'
     yield 'epsilon = np.finfo("float32").eps'
     yield "p = np.clip(p, epsilon, 1 - epsilon)"
-    if target.task == "multiclass":
+    if rules.predicts_most_likely:
         yield "p = p ** (1 / temperature)"
         yield "p = p / p.sum()"
     else:
@@ -329,20 +327,16 @@ def _unscaled_lines(example: Example) -> Iterator[str]:
 
 
 def _printed(target: FittedTarget) -> Iterator[str]:
-    names = {
-        "binary": 'fitted["target"]["classes"][1:]',
-        "multiclass": 'fitted["target"]["classes"]',
-    }.get(target.task, f'fitted["target"]["{"classes" if target.listed else "columns"}"]')
-    yield f"names = {names}"
+    rules = TASK_RULES[target.task]
+    names = f'fitted["target"]["{"classes" if target.classes else "columns"}"]'
+    yield f"names = {names}{'[1:]' if rules.has_positive_class else ''}"
     yield "print(dict(zip(names, p.tolist())))"
-    match target.task:
-        case "binary":
-            yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
-            yield 'print(fitted["target"]["classes"][int(float(p[0]) >= threshold)])'
-        case "multiclass":
-            yield "print(names[p.argmax()])"
-        case "multilabel":
-            yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
-            yield "print([name for name, value in zip(names, p.tolist()) if value >= threshold])"
-        case "regression":
-            pass
+    if rules.predicts_most_likely:
+        yield "print(names[p.argmax()])"
+    if not rules.has_threshold:
+        return
+    yield 'threshold = json.load(open(f"{run}/decisions.json", "rb"))["threshold"]'
+    if rules.has_positive_class:
+        yield 'print(fitted["target"]["classes"][int(float(p[0]) >= threshold)])'
+    else:
+        yield "print([name for name, value in zip(names, p.tolist()) if value >= threshold])"

@@ -102,7 +102,8 @@ def _targets(frame: pl.DataFrame, task: TaskName, names: Sequence[str]) -> npt.N
         return frame.select(columns).cast(pl.Float64).to_numpy()
     # Casting to an Enum rejects classes that the run does not have.
     actual = frame["actual"].cast(pl.String).cast(pl.Enum(list(names)))
-    return kind.from_class_indices(actual.to_physical().to_numpy().astype(np.int64), len(names))
+    codes = actual.to_physical().to_numpy().astype(np.int64)
+    return kind.from_class_indices(codes, len(names), np.float64)
 
 
 def _optional(frame: pl.DataFrame, name: str) -> npt.NDArray[np.float64] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,7 @@ from trainer.config.data import TaskName
 from trainer.config.layers import HeadKind
 from trainer.config.task_rules import TASK_RULES, TaskRules
 
+FloatType = TypeVar("FloatType", np.float32, np.float64)
 FloatArray = npt.NDArray[np.floating[Any]]
 Float64Array = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -72,7 +73,9 @@ class ExclusiveTask(TaskKind, ABC):
         """Return the index of the class of each row, (rows,)."""
 
     @abstractmethod
-    def from_class_indices(self, indices: IntArray, classes: int) -> Float64Array:
+    def from_class_indices(
+        self, indices: IntArray, classes: int, dtype: type[FloatType]
+    ) -> npt.NDArray[FloatType]:
         """Return y (rows, k) for the index of the class of each row."""
 
     def json_values(self, y: FloatArray, classes: Sequence[str]) -> list[Any]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from trainer.config.layers import HeadKind
-from trainer.tasks.base import ExclusiveTask, Float64Array, FloatArray, IntArray
+from trainer.tasks.base import ExclusiveTask, Float64Array, FloatArray, FloatType, IntArray
 
 
 class Binary(ExclusiveTask):
@@ -35,9 +36,11 @@ class Binary(ExclusiveTask):
         """Return 1 for the positive class, else 0."""
         return np.asarray(y[:, 0] > 0.5, np.int64)
 
-    def from_class_indices(self, indices: IntArray, classes: int) -> Float64Array:
+    def from_class_indices(
+        self, indices: IntArray, classes: int, dtype: type[FloatType]
+    ) -> npt.NDArray[FloatType]:
         """Return the indices as a column."""
-        return np.asarray(indices[:, None], np.float64)
+        return np.asarray(indices[:, None], dtype)
 
     def class_totals(self, y: FloatArray) -> Float64Array:
         """Return the number of negatives and of positives."""

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
-from trainer.tasks.base import ExclusiveTask, Float64Array, FloatArray, IntArray
+from trainer.tasks.base import ExclusiveTask, FloatArray, FloatType, IntArray
 
 
 class Multiclass(ExclusiveTask):
@@ -16,7 +17,9 @@ class Multiclass(ExclusiveTask):
         """Return the index of the class, or of the most likely one."""
         return np.asarray(y.argmax(axis=1), np.int64)
 
-    def from_class_indices(self, indices: IntArray, classes: int) -> Float64Array:
+    def from_class_indices(
+        self, indices: IntArray, classes: int, dtype: type[FloatType]
+    ) -> npt.NDArray[FloatType]:
         """Return the indices one-hot encoded."""
-        one_hot: Float64Array = np.eye(classes)[indices]
+        one_hot: npt.NDArray[FloatType] = np.eye(classes, dtype=dtype)[indices]
         return one_hot

@@ -23,6 +23,7 @@ from trainer.audit.labels import LabelIssue, find_label_issues
 from trainer.audit.loading import read_audited_table
 from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array
 from trainer.data.features import target_columns
 from trainer.data.out_of_fold import out_of_fold_names
@@ -141,7 +142,7 @@ def audit_labels(path: Path) -> Audit:
     run = open_run(path).run
     loaded = read_run_config(run)
     target = _target(run)
-    if target.task == "regression":
+    if not TASK_RULES[target.task].has_classes:
         found, fix = "a run that predicts numbers", "audit its data: trainer check --data CONFIG"
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
     prediction_names = make_task(loaded.config, target).prediction_names
@@ -247,11 +248,12 @@ def _find_label_issues(
     labeled = np.flatnonzero(has_label)
     rows = frame["row"].to_numpy().astype(np.int64)[labeled]
     p: Float64Array = frame.select(prediction_names).to_numpy().astype(np.float64)[labeled]
-    if target.task == "multiclass":
+    rules = TASK_RULES[target.task]
+    if rules.predicts_most_likely:
         return find_label_issues(rows, y[labeled].argmax(axis=1), p, target.classes)
     label_issues = []
     for column, name in enumerate(target.names if target.listed else target.columns):
-        no, yes = (f"not {name}", name) if target.task == "multilabel" else target.classes
+        no, yes = (f"not {name}", name) if rules.has_several_labels else target.classes
         both = np.stack([1 - p[:, column], p[:, column]], axis=1)
         label_issues += find_label_issues(
             rows, y[labeled, column].astype(np.int64), both, (no, yes)

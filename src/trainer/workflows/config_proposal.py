@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.read_options import data_section, non_default_read_options
+from trainer.config.task_rules import TASK_RULES
 from trainer.config.template import TemplateColumn, TemplateInputs, render_template
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
 from trainer.data.text_formats import format_setting
@@ -89,7 +90,7 @@ def propose_config(
             validation=0.2 if has_validation else 0.0,
             separator=findings.separator,
             scale=findings.scale,
-            balanced=findings.task in {"binary", "multiclass"} and min(shares) < _RARE_SHARE,
+            balanced=TASK_RULES[findings.task].is_exclusive and min(shares) < _RARE_SHARE,
             read_options=non_default_read_options(data),
             order=None if findings.order is None else findings.order.column,
             is_ordered=findings.order is not None and findings.order.is_sorted,

@@ -14,6 +14,7 @@ from trainer.assessment.calibration import fit_temperature
 from trainer.assessment.conformal import fit_conformal
 from trainer.assessment.thresholds import Cost, Criterion, PrecisionFloor, choose_threshold
 from trainer.config.schema import Evaluate, ThresholdCriterion
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.activations import apply_temperature
 from trainer.evaluation.predictions import Predictions
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
@@ -47,7 +48,8 @@ def choose_decisions(
             "are not finite"
         )
         return replace(decisions, note=note)
-    if task_name == "regression":
+    rules = TASK_RULES[task_name]
+    if not rules.has_classes:
         to_interval_scale = task.target.to_interval_scale
         conformal = fit_conformal(
             to_interval_scale(validation.y),
@@ -70,7 +72,7 @@ def choose_decisions(
         temperature = fit_temperature(task_name, validation.y, validation.p, validation.weight)
         decisions = replace(decisions, temperature=temperature)
         validation = replace(validation, p=apply_temperature(task_name, validation.p, temperature))
-    if isinstance(settings.threshold, ThresholdCriterion) and task_name == "binary":
+    if isinstance(settings.threshold, ThresholdCriterion) and rules.has_positive_class:
         return _with_threshold(decisions, settings.threshold, validation)
     return decisions
 

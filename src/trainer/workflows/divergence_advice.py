@@ -8,6 +8,7 @@ from trainer.config.nodes import column_key
 from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import resolved_target_scale
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.engine.divergence import DivergenceAdvice
 from trainer.workflows.task import Task
 
@@ -37,7 +38,7 @@ def _unscaled(config: Config, task: Task) -> Iterator[str]:
         if settings.scale == "none":
             yield f"{column_key(name)}.scale"
     target = task.target
-    is_linear = target.task == "regression" and task.head == "linear"
+    is_linear = not TASK_RULES[target.task].has_classes and task.head == "linear"
     if is_linear and task.loss not in UNSCALED_LOSSES:
         scales = [resolved_target_scale(config, target.task, name) for name in target.columns]
         if "none" in scales:

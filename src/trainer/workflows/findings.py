@@ -22,6 +22,7 @@ from trainer.assessment.intervals import ConfidenceInterval
 from trainer.assessment.slice_findings import find_slices
 from trainer.assessment.slices import worst_rows
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.prepare import Dataset
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.evaluation.metrics import SEPARATOR, compute_all_metrics
@@ -214,12 +215,12 @@ def _split(
             vs_prior=_differences(vs_prior),
             vs_linear=_differences(vs_linear),
         )
-    if task_name != "regression":
+    if TASK_RULES[task_name].has_classes:
         error = calibration_error(
             task_name, predictions.y, predictions.p, weight=predictions.weight
         )
         findings = replace(findings, calibration_error=MetricValue.of(error, error, error).value)
-    if task_name == "regression" and task.half_widths and split != "validation":
+    if task.half_widths and split != "validation":
         fitted = ConformalIntervals(np.array(task.half_widths), settings.prediction_interval, 0)
         to_interval_scale = task.target.to_interval_scale
         coverage = empirical_coverage(

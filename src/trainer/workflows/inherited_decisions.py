@@ -10,6 +10,7 @@ from pathlib import Path
 
 from trainer.config.conflict import differs_from_default
 from trainer.config.schema import Config, ThresholdCriterion
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.targets import FittedTarget
 from trainer.errors import ConfigError, Problem, RunError, TrainerError, command_text
 from trainer.runs.decisions import Decisions, read_decisions
@@ -55,7 +56,7 @@ def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions 
     if problems:
         raise ConfigError(problems)
     note = decisions.note
-    if target.task == "regression" and not decisions.half_widths:
+    if not TASK_RULES[target.task].has_classes and not decisions.half_widths:
         note = note or f"no intervals around predictions: {source} has none"
     return replace(decisions, source=source, note=note)
 

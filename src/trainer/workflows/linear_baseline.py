@@ -13,6 +13,7 @@ import numpy as np
 
 from trainer.assessment.baselines import fit_linear
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.prepare import Dataset
 from trainer.data.splits import SplitName
@@ -59,7 +60,7 @@ def linear_predictions(
         if target.transforms:
             predictions = target.inverse_transform(predictions)
         # The same precision as the network's probabilities: it bounds the log loss near 0 and 1.
-        if target.task != "regression":
+        if TASK_RULES[target.task].has_classes:
             predictions = predictions.astype(np.float32)
         predictions_of_split[split] = task.make_predictions(
             task.encode_targets(samples), predictions

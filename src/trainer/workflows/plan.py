@@ -20,6 +20,7 @@ from trainer.config.load import LoadedConfig
 from trainer.config.objectives import UNSCALED_LOSSES
 from trainer.config.resolve import monitored_metrics, resolved_steps
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
 from trainer.data.features import split_column
 from trainer.data.prepare import Dataset, prepare
@@ -275,8 +276,8 @@ def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
             yield "there are no validation rows: the weights of the last epoch are used"
         else:
             yield "there are no validation rows: the best epoch is chosen on the training rows"
-        is_regression = dataset.preprocessing.target.task == "regression"
-        if is_regression and config.evaluate.decisions_from is None:
+        has_classes = TASK_RULES[dataset.preprocessing.target.task].has_classes
+        if not has_classes and config.evaluate.decisions_from is None:
             yield "there are no validation rows: predictions have no intervals"
     if dataset.rows("test") == 0:
         yield "there are no test rows: performance on new rows is not estimated"

@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.column_names import free_name
 from trainer.data.label_lists import join_labels
 from trainer.data.new_data import PredictionBatch, prediction_batches
@@ -177,41 +178,37 @@ def prediction_columns(
     target column makes this the name of its prediction.
     """
     target = task.target
-    match target.task:
-        case "binary" | "multiclass":
-            labels = task.predicted_labels(predictions)[:, 0]
-            both_classes = np.concatenate([1 - predictions, predictions], axis=1)
-            per_class = both_classes if target.task == "binary" else predictions
-            return {
-                "label": pl.Series(target.classes).gather(labels),
-                **{
-                    f"probability_{column}": per_class[:, number]
-                    for number, column in enumerate(target.classes)
-                },
-            }
-        case "multilabel":
-            labels = task.predicted_labels(predictions)
-            columns: dict[str, pl.Series | NDArray[Any]] = {}
-            if target.listed:
-                return {
-                    "labels": join_labels(labels, target.classes, target.separator),
-                    **dict(zip(task.prediction_names, predictions.T, strict=True)),
-                }
-            for number, column in enumerate(target.columns):
-                columns[f"label_{column}"] = labels[:, number]
-                columns[f"probability_{column}"] = predictions[:, number]
-            return columns
-        case "regression":
-            numbers: dict[str, pl.Series | NDArray[Any]] = {}
-            interval = task.prediction_intervals(predictions) if task.half_widths else None
-            for number, column in enumerate(target.columns):
-                numbers[f"predicted_{column}"] = predictions[:, number]
-                if interval is not None:
-                    for end, values in zip(("low", "high"), interval, strict=True):
-                        default_name = f"predicted_{column}_{end}"
-                        name = free_name(default_name, task.prediction_names, "_of_interval")
-                        numbers[name] = values[:, number]
-            return numbers
+    rules = TASK_RULES[target.task]
+    columns: dict[str, pl.Series | NDArray[Any]] = {}
+    if rules.is_exclusive:
+        columns["label"] = pl.Series(target.classes).gather(
+            task.predicted_labels(predictions)[:, 0]
+        )
+        if rules.has_positive_class:
+            predictions = np.concatenate([1 - predictions, predictions], axis=1)
+        for number, column in enumerate(target.classes):
+            columns[f"probability_{column}"] = predictions[:, number]
+        return columns
+    if target.listed:
+        labels = task.predicted_labels(predictions)
+        return {
+            "labels": join_labels(labels, target.classes, target.separator),
+            **dict(zip(task.prediction_names, predictions.T, strict=True)),
+        }
+    if rules.has_classes:
+        labels = task.predicted_labels(predictions)
+        for number, column in enumerate(target.columns):
+            columns[f"label_{column}"] = labels[:, number]
+            columns[f"probability_{column}"] = predictions[:, number]
+        return columns
+    interval = task.prediction_intervals(predictions) if task.half_widths else None
+    for number, column in enumerate(target.columns):
+        columns[f"predicted_{column}"] = predictions[:, number]
+        if interval is not None:
+            for end, values in zip(("low", "high"), interval, strict=True):
+                name = free_name(f"predicted_{column}_{end}", task.prediction_names, "_of_interval")
+                columns[name] = values[:, number]
+    return columns
 
 
 def _result(

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from trainer.assessment.calibration import calibration_error, reliability_curve, top_class
 from trainer.assessment.curves import confusion_matrices, precision_recall_curve, roc_curve
 from trainer.assessment.thresholds import ThresholdCurve, threshold_curve
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.predictions import Predictions
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.labels import predicted_positive
@@ -28,6 +29,7 @@ from trainer.report.page.content import (
 from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, DASHES, INK, SOFT
 from trainer.report.text import number, short_name
+from trainer.tasks.registry import get_task_kind
 
 _MAX_CURVES = 6
 """Maximum number of classes with curves; the number of colors."""
@@ -51,7 +53,7 @@ def calibration_section(facts: RunFacts) -> Section:
 
 
 def _predictions(facts: RunFacts) -> Predictions | None:
-    if facts.split is None or facts.task == "regression":
+    if facts.split is None or facts.rules is None or not facts.rules.has_classes:
         return None
     predictions = facts.predictions[facts.split]
     has_weight = predictions.weight is None or predictions.weight.sum() > 0
@@ -64,7 +66,7 @@ def _classes(facts: RunFacts) -> Iterator[Block]:
         return
     matrices = confusion_matrices(predictions, facts.threshold)
     split = facts.split or ""
-    if predictions.task == "multilabel":
+    if TASK_RULES[predictions.task].has_several_labels:
         yield column_counts(matrices, predictions, split)
     else:
         yield from confusion_blocks(matrices, predictions, split)
@@ -85,7 +87,7 @@ def _curve_plots(facts: RunFacts, predictions: Predictions) -> Iterator[Block]:
     ]
     if not parts:
         return
-    what = "columns" if predictions.task == "multilabel" else "classes"
+    what = "columns" if TASK_RULES[predictions.task].has_several_labels else "classes"
     selection = ""
     if len(parts) > _MAX_CURVES:
         frequent = [part for part in parts if predictions.y[:, part[1]].sum() >= _MIN_ROWS]
@@ -118,9 +120,8 @@ def _worst(
 
 def _parts(predictions: Predictions) -> list[tuple[str, int]]:
     """Return names and columns: of the positive class, or of every class or column."""
-    if predictions.task == "binary":
-        return [(predictions.names[1], 0)]
-    return [(name, column) for column, name in enumerate(predictions.names)]
+    names = get_task_kind(predictions.task).scored_names(predictions.names)
+    return [(name, column) for column, name in enumerate(names)]
 
 
 def _same_rows(linear: Predictions, predictions: Predictions) -> bool:
@@ -230,7 +231,7 @@ def _calibration(facts: RunFacts) -> Iterator[Block]:
             f"{number(decisions.temperature)}, fitted on {decisions.rows}. Without it they were {bias}."
         )
     yield _reliability_plot(facts, predictions)
-    if predictions.task == "binary":
+    if TASK_RULES[predictions.task].has_positive_class:
         curve = threshold_curve(predictions.y, predictions.p, predictions.weight)
         yield _threshold_plot(curve, predictions, facts.threshold)
         yield _threshold_table(facts, predictions, facts.threshold)
@@ -238,7 +239,8 @@ def _calibration(facts: RunFacts) -> Iterator[Block]:
 
 def _reliability_plot(facts: RunFacts, predictions: Predictions) -> Plot:
     level = 0.95 if facts.findings is None else facts.findings.confidence_level
-    if predictions.task == "multiclass":
+    rules = TASK_RULES[predictions.task]
+    if rules.predicts_most_likely:
         y, p = top_class(predictions.y, predictions.p)
         weight, what = predictions.weight, "the predicted class"
     else:
@@ -246,7 +248,7 @@ def _reliability_plot(facts: RunFacts, predictions: Predictions) -> Plot:
         p = predictions.p.reshape(-1).astype(np.float64)
         columns = predictions.y.shape[1]
         weight = None if predictions.weight is None else np.repeat(predictions.weight, columns)
-        what = predictions.names[1] if predictions.task == "binary" else "a positive label"
+        what = predictions.names[1] if rules.has_positive_class else "a positive label"
     curve = reliability_curve(y, p, bins=_BINS, weight=weight, confidence_level=level)
     error = calibration_error(
         predictions.task, predictions.y, predictions.p, weight=predictions.weight
@@ -318,7 +320,7 @@ def _metrics_at(predictions: Predictions, threshold: float) -> tuple[float, ...]
     """Compute `_THRESHOLD_METRICS` at a threshold."""
     metrics = compute_metrics(
         ("precision", "recall", "specificity", "f1"),
-        "binary",
+        predictions.task,
         predictions.y,
         predictions.p,
         predictions.weight,

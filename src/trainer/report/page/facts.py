@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, TypeVar, cast, get_args
 
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.errors import Problem, RunError
 from trainer.evaluation.predictions import Predictions
 from trainer.report.predictions import LINEAR, read_split_predictions
@@ -75,6 +76,11 @@ class RunFacts:
     explanation: Mapping[str, Any]
     members: tuple[Member, ...]
     problems: tuple[Problem, ...] = field(default=())
+
+    @property
+    def rules(self) -> TaskRules | None:
+        """The rules of the task, None if it is unknown."""
+        return None if self.task is None else TASK_RULES[self.task]
 
     @property
     def split(self) -> str | None:

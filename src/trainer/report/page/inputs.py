@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import MISSING, RARE, BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
@@ -184,26 +185,26 @@ def _level(level: str) -> str:
 def _output_steps(facts: RunFacts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
     """Yield the steps from model outputs to predictions, in order."""
     target = networks[0].preprocessing.target
-    if target.task == "regression":
-        yield from _regression_steps(target)
-    else:
+    has_classes = TASK_RULES[target.task].has_classes
+    if has_classes:
         yield "output", _probability(target)
         yield from _temperature_steps(networks, target)
+    else:
+        yield from _regression_steps(target)
     if len(networks) > 1:
-        what = "prediction" if target.task == "regression" else "p"
+        what = "p" if has_classes else "prediction"
         yield "ensemble", f"mean {what} of {len(networks):,} networks"
-    if target.task != "regression":
+    if has_classes:
         yield "label", _label(target, facts.threshold)
 
 
 def _probability(target: FittedTarget) -> str:
-    match target.task:
-        case "binary":
-            return f"p = probability of {_level(target.classes[1])}"
-        case "multiclass":
-            return f"p = probability of each of the {len(target.classes):,} classes"
-        case _:
-            return "p = probability of yes in each column"
+    rules = TASK_RULES[target.task]
+    if rules.has_positive_class:
+        return f"p = probability of {_level(target.classes[1])}"
+    if rules.is_exclusive:
+        return f"p = probability of each of the {len(target.classes):,} classes"
+    return "p = probability of yes in each column"
 
 
 def _temperature_steps(
@@ -213,19 +214,20 @@ def _temperature_steps(
     if temperatures == {1.0}:
         return
     text = number(temperatures.pop()) if len(temperatures) == 1 else "temperature of the network"
-    logits = "softmax(log(p)" if target.task == "multiclass" else "sigmoid(logit(p)"
+    logits = (
+        "softmax(log(p)" if TASK_RULES[target.task].predicts_most_likely else "sigmoid(logit(p)"
+    )
     yield "temperature", f"p = {logits} / {text})"
 
 
 def _label(target: FittedTarget, threshold: float) -> str:
-    match target.task:
-        case "binary":
-            negative, positive = map(_level, target.classes)
-            return f"{positive} if p ≥ {number(threshold)}, else {negative}"
-        case "multilabel":
-            return f"yes if p ≥ {number(threshold)}"
-        case _:
-            return "the class with the largest p"
+    rules = TASK_RULES[target.task]
+    if rules.has_positive_class:
+        negative, positive = map(_level, target.classes)
+        return f"{positive} if p ≥ {number(threshold)}, else {negative}"
+    if rules.has_several_labels:
+        return f"yes if p ≥ {number(threshold)}"
+    return "the class with the largest p"
 
 
 def _regression_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from itertools import islice
 
 import numpy as np
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.metrics import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
@@ -26,6 +27,7 @@ from trainer.runs.findings import (
     SplitFindings,
     WorstSlices,
 )
+from trainer.tasks.registry import get_task_kind
 
 _NOTHING = "–"
 _MAX_PARTS = 100
@@ -77,9 +79,9 @@ def _explanation(facts: RunFacts, findings: Findings) -> str:
         )
     if any(result.prior or result.linear for result in findings.splits.values()):
         prior = (
-            "the mean of the training rows"
-            if findings.task == "regression"
-            else "the class frequencies of the training rows"
+            "the class frequencies of the training rows"
+            if TASK_RULES[findings.task].has_classes
+            else "the mean of the training rows"
         )
         text += (
             f" There are two baselines: the prior, which always predicts {prior}, and a linear model. "
@@ -174,7 +176,8 @@ def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> Table
         for name, metric in result.metrics.items()
         if not split_metric_name(name)[0] and not _is_default_average(name)
     ]
-    parts = "columns" if facts.task == "multilabel" else "classes"
+    has_columns = facts.rules is not None and facts.rules.has_several_labels
+    parts = "columns" if has_columns else "classes"
     title = f"Other averages over the {parts}, {split} rows"
     heads = ("metric", "value", "prior", "linear model")
     return table_block(title, heads, rows, right=(1, 2, 3), is_folded=True)
@@ -190,7 +193,9 @@ def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlo
     metrics = list(dict.fromkeys(name for values in by_part.values() for name in values))
     counts = _part_counts(facts, split)
     shown = list(by_part)
-    title = "Metrics by class (one-vs-rest)" if facts.task == "multiclass" else "Metrics by column"
+    rules = facts.rules
+    is_by_class = rules is not None and rules.is_exclusive
+    title = "Metrics by class (one-vs-rest)" if is_by_class else "Metrics by column"
     if len(shown) > _MAX_PARTS:
         shown = sorted(shown, key=lambda part: -counts.get(part, 0))[:_MAX_PARTS]
         selection = f"the {_MAX_PARTS} with the most rows" if counts else f"the first {_MAX_PARTS}"
@@ -206,8 +211,8 @@ def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlo
         )
         for part in shown
     ]
-    kinds = {"multiclass": ("class", "rows"), "multilabel": ("column", "positive rows")}
-    part_head, rows_head = kinds.get(facts.task or "", ("column", "rows"))
+    part_head = "class" if is_by_class else "column"
+    rows_head = "positive rows" if rules is not None and rules.has_several_labels else "rows"
     heads = (part_head, *([rows_head] if counts else []), *metrics)
     is_folded = len(rows) > _MAX_UNFOLDED_PARTS
     return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
@@ -215,7 +220,10 @@ def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlo
 
 def _part_counts(facts: RunFacts, split: str) -> dict[str, int]:
     """Return the rows of each class, or the positive rows of each column."""
-    if facts.task not in ("multiclass", "multilabel") or split not in facts.predictions:
+    rules = facts.rules
+    if rules is None or not rules.has_classes or rules.has_positive_class:
+        return {}
+    if split not in facts.predictions:
         return {}
     predictions = facts.predictions[split]
     totals = predictions.y.sum(axis=0, dtype=np.float64)
@@ -280,9 +288,9 @@ def _condition(column: str, level: str) -> str:
 
 
 def _worst_rows_table(findings: Findings, split: str | None) -> TableBlock:
-    names = findings.names[1:] if findings.task == "binary" else findings.names
+    names = get_task_kind(findings.task).scored_names(findings.names)
     is_wide = len(names) > _MAX_OUTPUTS
-    kind = "predicted" if findings.task == "regression" else "probability of"
+    kind = "probability of" if TASK_RULES[findings.task].has_classes else "predicted"
     rows = []
     for row in findings.worst_rows:
         actual = row.actual if isinstance(row.actual, str) else ", ".join(map(number, row.actual))

@@ -28,7 +28,7 @@ def regression_section(facts: RunFacts) -> Section:
 
 
 def _blocks(facts: RunFacts) -> Iterator[Block]:
-    if facts.task != "regression" or facts.split is None:
+    if facts.split is None or facts.rules is None or facts.rules.has_classes:
         return
     predictions = facts.predictions[facts.split]
     widths = interval_widths(facts.preprocessing, facts.decisions)

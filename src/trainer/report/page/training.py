@@ -92,7 +92,7 @@ def _main_metric(facts: RunFacts, history: History) -> str | None:
                 match fit.get(section_name):
                     case {"monitor": str(monitor)}:
                         monitors.append(monitor.removeprefix(_PREFIX))
-    default = {"binary": "auc", "regression": "rmse"}.get(facts.task or "", "accuracy")
+    default = None if facts.rules is None else facts.rules.compared_metrics[0]
     preferred = [name for name in (*monitors, default) if name in metrics]
     return next(iter([*preferred, *metrics]), None)
 
