@@ -49,8 +49,8 @@ def command(
     elif json:
         expected, fix = "one result on stdout", "use only one of them"
         raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
+    from trainer.data.config_proposal import propose_config
     from trainer.runs.files import write_atomically
-    from trainer.workflows.config_proposal import propose_config
 
     proposal = propose_config(data, tuple(target), None if to_stdout else config, settings or ())
     table = proposal.findings

@@ -11,8 +11,8 @@ import pytest
 
 from tests.cli.runs import SETTINGS, log_lines, read_manifest, run_directories
 from tests.kill.comparison import comparable_files
+from trainer.engine import checkpoint_schedule
 from trainer.runs.checkpoints import read_checkpoint
-from trainer.workflows import checkpoint_schedule
 
 
 def flip_a_bit(path: Path) -> None:

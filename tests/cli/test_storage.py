@@ -18,7 +18,7 @@ import pytest
 
 from tests.cli.runs import log_lines
 from tests.kill.comparison import comparable_files
-from trainer.workflows import checkpoint_schedule
+from trainer.engine import checkpoint_schedule
 
 FIT = (
     "fit",

@@ -5,10 +5,10 @@ import pytest
 
 from trainer.config.data import Data
 from trainer.config.load import load_config
+from trainer.data.config_proposal import propose_config
 from trainer.data.prepare import prepare
 from trainer.data.table_inspection import inspect_table
 from trainer.errors import DataError
-from trainer.workflows.config_proposal import propose_config
 
 
 def test_findings(tmp_path):

@@ -15,13 +15,12 @@ from trainer.config.data import TaskName
 from trainer.config.load import load_config
 from trainer.data.prepare import InMemoryDataset, prepare
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.raw_rows import raw_row
+from trainer.data.raw_rows import example_row, raw_row
 from trainer.data.target_transforms import TargetTransform
 from trainer.data.targets import FittedTarget
 from trainer.evaluation.activations import apply_temperature
 from trainer.report.example_code import Example, example_code
 from trainer.runs.example import ExampleRow, read_example, write_example
-from trainer.workflows.example import example_row
 
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},

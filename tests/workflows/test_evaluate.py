@@ -7,8 +7,8 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 from tests.workflows.conftest import evaluate_run, predict_table, run_fit, write_table
 from trainer.data import streams
 from trainer.data.streaming import StreamedDataset
+from trainer.engine import selection
 from trainer.errors import DataError, RunError
-from trainer.workflows import engines
 from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.trained_runs import open_trained
 
@@ -56,7 +56,7 @@ def test_table_larger_than_memory_has_the_same_metrics(finished, tmp_path, monke
     in_memory = evaluations()
     assert in_memory[0].results[0].rows == 2_001
     assert len(in_memory[0].warnings) == 2
-    monkeypatch.setattr(engines, "available_memory", lambda: 1_000)
+    monkeypatch.setattr(selection, "available_memory", lambda: 1_000)
     monkeypatch.setattr(streams, "BATCH_ROWS", 50)
     assert evaluations() == in_memory
 

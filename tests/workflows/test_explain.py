@@ -16,12 +16,12 @@ from tests.workflows.conftest import run_fit, write_small
 from trainer.data import streams
 from trainer.data.sampling import draw_row_sample
 from trainer.data.values import number_matrix
+from trainer.engine import selection
 from trainer.errors import DataError, RunError, UsageError
 from trainer.explain.importance import compute_importance
 from trainer.explain.perturbations import EncodedRows
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows import engines
 from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.explain import explain
 from trainer.workflows.trained_runs import load_network, open_trained
@@ -153,7 +153,7 @@ def test_columns_and_checkpoint_can_be_selected(copied):
 
 def test_table_larger_than_memory_has_the_same_explanation(copied, monkeypatch):
     in_memory = explain_run(copied)
-    monkeypatch.setattr(engines, "available_memory", lambda: 1_000)
+    monkeypatch.setattr(selection, "available_memory", lambda: 1_000)
     monkeypatch.setattr(streams, "BATCH_ROWS", 50)
     streamed = explain_run(copied)
     for result in (in_memory, streamed):

@@ -10,8 +10,8 @@ import pytest
 
 from tests.workflows.conftest import predict_table, run_fit, write_table
 from trainer.data import compression, csv_records, streams
+from trainer.engine import selection
 from trainer.errors import DataError
-from trainer.workflows import engines
 from trainer.workflows.predict import predict
 from trainer.workflows.trained_runs import load_network, open_trained
 
@@ -103,7 +103,7 @@ def test_table_larger_than_memory_has_the_same_predictions(
     in_memory = predict_table(finished.run, new, "*")
     whole = in_memory.frame
     predict_table(finished.run, new, "*").write(tmp_path / f"whole-{out}")
-    monkeypatch.setattr(engines, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(selection, "available_memory", lambda: 10_000)
     # A multiple of the batch size of predictions.
     monkeypatch.setattr(streams, "BATCH_ROWS", 4096)
     monkeypatch.setattr(csv_records, "_BLOCK", 1 << 14)

@@ -6,8 +6,8 @@ import pytest
 
 from tests.workflows.conftest import run_fit, write_table
 from trainer.config.load import load_config
+from trainer.engine import selection
 from trainer.errors import ConfigError
-from trainer.workflows import engines
 
 CONFIG = """\
 name: streamed
@@ -53,28 +53,28 @@ def test_settings_that_cannot_be_streamed_are_refused(config):
 
 def test_engine_depends_on_the_available_memory(config, monkeypatch):
     def choice(*overrides):
-        return engines.choose_engine(load_config(config, overrides).config)
+        return selection.choose_engine(load_config(config, overrides).config)
 
     assert choice().engine == "resident"
     assert "are free" in choice().reason
     assert str(choice("runtime.engine=streaming")) == "streaming: set by runtime.engine"
-    monkeypatch.setattr(engines, "available_memory", lambda: 10_000)
+    monkeypatch.setattr(selection, "available_memory", lambda: 10_000)
     assert choice().engine == "streaming"
     assert "GB" in choice().reason or "MB" in choice().reason
     kept = choice("data.clean.duplicates=drop")
     assert kept.engine == "resident"
     assert "data.clean.duplicates" in kept.reason
     assert choice("data.source=nowhere.csv").engine == "resident"
-    monkeypatch.setattr(engines, "available_memory", lambda: None)
+    monkeypatch.setattr(selection, "available_memory", lambda: None)
     assert choice().engine == "resident"
 
 
 def test_engine_depends_on_the_gpu_memory(config, monkeypatch):
-    size = engines.table_size(load_config(config, ()).config.data)
+    size = selection.table_size(load_config(config, ()).config.data)
     large = type(size)(cells=1 << 28, memory=size.memory)
-    monkeypatch.setattr(engines, "table_size", lambda data: large)
-    monkeypatch.setattr(engines, "free_gpu_memory", lambda: 1 << 30)
+    monkeypatch.setattr(selection, "table_size", lambda data: large)
+    monkeypatch.setattr(selection, "free_gpu_memory", lambda: 1 << 30)
     loaded = load_config(config, ())
-    assert engines.choose_engine(loaded.config).engine == "streaming"
+    assert selection.choose_engine(loaded.config).engine == "streaming"
     cpu = load_config(config, ("runtime.device=cpu",))
-    assert engines.choose_engine(cpu.config).engine == "resident"
+    assert selection.choose_engine(cpu.config).engine == "resident"

@@ -1,4 +1,4 @@
-"""Parse a row into plain values, before any fitted transform.
+"""Parse a row into plain values, before any fitted transform; choose the example of the report.
 
     numeric      a number                    categorical  the text of the level
     boolean      true or false               datetime     ISO 8601, UTC
@@ -9,6 +9,7 @@ A cell that is empty, or cannot be parsed as its column's kind, is None.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import assert_never
 
 import numpy as np
@@ -17,8 +18,12 @@ import polars as pl
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
+from trainer.data.prepare import Dataset
 from trainer.data.preprocessing import Column, Preprocessing
+from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.streaming import StreamedDataset
 from trainer.data.values import level_text, number_matrix, parse_booleans, to_microseconds
+from trainer.runs.example import ExampleRow
 
 RawValue = str | float | bool | None
 
@@ -27,6 +32,32 @@ def raw_row(preprocessing: Preprocessing, row: pl.DataFrame) -> dict[str, RawVal
     """Return the parsed feature columns of a table with one row."""
     row = preprocessing.parse_number_columns(row)
     return {column.name: _value(column, row) for column in preprocessing.columns}
+
+
+def example_row(dataset: Dataset) -> ExampleRow:
+    """Return a validation row, or a training row if there are none.
+
+    It is the first row without missing values in the first batch with rows of the split, else the
+    first.
+    """
+    split: SplitName = "validation" if dataset.rows("validation") else "train"
+    names = [column.name for column in dataset.preprocessing.columns]
+    for start, frame in _batches(dataset, names):
+        assignment = dataset.assignment[start : start + frame.height]
+        rows = np.flatnonzero(assignment == SPLIT_NAMES.index(split))
+        if len(rows):
+            known = ~frame[rows].select(pl.any_horizontal(pl.all().is_null())).to_series()
+            index = int(rows[np.argmax(known.to_numpy())])
+            values = raw_row(dataset.preprocessing, frame[index : index + 1])
+            return ExampleRow(split, start + index, values)
+    raise AssertionError(f"no {split} rows")
+
+
+def _batches(dataset: Dataset, names: list[str]) -> Iterator[tuple[int, pl.DataFrame]]:
+    if isinstance(dataset, StreamedDataset):
+        yield from dataset.stream.batches(names)
+    else:
+        yield 0, dataset.table.frame.select(names)
 
 
 def _value(column: Column, row: pl.DataFrame) -> RawValue:

@@ -32,10 +32,10 @@ from trainer.data.sources import file_format
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import FittedTarget
+from trainer.engine.selection import choose_engine
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.opening import open_run
-from trainer.workflows.engines import choose_engine
 from trainer.workflows.plan import locate_problems, with_relative_paths
 from trainer.workflows.task import make_task
 from trainer.workflows.trained_runs import read_run_config

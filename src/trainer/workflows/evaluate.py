@@ -14,10 +14,10 @@ from trainer.data.scratch_arrays import release_pages
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
+from trainer.engine.selection import exceeds_memory
 from trainer.errors import Problem, RunError
 from trainer.evaluation.predictions import Predictions
 from trainer.runs.directory import RunDirectory
-from trainer.workflows.engines import exceeds_memory
 from trainer.workflows.plan import locate_problems
 from trainer.workflows.predict import unique_encoders
 from trainer.workflows.trained_runs import (

@@ -24,6 +24,7 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.data.values import to_text
 from trainer.engine import devices
+from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
 from trainer.evaluation.predictions import FloatArray
 from trainer.explain.dependence import partial_dependence_json, surface_json
@@ -34,7 +35,6 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.explanations import ShapColumn, ShapFile
 from trainer.runs.files import json_bytes
 from trainer.runs.records import to_json
-from trainer.workflows.engines import exceeds_memory
 from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.plan import locate_problems
 from trainer.workflows.predict import unique_encoders

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.dump import dump_config
 from trainer.data.splits import SplitName
 from trainer.engine import devices
+from trainer.engine.checkpoint_schedule import CheckpointSchedule
 from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import RunError
 from trainer.runs.checkpoints import write_checkpoint
@@ -31,7 +32,6 @@ from trainer.runs.files import (
 )
 from trainer.runs.log import remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption
-from trainer.workflows.checkpoint_schedule import CheckpointSchedule
 from trainer.workflows.pack_building import (
     PackedMember,
     SampleCache,
@@ -41,7 +41,7 @@ from trainer.workflows.pack_building import (
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
 from trainer.workflows.pack_schedule import PackRecord, PackSpec, write_pack_record
 from trainer.workflows.plan import RunPlan
-from trainer.workflows.run_differences import (
+from trainer.workflows.resume_checks import (
     data_differences,
     device_differences,
     machine_differences,

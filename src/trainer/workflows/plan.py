@@ -25,12 +25,12 @@ from trainer.data.arrays import RowIndex
 from trainer.data.features import split_column
 from trainer.data.prepare import Dataset, prepare
 from trainer.data.streaming import StreamedDataset, prepare_streaming
+from trainer.engine.selection import EngineChoice, choose_engine
 from trainer.errors import ConfigError, DataError, Problem, TrainerError
 from trainer.models.summary import LayerSummary, MemoryEstimate, estimate_memory, summarize_layers
 from trainer.runs.decisions import Decisions
 from trainer.tracking.trackers import tracking_problems
 from trainer.workflows.checking import missing_sources
-from trainer.workflows.engines import EngineChoice, choose_engine
 from trainer.workflows.inherited_decisions import read_inherited_decisions
 from trainer.workflows.task import Task, make_task
 from trainer.workflows.trained_runs import open_trained

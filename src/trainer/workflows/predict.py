@@ -25,7 +25,7 @@ from trainer.data.preprocessing import Preprocessing, warning_texts
 from trainer.data.sources import is_large
 from trainer.data.table_writer import csv_bytes, write_table
 from trainer.engine import devices
-from trainer.workflows.engines import exceeds_memory
+from trainer.engine.selection import exceeds_memory
 from trainer.workflows.plan import locate_problems
 from trainer.workflows.task import Task
 from trainer.workflows.trained_runs import data_settings_for, ensemble_task, open_members

@@ -24,6 +24,7 @@ from trainer.data.prepare import split_frame
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.batches import EpochOutput
+from trainer.engine.checkpoint_schedule import CheckpointSchedule
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.snapshot import Checkpointable
@@ -41,7 +42,6 @@ from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, RollbackRecord, Status, new_manifest
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import ExecutionConfig, resolved_run_config
-from trainer.workflows.checkpoint_schedule import CheckpointSchedule
 from trainer.workflows.decisions import choose_decisions, with_decisions
 from trainer.workflows.plan import RunPlan, row_groups
 from trainer.workflows.task import Task

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from trainer.config.load import LoadedConfig
 from trainer.config.schema import Config
+from trainer.data.raw_rows import example_row
 from trainer.errors import Problem, RunError, command_text
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -20,7 +21,6 @@ from trainer.runs.opening import open_run
 from trainer.runs.readers import short_repr
 from trainer.workflows.decisions import with_decisions
 from trainer.workflows.evaluate import load_run_table
-from trainer.workflows.example import example_row
 from trainer.workflows.findings import EvaluatedRun, FoldData, make_findings
 from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
 from trainer.workflows.task import make_task

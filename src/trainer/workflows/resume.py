@@ -20,6 +20,12 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
 from trainer.config.schema import Fit
+from trainer.config.setting_changes import (
+    EXTENDING_SETTINGS,
+    changed_settings,
+    keeps_training_state,
+    resolve_additions,
+)
 from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
@@ -38,19 +44,13 @@ from trainer.runs.search import find_runs
 from trainer.workflows.checkpoint_validation import check_state_arrays, read_resume_state
 from trainer.workflows.plan import locate_problems, make_plan
 from trainer.workflows.reporting import read_sentence
-from trainer.workflows.run_differences import (
+from trainer.workflows.resume_checks import (
     check_fitted_data,
     config_differences,
     data_differences,
     device_differences,
     machine_differences,
     with_current_environment,
-)
-from trainer.workflows.setting_changes import (
-    EXTENDING_SETTINGS,
-    changed_settings,
-    keeps_training_state,
-    resolve_additions,
 )
 from trainer.workflows.trained_runs import read_run_config
 from trainer.workflows.training import InterruptCheck, RunFinished, RunStarted, start_device, train

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.workflows.checkpoint_schedule import CheckpointSchedule
+from trainer.engine.checkpoint_schedule import CheckpointSchedule
 
 
 class Clock:

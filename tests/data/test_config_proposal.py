@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from trainer.config.load import load_config
+from trainer.data.config_proposal import propose_config
 from trainer.data.prepare import prepare
-from trainer.workflows.config_proposal import propose_config
 
 ROWS = 400
 AMOUNTS = [17 * row**2 + 5 for row in range(ROWS)]

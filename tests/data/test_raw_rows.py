@@ -11,8 +11,8 @@ import pytest
 
 from trainer.config.schema import Config
 from trainer.data.prepare import prepare
+from trainer.data.raw_rows import example_row
 from trainer.data.streaming import prepare_streaming
-from trainer.workflows.example import example_row
 
 
 def config_of(path: Path, **split: Any) -> Config:
