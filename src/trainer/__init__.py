@@ -5,22 +5,23 @@
 
 The packages from high to low level; a package imports only from lower levels:
 
-    6  trainer_cli   the command line: one module per command, output, exit codes
-    5  workflows     combines the packages below into check, fit, resume, evaluate, predict,
+    8  trainer_cli   the command line: one module per command, output, exit codes
+    7  workflows     combines the packages below into check, fit, resume, evaluate, predict,
                      explain, sweep
-    4  engine        the training loop: batches, epochs, callback state, devices        TensorFlow
-       explain       importance, partial dependence and SHAP values of a predict function
+    6  engine        the training loop: batches, epochs, callback state, devices         TensorFlow
+       explain       importance, partial dependence, SHAP values of a predict function   NumPy
        workers       pools of worker processes, on this machine or a Ray cluster
        report        run directories and sweeps → tables, plots, report.html
        tracking      logging to TensorBoard and MLflow
-    3  assessment    confidence intervals, baselines, calibration, thresholds, slices       NumPy
+    5  assessment    confidence intervals, baselines, calibration, thresholds, slices    NumPy
        audit         faults in the data that raise no error
-    2  evaluation    predictions with all their metrics
+    4  evaluation    predictions with all their metrics
        sweep         search space, samplers, successive halving, the journal of trials
-       data          read, split; fit and apply preprocessing                                Polars
+       data          read, split; fit and apply preprocessing                           Polars
        models        config and data shapes → Keras layers, losses, optimizers
-    1  metrics       one definition per metric, for any weighting of the rows             NumPy
-       config        schema, YAML with locations, overrides, validation
+    3  tasks         the form of targets and predictions of each task                    NumPy
+    2  metrics       one definition per metric, for any weighting of the rows            NumPy
+    1  config        schema, YAML with locations, overrides, validation
        runs          run directories, atomic writes, checkpoints, log, manifest, lock
     0  errors        the exceptions, which carry problems with their fixes
        packages      the name of the distribution, and the packages of its extras
