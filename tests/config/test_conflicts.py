@@ -15,8 +15,8 @@ from trainer.config.conflicts import (
 )
 from trainer.config.data import TaskName, class_text
 from trainer.config.dump import dump_config
-from trainer.config.layers import HeadKind
 from trainer.config.load import load_config
+from trainer.config.model import HeadKind
 from trainer.config.nodes import Source, to_python
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
@@ -158,6 +158,16 @@ STOP = "fit: {early_stopping: {monitor: "
             ),
             "model.layers.0.dense.bias_regularizer",
             "a layer with a bias",
+        ),
+        (
+            config("model: {layers: [dense: {units: 1, bias_initializer: identity}]}"),
+            "model.layers.0.dense.bias_initializer",
+            "an initializer for one-dimensional variables",
+        ),
+        (
+            config("model: {layers: [dense: {units: 1, bias_initializer: {orthogonal: 1}}]}"),
+            "model.layers.0.dense.bias_initializer",
+            "an initializer for one-dimensional variables",
         ),
         (
             config(

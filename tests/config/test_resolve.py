@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from trainer.config.data import TaskName
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.objectives import DEFAULT_LOSS
 from trainer.config.resolve import (
     resolved_head,

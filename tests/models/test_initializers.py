@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from trainer.config.layers import Initializer, InitializerName
+from trainer.config.weights import Initializer, InitializerName
 from trainer.models.initializers import build_initializer
 
 SECTION: TypeAdapter[Any] = TypeAdapter(Initializer)

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.config import layers as sections
-from trainer.config.layers import Activation
+from trainer.config.layer_base import LayerKind
+from trainer.config.layers import LAYER_KINDS, Activation, Custom
 
 Maker = Callable[..., Any]
 
@@ -45,19 +45,18 @@ SETTINGS = [(kind, name) for kind, settings in OTHER.items() for name in setting
 
 
 def test_every_kind_and_setting_is_tested() -> None:
-    kinds = {
-        "dense": sections.Dense,
-        "activation": sections.ActivationSettings,
-        "dropout": sections.Dropout,
-        "gaussian_noise": sections.GaussianNoise,
-        "batch_normalization": sections.BatchNormalization,
-        "layer_normalization": sections.LayerNormalization,
-        "flatten": sections.Flatten,
-        "reshape": sections.Reshape,
-    }
     assert {name: set(settings) for name, settings in OTHER.items()} == {
-        name: set(section.model_fields) for name, section in kinds.items()
+        kind.kind: set(kind.model_fields) for kind in LAYER_KINDS if kind is not Custom
     }
+
+
+@pytest.mark.parametrize("kind", [kind for kind in LAYER_KINDS if kind.stacking == "rows"])
+def test_kinds_stacked_by_rows_have_no_weights_and_no_seed(
+    network_of: Maker, kind: type[LayerKind]
+) -> None:
+    layer = network_of([{kind.kind: START.get(kind.kind, {})}, "flatten"]).get_layer(kind.kind)
+    assert layer.weights == []
+    assert not hasattr(layer, "seed_generator")
 
 
 @pytest.mark.parametrize(("kind", "setting"), SETTINGS)

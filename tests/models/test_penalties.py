@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import TypeAdapter
 
-from trainer.config.layers import Constraint, Regularizer
+from trainer.config.weights import Constraint, Regularizer
 from trainer.models.penalties import build_constraint, build_regularizer
 
 SECTION: TypeAdapter[Any] = TypeAdapter(Constraint)

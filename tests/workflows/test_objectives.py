@@ -14,7 +14,7 @@ import pytest
 from tests.marks import slow_except
 from trainer.config.conflicts import task_conflicts
 from trainer.config.data import TargetScale
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.objectives import LOSS_HEADS, POSITIVE_HEADS
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config

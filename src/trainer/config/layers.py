@@ -1,22 +1,38 @@
-"""The `model` section: layers with their initializers, regularizers and constraints, and the head.
+"""The kinds of hidden layers.
 
-A layer is a mapping with one key, its type; a bare name or a scalar is a shorthand for it:
+A layer is a mapping with one key, its kind; a bare name or a scalar is a shorthand for it:
 `- flatten`, `- dense: 64`, `- dense: {units: 64, activation: relu}`.
+
+To add a kind, write its class here and add it to `LAYER_KINDS`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Union
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from trainer.config.sections import (
-    Reference,
-    Section,
-    name_to_mapping,
-    null_to_mapping,
-    shorthand_for,
-    single_key,
+from trainer.config.conflict import Conflict, conflict
+from trainer.config.layer_base import (
+    LayerEntry,
+    LayerKind,
+    Shape,
+    ShapeError,
+    Stacking,
+    entry_model,
+    shape_text,
+)
+from trainer.config.sections import Reference, name_to_mapping, single_key
+from trainer.config.weights import (
+    Constraint,
+    Initializer,
+    Positive,
+    Regularizer,
+    constraint_conflicts,
+    initializer_conflicts,
+    needs_matrix,
 )
 
 Activation = Literal[
@@ -24,116 +40,18 @@ Activation = Literal[
     "linear", "log_softmax", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softmax",
     "softplus", "softsign", "swish", "tanh",
 ]  # fmt: skip
-HeadKind = Literal["sigmoid", "softmax", "linear", "softplus", "exponential"]
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
 
-InitializerName = Literal[
-    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "identity", "lecun_normal",
-    "lecun_uniform", "ones", "orthogonal", "random_normal", "random_uniform", "truncated_normal",
-    "zeros",
-]  # fmt: skip
 
+class Dense(LayerKind):
+    """Fully connected layer."""
 
-class Normal(Section):
-    mean: float = 0.0
-    """Mean."""
-    stddev: Positive = 0.05
-    """Standard deviation."""
-
-
-class Uniform(Section):
-    low: float = -0.05
-    """Lower bound."""
-    high: float = 0.05
-    """Upper bound."""
-
-
-class VarianceScaling(Section):
-    scale: Positive = 1.0
-    """Scale factor of the variance."""
-    mode: Literal["fan_in", "fan_out", "fan_avg"] = "fan_in"
-    """What the variance is divided by: inputs, outputs or their mean."""
-    distribution: Literal["normal", "truncated_normal", "uniform"] = "truncated_normal"
-    """Distribution of the weights."""
-
-
-class RandomNormal(Section):
-    random_normal: Normal
-    """Normal distribution."""
-
-
-class TruncatedNormal(Section):
-    truncated_normal: Normal
-    """Normal distribution truncated at two standard deviations."""
-
-
-class RandomUniform(Section):
-    random_uniform: Uniform
-    """Uniform distribution."""
-
-
-class Constant(Section):
-    constant: float
-    """Value of every weight."""
-
-
-class Orthogonal(Section):
-    orthogonal: Positive
-    """Orthogonal matrix multiplied by this gain."""
-
-
-class VarianceScaled(Section):
-    variance_scaling: VarianceScaling
-    """Variance scaled by the layer's fan."""
-
-
-Initializer = (
-    InitializerName
-    | Annotated[
-        Annotated[RandomNormal, Tag("random_normal")]
-        | Annotated[TruncatedNormal, Tag("truncated_normal")]
-        | Annotated[RandomUniform, Tag("random_uniform")]
-        | Annotated[Constant, Tag("constant")]
-        | Annotated[Orthogonal, Tag("orthogonal")]
-        | Annotated[VarianceScaled, Tag("variance_scaling")],
-        Discriminator(single_key),
-    ]
-)
-
-
-class Regularizer(Section):
-    """A penalty added to the loss: l1 · Σ|w| + l2 · Σw²."""
-
-    l1: NonNegative = 0.0
-    """Factor of the sum of absolute values."""
-    l2: NonNegative = 0.0
-    """Factor of the sum of squares."""
-
-
-class MaxNorm(Section):
-    max_norm: Positive
-    """Maximum norm of each unit's incoming weights."""
-
-
-class MinMaxNorm(Section):
-    min_max_norm: Annotated[list[NonNegative], Field(min_length=2, max_length=2)]
-    """Minimum and maximum norm of each unit's incoming weights."""
-
-
-Constraint = (
-    Literal["non_negative", "unit_norm"]
-    | Annotated[
-        Annotated[MaxNorm, Tag("max_norm")] | Annotated[MinMaxNorm, Tag("min_max_norm")],
-        Discriminator(single_key),
-    ]
-)
-
-
-class Dense(Section):
-    """activation(x · kernel + bias)."""
+    kind: ClassVar[str] = "dense"
+    keras_layer: ClassVar[str | None] = "Dense"
+    shorthand: ClassVar[str | None] = "units"
+    aliases: ClassVar[str] = "linear fc fully_connected full"
+    stacking: ClassVar[Stacking] = "members"
 
     units: Size
     """Number of units, the dimension of the output."""
@@ -156,23 +74,102 @@ class Dense(Section):
     bias_constraint: Constraint | None = None
     """Constraint on the bias."""
 
+    def conflicts(self, key: str) -> Iterator[Conflict]:
+        for name in ("kernel", "bias"):
+            initializer, constraint = f"{name}_initializer", f"{name}_constraint"
+            yield from initializer_conflicts(getattr(self, initializer), f"{key}.{initializer}")
+            yield from constraint_conflicts(getattr(self, constraint), f"{key}.{constraint}")
+        if self.use_bias:
+            if needs_matrix(self.bias_initializer):
+                found = self.bias_initializer
+                yield conflict(
+                    f"{key}.bias_initializer",
+                    "an initializer for one-dimensional variables",
+                    found if isinstance(found, str) else "orthogonal",
+                    "use zeros, the usual initializer of a bias",
+                )
+            return
+        for name in ("bias_regularizer", "bias_constraint"):
+            if getattr(self, name) is not None:
+                expected, fix = "a layer with a bias", "remove one of the two"
+                yield conflict(f"{key}.{name}", expected, "use_bias: false", fix, f"{key}.use_bias")
 
-class ActivationSettings(Section):
+    def output_shape(self, shape: Shape) -> Shape:
+        return (*shape[:-1], self.units)
+
+    def trainable_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        return ((shape[-1], self.units), *(((self.units,),) if self.use_bias else ()))
+
+    def shared_settings(self) -> Any:
+        free = {name for name in type(self).model_fields if name.endswith("izer")}
+        return self.model_dump(mode="json", exclude=free)
+
+
+class ActivationSettings(LayerKind):
+    """An activation function as a layer."""
+
+    kind: ClassVar[str] = "activation"
+    keras_layer: ClassVar[str | None] = "Activation"
+    shorthand: ClassVar[str | None] = "name"
+    stacking: ClassVar[Stacking] = "rows"
+
     name: Activation
     """The activation function."""
 
+    def keras_arguments(self) -> dict[str, Any]:
+        return {"activation": self.name}
 
-class Dropout(Section):
+
+class Dropout(LayerKind):
+    """Sets inputs to 0 at random in training."""
+
+    kind: ClassVar[str] = "dropout"
+    keras_layer: ClassVar[str | None] = "Dropout"
+    shorthand: ClassVar[str | None] = "rate"
+    random: ClassVar[bool] = True
+    stacking: ClassVar[Stacking] = "members"
+
     rate: Fraction
     """Fraction of inputs set to 0 in training; the others are scaled up by 1 / (1 - rate)."""
 
+    def shared_settings(self) -> Any:
+        # At a rate of 0, Keras creates no seed generator.
+        return self.rate > 0
 
-class GaussianNoise(Section):
+    def member_settings(self) -> dict[str, float]:
+        return {"rate": self.rate, "keep": 1 - self.rate}
+
+
+class GaussianNoise(LayerKind):
+    """Adds noise in training."""
+
+    kind: ClassVar[str] = "gaussian_noise"
+    keras_layer: ClassVar[str | None] = "GaussianNoise"
+    shorthand: ClassVar[str | None] = "stddev"
+    aliases: ClassVar[str] = "noise"
+    random: ClassVar[bool] = True
+    stacking: ClassVar[Stacking] = "members"
+
     stddev: Annotated[float, Field(ge=0, le=1)]
     """Standard deviation of the noise added in training."""
 
+    def shared_settings(self) -> Any:
+        # At a standard deviation of 0, Keras creates no seed generator.
+        return self.stddev > 0
 
-class BatchNormalization(Section):
+    def member_settings(self) -> dict[str, float]:
+        return {"stddev": self.stddev}
+
+
+class BatchNormalization(LayerKind):
+    """Normalizes each input over the batch."""
+
+    kind: ClassVar[str] = "batch_normalization"
+    keras_layer: ClassVar[str | None] = "BatchNormalization"
+    shorthand: ClassVar[str | None] = "momentum"
+    aliases: ClassVar[str] = "batchnorm batch_norm bn batchnorm1d"
+    stacking: ClassVar[Stacking] = "members"
+
     momentum: Annotated[float, Field(gt=0, lt=1)] = 0.99
     """Momentum of the moving mean and variance."""
     epsilon: Positive = 1e-3
@@ -182,8 +179,22 @@ class BatchNormalization(Section):
     scale: bool = True
     """Whether to learn a factor (gamma)."""
 
+    def trainable_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        return (shape[-1:],) * (self.center + self.scale)
 
-class LayerNormalization(Section):
+    def non_trainable(self, shape: Shape) -> int:
+        return 2 * shape[-1]
+
+
+class LayerNormalization(LayerKind):
+    """Normalizes each sample over its inputs."""
+
+    kind: ClassVar[str] = "layer_normalization"
+    keras_layer: ClassVar[str | None] = "LayerNormalization"
+    shorthand: ClassVar[str | None] = "epsilon"
+    aliases: ClassVar[str] = "layernorm layer_norm ln"
+    stacking: ClassVar[Stacking] = "members"
+
     epsilon: Positive = 1e-3
     """Added to the variance for numerical stability."""
     center: bool = True
@@ -191,17 +202,59 @@ class LayerNormalization(Section):
     scale: bool = True
     """Whether to learn a factor (gamma)."""
 
+    def trainable_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        return (shape[-1:],) * (self.center + self.scale)
 
-class Flatten(Section):
+
+class Flatten(LayerKind):
     """Flattens each sample to one axis."""
 
+    kind: ClassVar[str] = "flatten"
+    keras_layer: ClassVar[str | None] = "Flatten"
+    stacking: ClassVar[Stacking] = "rows"
 
-class Reshape(Section):
+    def output_shape(self, shape: Shape) -> Shape:
+        return (prod(shape),)
+
+
+class Reshape(LayerKind):
+    """Reshapes each sample."""
+
+    kind: ClassVar[str] = "reshape"
+    keras_layer: ClassVar[str | None] = "Reshape"
+    shorthand: ClassVar[str | None] = "shape"
+    stacking: ClassVar[Stacking] = "rows"
+
     shape: Annotated[list[int], Field(min_length=1, max_length=8)]
     """New shape of a sample; one axis may be -1."""
 
+    def keras_arguments(self) -> dict[str, Any]:
+        return {"target_shape": tuple(self.shape)}
 
-class Custom(Section):
+    def conflicts(self, key: str) -> Iterator[Conflict]:
+        if self.shape.count(-1) > 1 or any(size < 1 and size != -1 for size in self.shape):
+            expected = "sizes of at least 1, one of which may be -1"
+            yield conflict(key, expected, str(self.shape), "write for example [8, -1]")
+
+    def output_shape(self, shape: Shape) -> Shape:
+        size, known = prod(shape), prod(axis for axis in self.shape if axis != -1)
+        if size % known if -1 in self.shape else size != known:
+            raise ShapeError(
+                expected=f"a shape with {size} elements, as the previous layer outputs "
+                f"{shape_text(shape)}",
+                found=shape_text(self.shape),
+                fix=f"choose axes whose product is {size}; one of them can be -1",
+                setting="shape",
+            )
+        return tuple(size // known if axis == -1 else axis for axis in self.shape)
+
+
+class Custom(LayerKind):
+    """A custom Keras layer."""
+
+    kind: ClassVar[str] = "custom"
+    shorthand: ClassVar[str | None] = "function"
+
     function: Reference
     """package.module:function that returns the Keras object; importing it needs --allow-custom."""
     arguments: dict[str, str | int | float | bool | list[str | int | float | bool] | None] = {}
@@ -210,119 +263,39 @@ class Custom(Section):
     """Folder to search for the module before the installed packages, relative to the config file;
     if unset, the folder of the config file."""
 
+    def output_shape(self, shape: Shape) -> None:
+        return None
 
-class DenseLayer(Section):
-    dense: Annotated[
-        Dense, BeforeValidator(shorthand_for("units"), json_schema_input_type=Dense | Size)
-    ]
-    """Fully connected layer."""
-
-
-class ActivationLayer(Section):
-    activation: Annotated[
-        ActivationSettings,
-        BeforeValidator(
-            shorthand_for("name"), json_schema_input_type=ActivationSettings | Activation
-        ),
-    ]
-    """An activation function as a layer."""
+    def trainable_shapes(self, shape: Shape) -> None:
+        return None
 
 
-class DropoutLayer(Section):
-    dropout: Annotated[
-        Dropout, BeforeValidator(shorthand_for("rate"), json_schema_input_type=Dropout | Fraction)
-    ]
-    """Sets inputs to 0 at random in training."""
-
-
-class GaussianNoiseLayer(Section):
-    gaussian_noise: Annotated[
-        GaussianNoise,
-        BeforeValidator(
-            shorthand_for("stddev"),
-            json_schema_input_type=GaussianNoise | Annotated[float, Field(ge=0, le=1)],
-        ),
-    ]
-    """Adds noise in training."""
-
-
-class BatchNormalizationLayer(Section):
-    batch_normalization: Annotated[
-        BatchNormalization,
-        BeforeValidator(
-            shorthand_for("momentum"), json_schema_input_type=BatchNormalization | float | None
-        ),
-    ]
-    """Normalizes each input over the batch."""
-
-
-class LayerNormalizationLayer(Section):
-    layer_normalization: Annotated[
-        LayerNormalization,
-        BeforeValidator(
-            shorthand_for("epsilon"), json_schema_input_type=LayerNormalization | float | None
-        ),
-    ]
-    """Normalizes each sample over its inputs."""
-
-
-class FlattenLayer(Section):
-    flatten: Annotated[
-        Flatten, BeforeValidator(null_to_mapping, json_schema_input_type=Flatten | None)
-    ]
-    """Flattens each sample to one axis."""
-
-
-class ReshapeLayer(Section):
-    reshape: Annotated[
-        Reshape, BeforeValidator(shorthand_for("shape"), json_schema_input_type=Reshape | list[int])
-    ]
-    """Reshapes each sample."""
-
-
-class CustomLayer(Section):
-    custom: Annotated[
-        Custom, BeforeValidator(shorthand_for("function"), json_schema_input_type=Custom | str)
-    ]
-    """A custom Keras layer."""
-
-
-AnyLayer = (
-    Annotated[DenseLayer, Tag("dense")]
-    | Annotated[ActivationLayer, Tag("activation")]
-    | Annotated[DropoutLayer, Tag("dropout")]
-    | Annotated[GaussianNoiseLayer, Tag("gaussian_noise")]
-    | Annotated[BatchNormalizationLayer, Tag("batch_normalization")]
-    | Annotated[LayerNormalizationLayer, Tag("layer_normalization")]
-    | Annotated[FlattenLayer, Tag("flatten")]
-    | Annotated[ReshapeLayer, Tag("reshape")]
-    | Annotated[CustomLayer, Tag("custom")]
+LAYER_KINDS: tuple[type[LayerKind], ...] = (
+    Dense,
+    ActivationSettings,
+    Dropout,
+    GaussianNoise,
+    BatchNormalization,
+    LayerNormalization,
+    Flatten,
+    Reshape,
+    Custom,
 )
-BareLayer = Literal["batch_normalization", "layer_normalization", "flatten"]
-Layer = Annotated[
-    AnyLayer,
-    Discriminator(single_key),
-    BeforeValidator(name_to_mapping, json_schema_input_type=AnyLayer | BareLayer),
-]
 
+_ENTRIES = {kind.kind: entry_model(kind) for kind in LAYER_KINDS}
 
-class Model(Section):
-    """The model: hidden layers, then a head that fits the target."""
-
-    layers: list[Layer] = [
-        DenseLayer(dense=Dense(units=64, activation="relu")),
-        DenseLayer(dense=Dense(units=64, activation="relu")),
+if TYPE_CHECKING:
+    Layer = LayerEntry
+else:
+    _AnyLayer = Union[*(Annotated[entry, Tag(kind)] for kind, entry in _ENTRIES.items())]
+    _BareLayer = Literal[*(kind.kind for kind in LAYER_KINDS if kind.is_optional())]
+    Layer = Annotated[
+        _AnyLayer,
+        Discriminator(single_key),
+        BeforeValidator(name_to_mapping, json_schema_input_type=_AnyLayer | _BareLayer),
     ]
-    """Hidden layers in order; [] for a linear model."""
-    head: Literal["auto"] | HeadKind = "auto"
-    """Activation of the output layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]),
-    softmax (classes), linear (numbers), softplus or exponential (numbers above 0, such as counts:
-    log(1 + exp(z)) or exp(z)). auto: from the target; exponential for a count loss (`poisson`,
-    `mean_squared_logarithmic_error`)."""
-    output_bias: Literal["prior", "zeros"] = "prior"
-    """Initial bias of the head. prior: the untrained model predicts the class frequencies or the mean of
-    the training rows. zeros: 0."""
-    head_initializer: Initializer = "glorot_uniform"
-    """Initializer of the head's kernel."""
-    head_regularizer: Regularizer | None = None
-    """Penalty on the head's kernel."""
+
+
+def layer_entry(settings: LayerKind) -> LayerEntry:
+    """Return the entry of `model.layers` with these settings."""
+    return _ENTRIES[settings.kind](**{settings.kind: settings})

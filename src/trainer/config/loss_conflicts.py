@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import Data, TaskName
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.nodes import join_key
 from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import ResolvedTargetScale, resolved_loss, resolved_target_scale

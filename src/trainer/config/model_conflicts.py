@@ -6,22 +6,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 
 from trainer.config.conflict import Conflict, conflict
-from trainer.config.layers import (
-    ActivationLayer,
-    BatchNormalizationLayer,
-    Constraint,
-    CustomLayer,
-    DenseLayer,
-    DropoutLayer,
-    FlattenLayer,
-    GaussianNoiseLayer,
-    Initializer,
-    LayerNormalizationLayer,
-    MinMaxNorm,
-    Model,
-    RandomUniform,
-    ReshapeLayer,
-)
+from trainer.config.model import Model
 from trainer.config.optimizers import (
     PiecewiseSchedule,
     ScheduleFreeAdamW,
@@ -29,67 +14,15 @@ from trainer.config.optimizers import (
 )
 from trainer.config.schema import Config
 from trainer.config.sections import interval_parts
+from trainer.config.weights import initializer_conflicts
 
 
 def network_conflicts(model: Model) -> Iterator[Conflict]:
     """Yield conflicts between the settings of a layer."""
     for index, layer in enumerate(model.layers):
-        key = f"model.layers.{index}"
-        match layer:
-            case DenseLayer(dense=dense):
-                for name in ("kernel", "bias"):
-                    initializer = getattr(dense, f"{name}_initializer")
-                    yield from _initializer_conflicts(
-                        initializer, f"{key}.dense.{name}_initializer"
-                    )
-                    constraint = getattr(dense, f"{name}_constraint")
-                    yield from _constraint_conflicts(constraint, f"{key}.dense.{name}_constraint")
-                for name in ("bias_regularizer", "bias_constraint"):
-                    if not dense.use_bias and getattr(dense, name) is not None:
-                        use = f"{key}.dense.use_bias"
-                        expected = "a layer with a bias"
-                        fix = "remove one of the two"
-                        yield conflict(f"{key}.dense.{name}", expected, "use_bias: false", fix, use)
-            case ReshapeLayer(reshape=reshape):
-                shape = reshape.shape
-                if shape.count(-1) > 1 or any(size < 1 and size != -1 for size in shape):
-                    yield conflict(
-                        f"{key}.reshape",
-                        "sizes of at least 1, one of which may be -1",
-                        str(shape),
-                        "write for example [8, -1]",
-                    )
-            case (
-                ActivationLayer()
-                | DropoutLayer()
-                | GaussianNoiseLayer()
-                | BatchNormalizationLayer()
-                | LayerNormalizationLayer()
-                | FlattenLayer()
-                | CustomLayer()
-            ):
-                pass
-    yield from _initializer_conflicts(model.head_initializer, "model.head_initializer")
-
-
-def _initializer_conflicts(initializer: Initializer, key: str) -> Iterator[Conflict]:
-    match initializer:
-        case RandomUniform(random_uniform=bounds) if bounds.low >= bounds.high:
-            found = f"{bounds.low:g} and {bounds.high:g}"
-            expected = "a lower bound below the upper bound"
-            yield conflict(f"{key}.random_uniform", expected, found, "change one of the two")
-        case _:
-            pass
-
-
-def _constraint_conflicts(constraint: Constraint | None, key: str) -> Iterator[Conflict]:
-    match constraint:
-        case MinMaxNorm(min_max_norm=[low, high]) if low > high:
-            expected = "the smaller norm first"
-            fix = f"write [{high:g}, {low:g}]"
-            yield conflict(f"{key}.min_max_norm", expected, f"[{low:g}, {high:g}]", fix)
-        case _:
-            pass
+        settings = layer.settings
+        yield from settings.conflicts(f"model.layers.{index}.{settings.kind}")
+    yield from initializer_conflicts(model.head_initializer, "model.head_initializer")
 
 
 def optimizer_conflicts(config: Config) -> Iterator[Conflict]:

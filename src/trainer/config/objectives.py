@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from trainer.config.data import TaskName
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.sections import Section
 
 LossName = Literal[

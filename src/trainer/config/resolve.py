@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from trainer.config.data import NamedSources, TaskName
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.objectives import (
     COUNT_LOSSES,
     DEFAULT_LOSS,

@@ -1,7 +1,7 @@
 """The pydantic schema of a config: names, types, defaults and descriptions of all settings.
 
 This module has the root and the `fit`, `evaluate` and `runtime` sections; the others are in `data`,
-`layers`, `optimizers`, `objectives`, `sweeps` and `tracking`.
+`model`, `layers`, `optimizers`, `objectives`, `sweeps` and `tracking`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from trainer.config.data import Data
-from trainer.config.layers import Custom, Model
+from trainer.config.layers import Custom
+from trainer.config.model import Model
 from trainer.config.objectives import Loss, MetricName, NamedLoss
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
 from trainer.config.sections import Interval, Section, ValueName, shorthand_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
+from trainer.config.layers import LAYER_KINDS
 from trainer.errors import did_you_mean
 
 _KEYS = {
@@ -102,10 +103,7 @@ _KEYS = {
     "extends": "base inherit inherits include parent defaults",
 }
 _VALUES = {
-    "dense": "linear fc fully_connected full",
-    "batch_normalization": "batchnorm batch_norm bn batchnorm1d",
-    "layer_normalization": "layernorm layer_norm ln",
-    "gaussian_noise": "noise",
+    **{kind.kind: kind.aliases for kind in LAYER_KINDS},
     "mean_squared_error": "mse l2 squared_error rmse",
     "mean_absolute_error": "mae l1",
     "mean_absolute_percentage_error": "mape",

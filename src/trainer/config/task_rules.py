@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from trainer.config.data import TaskName
-    from trainer.config.layers import HeadKind
+    from trainer.config.model import HeadKind
     from trainer.config.objectives import MetricName
 
 

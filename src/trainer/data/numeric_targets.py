@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS
 from trainer.config.resolve import ResolvedTargetScale
 from trainer.config.schema import Config

@@ -6,7 +6,7 @@ from typing import assert_never
 
 import keras
 
-from trainer.config.layers import (
+from trainer.config.weights import (
     Constant,
     Initializer,
     InitializerName,

@@ -6,32 +6,20 @@ The output layer is in `trainer.models.network`.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import assert_never
+from typing import Any
 
 import keras
 
-from trainer.config.layers import (
-    ActivationLayer,
-    AnyLayer,
-    BatchNormalizationLayer,
-    Custom,
-    CustomLayer,
-    Dense,
-    DenseLayer,
-    DropoutLayer,
-    FlattenLayer,
-    GaussianNoiseLayer,
-    LayerNormalizationLayer,
-    ReshapeLayer,
-)
+from trainer.config.layer_base import LayerEntry
+from trainer.config.layers import Custom
 from trainer.models.initializers import build_initializer
-from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
+from trainer.models.noise import COMPILED_LAYERS
 from trainer.models.penalties import build_constraint, build_regularizer
 from trainer.models.seeds import derived_seed
 
 
 def build_layer(
-    layer: AnyLayer,
+    layer: LayerEntry,
     name: str,
     seed: int,
     policy: str,
@@ -49,48 +37,22 @@ def build_layer(
         build_custom: Builds a custom layer.
         compiled: Whether the layer is for training under XLA (`trainer.models.noise`) and not saved.
     """
-    match layer:
-        case DenseLayer(dense=dense):
-            return _build_dense(dense, name, seed, policy)
-        case ActivationLayer(activation=activation):
-            return keras.layers.Activation(activation.name, name=name, dtype=policy)
-        case DropoutLayer(dropout=dropout):
-            kind = CompiledDropout if compiled else keras.layers.Dropout
-            return kind(
-                dropout.rate, seed=derived_seed(seed, name, "noise"), name=name, dtype=policy
-            )
-        case GaussianNoiseLayer(gaussian_noise=noise):
-            kind = CompiledGaussianNoise if compiled else keras.layers.GaussianNoise
-            return kind(
-                noise.stddev, seed=derived_seed(seed, name, "noise"), name=name, dtype=policy
-            )
-        case BatchNormalizationLayer(batch_normalization=normalization):
-            return keras.layers.BatchNormalization(
-                momentum=normalization.momentum,
-                epsilon=normalization.epsilon,
-                center=normalization.center,
-                scale=normalization.scale,
-                name=name,
-                dtype=policy,
-            )
-        case LayerNormalizationLayer(layer_normalization=normalization):
-            return keras.layers.LayerNormalization(
-                epsilon=normalization.epsilon,
-                center=normalization.center,
-                scale=normalization.scale,
-                name=name,
-                dtype=policy,
-            )
-        case FlattenLayer():
-            return keras.layers.Flatten(name=name, dtype=policy)
-        case ReshapeLayer(reshape=reshape):
-            return keras.layers.Reshape(tuple(reshape.shape), name=name, dtype=policy)
-        case CustomLayer(custom=custom):
-            custom_layer = build_custom(custom)
-            custom_layer.name = name
-            return custom_layer
-        case _:
-            assert_never(layer)
+    settings = layer.settings
+    if isinstance(settings, Custom):
+        custom_layer = build_custom(settings)
+        custom_layer.name = name
+        return custom_layer
+    assert settings.keras_layer is not None
+    arguments = {
+        argument: _keras_value(argument, value, name, seed)
+        for argument, value in settings.keras_arguments().items()
+    }
+    if settings.random:
+        arguments["seed"] = derived_seed(seed, name, "noise")
+    kind = getattr(keras.layers, settings.keras_layer)
+    if compiled:
+        kind = COMPILED_LAYERS.get(kind, kind)
+    return kind(**arguments, name=name, dtype=policy)
 
 
 def build_embeddings(
@@ -143,22 +105,15 @@ def build_embeddings(
     return keras.Model(inputs, outputs, name=name)
 
 
-def _build_dense(dense: Dense, name: str, seed: int, policy: str) -> keras.layers.Dense:
-    return keras.layers.Dense(
-        dense.units,
-        activation=dense.activation,
-        use_bias=dense.use_bias,
-        kernel_initializer=build_initializer(
-            dense.kernel_initializer, derived_seed(seed, name, "kernel")
-        ),
-        bias_initializer=build_initializer(
-            dense.bias_initializer, derived_seed(seed, name, "bias")
-        ),
-        kernel_regularizer=build_regularizer(dense.kernel_regularizer),
-        bias_regularizer=build_regularizer(dense.bias_regularizer),
-        activity_regularizer=build_regularizer(dense.activity_regularizer),
-        kernel_constraint=build_constraint(dense.kernel_constraint),
-        bias_constraint=build_constraint(dense.bias_constraint),
-        name=name,
-        dtype=policy,
-    )
+def _keras_value(argument: str, value: Any, name: str, seed: int) -> Any:
+    """Return an argument of a Keras layer, with the Keras object in place of its settings."""
+    variable, _, role = argument.rpartition("_")
+    match role:
+        case "initializer":
+            return build_initializer(value, derived_seed(seed, name, variable))
+        case "regularizer":
+            return build_regularizer(value)
+        case "constraint":
+            return build_constraint(value)
+        case _:
+            return value

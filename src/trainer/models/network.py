@@ -11,7 +11,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config.layers import CustomLayer, HeadKind
+from trainer.config.layers import Custom
+from trainer.config.model import HeadKind
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
 from trainer.models.custom import build_custom
@@ -147,7 +148,9 @@ def _stack(config: Config, width: int, layers: Sequence[keras.layers.Layer]) -> 
     """Build the layers as a `keras.Sequential`; a failure is attributed to a custom layer."""
     inputs = keras.Input((width,), dtype="float32", name="input")
     custom = [
-        index for index, layer in enumerate(config.model.layers) if isinstance(layer, CustomLayer)
+        index
+        for index, layer in enumerate(config.model.layers)
+        if isinstance(layer.settings, Custom)
     ]
     if not custom:
         return keras.Sequential([inputs, *layers], name="network")

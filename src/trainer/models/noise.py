@@ -43,6 +43,13 @@ class CompiledGaussianNoise(keras.layers.GaussianNoise):  # type: ignore[misc]
         return inputs + tf.cast(self.stddev * draw, inputs.dtype)
 
 
+COMPILED_LAYERS = {
+    keras.layers.Dropout: CompiledDropout,
+    keras.layers.GaussianNoise: CompiledGaussianNoise,
+}
+"""Keras layers → layers that replace them in training under XLA."""
+
+
 def stacked_uniform(shape: tuple[int, ...], seeds: Any) -> Any:
     """Return the (members, …) float32 values that `CompiledDropout` draws for each member's seed.
 

@@ -14,15 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from trainer.config.layers import (
-    AnyLayer,
-    CustomLayer,
-    Dense,
-    DenseLayer,
-    DropoutLayer,
-    GaussianNoiseLayer,
-    HeadKind,
-)
+from trainer.config.model import HeadKind
 from trainer.config.objectives import LossName
 from trainer.config.optimizers import AnyOptimizer
 from trainer.config.schema import Config
@@ -34,13 +26,6 @@ _FREE_COEFFICIENTS = {
     "beta_1", "beta_2", "epsilon", "rho", "momentum", "weight_decay", "clip_norm",
     "global_clip_norm", "clip_value", "l1", "l2", "l2_shrinkage", "beta",
 }  # fmt: skip
-_FREE_OF_DENSE = (
-    "kernel_initializer",
-    "bias_initializer",
-    "kernel_regularizer",
-    "bias_regularizer",
-    "activity_regularizer",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +58,10 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
     fit = config.fit
     batches = -(-dimensions.rows // min(fit.batch_size, dimensions.rows))
     reasons = {
-        "a custom layer": any(isinstance(layer, CustomLayer) for layer in config.model.layers),
+        **{
+            f"a {layer.settings.kind} layer": layer.settings.stacking is None
+            for layer in config.model.layers
+        },
         # Keras updates the embedding vectors of a batch by sparse rules.
         "embedded columns": bool(dimensions.embeddings),
         "a callback": bool(fit.callbacks),
@@ -98,27 +86,12 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
         "steps": dimensions.steps,
         "batch_size": min(config.fit.batch_size, dimensions.rows),
         "loss": config.loss.model_dump(exclude={"label_smoothing"}) | {"name": dimensions.loss},
-        "layers": [_layer_shape(layer) for layer in config.model.layers],
+        "layers": [
+            {layer.settings.kind: layer.settings.shared_settings()} for layer in config.model.layers
+        ],
         "optimizer": _optimizer_shape(config.optimizer),
     }
     return json.dumps(shared, sort_keys=True)
-
-
-def _layer_shape(layer: AnyLayer) -> Any:
-    match layer:
-        case DenseLayer(dense=dense):
-            return {"dense": _dense_shape(dense)}
-        # At a rate of 0, Keras creates no seed generator.
-        case DropoutLayer(dropout=dropout):
-            return {"dropout": dropout.rate > 0}
-        case GaussianNoiseLayer(gaussian_noise=noise):
-            return {"gaussian_noise": noise.stddev > 0}
-        case _:
-            return layer.model_dump(mode="json")
-
-
-def _dense_shape(dense: Dense) -> dict[str, Any]:
-    return dense.model_dump(mode="json", exclude=set(_FREE_OF_DENSE))
 
 
 def _optimizer_shape(optimizer: AnyOptimizer) -> dict[str, Any]:

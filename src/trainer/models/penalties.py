@@ -6,7 +6,7 @@ from typing import assert_never
 
 import keras
 
-from trainer.config.layers import Constraint, MaxNorm, MinMaxNorm, Regularizer
+from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
 
 
 def build_regularizer(regularizer: Regularizer | None) -> keras.regularizers.Regularizer | None:

@@ -17,24 +17,16 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from trainer.config.layer_base import LayerKind
 from trainer.config.layers import (
-    ActivationLayer,
-    AnyLayer,
-    BatchNormalizationLayer,
-    Constraint,
-    CustomLayer,
+    BatchNormalization,
     Dense,
-    DenseLayer,
-    DropoutLayer,
-    FlattenLayer,
-    GaussianNoiseLayer,
-    LayerNormalizationLayer,
-    MaxNorm,
-    MinMaxNorm,
-    Regularizer,
-    ReshapeLayer,
+    Dropout,
+    GaussianNoise,
+    LayerNormalization,
 )
 from trainer.config.schema import Config
+from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
 from trainer.models.noise import stacked_normal, stacked_uniform
 
 
@@ -86,8 +78,8 @@ class StackedNetwork:
         self.size = len(members)
         first = members[0].network
         *hidden, self.head = first.layers
-        self.body: list[tuple[Any, list[AnyLayer]]] = [
-            (layer, [member.config.model.layers[index] for member in members])
+        self.body: list[tuple[Any, list[LayerKind]]] = [
+            (layer, [member.config.model.layers[index].settings for member in members])
             for index, layer in enumerate(hidden)
         ]
         self._configs = [member.config for member in members]
@@ -160,34 +152,18 @@ class StackedNetwork:
 
     def _dense(self) -> list[tuple[Any, list[Dense]]]:
         return [
-            (layer, [member.dense for member in settings if isinstance(member, DenseLayer)])
+            (layer, [member for member in settings if isinstance(member, Dense)])
             for layer, settings in self.body
-            if isinstance(settings[0], DenseLayer)
+            if isinstance(settings[0], Dense)
         ]
 
     def _add_layer_settings(self) -> None:
         for layer, settings in self.body:
-            match settings[0]:
-                case DropoutLayer():
-                    rates = [
-                        member.dropout.rate
-                        for member in settings
-                        if isinstance(member, DropoutLayer)
-                    ]
-                    self.hyperparameters[f"{layer.name}/rate"] = _numbers(rates)
-                    self.hyperparameters[f"{layer.name}/keep"] = _numbers(
-                        [1 - rate for rate in rates]
-                    )
-                case GaussianNoiseLayer():
-                    self.hyperparameters[f"{layer.name}/stddev"] = _numbers(
-                        [
-                            member.gaussian_noise.stddev
-                            for member in settings
-                            if isinstance(member, GaussianNoiseLayer)
-                        ]
-                    )
-                case _:
-                    pass
+            numbers = [member.member_settings() for member in settings]
+            for name in numbers[0]:
+                self.hyperparameters[f"{layer.name}/{name}"] = _numbers(
+                    [member[name] for member in numbers]
+                )
         for layer, dense in self._dense():
             for part in ("kernel", "bias", "activity"):
                 self._add_regularizers(
@@ -234,33 +210,30 @@ class _ForwardPass:
 
     # AutoGraph cannot convert `match` and would print a warning.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
-    def _hidden(self, layer: Any, settings: AnyLayer, x: Any) -> Any:
+    def _hidden(self, layer: Any, settings: LayerKind, x: Any) -> Any:
         match settings:
-            case DenseLayer(dense=dense):
-                self._regularize(f"{layer.name}/kernel", self._value(layer.kernel))
-                if dense.use_bias:
-                    self._regularize(f"{layer.name}/bias", self._value(layer.bias))
-                outputs = layer.activation(self._product(layer, x, use_bias=dense.use_bias))
-                self._regularize_activity(f"{layer.name}/activity", outputs)
-                return outputs
-            case ActivationLayer():
-                return layer.activation(x)
-            case DropoutLayer():
+            case Dense():
+                return self._dense(layer, x, use_bias=settings.use_bias)
+            case Dropout():
                 return self._dropout(layer, x)
-            case GaussianNoiseLayer():
+            case GaussianNoise():
                 return self._gaussian_noise(layer, x)
-            case BatchNormalizationLayer():
+            case BatchNormalization():
                 return self._batch_normalization(layer, x)
-            case LayerNormalizationLayer():
+            case LayerNormalization():
                 return self._layer_normalization(layer, x)
-            case FlattenLayer():
-                return tf.reshape(x, (*x.shape[:2], -1))
-            case ReshapeLayer():
-                return tf.reshape(x, (*x.shape[:2], *layer.output.shape[1:]))
-            case CustomLayer():
-                raise AssertionError("custom layers are not stacked")
             case _:
-                assert_never(settings)
+                assert settings.stacking == "rows", settings.kind
+                outputs = layer.call(tf.reshape(x, (-1, *x.shape[2:])))
+                return tf.reshape(outputs, (*x.shape[:2], *outputs.shape[1:]))
+
+    def _dense(self, layer: Any, x: Any, *, use_bias: bool) -> Any:
+        self._regularize(f"{layer.name}/kernel", self._value(layer.kernel))
+        if use_bias:
+            self._regularize(f"{layer.name}/bias", self._value(layer.bias))
+        outputs = layer.activation(self._product(layer, x, use_bias=use_bias))
+        self._regularize_activity(f"{layer.name}/activity", outputs)
+        return outputs
 
     def _value(self, variable: Any) -> Any:
         stacked = self._stack.stacked_variable(variable)

@@ -10,23 +10,8 @@ from dataclasses import dataclass
 from math import prod
 from typing import assert_never
 
-from trainer.config.layers import (
-    ActivationLayer,
-    AnyLayer,
-    BatchNormalizationLayer,
-    CustomLayer,
-    Dense,
-    DenseLayer,
-    DropoutLayer,
-    FlattenLayer,
-    GaussianNoiseLayer,
-    HeadKind,
-    Initializer,
-    LayerNormalizationLayer,
-    Model,
-    Orthogonal,
-    ReshapeLayer,
-)
+from trainer.config.layer_base import LayerEntry, Shape, ShapeError, shape_text
+from trainer.config.model import HeadKind, Model
 from trainer.config.optimizers import (
     Adadelta,
     Adafactor,
@@ -44,10 +29,7 @@ from trainer.config.optimizers import (
     ScheduleFreeAdamW,
     Sgd,
 )
-from trainer.config.sections import single_key
 from trainer.errors import ConfigError, Problem
-
-Shape = tuple[int, ...]
 
 EMBEDDINGS = "embeddings"
 HEAD = "head"
@@ -91,23 +73,16 @@ class MemoryEstimate:
     optimizer: int
 
 
-def layer_names(layers: Sequence[AnyLayer]) -> tuple[str, ...]:
+def layer_names(layers: Sequence[LayerEntry]) -> tuple[str, ...]:
     """Return the names of the hidden layers: `dense`, `dense_1`, …"""
     seen: dict[str, int] = {}
     names = []
     for layer in layers:
-        kind = layer_kind(layer)
+        kind = layer.settings.kind
         count = seen.get(kind, 0)
         names.append(f"{kind}_{count}" if count else kind)
         seen[kind] = count + 1
     return tuple(names)
-
-
-def layer_kind(layer: AnyLayer) -> str:
-    """Return the kind of a layer in the config: its only key."""
-    kind = single_key(layer)
-    assert kind is not None
-    return kind
 
 
 def summarize_layers(
@@ -123,7 +98,7 @@ def summarize_layers(
         outputs: Units of the output layer.
 
     Raises:
-        ConfigError: The network cannot be built (shapes, bias initializers); lists all problems.
+        ConfigError: A layer cannot follow the previous one; lists all problems.
     """
     problems: list[Problem] = []
     layers: list[LayerSummary] = []
@@ -134,17 +109,21 @@ def summarize_layers(
     for index, (name, layer) in enumerate(
         zip(layer_names(model.layers), model.layers, strict=True)
     ):
-        kind = layer_kind(layer)
-        result = _summarize_layer(layer, shape, f"model.layers.{index}.{kind}")
-        problems.extend(result.problems)
-        shape = result.shape
-        layers.append(_summary(name, kind, shape, result.weights, result.non_trainable))
+        try:
+            summary = _summarize(layer, name, shape)
+        except ShapeError as error:
+            setting = f".{error.setting}" if error.setting else ""
+            key = f"model.layers.{index}.{layer.settings.kind}{setting}"
+            problems.append(Problem("", error.expected, error.found, error.fix, key))
+            summary = _summarize(layer, name, None)
+        layers.append(summary)
+        shape = summary.output_shape
     if shape is not None and len(shape) != 1:
         problems.append(
             Problem(
                 where="",
                 expected="one axis before the output layer",
-                found=f"samples of shape {_text(shape)}",
+                found=f"samples of shape {shape_text(shape)}",
                 fix="add `- flatten` as the last layer",
                 key=f"model.layers.{len(model.layers) - 1}",
             )
@@ -213,87 +192,17 @@ def _own_elements(optimizer: AnyOptimizer, shape: Shape, size: int, *, embedded:
             assert_never(optimizer)
 
 
-@dataclass(frozen=True, slots=True)
-class _LayerShape:
-    """Output shape and weights of a layer; None if unknown."""
-
-    shape: Shape | None
-    weights: tuple[Shape, ...] | None = ()
-    non_trainable: int = 0
-    problems: tuple[Problem, ...] = ()
-
-
-def _summarize_layer(layer: AnyLayer, shape: Shape | None, key: str) -> _LayerShape:
-    match layer:
-        case DenseLayer(dense=dense):
-            problems = tuple(_bias_problems(dense, key))
-            if shape is None:
-                return _LayerShape(None, None, problems=problems)
-            bias = ((dense.units,),) if dense.use_bias else ()
-            kernel = (shape[-1], dense.units)
-            return _LayerShape((*shape[:-1], dense.units), (kernel, *bias), problems=problems)
-        case ActivationLayer() | DropoutLayer() | GaussianNoiseLayer():
-            return _LayerShape(shape)
-        case BatchNormalizationLayer(batch_normalization=normalization):
-            if shape is None:
-                return _LayerShape(None, None)
-            trainable = (shape[-1:],) * (normalization.center + normalization.scale)
-            return _LayerShape(shape, trainable, non_trainable=2 * shape[-1])
-        case LayerNormalizationLayer(layer_normalization=normalization):
-            if shape is None:
-                return _LayerShape(None, None)
-            return _LayerShape(shape, (shape[-1:],) * (normalization.center + normalization.scale))
-        case FlattenLayer():
-            return _LayerShape(None if shape is None else (prod(shape),))
-        case ReshapeLayer(reshape=reshape):
-            return _summarize_reshape(tuple(reshape.shape), shape, key)
-        case CustomLayer():
-            return _LayerShape(None, None)
-        case _:
-            assert_never(layer)
-
-
-def _summarize_reshape(target: Shape, shape: Shape | None, key: str) -> _LayerShape:
-    if target.count(-1) > 1 or any(axis < 1 and axis != -1 for axis in target):
-        problem = Problem(
-            where="",
-            expected="axes of at least 1, at most one of them -1",
-            found=_text(target),
-            key=f"{key}.shape",
-        )
-        return _LayerShape(None, problems=(problem,))
+def _summarize(layer: LayerEntry, name: str, shape: Shape | None) -> LayerSummary:
+    settings = layer.settings
     if shape is None:
-        return _LayerShape(None)
-    size, known = prod(shape), prod(axis for axis in target if axis != -1)
-    if size % known if -1 in target else size != known:
-        problem = Problem(
-            where="",
-            expected=f"a shape with {size} elements, as the previous layer outputs {_text(shape)}",
-            found=_text(target),
-            fix=f"choose axes whose product is {size}; one of them can be -1",
-            key=f"{key}.shape",
-        )
-        return _LayerShape(None, problems=(problem,))
-    return _LayerShape(tuple(size // known if axis == -1 else axis for axis in target))
-
-
-def _bias_problems(dense: Dense, key: str) -> list[Problem]:
-    if not dense.use_bias or not _needs_matrix(dense.bias_initializer):
-        return []
-    name = dense.bias_initializer
-    return [
-        Problem(
-            where="",
-            expected="an initializer for one-dimensional variables",
-            found=name if isinstance(name, str) else "orthogonal",
-            fix="use zeros, the usual initializer of a bias",
-            key=f"{key}.bias_initializer",
-        )
-    ]
-
-
-def _needs_matrix(initializer: Initializer) -> bool:
-    return isinstance(initializer, Orthogonal) or initializer in ("identity", "orthogonal")
+        return _summary(name, settings.kind, None, None)
+    return _summary(
+        name,
+        settings.kind,
+        settings.output_shape(shape),
+        settings.trainable_shapes(shape),
+        settings.non_trainable(shape),
+    )
 
 
 def _summary(
@@ -307,7 +216,3 @@ def _summary(
         return LayerSummary(name, kind, shape, None, None, None)
     trainable = sum(prod(weight) for weight in weights)
     return LayerSummary(name, kind, shape, trainable + non_trainable, trainable, weights)
-
-
-def _text(shape: Shape) -> str:
-    return "[" + ", ".join(map(str, shape)) + "]"

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.data import TaskName
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.task_rules import TASK_RULES, TaskRules
 
 FloatType = TypeVar("FloatType", np.float32, np.float64)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.tasks.base import ExclusiveTask, Float64Array, FloatArray, FloatType, IntArray
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer.config.layers import CustomLayer
+from trainer.config.layers import Custom
 from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
@@ -293,7 +293,7 @@ def _worth_compiling(plan: RunPlan) -> bool:
     """
     if plan.config.runtime.jit_compile != "auto":
         return plan.config.runtime.jit_compile
-    custom = any(isinstance(layer, CustomLayer) for layer in plan.config.model.layers)
+    custom = any(isinstance(layer.settings, Custom) for layer in plan.config.model.layers)
     if custom or plan.parameters is None:
         return False
     batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.layers import HeadKind
+from trainer.config.model import HeadKind
 from trainer.config.objectives import POSITIVE_HEADS, LossName, MetricName
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
 from trainer.config.schema import Config

@@ -1,0 +1,133 @@
+"""What a kind of layer declares: its settings, its Keras layer, its shapes and how it is stacked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from inspect import cleandoc
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BeforeValidator, ConfigDict, Field, create_model
+
+from trainer.config.conflict import Conflict
+from trainer.config.sections import Section, null_to_mapping, shorthand_for
+
+Shape = tuple[int, ...]
+"""Shape of one sample, without the batch axis."""
+Stacking = Literal["rows", "members"] | None
+"""How a pack computes a layer for all its members.
+
+rows: the Keras layer is called with the rows of all members as one batch; for layers without weights
+and randomness that compute each row by itself. members: `trainer.models.stacking` computes it. None:
+networks with such a layer are not trained in packs.
+"""
+
+
+class ShapeError(Exception):
+    """A layer cannot follow the previous one.
+
+    Attributes:
+        expected: What the layer expects.
+        found: What it gets.
+        fix: What to change.
+        setting: The setting at fault; empty for the whole layer.
+    """
+
+    def __init__(self, expected: str, found: str, fix: str, setting: str = "") -> None:
+        super().__init__(f"expected {expected}, found {found}; {fix}")
+        self.expected, self.found, self.fix, self.setting = expected, found, fix, setting
+
+
+class LayerKind(Section):
+    """Base of the kinds of layers; the fields of a subclass are its settings.
+
+    Attributes:
+        kind: Key of the layer in the config.
+        keras_layer: Name of the class in `keras.layers`; None for a custom layer.
+        shorthand: The setting that a scalar stands for.
+        aliases: Names in other tools, separated by spaces.
+        random: Whether the Keras layer takes a seed.
+        stacking: How the layer is computed in a pack.
+    """
+
+    kind: ClassVar[str]
+    keras_layer: ClassVar[str | None] = None
+    shorthand: ClassVar[str | None] = None
+    aliases: ClassVar[str] = ""
+    random: ClassVar[bool] = False
+    stacking: ClassVar[Stacking] = None
+
+    @classmethod
+    def is_optional(cls) -> bool:
+        """Return whether the kind has no required settings, so that its bare name is a layer."""
+        return not any(info.is_required() for info in cls.model_fields.values())
+
+    def keras_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the Keras layer.
+
+        Initializers, regularizers and constraints are as in the config: `trainer.models.layers` builds
+        them from arguments named `…_initializer`, `…_regularizer` and `…_constraint`.
+        """
+        return {name: getattr(self, name) for name in type(self).model_fields}
+
+    def conflicts(self, key: str) -> Iterator[Conflict]:
+        """Yield conflicts between the settings; `key` is that of the settings."""
+        yield from ()
+
+    def output_shape(self, shape: Shape) -> Shape | None:
+        """Return the output shape for an input shape; None if unknown.
+
+        Raises:
+            ShapeError: The layer does not accept the input shape.
+        """
+        return shape
+
+    def trainable_shapes(self, shape: Shape) -> tuple[Shape, ...] | None:
+        """Return the shapes of the trainable variables for an input shape; None if unknown."""
+        return ()
+
+    def non_trainable(self, shape: Shape) -> int:
+        """Return the number of non-trainable weights for an input shape."""
+        return 0
+
+    def shared_settings(self) -> Any:
+        """Return the JSON that is equal for layers that can be in the same pack."""
+        return self.model_dump(mode="json")
+
+    def member_settings(self) -> dict[str, float]:
+        """Return the numbers that can differ between the members of a pack."""
+        return {}
+
+
+class LayerEntry(Section):
+    """An entry of `model.layers`: a mapping from the kind to its settings."""
+
+    # Entries are made by `entry_model`; there is no source to read docstrings from.
+    model_config = ConfigDict(use_attribute_docstrings=False)
+
+    @property
+    def settings(self) -> LayerKind:
+        """The settings of the layer."""
+        settings: LayerKind = getattr(self, next(iter(type(self).model_fields)))
+        return settings
+
+
+def entry_model(kind: type[LayerKind]) -> type[LayerEntry]:
+    """Return the class of the entries of a kind, such as `{dense: 64}`."""
+    forms: Any = kind
+    expand: Callable[[Any], Any] = null_to_mapping
+    if kind.shorthand is not None:
+        info = kind.model_fields[kind.shorthand]
+        forms |= Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        expand = shorthand_for(kind.shorthand)
+    if kind.is_optional():
+        forms |= None
+    settings: Any = Annotated[kind, BeforeValidator(expand, json_schema_input_type=forms)]
+    name = "".join(word.capitalize() for word in kind.kind.split("_"))
+    description = cleandoc(kind.__doc__ or "")
+    fields: dict[str, Any] = {kind.kind: (settings, Field(description=description))}
+    return create_model(f"{name}Layer", __base__=LayerEntry, __module__=kind.__module__, **fields)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape as in the config: [2, 3]."""
+    return "[" + ", ".join(map(str, shape)) + "]"

@@ -1,0 +1,33 @@
+"""The `model` section: hidden layers, then the output layer (head)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from trainer.config.layers import Dense, Layer, layer_entry
+from trainer.config.sections import Section
+from trainer.config.weights import Initializer, Regularizer
+
+HeadKind = Literal["sigmoid", "softmax", "linear", "softplus", "exponential"]
+
+
+class Model(Section):
+    """The model: hidden layers, then a head that fits the target."""
+
+    layers: list[Layer] = [
+        layer_entry(Dense(units=64, activation="relu")),
+        layer_entry(Dense(units=64, activation="relu")),
+    ]
+    """Hidden layers in order; [] for a linear model."""
+    head: Literal["auto"] | HeadKind = "auto"
+    """Activation of the output layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]),
+    softmax (classes), linear (numbers), softplus or exponential (numbers above 0, such as counts:
+    log(1 + exp(z)) or exp(z)). auto: from the target; exponential for a count loss (`poisson`,
+    `mean_squared_logarithmic_error`)."""
+    output_bias: Literal["prior", "zeros"] = "prior"
+    """Initial bias of the head. prior: the untrained model predicts the class frequencies or the mean of
+    the training rows. zeros: 0."""
+    head_initializer: Initializer = "glorot_uniform"
+    """Initializer of the head's kernel."""
+    head_regularizer: Regularizer | None = None
+    """Penalty on the head's kernel."""
