@@ -273,8 +273,8 @@ def test_later_overrides_win(write: Write) -> None:
         (
             "model.layers.0={dens: 3}",
             " model.layers.0.dens: expected one of dense, activation, dropout, "
-            "gaussian_noise, batch_normalization, layer_normalization, flatten, reshape, custom, found "
-            "'dens'; did you mean 'dense'?",
+            "gaussian_noise, batch_normalization, layer_normalization, "
+            "unit_normalization, flatten, reshape, custom, found 'dens'; did you mean 'dense'?",
         ),
         (
             "fit.epochs=!!int 3",

@@ -30,6 +30,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "gaussian_noise": {"stddev": 0.5},
     "batch_normalization": {"momentum": 0.5, "epsilon": 0.1, "center": False, "scale": False},
     "layer_normalization": {"epsilon": 0.1, "center": False, "scale": False},
+    "unit_normalization": {},
     "flatten": {},
     "reshape": {"shape": [2, 3]},
 }
@@ -76,6 +77,13 @@ def test_activations_equal_those_of_keras(network_of: Maker, name: str) -> None:
     values = network.get_layer("activation")(x)
     expected = keras.activations.get(name)(keras.ops.convert_to_tensor(x))
     np.testing.assert_allclose(np.asarray(values), np.asarray(expected))
+
+
+def test_unit_normalization_scales_samples_to_length_1(network_of: Maker) -> None:
+    x = np.random.default_rng(0).normal(size=(4, 6)).astype(np.float32)
+    layer = network_of(["unit_normalization"]).get_layer("unit_normalization")
+    expected = x / np.linalg.norm(x, axis=1, keepdims=True)
+    np.testing.assert_allclose(np.asarray(layer(x)), expected, rtol=1e-5)
 
 
 def test_dense_equals_its_formula(network_of: Maker) -> None:

@@ -32,7 +32,17 @@ def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any
     for _ in range(draw(st.integers(0, 6))):
         kind = draw(
             st.sampled_from(
-                ["dense", "activation", "dropout", "noise", "batch", "layer", "flatten", "reshape"]
+                [
+                    "dense",
+                    "activation",
+                    "dropout",
+                    "noise",
+                    "batch",
+                    "layer",
+                    "unit",
+                    "flatten",
+                    "reshape",
+                ]
             )
         )
         match kind:
@@ -49,6 +59,8 @@ def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any
             case "batch" | "layer":
                 settings_ = {"center": draw(st.booleans()), "scale": draw(st.booleans())}
                 layers.append({f"{kind}_normalization": settings_})
+            case "unit":
+                layers.append("unit_normalization")
             case "flatten":
                 layers.append("flatten")
                 shape = (prod(shape),)

@@ -71,7 +71,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
     "layers": (
         [
             f"model.layers=[{HIDDEN}, layer_normalization, {{reshape: [2, 3]}}, "
-            "{dense: {units: 4, use_bias: false}}, flatten, {activation: gelu}, "
+            "unit_normalization, {dense: {units: 4, use_bias: false}}, flatten, {activation: gelu}, "
             "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}, bias_constraint: non_negative}}]",
             "data.categorical.encode=onehot",
         ],

@@ -206,6 +206,15 @@ class LayerNormalization(LayerKind):
         return (shape[-1:],) * (self.center + self.scale)
 
 
+class UnitNormalization(LayerKind):
+    """Scales each sample to unit length along its last axis."""
+
+    kind: ClassVar[str] = "unit_normalization"
+    keras_layer: ClassVar[str | None] = "UnitNormalization"
+    aliases: ClassVar[str] = "l2_normalize unit_norm"
+    stacking: ClassVar[Stacking] = "rows"
+
+
 class Flatten(LayerKind):
     """Flattens each sample to one axis."""
 
@@ -277,6 +286,7 @@ LAYER_KINDS: tuple[type[LayerKind], ...] = (
     GaussianNoise,
     BatchNormalization,
     LayerNormalization,
+    UnitNormalization,
     Flatten,
     Reshape,
     Custom,
