@@ -21,6 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.activations import probabilities
 from trainer.evaluation.predictions import Float64Array, FloatArray
 
@@ -49,7 +50,8 @@ class LinearModel:
         for start in range(0, len(x), PREDICT_ROWS):
             part = slice(start, start + PREDICT_ROWS)
             outputs[part] = x[part].astype(np.float64) @ self.weights + self.intercept
-        return outputs if self.task == "regression" else probabilities(self.task, outputs)
+        has_classes = TASK_RULES[self.task].has_classes
+        return probabilities(self.task, outputs) if has_classes else outputs
 
 
 def fit_prior(y: FloatArray, weight: FloatArray | None = None) -> Float64Array:
@@ -87,10 +89,10 @@ def fit_linear(
     scale = np.where(varies, std, 1.0)
     standardized /= scale
     standardized[:, ~varies] = 0.0
-    if task == "regression":
-        weights, intercept = _ridge(standardized, targets, rows)
-    else:
+    if TASK_RULES[task].has_classes:
         weights, intercept = _logistic(task, standardized, targets, rows)
+    else:
+        weights, intercept = _ridge(standardized, targets, rows)
     weights /= scale[:, None]
     return LinearModel(task, weights, intercept - mean @ weights)
 
@@ -114,11 +116,12 @@ def _logistic(
 ) -> tuple[Float64Array, Float64Array]:
     """Return the weights (d, k) and the intercept (k,) for standardized columns."""
     (n, d), k = x.shape, y.shape[1]
+    is_softmax = TASK_RULES[task].predicts_most_likely
 
     def loss(flat: Float64Array) -> tuple[float, Float64Array]:
         table = flat.reshape(d + 1, k)
         z = x @ table[:d] + table[d]
-        if task == "multiclass":
+        if is_softmax:
             z -= z.max(axis=1, keepdims=True)
             p = np.exp(z)
             sums = p.sum(axis=1)
@@ -138,7 +141,7 @@ def _logistic(
 
     share = np.clip(rows @ y / rows.sum(), 0.5 / (n + 1), 1 - 0.5 / (n + 1))
     start = np.zeros((d + 1, k))
-    start[d] = np.log(share) if task == "multiclass" else np.log(share) - np.log1p(-share)
+    start[d] = np.log(share) if is_softmax else np.log(share) - np.log1p(-share)
     solution = _minimize(loss, start.ravel(), TOLERANCE * rows.sum()).reshape(d + 1, k)
     return solution[:d].copy(), solution[d].copy()
 

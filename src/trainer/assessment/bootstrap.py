@@ -12,11 +12,12 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.assessment.intervals import ConfidenceInterval, percentile_interval
 from trainer.evaluation.metrics import MetricEvaluator
 from trainer.evaluation.predictions import Float64Array, Predictions
+from trainer.tasks.base import ExclusiveTask
+from trainer.tasks.registry import get_task_kind
 
 RESAMPLES = 1_000
 CHUNK = 800_000
@@ -132,16 +133,11 @@ def paired_bootstrap(
 
 def _sort(predictions: Predictions) -> Predictions:
     """Sort by class, then by row number, so that the draws do not depend on the order of the rows."""
-    if predictions.task in ("binary", "multiclass") and predictions.group is None:
-        return predictions.take(np.lexsort((predictions.rows, _classes(predictions))))
+    kind = get_task_kind(predictions.task)
+    if isinstance(kind, ExclusiveTask) and predictions.group is None:
+        classes = kind.class_indices(predictions.y)
+        return predictions.take(np.lexsort((predictions.rows, classes)))
     return predictions.take(np.argsort(predictions.rows, kind="stable"))
-
-
-def _classes(predictions: Predictions) -> npt.NDArray[np.intp]:
-    if predictions.task == "binary":
-        return (predictions.y[:, 0] > 0.5).astype(np.intp)
-    classes: npt.NDArray[np.intp] = np.argmax(predictions.y, axis=1)
-    return classes
 
 
 def _draw_weights(predictions: Predictions, resamples: int, seed: int) -> Iterator[Float64Array]:
@@ -165,8 +161,9 @@ def _make_drawer(predictions: Predictions) -> Callable[[np.random.Generator, int
         strata = (len(groups),)
         return lambda random, resamples: _draw_counts(random, resamples, strata)[:, member]
     sizes: tuple[int, ...] = (rows,)
-    if predictions.task in ("binary", "multiclass"):
-        sizes = tuple(np.bincount(_classes(predictions), minlength=1).tolist())
+    kind = get_task_kind(predictions.task)
+    if isinstance(kind, ExclusiveTask):
+        sizes = tuple(np.bincount(kind.class_indices(predictions.y), minlength=1).tolist())
     return lambda random, resamples: _draw_counts(random, resamples, sizes)
 
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from trainer.assessment.intervals import effective_sample_size, wilson_interval
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.activations import logits, probabilities
 from trainer.evaluation.predictions import Float64Array, FloatArray, IntArray
 
@@ -110,7 +111,7 @@ def calibration_error(
     Returns:
         NaN without rows.
     """
-    if task == "multiclass" and len(p):
+    if TASK_RULES[task].predicts_most_likely and len(p):
         correct, confidence = top_class(y, p)
         y, p = correct[:, None], confidence[:, None]
     rows = np.ones(len(y)) if weight is None else weight
@@ -157,12 +158,13 @@ def fit_temperature(
         none is better than chance); 1 where the loss does not depend on T.
     """
     z = logits(task, p)
+    is_softmax = TASK_RULES[task].predicts_most_likely
     rows = np.ones(len(z)) if weight is None else weight.astype(np.float64)
 
     def derivatives(inverse: float) -> tuple[float, float]:
         """Return the first and second derivative of the loss with respect to 1/T."""
         scaled = probabilities(task, z * inverse)
-        if task == "multiclass":
+        if is_softmax:
             mean = (scaled * z).sum(axis=1)
             first = mean - (y * z).sum(axis=1)
             second = (scaled * z**2).sum(axis=1) - mean**2
@@ -172,7 +174,7 @@ def fit_temperature(
         return float(rows @ first), float(rows @ second)
 
     low, high = 1 / MAX_TEMPERATURE, 1 / MIN_TEMPERATURE
-    relative = z - z[:, :1] if task == "multiclass" else z
+    relative = z - z[:, :1] if is_softmax else z
     if not (rows[:, None] * relative).any():
         return 1.0
     if derivatives(low)[0] >= 0:

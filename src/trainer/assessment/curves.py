@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.predictions import Float64Array, FloatArray, Predictions
 from trainer.metrics.labels import predicted_labels
 
@@ -90,7 +91,8 @@ def confusion_matrices(predictions: Predictions, threshold: float = 0.5) -> Floa
     """
     actual, rows = predictions.y > 0.5, predictions.weights()
     predicted = predicted_labels(predictions.task, predictions.p, threshold)
-    if predictions.task == "multiclass":
+    rules = TASK_RULES[predictions.task]
+    if rules.predicts_most_likely:
         size = actual.shape[1]
         cells = np.argmax(predictions.y, axis=1) * size + np.argmax(predicted, axis=1)
         return np.bincount(cells, rows, size**2).astype(np.float64).reshape(size, size)
@@ -98,7 +100,7 @@ def confusion_matrices(predictions: Predictions, threshold: float = 0.5) -> Floa
         np.bincount(2 * a.astype(np.intp) + b, rows, 4).astype(np.float64).reshape(2, 2)
         for a, b in zip(actual.T, predicted.T, strict=True)
     ]
-    return columns[0] if predictions.task == "binary" else np.stack(columns)
+    return columns[0] if rules.has_positive_class else np.stack(columns)
 
 
 def _cumulate(

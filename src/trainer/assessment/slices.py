@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from trainer.assessment.bootstrap import bootstrap
 from trainer.assessment.intervals import ConfidenceInterval, effective_sample_size, wilson_interval
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.predictions import BoolArray, Float64Array, IntArray, Predictions
 from trainer.metrics.labels import row_accuracies, row_log_losses, squared_errors
 
@@ -214,7 +215,7 @@ def worst_rows(predictions: Predictions, count: int) -> tuple[npt.NDArray[np.int
     Returns:
         Positions in `predictions` and losses, in descending order; ties by row number.
     """
-    if predictions.task != "regression":
+    if TASK_RULES[predictions.task].has_classes:
         losses = row_losses(predictions, "log_loss")
     else:
         squares = squared_errors(predictions.y, predictions.p)
@@ -310,7 +311,7 @@ def _has_code(column: SliceColumn, code: int) -> BoolArray:
 
 
 def _default_metric(predictions: Predictions) -> str:
-    return "rmse" if predictions.task == "regression" else "accuracy"
+    return "accuracy" if TASK_RULES[predictions.task].has_classes else "rmse"
 
 
 def _evaluate(

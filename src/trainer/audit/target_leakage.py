@@ -15,6 +15,8 @@ import numpy as np
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding, exclude, join_first
 from trainer.audit.statistics import auc_standard_error, rank_correlation
+from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.hashing import mix64
 from trainer.metrics.ranking import roc_auc
@@ -140,19 +142,17 @@ def _nearest_means(
 
 
 def _task_score(
-    task: str, y: Float64Array, predictions: Float64Array, x: Float64Array | None
+    task: TaskName, y: Float64Array, predictions: Float64Array, x: Float64Array | None
 ) -> tuple[float, str]:
-    match task:
-        case "multiclass":
-            actual = y.argmax(axis=1)
-            prior = float(y.mean(axis=0).max())
-            accuracy = float((predictions.argmax(axis=1) == actual).mean())
-            score = (accuracy - prior) / (1 - prior) if prior < 1 else 0.0
-            return score, "accuracy above the prior"
-        case "regression":
-            return max(_regression_score(y[:, k], predictions[:, k], x) for k in range(y.shape[1]))
-        case _:
-            return max(_class_score(y[:, k], predictions[:, k], x) for k in range(y.shape[1]))
+    rules = TASK_RULES[task]
+    if rules.predicts_most_likely:
+        actual = y.argmax(axis=1)
+        prior = float(y.mean(axis=0).max())
+        accuracy = float((predictions.argmax(axis=1) == actual).mean())
+        score = (accuracy - prior) / (1 - prior) if prior < 1 else 0.0
+        return score, "accuracy above the prior"
+    column_score = _class_score if rules.has_classes else _regression_score
+    return max(column_score(y[:, k], predictions[:, k], x) for k in range(y.shape[1]))
 
 
 def _regression_score(

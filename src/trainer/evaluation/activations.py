@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.predictions import Float64Array, FloatArray
 from trainer.metrics.labels import clip_probabilities
 
@@ -15,14 +16,14 @@ def logits(task: TaskName, p: FloatArray) -> Float64Array:
     Probabilities are clipped by the epsilon of their dtype.
     """
     clipped = clip_probabilities(p)
-    if task == "multiclass":
+    if TASK_RULES[task].predicts_most_likely:
         return np.log(clipped)
     return np.log(clipped) - np.log1p(-clipped)
 
 
 def probabilities(task: TaskName, z: Float64Array) -> Float64Array:
     """Return the softmax of the logits for multiclass tasks, else the sigmoid; (n, k)."""
-    if task != "multiclass":
+    if not TASK_RULES[task].predicts_most_likely:
         # tanh does not overflow.
         return 0.5 * (1 + np.tanh(0.5 * z))
     exponentials: Float64Array = np.exp(z - z.max(axis=1, keepdims=True))

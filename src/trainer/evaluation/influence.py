@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.predictions import Float64Array, FloatArray
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.labels import row_accuracies, squared_errors
@@ -53,10 +54,11 @@ def headline(task: TaskName, y: FloatArray, weight: FloatArray | None) -> Headli
         weight: (n,) or None.
     """
     weighted = y if weight is None else y[weight > 0]
-    if task == "regression":
+    rules = TASK_RULES[task]
+    if not rules.has_classes:
         varies = len(weighted) > 1 and (weighted.min(axis=0) < weighted.max(axis=0)).all()
         return "r2" if varies else "rmse"
-    if task == "multiclass":
+    if rules.predicts_most_likely:
         return "accuracy"
     share = weighted.mean(axis=0) if len(weighted) else np.zeros(y.shape[1])
     has_auc = y.shape[1] <= _MAX_AUC_COLUMNS and ((share > 0) & (share < 1)).all()

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.data import TaskName
+from trainer.tasks.registry import get_task_kind
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
@@ -43,7 +44,8 @@ class Predictions:
     def __post_init__(self) -> None:
         assert self.y.ndim == 2, self.y.shape
         assert self.y.shape == self.p.shape, (self.y.shape, self.p.shape)
-        assert len(self.names) == (2 if self.task == "binary" else self.y.shape[1]), self.names
+        scored = get_task_kind(self.task).scored_names(self.names)
+        assert len(scored) == self.y.shape[1], self.names
         for array in (self.rows, self.weight, self.group):
             assert array is None or array.shape == (len(self.y),), array.shape
 

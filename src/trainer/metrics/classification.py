@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.confusion import Confusion, matthews_corrcoef, safe_divide
 from trainer.metrics.labels import (
     Float64Array,
@@ -52,12 +53,12 @@ class LabelMetrics:
     @property
     def names(self) -> tuple[str, ...]:
         """The metrics of all classes or columns; of binary targets those of the only column."""
-        if self.task == "binary":
+        if TASK_RULES[self.task].has_positive_class:
             return self.part_names
         names = ["accuracy", *_CONFUSION, *_AREAS, "log_loss", "brier"]
         names += [f"{name}_micro" for name in _CONFUSION]
         names += [f"{name}_weighted" for name in (*_CONFUSION, *_AREAS)]
-        if self.task == "multiclass":
+        if TASK_RULES[self.task].predicts_most_likely:
             # The true class is always among the k most likely of k classes.
             others = (name for name in _OF_CLASSES if name not in names)
             names += [name for name in others if self.parts > _TOP.get(name, 0)]
@@ -74,7 +75,7 @@ class LabelMetrics:
         Multiclass: 2 · class + whether it is predicted, and the predicted class; else for each column
         2 · label + predicted label.
         """
-        if self.task == "multiclass":
+        if TASK_RULES[self.task].predicts_most_likely:
             classes, top = np.argmax(self.y, axis=1), np.argmax(self.p, axis=1)
             return 2 * classes + (classes == top), top
         cells = 2 * (self.y > 0.5).astype(np.intp) + predicted_positive(self.p, self.threshold)
@@ -120,9 +121,9 @@ class WeightedLabels:
     def overall(self, name: str) -> Float64Array:
         """Return a metric of all classes or columns, (r,)."""
         task = self.rows.task
-        if task == "binary":
+        if TASK_RULES[task].has_positive_class:
             return self.by_part(name)[:, 0]
-        if task == "multiclass" and name in _OF_CLASSES:
+        if TASK_RULES[task].predicts_most_likely and name in _OF_CLASSES:
             return _OF_CLASSES[name](self)
         if name.endswith("_micro"):
             return _BY_CONFUSION[name.removesuffix("_micro")](self.confusion.pooled())
@@ -137,7 +138,7 @@ class WeightedLabels:
     def confusion(self) -> Confusion:
         """The counts of each class against the rest or of each column, (r, k)."""
         codes, parts = self.rows.codes, self.rows.parts
-        if self.rows.task == "multiclass":
+        if TASK_RULES[self.rows.task].predicts_most_likely:
             cells = self.weighting.sums_by_code(codes[0], 2 * parts)
             hits = cells[:, 1::2]
             positive = cells[:, ::2] + hits

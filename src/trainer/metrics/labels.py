@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.data import TaskName
+from trainer.config.task_rules import TASK_RULES
 
 FloatArray = npt.NDArray[np.floating]
 Float64Array = npt.NDArray[np.float64]
@@ -27,7 +28,7 @@ def predicted_labels(task: TaskName, p: FloatArray, threshold: float) -> BoolArr
 
     Binary and multilabel: probabilities of at least the threshold. Multiclass: the highest one.
     """
-    if task != "multiclass":
+    if not TASK_RULES[task].predicts_most_likely:
         return predicted_positive(p, threshold)
     predicted = np.zeros(p.shape, np.bool_)
     if len(p):
@@ -37,7 +38,7 @@ def predicted_labels(task: TaskName, p: FloatArray, threshold: float) -> BoolArr
 
 def row_accuracies(task: TaskName, y: FloatArray, p: FloatArray, threshold: float) -> Float64Array:
     """Return the share of the labels of each row that are correct, (n,)."""
-    if task == "multiclass":
+    if TASK_RULES[task].predicts_most_likely:
         return np.asarray(np.argmax(y, axis=1) == np.argmax(p, axis=1), np.float64)
     return np.asarray((predicted_positive(p, threshold) == (y > 0.5)).mean(axis=1), np.float64)
 
@@ -61,7 +62,7 @@ def class_log_losses(y: FloatArray, p: FloatArray) -> Float64Array:
 
 def row_log_losses(task: TaskName, y: FloatArray, p: FloatArray) -> Float64Array:
     """Return the log loss of each row, (n,); for several columns their mean."""
-    if task == "multiclass":
+    if TASK_RULES[task].predicts_most_likely:
         return class_log_losses(y, p)
     return np.asarray(log_losses(y, p).mean(axis=1), np.float64)
 
