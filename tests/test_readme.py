@@ -32,6 +32,7 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_its_commands_run(desk, capsys):
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
     ran = []

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
 from trainer.errors import Problem, TrainerError, UsageError, command_text, did_you_mean
@@ -39,8 +40,20 @@ from trainer_cli import (
     sweep,
 )
 
+
+class _Commands(TyperGroup):
+    """The commands; reports Ctrl-C, which Typer turns into an exit without a message."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            return _report_interrupt()
+
+
 app = typer.Typer(
     name="trainer",
+    cls=_Commands,
     help="Turns a YAML file into a trained, evaluated, reproducible Keras network.",
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -134,8 +147,7 @@ def run(arguments: list[str]) -> int:
     except TrainerError as error:
         return _report_error(error, arguments)
     except (KeyboardInterrupt, typer.Abort):
-        console.error("stopped by Ctrl-C")
-        return 130
+        return _report_interrupt()
     except BrokenPipeError:
         return 0
     except OSError as error:
@@ -152,6 +164,11 @@ def run(arguments: list[str]) -> int:
     except Exception as bug:
         return _report_bug(bug, arguments)
     return code if isinstance(code, int) else 0
+
+
+def _report_interrupt() -> int:
+    console.error("stopped by Ctrl-C")
+    return 130
 
 
 def _report_error(error: TrainerError, arguments: list[str]) -> int:

@@ -176,7 +176,7 @@ def train_shipped(config: Path, command: Callable) -> Case:
     return Case(config.stem, run, Path(str(table)), command)
 
 
-FAST = {"multiclass-single", "regressions-folds", "binary-sweep", "multilabel-streamed"}
+FAST = {"multiclass-single", "multilabel-streamed"}
 """Each way of training once, on different tasks; the others take minutes."""
 NAMES = [
     *(f"{task}-{kind}" for task in TASKS for kind in ("single", "folds")),

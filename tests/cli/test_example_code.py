@@ -23,6 +23,7 @@ from tests.cli.conftest import CommandResult
 
 TITLE = "Reproduce a prediction with json, numpy and Keras only"
 
+QUICK = ("binary", "regression")
 CASES: dict[str, dict[str, Any]] = {
     # Numbers, one-hot, yes/no, missing values, temperature, threshold.
     "binary": {
@@ -151,7 +152,10 @@ def run_without_this_package(code: str) -> list[str]:
 @pytest.mark.parametrize(
     ("case", "execute"),
     [
-        *(pytest.param(case, run_in_this_process, id=case) for case in CASES),
+        *(
+            pytest.param(case, run_in_this_process, marks=marks, id=case)
+            for case, marks in ((case, () if case in QUICK else pytest.mark.slow) for case in CASES)
+        ),
         pytest.param(
             "regression", run_without_this_package, marks=pytest.mark.slow, id="separate process"
         ),

@@ -1,5 +1,6 @@
 """Tables on stdin: `-` in place of a file."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -63,3 +64,21 @@ def test_rows_on_stdin_in_another_format(
     result = trainer("predict", finished, "-", names, "-o", "-")
     assert result.out.count("\n") == 11
     assert "warning: stdin: the first line looks like data" in result.err
+
+
+def test_ctrl_c_while_reading_stdin(
+    trainer: Callable, finished: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Terminal(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: object) -> int:
+            raise KeyboardInterrupt
+
+    stdin = io.TextIOWrapper(io.BufferedReader(Terminal()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    stopped = trainer("predict", finished, "-", "-o", "-")
+    assert stopped.code == 130
+    assert "stopped by Ctrl-C" in stopped.err
+    assert "Traceback" not in stopped.err

@@ -70,6 +70,7 @@ def inputs() -> np.ndarray[Any, Any]:
     return np.hstack([rng.normal(size=(20, 4)), ids]).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_plain_keras_loads_every_network(network_of: Maker, tmp_path: Path) -> None:
     x = inputs()
     np.save(tmp_path / "x.npy", x)

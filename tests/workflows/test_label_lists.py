@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
+from tests.marks import slow_except
 from tests.workflows.conftest import run_fit
 from trainer.config.load import load_config
 from trainer.report.predictions import read_split_predictions
@@ -51,7 +52,7 @@ def truth(config: Path) -> np.ndarray:
     return np.array([[name in cell.split("; ") for name in CLASSES] for cell in cells])
 
 
-@pytest.mark.parametrize("engine", ["resident", "streaming"])
+@pytest.mark.parametrize("engine", slow_except(("resident",), ("resident", "streaming")))
 def test_from_fit_to_predict_and_eval(config: Path, tmp_path: Path, engine: str) -> None:
     run = run_fit(config, tmp_path, f"runtime.engine={engine}").run
     source = config.parent / "tags.csv"

@@ -94,7 +94,7 @@ def prepared_or_problem(given: dict[str, Any]) -> InMemoryDataset | Problem:
         return error.problems[0]
 
 
-@pytest.mark.parametrize("target", slow_except(("shares", "counts with many zeros"), TARGETS))
+@pytest.mark.parametrize("target", slow_except(("counts with many zeros",), TARGETS))
 def test_what_is_not_refused_trains_and_predicts_in_the_unit(tmp_path: Path, target: str) -> None:
     y = TARGETS[target]
     path = tmp_path / "table.csv"

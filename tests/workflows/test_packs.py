@@ -189,6 +189,7 @@ def test_packed_and_single_runs_resume(tmp_path: Path, undisturbed: Folder) -> N
     assert [member.epochs for member in ended] == [12] * 4
 
 
+@pytest.mark.slow
 def test_worker_process_trains_the_same_and_ends_members_on_request(
     folder: Folder, undisturbed: Folder
 ) -> None:

@@ -52,6 +52,7 @@ class Pools:
         return self.latest
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_ray_workers_train_the_same_without_the_data_files(
     folder: Folder, undisturbed: Folder

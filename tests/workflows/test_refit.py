@@ -187,6 +187,21 @@ def test_decisions_from_requires_matching_decisions(finished: Any, tmp_path: Pat
         plan()
 
 
+def test_recorded_decisions_are_used_only_for_the_same_source(
+    finished: Any, tmp_path: Path
+) -> None:
+    folder, source = finished.run.parents[2], tmp_path / "source"
+    shutil.copytree(finished.run, source)
+    overrides = ["data.split.validation=0", f"evaluate.decisions_from={source}"]
+    loaded = load_config(folder / "config.yaml", overrides)
+    read = make_plan(loaded).inherited
+    assert read is not None
+    recorded = replace(read, threshold=0.9)
+    assert make_plan(loaded, recorded_decisions=recorded).inherited == recorded
+    other = replace(recorded, source=str(tmp_path / "other"))
+    assert make_plan(loaded, recorded_decisions=other).inherited == read
+
+
 def test_repeats_inherit_decisions(finished: Any, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(finished.run, source)

@@ -141,6 +141,7 @@ def test_a_killed_and_resumed_run_tells_each_step_once(folder, untracked):
     assert histogram_steps(whole) == [2, 4]
 
 
+@pytest.mark.slow
 def test_members_of_a_pack_are_tracked_each(folder):
     words = ("fit.folds=2", "fit.epochs=3")
     done = run_members(folder / "config.yaml", folder / "several", *words, BOARD, store(folder))
