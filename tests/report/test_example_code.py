@@ -255,3 +255,19 @@ def test_multilabel_lists_use_class_names(tmp_path: Path) -> None:
     lines = list(example_code(Example(str(tmp_path), [fitted.preprocessing], values)))
     assert 'names = fitted["target"]["classes"]' in lines
     assert len(fitted.preprocessing.target.classes) == fitted.preprocessing.target.width
+
+
+@pytest.mark.parametrize(("task", "label"), [("binary", "n0"), ("multilabel", "[]")])
+def test_code_compares_with_the_threshold_in_float64(
+    tmp_path: Path, task: TaskName, label: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The nearest float32 to 0.7 is below 0.7, so it is not positive."""
+    target = target_of(task, 2)
+    fitted = Preprocessing(rows=2, columns=(), target=target)
+    (tmp_path / "decisions.json").write_text(json.dumps({"threshold": 0.7}))
+    lines = list(example_code(Example(str(tmp_path), [fitted], {})))
+    start = next(index for index, line in enumerate(lines) if line.startswith("names = "))
+    p = np.full(1 if task == "binary" else 2, 0.7, np.float32)
+    space = {"p": p, "json": json, "run": str(tmp_path), "fitted": fitted.to_json()}
+    exec("\n".join(lines[start:]), space)
+    assert capsys.readouterr().out.splitlines()[-1] == label

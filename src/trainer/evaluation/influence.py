@@ -18,9 +18,9 @@ import numpy as np
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.predictions import Float64Array, FloatArray
-from trainer.metrics.compute import compute_metrics
 from trainer.metrics.labels import row_accuracies, squared_errors
 from trainer.metrics.ranking import ColumnRanking
+from trainer.metrics.regression import r2_score
 
 HeadlineMetric = Literal["auc", "accuracy", "r2", "rmse"]
 
@@ -103,11 +103,11 @@ def _auc(y: FloatArray, p: FloatArray, w: Float64Array) -> MetricInfluence:
 
 
 def _r2(y: FloatArray, p: FloatArray, w: Float64Array) -> MetricInfluence:
-    value = compute_metrics(["r2"], "regression", y, p, w, _THRESHOLD)["r2"]
-    targets = y[:, 0].astype(np.float64)
+    targets, errors = y[:, 0].astype(np.float64), squared_errors(y, p)[:, 0]
     deviations = (targets - np.average(targets, weights=w)) ** 2
-    changes = (1 - value) * deviations - squared_errors(y, p)[:, 0]
-    return MetricInfluence(value, w * changes / np.dot(w, deviations))
+    variance = np.dot(w, deviations)
+    value = float(r2_score(np.dot(w, errors), variance))
+    return MetricInfluence(value, w * ((1 - value) * deviations - errors) / variance)
 
 
 def _rmse(y: FloatArray, p: FloatArray, w: Float64Array) -> MetricInfluence:

@@ -69,17 +69,22 @@ class LabelMetrics:
         return WeightedLabels(self, weights)
 
     @cached_property
-    def codes(self) -> tuple[npt.NDArray[np.intp], ...]:
-        """Each row's cell of the confusion matrix.
+    def cells(self) -> npt.NDArray[np.intp]:
+        """Each row's cell of the confusion matrices.
 
-        Multiclass: 2 · class + whether it is predicted, and the predicted class; else for each column
-        2 · label + predicted label.
+        Multiclass: 2 · class + whether it is predicted, (n, 1); else 2 · label + predicted label of
+        each column, (n, k).
         """
         if TASK_RULES[self.task].predicts_most_likely:
-            classes, top = np.argmax(self.y, axis=1), np.argmax(self.p, axis=1)
-            return 2 * classes + (classes == top), top
-        cells = 2 * (self.y > 0.5).astype(np.intp) + predicted_positive(self.p, self.threshold)
-        return tuple(cells.T)
+            classes = np.argmax(self.y, axis=1)[:, None]
+            return np.asarray(2 * classes + (classes == self.top_classes))
+        positive = predicted_positive(self.p, self.threshold)
+        return np.asarray(2 * (self.y > 0.5).astype(np.intp) + positive)
+
+    @cached_property
+    def top_classes(self) -> npt.NDArray[np.intp]:
+        """The most likely class of each row, (n, 1)."""
+        return np.asarray(np.argmax(self.p, axis=1)[:, None])
 
     @cached_property
     def log_losses(self) -> Float64Array:
@@ -137,15 +142,15 @@ class WeightedLabels:
     @cached_property
     def confusion(self) -> Confusion:
         """The counts of each class against the rest or of each column, (r, k)."""
-        codes, parts = self.rows.codes, self.rows.parts
-        if TASK_RULES[self.rows.task].predicts_most_likely:
-            cells = self.weighting.sums_by_code(codes[0], 2 * parts)
+        rows, sums_by_code = self.rows, self.weighting.sums_by_code
+        if TASK_RULES[rows.task].predicts_most_likely:
+            cells = sums_by_code(rows.cells, 2 * rows.parts)[:, 0]
             hits = cells[:, 1::2]
             positive = cells[:, ::2] + hits
             negative = positive.sum(axis=1, keepdims=True) - positive
-            return Confusion(positive, negative, self.weighting.sums_by_code(codes[1], parts), hits)
-        cells = np.stack([self.weighting.sums_by_code(column, 4) for column in codes], axis=1)
-        rejected, false_positive, missed, hits = np.moveaxis(cells, 2, 0)
+            predicted = sums_by_code(rows.top_classes, rows.parts)[:, 0]
+            return Confusion(positive, negative, predicted, hits)
+        rejected, false_positive, missed, hits = np.moveaxis(sums_by_code(rows.cells, 4), 2, 0)
         return Confusion(hits + missed, rejected + false_positive, hits + false_positive, hits)
 
     @cached_property

@@ -31,9 +31,9 @@ class ColumnRanking:
             has_positive = is_positive
             above: npt.NDArray[np.intp] = np.cumsum(is_positive) - is_positive
         else:
-            first = np.flatnonzero(np.concatenate([[True], changes]))
+            last = np.flatnonzero(np.concatenate([changes, [True]]))
             group = np.concatenate([[0], np.cumsum(changes)])
-            has_positive = np.logical_or.reduceat(is_positive, first)
+            has_positive = np.diff(np.cumsum(is_positive)[last], prepend=0) > 0
             above = (np.cumsum(has_positive) - has_positive)[group]
             tied = has_positive[group] & ~is_positive
         self._scores = int(has_positive.sum())

@@ -78,20 +78,24 @@ class WeightedErrors:
         return np.asarray(self.by_part(name).mean(axis=1), np.float64)
 
 
-def _r2(errors: WeightedErrors) -> Float64Array:
-    """1 - Σ(y - p)² / Σ(y - mean)²; nan for fewer than two rows.
+def r2_score(squared_error: Float64Array, variance: Float64Array) -> Float64Array:
+    """Return 1 - Σ(y - p)² / Σ(y - mean)² from both sums or means.
 
     A constant column counts as 1 if it is predicted exactly, else as 0.
     """
+    constant = np.where(squared_error > 0, 1.0, 0.0)
+    return 1 - np.divide(squared_error, variance, out=constant, where=variance > 0)
+
+
+def _r2(errors: WeightedErrors) -> Float64Array:
+    """Return R²; nan for fewer than two rows."""
     squared, rows = errors.by_part("mse"), errors.rows
     if len(rows.y) < 2:
         return np.full(squared.shape, np.nan)
     second = errors.weighting.means(rows.centered**2)
     variance = second - errors.weighting.means(rows.centered) ** 2
     # Rounding errors of equal targets are not variance.
-    varies = variance > 1e-12 * second
-    constant = np.where(squared > 0, 1.0, 0.0)
-    return 1 - np.where(varies, squared / np.where(varies, variance, 1.0), constant)
+    return r2_score(squared, np.where(variance > 1e-12 * second, variance, 0.0))
 
 
 def _median_absolute_error(errors: WeightedErrors) -> Float64Array:

@@ -35,12 +35,14 @@ class Weighting:
         return np.asarray(self.weights @ values / self.total)
 
     def sums_by_code(self, codes: npt.NDArray[np.intp], size: int) -> Float64Array:
-        """Return the weight of the rows with each code from 0 to size - 1, (r, size).
+        """Return the weight of the rows with each code from 0 to size - 1 in each column of (n, m)
+        codes, (r, m, size).
 
         It is exactly 0 for a code without rows.
         """
-        if self.weights is None:
-            return np.bincount(codes, minlength=size)[None].astype(np.float64)
-        return np.stack([np.bincount(codes, line, size) for line in self.weights]).astype(
-            np.float64, copy=False
-        )
+        if self.weights is not None and len(self.weights) > 1 and codes.shape[1] > 1:
+            products = [self.weights @ (codes == code) for code in range(size)]
+            return np.asarray(np.stack(products, axis=-1), np.float64)
+        lines = [None] if self.weights is None else self.weights
+        sums = [[np.bincount(column, line, size) for column in codes.T] for line in lines]
+        return np.asarray(sums, np.float64)
