@@ -26,7 +26,7 @@ def _one_core() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def _program_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Compile each XLA program once per test process, whatever the user's own cache contains."""
+    """Compile each XLA program once per test process, independently of the user's cache."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield

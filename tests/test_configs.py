@@ -74,8 +74,8 @@ def test_config_trains_evaluates_and_predicts(path, tmp_path):
     if data.exists():
         with data.open() as table:
             rows = sum(1 for _ in csv.reader(table)) - 1
-        answers = predict(done.run, data, keep=(), device="cpu", allow_custom=False)
-        assert answers.frame.height == rows
+        predictions = predict(done.run, data, keep=(), device="cpu", allow_custom=False)
+        assert predictions.frame.height == rows
 
 
 def test_generated_tables_are_what_the_script_writes():

@@ -1,4 +1,4 @@
-"""What the README says, tried: its commands run, its config is valid, its error messages are real."""
+"""The commands, the config and the error messages in the README work as shown."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ def blocks(language):
 
 @pytest.fixture
 def desk(tmp_path, monkeypatch):
-    """A stranger's folder: their table, and the data that the example config reads."""
+    """Create a user's folder: a table, and the data that the example config reads."""
     shutil.copytree(ROOT / "configs" / "data", tmp_path / "data")
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
     lines = (tmp_path / "data" / "breast_cancer.csv").read_text().splitlines()
@@ -47,9 +47,9 @@ def test_its_commands_run(desk, capsys):
         assert run(words[1:]) == 0, (line, capsys.readouterr().err)
         ran.append(words[1])
     assert ran == ["init", "check", "fit", "predict", "fit", "sweep"]
-    answers = (desk / "predictions.csv").read_text().splitlines()
-    assert answers[0].startswith("row,id,label,probability_")
-    assert len(answers) == 20
+    lines = (desk / "predictions.csv").read_text().splitlines()
+    assert lines[0].startswith("row,id,label,probability_")
+    assert len(lines) == 20
 
 
 def test_its_config_is_valid(desk):
@@ -95,8 +95,8 @@ def test_its_audit_is_real(desk, capsys):
         "model: {layers: [dense: 32]}\n"
     )
     assert run(shlex.split(command)[2:]) == 2
-    told = capsys.readouterr()
-    assert [*told.err.splitlines(), *told.out.splitlines()] == expected
+    printed = capsys.readouterr()
+    assert [*printed.err.splitlines(), *printed.out.splitlines()] == expected
 
 
 def test_it_names_every_verb():

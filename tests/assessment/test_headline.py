@@ -20,7 +20,7 @@ NAMES: dict[TaskName, tuple[str, ...]] = {
 }
 
 
-def answers(task: TaskName, zeros: bool = False) -> Predictions:
+def make_predictions(task: TaskName, zeros: bool = False) -> Predictions:
     draw = np.random.default_rng(0)
     names = NAMES[task]
     width = 1 if task == "binary" else len(names)
@@ -66,7 +66,7 @@ def answers(task: TaskName, zeros: bool = False) -> Predictions:
 )
 def test_headline(task: TaskName, settings: dict[str, Any], expected: str) -> None:
     config = Config.model_validate({"data": {"source": "t.csv", "target": "y"}, **settings})
-    names = compared(config, task, [answers(task)])
+    names = compared(config, task, [make_predictions(task)])
     assert names[0] == expected
     assert len(set(names)) == len(names) >= 3
 
@@ -78,5 +78,5 @@ def test_a_metric_that_a_split_does_not_have_is_no_headline() -> None:
             "fit": {"checkpoint": {"monitor": "val_mape"}},
         }
     )
-    parts = [answers("regression"), answers("regression", zeros=True)]
+    parts = [make_predictions("regression"), make_predictions("regression", zeros=True)]
     assert compared(config, "regression", parts)[0] == "rmse"

@@ -69,7 +69,7 @@ def trainer(capsys: pytest.CaptureFixture[str]) -> Callable[..., CommandResult]:
 
 @pytest.fixture
 def refused(trainer: Callable[..., CommandResult]) -> Callable[..., CommandResult]:
-    """Run a command that must be refused with a message that contains each text of `says`."""
+    """Run a command that must be refused with a message that contains each text in `mentions`."""
 
     def call(
         *arguments: str | Path, mentions: Sequence[str], kind: str | None = None

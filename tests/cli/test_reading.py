@@ -1,4 +1,4 @@
-"""Files in another format than the settings say: the message proposes settings that read the file, in
+"""Files in another format than configured: the message proposes settings that read the file, in
 check, init, predict, eval and explain.
 """
 

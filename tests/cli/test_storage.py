@@ -1,7 +1,7 @@
 """Disks that fill up, vanish or become read-only while a run is written.
 
-The command ends with exit code 3 and a message that names the place and the fix. What was saved before
-can be used, and once there is space again the run resumes to the bytes of one that was not disturbed.
+The command ends with exit code 3 and a message that names the path and the fix. What was saved before
+can be used, and once there is space again the run resumes to the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def check_usable(run: Path, trainer: Callable) -> None:
 
 
 def check_resumes(run: Path, trainer: Callable, *settings: str) -> None:
-    """Check that the run ends as one that was never disturbed."""
+    """Check that the run ends like one that was never interrupted."""
     result = trainer("resume", run, "--quiet")
     assert result.code == 0, result.err
     whole = trainer(*FIT, *settings, "--runs", "whole")

@@ -124,7 +124,7 @@ def test_sweep_whose_trials_all_fail(folder: Path, trainer: Callable) -> None:
     assert failed.code == 3
     assert failed.json["error"]["problems"][0]["expected"] == "a trial with a finite val_loss"
     (path,) = folder.glob("sweeps/*/*")
-    # The report of the sweep says why.
+    # The report of the sweep gives the reason.
     report = (path / "report.html").read_text(encoding="utf-8")
     assert "2 of 2 trials ended (2 failed)" in report
     assert trainer("best", path).code == 3

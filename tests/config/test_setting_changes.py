@@ -1,4 +1,4 @@
-"""What is added to settings of a run that goes on, how two configs differ, which changes may be."""
+"""Additions to settings of a resumed run, differences of two configs, and allowed changes."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_the_epochs_that_stand_for_none_are_added_to() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"),
+    ("text", "message"),
     [
         ("fit.batch_size=+8", "expected '+' with fit.epochs, fit.steps"),
         ("optimizer.learning_rate=+0.1", "write optimizer.learning_rate=0.1"),
@@ -90,11 +90,11 @@ def test_the_epochs_that_stand_for_none_are_added_to() -> None:
         ("fit.epochs=+-3", "expected a number after the '+', found '-3'"),
     ],
 )
-def test_a_plus_elsewhere_is_refused(text: str, says: str) -> None:
+def test_a_plus_elsewhere_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         resolve_additions([text], SETTINGS)
     assert f"override '{text}'" in str(refused.value)
-    assert says in str(refused.value)
+    assert message in str(refused.value)
 
 
 def test_without_early_stopping_there_is_no_patience_to_add_to() -> None:
@@ -210,7 +210,7 @@ def _steps(value: Any) -> list[Any]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """A setting that is null is one that is not set."""
+    """A setting that is null is not set."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value

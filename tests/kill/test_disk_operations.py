@@ -61,7 +61,7 @@ class Scenario:
         return child
 
     def operations(self) -> list[str]:
-        """Return kind and path of each operation so far; the last may not have been done."""
+        """Return kind and path of each operation so far; the last one may be incomplete."""
         return (self.directory / "log").read_text(encoding="utf-8").splitlines()
 
     def problem_after_recovery(self, not_removed: str = "") -> str | None:
@@ -105,7 +105,7 @@ def scenario(
     reference = reference_run(SHORT)
     stopped: Path | None = None
     if request.param == "resumed":
-        # Killed in its second evaluation, so that the log is longer than the checkpoint says.
+        # Killed in its second evaluation, so that the log is longer than in the checkpoint.
         arguments = ["fit", reference.config, "--runs", tmp_path / "stopped"]
         child = fork_server.start(arguments, tmp_path, SHORT.patches, {"evaluation": 2})
         assert child.wait() == -signal.SIGKILL

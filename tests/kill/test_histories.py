@@ -1,4 +1,4 @@
-"""A training that is killed or stopped at any moment ends as one that was not interrupted."""
+"""A run that is killed or stopped at any moment ends with the same files as an uninterrupted one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A sweep whose processes are killed at any moment ends as one that was not interrupted."""
+"""A sweep whose processes are killed at any moment ends like an uninterrupted one."""
 
 from __future__ import annotations
 

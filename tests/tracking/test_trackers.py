@@ -86,11 +86,11 @@ def test_weights_are_computed_only_on_request(start: Callable) -> None:
     fake = FakeTracker()
     trackers = Trackers({"One": fake})
     for number, wanted in ((1, False), (2, True), (3, False)):
-        asked = []
+        calls = []
         trackers.on_epoch_end(
-            number, 0.1, {}, lambda asked=asked: asked.append(1) or {"w": np.ones(1)}
+            number, 0.1, {}, lambda calls=calls: calls.append(1) or {"w": np.ones(1)}
         )
-        assert bool(asked) is wanted
+        assert bool(calls) is wanted
         assert (fake.last[0].weights is not None) is wanted
 
 

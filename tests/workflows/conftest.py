@@ -123,7 +123,7 @@ def file_times(folder: Path) -> dict[Path, int]:
 
 @pytest.fixture
 def small(tmp_path):
-    """The config of the small table, in a folder of its own."""
+    """The config of the small table, in a separate folder."""
     return write_small(tmp_path)
 
 

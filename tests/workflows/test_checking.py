@@ -21,7 +21,7 @@ def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("t.csv").write_text("a,b,y\n1,2,x\n2,3,z\n", encoding="utf-8")
 
 
-def told(text: str, *overrides: str) -> list[str]:
+def problems_of(text: str, *overrides: str) -> list[str]:
     """Place, key and what was found of all that is wrong with a config."""
     Path("c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
@@ -31,7 +31,7 @@ def told(text: str, *overrides: str) -> list[str]:
 
 def test_a_wrong_target_beside_wrong_settings() -> None:
     text = "data: {source: t.csv, target: Y2}\nfit: {epoch: 3}\n"
-    assert told(text + LAYERS) == [
+    assert problems_of(text + LAYERS) == [
         "c.yaml:2:7 fit.epoch: 'epoch'",
         "c.yaml:3:29 model.layers.1: 'relu'",
         "c.yaml:1:31 data.target: 'Y2'",
@@ -40,7 +40,7 @@ def test_a_wrong_target_beside_wrong_settings() -> None:
 
 def test_every_missing_file_beside_wrong_settings() -> None:
     text = "data: {source: {train: [t.csv, no.csv], test: 'x*.csv'}, target: y}\n"
-    assert told(text + "fit: {epochs: 3, steps: 3}\n") == [
+    assert problems_of(text + "fit: {epochs: 3, steps: 3}\n") == [
         "c.yaml:2:25 fit.steps: epochs: 3 and steps: 3",
         "c.yaml:1:32 data.source.train.1: no such file: no.csv",
         "c.yaml:1:47 data.source.test: no file: x*.csv",
@@ -52,7 +52,7 @@ def test_unknown_columns_beside_wrong_settings_and_a_wrong_target() -> None:
         "data:\n  source: t.csv\n  target: yy\n  weight: w\n  features: {include: [a, cc]}\n"
         "  split: {by: time, column: when}\n  columns: {q: {kind: numeric}}\n"
     )
-    places = {line.rpartition(":")[0] for line in told(text + LAYERS)}
+    places = {line.rpartition(":")[0] for line in problems_of(text + LAYERS)}
     columns = {
         "c.yaml:3:11 data.target",
         "c.yaml:4:11 data.weight",
@@ -71,7 +71,7 @@ def test_unknown_columns_beside_wrong_settings_and_a_wrong_target() -> None:
 @pytest.mark.parametrize(
     ("text", "keys"),
     [
-        # Nothing is said of what follows from an invalid setting.
+        # Consequences of an invalid setting are not reported.
         ("data: {source: 3, target: yy}\n", ["data.source"]),
         ("data: {source: t.csv, target: 3}\n", ["data.target"]),
         ("data: {source: t.csv, target: yy, csv: {separator: 3}}\n", ["data.csv.separator"]),
@@ -84,12 +84,12 @@ def test_unknown_columns_beside_wrong_settings_and_a_wrong_target() -> None:
 )  # fmt: skip
 def test_only_what_the_valid_settings_say(text: str, keys: list[str]) -> None:
     Path("empty.csv").write_text("", encoding="utf-8")
-    assert [line.split(" ")[1].rstrip(":") for line in told(text)] == keys
+    assert [line.split(" ")[1].rstrip(":") for line in problems_of(text)] == keys
 
 
 def test_overrides_and_sweeps_too(tmp_path: Path) -> None:
     text = "data: {source: t.csv, target: yy}\n"
-    assert told(text, "fit.epoch=3", "data.source=no.csv") == [
+    assert problems_of(text, "fit.epoch=3", "data.source=no.csv") == [
         "override 'fit.epoch=3' : 'epoch'",
         "override 'data.source=no.csv' : no such file: no.csv",
     ]

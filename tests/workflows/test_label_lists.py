@@ -73,7 +73,7 @@ def test_from_fit_to_predict_and_eval(config: Path, tmp_path: Path, engine: str)
     assert audit_labels(run).rows
 
 
-def test_folds_give_each_row_an_answer(config: Path, tmp_path: Path) -> None:
+def test_folds_predict_each_row_once(config: Path, tmp_path: Path) -> None:
     loaded = load_config(config, ("fit.folds=3", "fit.epochs=1"))
     events: Iterator[object] = fit_members(
         loaded,

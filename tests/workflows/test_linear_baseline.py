@@ -78,7 +78,7 @@ def test_a_column_that_is_bent_for_the_network_is_straight_for_the_linear_model(
 ) -> None:
     folder, frame = flights
     plan = planned(folder, FLIGHTS, scale, f"runtime.engine={engine}")
-    answers = baseline(plan)
+    predictions = baseline(plan)
     train, test = rows(plan, frame, "train"), rows(plan, frame, "test")
     names = ["departure_delay", "distance"]
     median = train["distance"].median()
@@ -89,8 +89,8 @@ def test_a_column_that_is_bent_for_the_network_is_straight_for_the_linear_model(
     model = LinearRegression().fit(features.to_numpy(), train["arrival_delay"].to_numpy())
     truth = test["arrival_delay"].to_numpy()
     expected = np.sqrt(np.mean((model.predict(other.to_numpy()) - truth) ** 2))
-    np.testing.assert_array_equal(answers.y[:, 0], truth)
-    reached = np.sqrt(np.mean((answers.p - answers.y) ** 2))
+    np.testing.assert_array_equal(predictions.y[:, 0], truth)
+    reached = np.sqrt(np.mean((predictions.p - predictions.y) ** 2))
     assert reached == pytest.approx(expected, rel=0.01)
     # The network's own inputs do not change.
     own = plan.dataset.samples("test")

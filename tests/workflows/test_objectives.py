@@ -80,7 +80,7 @@ def test_each_way_out_of_a_refusal_works(loss: str) -> None:
                 changed = with_fix(given, way)
                 left = refusals(changed)
                 assert problem not in left, (given, problem, way)
-                # Another setting can be wrong, too; its own fix mends it.
+                # Another setting can be invalid, too; its own message fixes it.
                 while left:
                     changed = with_fix(changed, ways_out(left[0].fix)[0])
                     assert left[0] not in refusals(changed), (given, way, left)
@@ -101,7 +101,7 @@ def test_what_is_not_refused_trains_and_predicts_in_the_unit(tmp_path: Path, tar
     pl.DataFrame({"x": X, "y": y}).write_csv(path)
     for loss, head, scale in GRID:
         given = settings(loss, head, scale, path)
-        # What auto stands for is in the grid by its own name.
+        # The value that auto resolves to is in the grid, too.
         if (head == "auto") != (scale == "auto") or refusals(given):
             continue
         dataset = prepared_or_problem(given)
@@ -116,13 +116,13 @@ def test_what_is_not_refused_trains_and_predicts_in_the_unit(tmp_path: Path, tar
             continue
         outputs, losses, task = two_steps(Config.model_validate(given), dataset)
         assert np.isfinite(losses).all(), (given, losses)
-        answers = task.decode_outputs(outputs)
-        assert np.isfinite(answers).all(), given
+        predictions = task.decode_outputs(outputs)
+        assert np.isfinite(predictions).all(), given
         if task.head in POSITIVE_HEADS or scale == "log":
-            assert (answers > 0).all(), given
+            assert (predictions > 0).all(), given
         if "binary" not in loss:
             spread = np.abs(y - y.mean()).max()
-            assert np.abs(answers - y.mean()).max() < 30 * spread + 1, given
+            assert np.abs(predictions - y.mean()).max() < 30 * spread + 1, given
 
 
 def two_steps(config: Config, dataset: Any) -> tuple[Any, list[float], Any]:

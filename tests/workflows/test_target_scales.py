@@ -61,7 +61,7 @@ def config(folder: Path, target: str = "price", **more: str) -> Path:
     return path
 
 
-def answers(run: Path, name: str) -> pl.DataFrame:
+def predictions_of(run: Path, name: str) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(RunDirectory(run).read_predictions(f"{name}.parquet")))
 
 
@@ -78,7 +78,7 @@ def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, tab
     price = write_prices(tmp_path / "prices.csv", **table)
     path = config(tmp_path)
     done = run_fit(path, tmp_path / "runs", f"data.target_scale={scale}")
-    test = answers(done.run, "test")
+    test = predictions_of(done.run, "test")
     p, y = test["predicted_price"].to_numpy(), price[test["row"].to_numpy()]
     np.testing.assert_array_equal(test["actual_price"].to_numpy(), y)
     metrics = read_json(done.run / "evaluation" / "test.json")["metrics"]
@@ -121,7 +121,7 @@ def test_the_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
     scale = train.x.std(axis=0)
     oracle = Ridge(alpha=1.0).fit(train.x / scale, np.log(price[train.rows]))
     write_missing_findings(done.run)
-    frame = answers(done.run, "test_linear")
+    frame = predictions_of(done.run, "test_linear")
     np.testing.assert_allclose(
         frame["predicted_price"].to_numpy(), np.exp(oracle.predict(test.x / scale)), rtol=0.02
     )
@@ -185,7 +185,7 @@ def test_a_streamed_target_is_scaled_alike(tmp_path: Path) -> None:
         tmp_path / "config.yaml", tmp_path / "runs", "data.target_scale=power",
         "runtime.engine=streaming", "fit.epochs=1",
     )  # fmt: skip
-    assert answers(finished.run, "test").height == 40
+    assert predictions_of(finished.run, "test").height == 40
 
 
 def test_each_of_several_targets_has_its_scale_in_folds(tmp_path: Path) -> None:

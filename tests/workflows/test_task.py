@@ -39,14 +39,14 @@ def test_labels_are_those_that_metrics_count(width: int, threshold: float, steps
     for _ in range(abs(steps)):
         nearest = np.nextafter(nearest, np.float32(steps))
     frame = pl.DataFrame({f"y{k}": ["yes", "no"] for k in range(width)})
-    asked = task(threshold, frame)
-    answers = np.full((1, width), nearest, np.float32)
+    fitted = task(threshold, frame)
+    predictions = np.full((1, width), nearest, np.float32)
     y = np.ones((1, width), np.float32)
     samples = Samples(x=y, y=y, weight=None, rows=np.arange(1), unseen=np.zeros(1, bool))
-    labels = asked.predicted_labels(answers)
-    assert asked.prediction_metrics(answers, samples)["recall"] == labels.mean()
-    called = predicted_labels(asked.target.task, answers.astype(np.float64), threshold)
-    np.testing.assert_array_equal(called, labels.astype(bool))
+    labels = fitted.predicted_labels(predictions)
+    assert fitted.prediction_metrics(predictions, samples)["recall"] == labels.mean()
+    expected = predicted_labels(fitted.target.task, predictions.astype(np.float64), threshold)
+    np.testing.assert_array_equal(expected, labels.astype(bool))
 
 
 def numbers(head: str, values: list[float], scale: str = "none") -> Task:
@@ -82,8 +82,8 @@ def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
 def test_intervals_stay_where_the_head_can_predict(
     head: str, scale: str, low: float, high: float
 ) -> None:
-    asked = replace(numbers(head, [0.1, 0.95], scale), half_widths=(0.6,))
-    ends = asked.prediction_intervals(np.array([[0.3]]))
+    fitted = replace(numbers(head, [0.1, 0.95], scale), half_widths=(0.6,))
+    ends = fitted.prediction_intervals(np.array([[0.3]]))
     np.testing.assert_allclose(np.ravel(ends), [low, high])
-    ends = asked.prediction_intervals(np.array([[0.9]]))
+    ends = fitted.prediction_intervals(np.array([[0.9]]))
     assert ends[1][0, 0] == pytest.approx({"sigmoid": 1.0}.get(head, ends[1][0, 0]))

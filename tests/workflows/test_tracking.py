@@ -1,4 +1,4 @@
-"""Trainings that are tracked: what trackers were told of them, and that they end with the same bytes."""
+"""Tracked runs: what is logged, and that tracking does not change the bytes of a run."""
 
 import json
 import logging
@@ -56,10 +56,10 @@ def check_curves(run: Path) -> None:
     assert in_mlflow(run, "val_loss") == history(run, "val_loss")
     for split, begin in (("train", ""), ("validation", "val_")):
         for name in ("loss", "accuracy"):
-            told = in_tensorboard(run, split, f"epoch_{name}")
-            assert [step for step, _ in told] == [step for step, _ in history(run)]
+            logged = in_tensorboard(run, split, f"epoch_{name}")
+            assert [step for step, _ in logged] == [step for step, _ in history(run)]
             expected = [value for _, value in history(run, f"{begin}{name}")]
-            assert [value for _, value in told] == pytest.approx(expected, rel=1e-6)
+            assert [value for _, value in logged] == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_a_killed_and_resumed_run_tells_each_step_once(folder, untracked):
     whole = runs / "copy"
     for event in events:
         if isinstance(event, RunStarted):
-            # Its one checkpoint is that of the start: epochs that were told of are trained again.
+            # The only checkpoint is the initial one: epochs that were logged are trained again.
             run = event.run
         if isinstance(event, EpochEnd) and event.epoch == 3:
             shutil.copytree(run, whole, ignore=shutil.ignore_patterns("lock"))
@@ -158,7 +158,7 @@ def test_members_of_a_pack_are_tracked_each(folder):
 
 @pytest.fixture
 def silent():
-    """The address of a server that takes connections and never answers."""
+    """Return the address of a server that accepts connections and never responds."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield f"http://127.0.0.1:{server.getsockname()[1]}"
 
@@ -192,8 +192,8 @@ def test_a_tracker_that_fails_changes_nothing_and_warns_once(
         )
     assert done.weights_sha256 == untracked.weights_sha256
     assert done.metrics == untracked.metrics
-    told = [one.getMessage() for one in caplog.records if one.name.startswith("trainer")]
-    (text,) = told
+    logged = [one.getMessage() for one in caplog.records if one.name.startswith("trainer")]
+    (text,) = logged
     name = "MLflow" if which in words else "TensorBoard"
     assert text.startswith(f"{name} is disabled for the rest of this run: ")
     saved = manifest(done.run)

@@ -56,7 +56,7 @@ LOOSE = settings(
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> Predictions:
+def any_predictions(draw: st.DrawFn) -> Predictions:
     """Of any task; one row, one class alone, NaN and infinite predictions among them."""
     task: TaskName = draw(st.sampled_from(["binary", "multiclass", "multilabel", "regression"]))
     least = {"binary": 2, "multiclass": 3, "multilabel": 2, "regression": 1}[task]
@@ -89,34 +89,34 @@ def run_in(folder: Path) -> RunDirectory:
 
 
 @LOOSE
-@given(given_answers=answers())
-def test_predictions(tmp_path: Path, given_answers: Predictions) -> None:
-    run, task, names = run_in(tmp_path), given_answers.task, given_answers.names
+@given(predictions=any_predictions())
+def test_predictions(tmp_path: Path, predictions: Predictions) -> None:
+    run, task, names = run_in(tmp_path), predictions.task, predictions.names
     columns = get_task_kind(task).prediction_columns(names)
-    run.write_predictions("test.parquet", predictions_to_parquet(given_answers, columns))
+    run.write_predictions("test.parquet", predictions_to_parquet(predictions, columns))
     found = read_split_predictions(run, "test", task, names, columns)
     assert found is not None
     assert found.names == names
     for one in ("y", "p", "rows", "weight"):
-        np.testing.assert_array_equal(getattr(found, one), getattr(given_answers, one))
-    assert found.p.dtype == given_answers.p.dtype
+        np.testing.assert_array_equal(getattr(found, one), getattr(predictions, one))
+    assert found.p.dtype == predictions.p.dtype
 
 
 @LOOSE
-@given(given_answers=answers(), sentence=WORDS, levels=st.dictionaries(WORDS, WORDS, max_size=2))
+@given(
+    predictions=any_predictions(), sentence=WORDS, levels=st.dictionaries(WORDS, WORDS, max_size=2)
+)
 def test_findings(
-    tmp_path: Path, given_answers: Predictions, sentence: str, levels: dict[str, str]
+    tmp_path: Path, predictions: Predictions, sentence: str, levels: dict[str, str]
 ) -> None:
-    task, names = given_answers.task, given_answers.names
-    other = replace(given_answers, p=np.roll(given_answers.p, 1, axis=0))
+    task, names = predictions.task, predictions.names
+    other = replace(predictions, p=np.roll(predictions.p, 1, axis=0))
     over = _differences(
-        paired_bootstrap(
-            given_answers, other, names=TASK_RULES[task].compared_metrics, resamples=20
-        )
+        paired_bootstrap(predictions, other, names=TASK_RULES[task].compared_metrics, resamples=20)
     )
-    value = MetricValue.of(float(given_answers.p[0, 0]), np.nan, np.inf)
+    value = MetricValue.of(float(predictions.p[0, 0]), np.nan, np.inf)
     part = SliceRecord(levels, 3, value.value, value.low, value.high, None)
-    y = given_answers.y[0].tolist()
+    y = predictions.y[0].tolist()
     actual = names[0] if task in {"binary", "multiclass"} else tuple(y)
     findings = Findings(
         task=task,
@@ -125,8 +125,8 @@ def test_findings(
         sentence=sentence,
         splits={
             "test": SplitFindings(
-                rows=len(given_answers),
-                metrics=_metric_values(bootstrap(given_answers, resamples=20)),
+                rows=len(predictions),
+                metrics=_metric_values(bootstrap(predictions, resamples=20)),
                 prior=_defined_metrics(compute_all_metrics(other)),
                 linear=_defined_metrics(compute_all_metrics(other)),
                 vs_prior=over,
@@ -144,11 +144,11 @@ def test_findings(
     assert read_findings(run) == findings
 
 
-def asked(given_answers: Predictions) -> Task:
-    is_class = given_answers.task in {"binary", "multiclass"}
-    names = given_answers.names
+def task_of(predictions: Predictions) -> Task:
+    is_class = predictions.task in {"binary", "multiclass"}
+    names = predictions.names
     target = FittedTarget.model_construct(
-        task=given_answers.task,
+        task=predictions.task,
         columns=("y",) if is_class else names,
         classes=names if is_class else (),
         offset=(0.0,) * len(names),
@@ -157,13 +157,13 @@ def asked(given_answers: Predictions) -> Task:
         listed=False,
         separator="",
     )
-    outputs = given_answers.y.shape[1]
+    outputs = predictions.y.shape[1]
     return Task(target, "linear", outputs, "mean_squared_error", ("rmse",), 0.5)
 
 
 @LOOSE
 @given(
-    given_answers=answers(),
+    predictions=any_predictions(),
     threshold=st.sampled_from(
         [
             0.25,
@@ -176,12 +176,12 @@ def asked(given_answers: Predictions) -> Task:
     calibrate=st.booleans(),
 )
 def test_decisions(
-    tmp_path: Path, given_answers: Predictions, threshold: Any, calibrate: bool
+    tmp_path: Path, predictions: Predictions, threshold: Any, calibrate: bool
 ) -> None:
     chosen = Evaluate.model_validate(
         {"threshold": threshold, "calibrate": calibrate, "prediction_interval": 0.5}
     )
-    decisions = choose_decisions(chosen, asked(given_answers), given_answers)
+    decisions = choose_decisions(chosen, task_of(predictions), predictions)
     run = run_in(tmp_path)
     write_decisions(run, decisions)
     found = read_decisions(run)
@@ -205,17 +205,17 @@ def test_evaluations(tmp_path: Path, metrics: dict[str, float | None], rows: int
     assert run.read_evaluations()["test"] == evaluation
 
 
-@given(given_answers=answers())
-def test_no_column_of_a_prediction_takes_the_place_of_another(given_answers: Predictions) -> None:
-    task, p = asked(given_answers), given_answers.p
-    if given_answers.task == "regression":
+@given(predictions=any_predictions())
+def test_no_column_of_a_prediction_takes_the_place_of_another(predictions: Predictions) -> None:
+    task, p = task_of(predictions), predictions.p
+    if predictions.task == "regression":
         task = replace(task, half_widths=(1.0,) * p.shape[1])
     columns = predicted_columns(task, p)
     every = {**columns, **spread_columns(task, p, columns)}
-    names = given_answers.names
-    per_name = {"binary": 2, "multiclass": 1, "multilabel": 2, "regression": 3}[given_answers.task]
-    one = 1 if given_answers.task in {"binary", "multiclass"} else 0
-    width = 1 if given_answers.task == "binary" else len(names)
+    names = predictions.names
+    per_name = {"binary": 2, "multiclass": 1, "multilabel": 2, "regression": 3}[predictions.task]
+    one = 1 if predictions.task in {"binary", "multiclass"} else 0
+    width = 1 if predictions.task == "binary" else len(names)
     assert len(every) == per_name * width + one + width
     for number, name in enumerate(task.prediction_names):
         np.testing.assert_array_equal(every[name], p[:, number])
