@@ -12,7 +12,7 @@ import pytest
 from tests.engine.test_runner import samples
 from tests.engine.test_streaming import on_disk
 from tests.marks import slow_except
-from trainer.config.optimizers import CosineSchedule
+from trainer.config.schedules import CosineSchedule
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.engine import batches, streaming
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint

@@ -119,6 +119,8 @@ def test_some_optimizer_coefficients_are_shared() -> None:
 @pytest.mark.parametrize(
     ("sections", "reason"),
     [
+        ({"optimizer": "adafactor"}, "optimizer.name: adafactor"),
+        ({"optimizer": "lamb"}, "optimizer.name: lamb"),
         ({"optimizer": "muon"}, "optimizer.name: muon"),
         ({"optimizer": "schedule_free_adamw"}, "optimizer.name: schedule_free_adamw"),
         ({"runtime": {"precision": "mixed_bfloat16"}}, "runtime.precision: mixed_bfloat16"),

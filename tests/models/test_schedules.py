@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 from pydantic import TypeAdapter
 
-from trainer.config.optimizers import Schedule
+from trainer.config.schedules import Schedule
 from trainer.models.schedules import ScheduledRate
 
 SECTION: TypeAdapter[Any] = TypeAdapter(Schedule)

@@ -7,11 +7,8 @@ from itertools import pairwise
 
 from trainer.config.conflict import Conflict, conflict
 from trainer.config.model import Model
-from trainer.config.optimizers import (
-    PiecewiseSchedule,
-    ScheduleFreeAdamW,
-    Sgd,
-)
+from trainer.config.optimizers import ScheduleFreeAdamW, Sgd
+from trainer.config.schedules import PiecewiseSchedule
 from trainer.config.schema import Config
 from trainer.config.sections import interval_parts
 from trainer.config.weights import initializer_conflicts

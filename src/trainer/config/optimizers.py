@@ -1,143 +1,20 @@
-"""The `optimizer` section: Keras optimizers with schedules, clipping and weight averaging."""
+"""The `optimizer` section: Keras optimizers with clipping and weight averaging."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from math import ceil, prod
+from typing import Annotated, Any, ClassVar, Final, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from trainer.config.sections import Duration, Section, name_to_mapping, shorthand_for, single_key
+from trainer.config.schedules import Schedule
+from trainer.config.sections import Duration, Section, shorthand_for
 
 Rate = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Epsilon = Annotated[float, Field(gt=0)]
 Momentum = Annotated[float, Field(gt=0, lt=1)]
-
-
-class Scheduled(Section):
-    """Base of the schedules, with an optional warm-up from 0 to the learning rate."""
-
-    warmup: Duration | None = None
-    """Length of a linear warm-up from 0 to the learning rate; the schedule starts after it."""
-
-
-class Warmup(Scheduled):
-    warmup: Duration
-    """Length of a linear warm-up from 0 to the learning rate, which is constant afterwards."""
-
-
-class Cosine(Scheduled):
-    over: Duration | None = None
-    """Length of the decay, after the warm-up; if unset, until the end of training."""
-    final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Final learning rate, as a fraction of the initial one."""
-
-
-class CosineRestarts(Scheduled):
-    first: Duration
-    """Length of the first cycle."""
-    factor: Annotated[float, Field(ge=1)] = 2.0
-    """Each cycle is this many times as long as the previous one."""
-    peak_factor: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Each cycle starts at this fraction of the previous cycle's start."""
-    final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Learning rate at the end of a cycle, as a fraction of the initial one."""
-
-
-class Exponential(Scheduled):
-    every: Duration
-    """Interval after which the learning rate is multiplied by `factor`."""
-    factor: Annotated[float, Field(gt=0, le=1)]
-    """Decay factor of the learning rate per interval."""
-    staircase: bool = False
-    """Decay in discrete steps rather than continuously."""
-
-
-class InverseTime(Scheduled):
-    every: Duration
-    """Unit of the time t in learning_rate / (1 + rate · t)."""
-    rate: Annotated[float, Field(gt=0)]
-    """Decay rate."""
-    staircase: bool = False
-    """Decay in discrete steps rather than continuously."""
-
-
-class Polynomial(Scheduled):
-    over: Duration | None = None
-    """Length of the decay, after the warm-up; if unset, until the end of training."""
-    power: Annotated[float, Field(gt=0)] = 1.0
-    """Power of the polynomial; 1 is a straight line."""
-    final: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Final learning rate, as a fraction of the initial one."""
-
-
-class Piecewise(Scheduled):
-    at: Annotated[list[Duration], Field(min_length=1)]
-    """Points in training, in increasing order, at which the learning rate changes."""
-    factors: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    """Factor of the initial learning rate from each of these points on."""
-
-
-class WarmupSchedule(Section):
-    constant: Annotated[
-        Warmup, BeforeValidator(shorthand_for("warmup"), json_schema_input_type=Warmup | Duration)
-    ]
-    """Constant after a warm-up."""
-
-
-class CosineSchedule(Section):
-    cosine: Annotated[
-        Cosine,
-        BeforeValidator(shorthand_for("over"), json_schema_input_type=Cosine | Duration | None),
-    ]
-    """Cosine decay to `final`."""
-
-
-class CosineRestartsSchedule(Section):
-    cosine_restarts: CosineRestarts
-    """Cosine decay with warm restarts."""
-
-
-class ExponentialSchedule(Section):
-    exponential: Exponential
-    """Exponential decay."""
-
-
-class InverseTimeSchedule(Section):
-    inverse_time: InverseTime
-    """Inverse time decay."""
-
-
-class PolynomialSchedule(Section):
-    polynomial: Annotated[
-        Polynomial,
-        BeforeValidator(shorthand_for("over"), json_schema_input_type=Polynomial | Duration | None),
-    ]
-    """Polynomial decay."""
-
-
-class PiecewiseSchedule(Section):
-    piecewise: Piecewise
-    """Piecewise constant learning rate."""
-
-
-AnySchedule = (
-    Annotated[WarmupSchedule, Tag("constant")]
-    | Annotated[CosineSchedule, Tag("cosine")]
-    | Annotated[CosineRestartsSchedule, Tag("cosine_restarts")]
-    | Annotated[ExponentialSchedule, Tag("exponential")]
-    | Annotated[InverseTimeSchedule, Tag("inverse_time")]
-    | Annotated[PolynomialSchedule, Tag("polynomial")]
-    | Annotated[PiecewiseSchedule, Tag("piecewise")]
-)
-Schedule = Annotated[
-    AnySchedule,
-    Discriminator(single_key),
-    BeforeValidator(
-        name_to_mapping, json_schema_input_type=AnySchedule | Literal["cosine", "polynomial"]
-    ),
-]
 
 
 class Average(Section):
@@ -153,6 +30,14 @@ class Average(Section):
 
 class OptimizerSettings(Section):
     """Settings of all optimizers."""
+
+    keras_optimizer: ClassVar[str]
+    """Name of the class in `keras.optimizers`."""
+    keras_names: ClassVar[dict[str, str]] = {}
+    """Settings whose argument of the Keras optimizer has another name."""
+    stackable: ClassVar[bool] = True
+    """Whether networks with the optimizer are trained in packs: its update is elementwise, and it has no
+    state shared by all variables."""
 
     learning_rate: Rate = 1e-3
     """Learning rate; with a schedule, the initial one."""
@@ -177,8 +62,28 @@ class OptimizerSettings(Section):
     gradient_accumulation_steps: Annotated[int, Field(ge=2)] | None = None
     """Number of batches whose gradients are averaged into one update."""
 
+    def keras_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the Keras optimizer besides those that all optimizers have."""
+        own = type(self).model_fields.keys() - OptimizerSettings.model_fields.keys() - {"name"}
+        return {self.keras_names.get(name, name): getattr(self, name) for name in own}
+
+    def updates(self, batches: int) -> int:
+        """Return the number of updates in `batches` batches: Keras counts some settings in updates."""
+        return ceil(batches / (self.gradient_accumulation_steps or 1))
+
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        """Return the number of elements that the optimizer itself stores for a variable.
+
+        Args:
+            shape: Shape of the variable.
+            embedded: Whether it is an embedding table.
+        """
+        return 2 * prod(shape)
+
 
 class Sgd(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "SGD"
+
     name: Literal["sgd"]
     learning_rate: Rate = 1e-2
     """Learning rate; with a schedule, the initial one."""
@@ -187,8 +92,13 @@ class Sgd(OptimizerSettings):
     nesterov: bool = False
     """Nesterov momentum."""
 
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        return prod(shape) * (self.momentum > 0)
+
 
 class RmsProp(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "RMSprop"
+
     name: Literal["rmsprop"]
     rho: Beta = 0.9
     """Decay rate of the second moment of the gradients."""
@@ -198,6 +108,9 @@ class RmsProp(OptimizerSettings):
     """Added to the denominator for numerical stability."""
     centered: bool = False
     """Normalize by the variance of the gradients rather than their second moment."""
+
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        return prod(shape) * (1 + (self.momentum > 0) + self.centered)
 
 
 class AdamSettings(OptimizerSettings):
@@ -210,32 +123,52 @@ class AdamSettings(OptimizerSettings):
 
 
 class Adam(AdamSettings):
+    keras_optimizer: ClassVar[str] = "Adam"
+
     name: Literal["adam"]
     amsgrad: bool = False
     """Use the AMSGrad variant: normalize by the maximum of past second moments."""
 
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        return prod(shape) * (2 + self.amsgrad)
+
 
 class AdamW(AdamSettings):
+    keras_optimizer: ClassVar[str] = "AdamW"
+
     name: Literal["adamw"]
     amsgrad: bool = False
     """Use the AMSGrad variant: normalize by the maximum of past second moments."""
     weight_decay: NonNegative | None = 4e-3
     """Decoupled weight decay: weights shrink by learning_rate · weight_decay at each step."""
 
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        return prod(shape) * (2 + self.amsgrad)
+
 
 class Adamax(AdamSettings):
+    keras_optimizer: ClassVar[str] = "Adamax"
+
     name: Literal["adamax"]
 
 
 class Nadam(AdamSettings):
+    keras_optimizer: ClassVar[str] = "Nadam"
+
     name: Literal["nadam"]
 
 
 class Lamb(AdamSettings):
+    keras_optimizer: ClassVar[str] = "Lamb"
+    stackable: ClassVar[bool] = False
+
     name: Literal["lamb"]
 
 
 class ScheduleFreeAdamW(AdamSettings):
+    keras_optimizer: ClassVar[str] = "ScheduleFreeAdamW"
+    stackable: ClassVar[bool] = False
+
     name: Literal["schedule_free_adamw"]
     beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Interpolation factor towards the averaged weights of the point where gradients are computed."""
@@ -246,8 +179,13 @@ class ScheduleFreeAdamW(AdamSettings):
     warmup_steps: Annotated[int, Field(ge=0)] = 0
     """Number of steps of the linear warm-up from 0."""
 
+    def keras_arguments(self) -> dict[str, Any]:
+        return {**super().keras_arguments(), "warmup_steps": self.updates(self.warmup_steps)}
+
 
 class Adadelta(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "Adadelta"
+
     name: Literal["adadelta"]
     rho: Beta = 0.95
     """Decay rate of the second moment of the gradients."""
@@ -256,14 +194,23 @@ class Adadelta(OptimizerSettings):
 
 
 class Adagrad(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "Adagrad"
+    keras_names: ClassVar[dict[str, str]] = {"initial_accumulator": "initial_accumulator_value"}
+
     name: Literal["adagrad"]
     initial_accumulator: NonNegative = 0.1
     """Initial value of the sum of squared gradients."""
     epsilon: Epsilon = 1e-7
     """Added to the denominator for numerical stability."""
 
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        return prod(shape)
+
 
 class Adafactor(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "Adafactor"
+    stackable: ClassVar[bool] = False
+
     name: Literal["adafactor"]
     beta_2_decay: Annotated[float, Field(lt=0)] = -0.8
     """Exponent of the decay rate of the second moment."""
@@ -274,8 +221,21 @@ class Adafactor(OptimizerSettings):
     clip_threshold: Rate = 1.0
     """Upper bound of the root mean square of an update."""
 
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        # Row and column means of matrices, and the outer product of both.
+        factors = prod(shape[:-1]) + prod(shape[:-2]) * shape[-1] if len(shape) > 1 else 0
+        return prod(shape) + factors
+
 
 class Ftrl(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "Ftrl"
+    keras_names: ClassVar[dict[str, str]] = {
+        "initial_accumulator": "initial_accumulator_value",
+        "l1": "l1_regularization_strength",
+        "l2": "l2_regularization_strength",
+        "l2_shrinkage": "l2_shrinkage_regularization_strength",
+    }
+
     name: Literal["ftrl"]
     learning_rate_power: Annotated[float, Field(le=0)] = -0.5
     """Power by which the learning rate falls with the sum of squared gradients."""
@@ -292,14 +252,23 @@ class Ftrl(OptimizerSettings):
 
 
 class Lion(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "Lion"
+
     name: Literal["lion"]
     beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
     """Weight of the momentum in the update."""
     beta_2: Beta = 0.99
     """Decay rate of the first moment of the gradients."""
 
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        return prod(shape)
+
 
 class Muon(OptimizerSettings):
+    keras_optimizer: ClassVar[str] = "Muon"
+    keras_names: ClassVar[dict[str, str]] = {"iterations": "ns_steps"}
+    stackable: ClassVar[bool] = False
+
     name: Literal["muon"]
     momentum: Beta = 0.95
     """Momentum of the updates of matrices."""
@@ -315,6 +284,10 @@ class Muon(OptimizerSettings):
     """Weight decay of the variables that Adam updates."""
     epsilon: Epsilon = 1e-7
     """Added to denominators for numerical stability."""
+
+    def slots(self, shape: tuple[int, ...], *, embedded: bool) -> int:
+        # Only matrices are orthogonalized; Adam updates all other variables and embedding tables.
+        return prod(shape) * (1 if len(shape) == 2 and not embedded else 2)
 
 
 AnyOptimizer = (

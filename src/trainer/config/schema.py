@@ -1,7 +1,7 @@
 """The pydantic schema of a config: names, types, defaults and descriptions of all settings.
 
 This module has the root and the `fit`, `evaluate` and `runtime` sections; the others are in `data`,
-`model`, `layers`, `optimizers`, `objectives`, `sweeps` and `tracking`.
+`model`, `layers`, `optimizers`, `schedules`, `objectives`, `sweeps` and `tracking`.
 """
 
 from __future__ import annotations

@@ -19,9 +19,6 @@ from trainer.config.objectives import LossName
 from trainer.config.optimizers import AnyOptimizer
 from trainer.config.schema import Config
 
-UNSTACKABLE = ("adafactor", "lamb", "muon", "schedule_free_adamw")
-"""Optimizers whose update is not elementwise, or that have a state shared by all variables."""
-
 _FREE_COEFFICIENTS = {
     "beta_1", "beta_2", "epsilon", "rho", "momentum", "weight_decay", "clip_norm",
     "global_clip_norm", "clip_value", "l1", "l2", "l2_shrinkage", "beta",
@@ -67,7 +64,7 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
         "a callback": bool(fit.callbacks),
         f"runtime.precision: {config.runtime.precision}": config.runtime.precision != "float32",
         "runtime.engine: streaming": config.runtime.engine == "streaming",
-        f"optimizer.name: {config.optimizer.name}": config.optimizer.name in UNSTACKABLE,
+        f"optimizer.name: {config.optimizer.name}": not config.optimizer.stackable,
         "fit.on_nonfinite: rollback": fit.on_nonfinite.action == "rollback",
         "fit.max_seconds": fit.max_seconds is not None,
         "fit.steps that is not a multiple of an epoch": dimensions.steps % batches != 0,

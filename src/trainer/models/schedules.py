@@ -11,7 +11,7 @@ from typing import Any, Self, assert_never
 import keras
 from pydantic import TypeAdapter
 
-from trainer.config.optimizers import (
+from trainer.config.schedules import (
     CosineRestartsSchedule,
     CosineSchedule,
     ExponentialSchedule,

@@ -2,7 +2,7 @@
 
 Keras's update formulas are elementwise, so they apply to stacked variables if coefficients that differ
 between members are tensors with one value per member. Clipping by norm, which is not elementwise, is
-done here per member. Optimizers that reduce over a variable (`UNSTACKABLE`) are not stacked.
+done here per member. Optimizers that reduce over a variable (`stackable` is False) are not stacked.
 """
 
 from __future__ import annotations

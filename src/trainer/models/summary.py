@@ -8,27 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import assert_never
 
 from trainer.config.layer_base import LayerEntry, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
-from trainer.config.optimizers import (
-    Adadelta,
-    Adafactor,
-    Adagrad,
-    Adam,
-    Adamax,
-    AdamW,
-    AnyOptimizer,
-    Ftrl,
-    Lamb,
-    Lion,
-    Muon,
-    Nadam,
-    RmsProp,
-    ScheduleFreeAdamW,
-    Sgd,
-)
+from trainer.config.optimizers import AnyOptimizer
 from trainer.errors import ConfigError, Problem
 
 EMBEDDINGS = "embeddings"
@@ -165,31 +148,8 @@ def slot_elements(optimizer: AnyOptimizer, shape: Shape, *, embedded: bool = Fal
         shape: Shape of the variable.
         embedded: Whether it is an embedding table, for which Muon uses Adam.
     """
-    size = prod(shape)
     shared = (optimizer.ema is not None) + (optimizer.gradient_accumulation_steps is not None)
-    return shared * size + _own_elements(optimizer, shape, size, embedded=embedded)
-
-
-def _own_elements(optimizer: AnyOptimizer, shape: Shape, size: int, *, embedded: bool) -> int:
-    match optimizer:
-        case Sgd():
-            return size * (optimizer.momentum > 0)
-        case RmsProp():
-            return size * (1 + (optimizer.momentum > 0) + optimizer.centered)
-        case Adam() | AdamW():
-            return size * (2 + optimizer.amsgrad)
-        case Adamax() | Nadam() | Lamb() | ScheduleFreeAdamW() | Adadelta() | Ftrl():
-            return 2 * size
-        case Adagrad() | Lion():
-            return size
-        case Adafactor():
-            # Row and column means of matrices, and the outer product of both.
-            factors = prod(shape[:-1]) + prod(shape[:-2]) * shape[-1] if len(shape) > 1 else 0
-            return size + factors
-        case Muon():
-            return size if len(shape) == 2 and not embedded else 2 * size
-        case _:
-            assert_never(optimizer)
+    return shared * prod(shape) + optimizer.slots(shape, embedded=embedded)
 
 
 def _summarize(layer: LayerEntry, name: str, shape: Shape | None) -> LayerSummary:

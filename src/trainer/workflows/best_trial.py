@@ -8,8 +8,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from trainer.config.load import LoadedConfig
-from trainer.config.optimizers import CosineSchedule, PolynomialSchedule
 from trainer.config.resolve import can_have_validation, resolved_steps
+from trainer.config.schedules import CosineSchedule, PolynomialSchedule
 from trainer.config.schema import Config
 from trainer.config.sections import duration_steps
 from trainer.errors import Problem, RunError, command_text
