@@ -3,7 +3,6 @@ from __future__ import annotations
 import math
 import os
 import re
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -274,11 +273,9 @@ def test_large_file_is_rejected_before_it_is_read(write: Write) -> None:
     path = write("a: 1\n")
     with path.open("ab") as file:
         file.truncate(100 * 1024 * 1024)
-    before = time.perf_counter()
     assert file_problem(path).startswith(
         f"DIR/config.yaml: expected a config of at most {MAX_BYTES:,} bytes, found 104,857,600 bytes; "
     )
-    assert time.perf_counter() - before < 5
 
 
 def test_directory(write: Write) -> None:

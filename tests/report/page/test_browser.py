@@ -37,7 +37,7 @@ def test_script_runs_without_console_errors(tmp_path: Path) -> None:
         ],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=True,
     )
     assert '<th scope="col" aria-sort="none"><button type="button">' in result.stdout
