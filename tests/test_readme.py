@@ -5,6 +5,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from trainer.config.load import load_config
@@ -50,6 +51,12 @@ def test_its_commands_run(desk, capsys):
     lines = (desk / "predictions.csv").read_text().splitlines()
     assert lines[0].startswith("row,id,label,probability_")
     assert len(lines) == 20
+    (code,) = blocks("python")
+    (name,) = re.findall(r'"(runs/patients/[^"]+)"', code)
+    names = {"frame": pl.read_csv("new.csv")}
+    exec(code.replace(name, str(runs[-1])), names)
+    names["predictions"].write_csv("from_python.csv")
+    assert (desk / "from_python.csv").read_bytes() == (desk / "predictions.csv").read_bytes()
 
 
 def test_its_config_is_valid(desk):

@@ -30,3 +30,41 @@ Commands that do not train import neither TensorFlow nor Keras: in `models` only
 `pack_compatibility` can be imported without them, in `workflows` all modules except
 `building`, `recording` and `ensemble`, which are imported when needed.
 """
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainer.workflows.predictor import Predictor
+
+__all__ = ["load"]
+
+
+def load(
+    run: str | os.PathLike[str],
+    *,
+    device: Literal["auto", "cpu", "gpu"] = "auto",
+    allow_custom: bool = False,
+) -> Predictor:
+    """Load a trained run for predictions: `trainer.load(run).predict(frame)`.
+
+    Args:
+        run: A run directory, or a checkpoint in it. A run with repeats or folds predicts by the mean of
+            its finished members.
+        device: "auto", "cpu" or "gpu".
+        allow_custom: Whether custom layers may be imported.
+
+    Raises:
+        trainer.errors.RunError: The run does not exist, has no checkpoint yet, or is damaged.
+        trainer.errors.ConfigError: A custom layer is not allowed.
+    """
+    # Commands that only read files import `trainer` too, and must start fast.
+    from pathlib import Path
+
+    from trainer.workflows.predictor import open_predictor
+
+    predictor = open_predictor(Path(run), device=device, allow_custom=allow_custom)
+    predictor.load_networks()
+    return predictor

@@ -40,8 +40,8 @@ from trainer.runs.findings import (
 from trainer.tasks.registry import get_task_kind
 from trainer.workflows.decisions import choose_decisions
 from trainer.workflows.findings import _defined_metrics, _differences, _metric_values
-from trainer.workflows.predict import prediction_columns as predicted_columns
-from trainer.workflows.predict import spread_columns
+from trainer.workflows.predictor import prediction_columns as predicted_columns
+from trainer.workflows.predictor import spread_columns
 from trainer.workflows.task import Task
 
 NASTY = (

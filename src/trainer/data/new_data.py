@@ -9,7 +9,7 @@ A table larger than memory is read in batches, with the same results.
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -120,6 +120,31 @@ def prediction_batches(
         # the same batch as when all rows are in memory.
         rows = 1 << (batch_rows(width).bit_length() - 1)
         parts = _rebatched((frame for _, frame in stream.batches(columns)), rows)
+    yield from _batches(table, parts, kept, preprocessing)
+
+
+def prediction_batch(
+    table: Table, data: Data, preprocessing: Preprocessing, keep: Sequence[str]
+) -> PredictionBatch:
+    """Return all rows of a table in memory.
+
+    Args:
+        table: The table.
+        data: The `data` section of the run.
+        preprocessing: The fitted preprocessing of the run.
+        keep: Columns to pass through; "*" for all.
+
+    Raises:
+        DataError: If columns are missing, have no single values, or there are no rows.
+    """
+    _check_columns(table, data, [column.name for column in preprocessing.columns])
+    (batch,) = _batches(table, [table.frame], _kept(table, keep), preprocessing)
+    return batch
+
+
+def _batches(
+    table: Table, parts: Iterable[pl.DataFrame], kept: Sequence[str], preprocessing: Preprocessing
+) -> Iterator[PredictionBatch]:
     first = 0
     schema = table.frame.schema
     # In NDJSON tables, a nested value is a list that contains its JSON.

@@ -17,16 +17,9 @@ from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import Problem, RunError
 from trainer.evaluation.predictions import Predictions
-from trainer.runs.directory import RunDirectory
 from trainer.workflows.plan import locate_problems
-from trainer.workflows.predict import unique_encoders
-from trainer.workflows.trained_runs import (
-    TrainedRun,
-    data_settings_for,
-    ensemble_task,
-    load_network,
-    open_members,
-)
+from trainer.workflows.predictor import Predictor, open_predictor
+from trainer.workflows.trained_runs import TrainedRun, data_settings_for, load_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +80,10 @@ def evaluate(
         RunError: The run does not exist or is damaged.
         DataError: Rows are missing, or the data of the run have changed since training.
     """
-    run, members = open_members(path)
-    if len(members) > 1 or run != members[0].run:
-        return _evaluate_together(
-            run, members, splits, data, device, allow_custom=allow_custom, read_options=read_options
-        )
-    (opened,) = members
+    predictor = open_predictor(path, device=device, allow_custom=allow_custom)
+    if len(predictor.members) > 1 or predictor.run != predictor.members[0].run:
+        return _evaluate_together(predictor, splits, data, read_options)
+    (opened,) = predictor.members
     settings = opened.loaded.config.data
     if data is not None:
         settings = data_settings_for(opened, data, read_options, "trainer eval")
@@ -160,16 +151,12 @@ def _dropped_rows(table: Dataset) -> list[str]:
 
 
 def _evaluate_together(
-    run: RunDirectory,
-    members: Sequence[TrainedRun],
+    predictor: Predictor,
     splits: Sequence[SplitName],
     data: Path | None,
-    device: Literal["auto", "cpu", "gpu"],
-    *,
-    allow_custom: bool,
     read_options: Sequence[str],
 ) -> EvaluationResults:
-    first = members[0]
+    run, first = predictor.run, predictor.members[0]
     settings = first.loaded.config.data
     if data is None and "test" not in splits:
         raise RunError(
@@ -182,11 +169,6 @@ def _evaluate_together(
         )
     if data is not None:
         settings = data_settings_for(first, data, read_options, "trainer eval")
-    encoders = unique_encoders([member.preprocessing for member in members])
-    representatives = [
-        next(member for member in members if member.preprocessing == encoder)
-        for encoder in encoders
-    ]
     with devices.tensorflow_import(in_background=is_large(settings)), locate_problems(first.loaded):
         tables = [
             load_run_table(member)
@@ -194,26 +176,20 @@ def _evaluate_together(
             else evaluation_dataset(
                 settings, member.preprocessing, streamed=exceeds_memory(settings)
             )
-            for member in representatives
+            for member in predictor.representatives
         ]
         optional_samples = [table.samples("test") for table in tables]
     samples = [test_rows for test_rows in optional_samples if test_rows is not None]
     if not samples:
         fix = "evaluate other rows with --data FILE"
         raise RunError(Problem(str(run.path), "test rows", "none: the split left it empty", fix))
-    devices.start(device, devices.usable_cores())
-    from trainer.workflows.ensemble import Ensemble
-
-    with locate_problems(first.loaded):
-        ensemble = Ensemble(members, allow_custom=allow_custom)
-    predictions = ensemble.predict(
-        [samples[encoders.index(member.preprocessing)].x for member in members]
-    )
-    encoded = first.task.encode_targets(samples[0])
-    task = ensemble_task(run, members)
+    predictor.load_networks()
+    predictions = predictor.predict_numbers([rows.x for rows in samples])
+    task = predictor.task
+    encoded = task.encode_targets(samples[0])
     evaluation = SplitEvaluation(
         run.path,
-        f"best of {len(members)} members",
+        f"best of {len(predictor.members)} members",
         "test" if data is None else None,
         data,
         len(encoded.x),

@@ -37,9 +37,9 @@ from trainer.runs.files import json_bytes
 from trainer.runs.records import to_json
 from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.plan import locate_problems
-from trainer.workflows.predict import unique_encoders
+from trainer.workflows.predictor import open_predictor
 from trainer.workflows.task import Task
-from trainer.workflows.trained_runs import TrainedRun, data_settings_for, open_members
+from trainer.workflows.trained_runs import TrainedRun, data_settings_for
 
 MAX_SHAP_ROWS = 10_000
 CURVE_ROWS = 1_000
@@ -114,15 +114,15 @@ def explain(
     """
     if shap_rows is not None:
         load_shap()
-    run, members = open_members(path)
-    first, task = members[0], members[0].task
+    predictor = open_predictor(path, device=device, allow_custom=allow_custom)
+    run, first, task = predictor.run, predictor.members[0], predictor.task
+    encoders = predictor.encoders
     if split is None:
         split = "validation" if run == first.run else "test"
     elif split == "validation" and run != first.run:
         found, fix = "--split validation", "leave it out, or explain one of its members"
         expected = "the test rows, which its members share"
         raise RunError(Problem(str(run.path), expected, found, fix))
-    encoders = unique_encoders([member.preprocessing for member in members])
     columns = _parse_columns(columns, encoders)
     seed = first.loaded.config.seed
     data = first.loaded.config.data
@@ -136,15 +136,10 @@ def explain(
         rows_to_explain = None
         if shap_rows is not None:
             rows_to_explain = _shap_rows(run, first, table, shap_rows, seed, read_options)
-    devices.start(device, devices.usable_cores())
-    from trainer.workflows.ensemble import Ensemble
-
-    with locate_problems(first.loaded):
-        ensemble = Ensemble(members, allow_custom=allow_custom)
-    encoder_of_member = [encoders.index(member.preprocessing) for member in members]
+    predictor.load_networks()
 
     def predict(encoded: Sequence[Float32Array]) -> FloatArray:
-        return ensemble.predict([encoded[number] for number in encoder_of_member]).mean
+        return predictor.predict_numbers(encoded).mean
 
     confidence_level = first.loaded.config.evaluate.confidence_level
     importance = _importance(encoders, sample, task, predict, repeats, seed, confidence_level)
@@ -172,7 +167,9 @@ def explain(
     if rows_to_explain is not None:
         shap = _write_shap(run, rows_to_explain, encoders, predict, prediction_names, seed)
         files += ["shap.json", "shap.parquet"]
-    checkpoint = first.checkpoint if run == first.run else f"best of {len(members)} members"
+    checkpoint = (
+        first.checkpoint if run == first.run else f"best of {len(predictor.members)} members"
+    )
     return Explanation(run.path, checkpoint, run.explanation, tuple(files), importance, shap)
 
 

@@ -1,0 +1,148 @@
+"""`trainer.load(run).predict(frame)` returns what `trainer predict` writes."""
+
+import csv
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+import trainer
+from tests.workflows.conftest import predict_table, run_fit, run_members
+from trainer.errors import DataError, RunError
+
+TARGETS = {
+    "binary": ("data.target=label",),
+    "multiclass": ("data.target=colour", "data.features.exclude=[id,label]"),
+    "multilabel": ("data.target=[yes,large]", "data.features.exclude=[id,label]"),
+    "regression": (
+        "data.target=weight",
+        "data.features.exclude=[id]",
+        "evaluate.prediction_interval=0.8",
+    ),
+}
+
+
+def write(path):
+    draw = np.random.default_rng(5)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["id", "size", "count", "colour", "label", "yes", "large", "weight"])
+        for row in range(120):
+            size = round(float(draw.normal()), 4)
+            colour = ["red", "green", "blue"][int(draw.integers(3))]
+            yes = int(size + (colour == "red") > 0.3)
+            shown = "" if row % 11 == 5 else size
+            label = "yes" if yes else "no"
+            weight = round(3 * size + float(draw.normal()), 3)
+            table.writerow([f"p{row}", shown, row % 9, colour, label, yes, int(size > 0), weight])
+
+
+def with_pandas(table):
+    return pytest.importorskip("pandas").read_csv(table)
+
+
+def rows_of_text(table):
+    with table.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+FORMS = {
+    "polars": pl.read_csv,
+    "columns": lambda table: pl.read_csv(table).to_dict(as_series=False),
+    "rows": lambda table: pl.read_csv(table).to_dicts(),
+    "rows of text": rows_of_text,
+    "pandas": with_pandas,
+}
+
+
+@pytest.fixture(scope="module", params=TARGETS)
+def run(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("predictor")
+    write(folder / "table.csv")
+    config = folder / "config.yaml"
+    config.write_text(
+        "name: p\ndata: {source: table.csv}\nmodel: {layers: [dense: 4]}\n"
+        "fit: {epochs: 2, batch_size: 16}\nevaluate: {report: false}\n",
+        encoding="utf-8",
+    )
+    return run_fit(config, folder / "runs", *TARGETS[request.param]).run
+
+
+def load(run):
+    return trainer.load(run, device="cpu")
+
+
+def test_all_forms_are_predicted_as_the_file(run):
+    table = run.parents[2] / "table.csv"
+    expected = predict_table(run, table).frame
+    predictor = load(run)
+    for name, form in FORMS.items():
+        if name == "pandas":
+            try:
+                import pandas  # noqa: F401
+            except ImportError:
+                continue
+        assert_frame_equal(predictor.predict(form(table)), expected, check_exact=True)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_folds_and_repeats_are_predicted_together(several, form):
+    table = several.run.parents[2] / "small.csv"
+    expected = predict_table(several.run, table).frame
+    assert "probability_yes_spread" in expected.columns
+    predicted = load(several.run).predict(FORMS[form](table))
+    assert_frame_equal(predicted, expected, check_exact=True)
+
+
+def test_repeats(tmp_path, small):
+    run = run_members(small, tmp_path / "runs", "fit.repeats=2").run
+    expected = predict_table(run, tmp_path / "small.csv", "id").frame
+    predicted = load(run).predict(pl.read_csv(tmp_path / "small.csv"), keep=["id"])
+    assert_frame_equal(predicted, expected, check_exact=True)
+
+
+def test_unseen_and_missing_values(finished):
+    rows = [{"size": 1, "colour": "red"}, {"size": 0.5, "colour": "violet"}, {"colour": None}]
+    predicted = load(finished.run).predict(rows)
+    assert predicted["unseen"].to_list() == [False, True, False]
+    assert predicted["row"].to_list() == [0, 1, 2]
+    assert np.isfinite(predicted["probability_yes"].to_numpy()).all()
+
+
+def test_missing_column_and_other_faults(finished):
+    predictor = load(finished.run)
+    with pytest.raises(DataError, match=r"frame: expected a column 'colour'.*did you mean 'color'"):
+        predictor.predict({"size": [1.0], "color": ["red"]})
+    with pytest.raises(DataError, match="single values in 'size'"):
+        predictor.predict({"size": [[1.0, 2.0]], "colour": ["red"]})
+    with pytest.raises(DataError, match="single values in 'size', found values of type Object"):
+        predictor.predict({"size": [object()], "colour": ["red"]})
+    with pytest.raises(DataError, match="same number of rows"):
+        predictor.predict({"size": [1.0, 2.0], "colour": ["red"]})
+    with pytest.raises(DataError, match="a table with rows, found no rows"):
+        predictor.predict(pl.DataFrame({"size": [], "colour": []}))
+    for data in (7, "small.csv", [1, 2]):
+        with pytest.raises(DataError, match="a polars or pandas DataFrame"):
+            predictor.predict(data)
+
+
+def test_a_run_without_a_checkpoint(copied):
+    for checkpoint in (copied / "checkpoints").iterdir():
+        for file in checkpoint.iterdir():
+            file.unlink()
+        checkpoint.rmdir()
+    with pytest.raises(RunError, match="a run with a checkpoint"):
+        load(copied)
+
+
+def test_import_is_light():
+    code = (
+        "import sys, trainer; print([m for m in ('keras', 'polars', 'pandas') if m in sys.modules])"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == "[]"
