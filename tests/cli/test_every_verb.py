@@ -177,7 +177,7 @@ def train_shipped(config: Path, command: Callable) -> Case:
 
 
 FAST = {"multiclass-single", "multilabel-streamed"}
-"""Each way of training once, on different tasks; the others take minutes."""
+"""One run held in memory and one streamed; the others take minutes."""
 NAMES = [
     *(f"{task}-{kind}" for task in TASKS for kind in ("single", "folds")),
     "binary-sweep",
