@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 
 import numpy as np
 import polars as pl
@@ -12,6 +13,7 @@ from trainer.config.schema import Config
 from trainer.data.prepare import prepare, split_frame
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
+from trainer.tasks.registry import get_task_kind
 
 BY_COLUMN = {"split": {"by": "column", "column": "part"}}
 EVERYTHING = [
@@ -344,6 +346,36 @@ def test_many_columns(prepare_frame):
     frame = {f"g{i}": rng.normal(size=30) for i in range(600)}
     dataset = prepare_frame({**frame, "y": [0, 1] * 15})
     assert dataset.samples("train").x.shape == (18, 600)
+
+
+def test_encoded_rows_are_shared_until_released(prepare_frame):
+    frame = pl.DataFrame({"a": [0.5 * row for row in range(40)], "y": ["a", "b"] * 20})
+    dataset = prepare_frame(frame)
+    train = dataset.samples("train")
+    assert dataset.samples("train") is train
+    copy = pickle.loads(pickle.dumps(dataset))
+    assert copy.samples("train") is not train
+    np.testing.assert_array_equal(copy.samples("train").x, train.x)
+    dataset.release_samples()
+    assert dataset.samples("train") is not train
+    linear = dataset.with_preprocessing(dataset.preprocessing)
+    assert linear.samples("train") is not dataset.samples("train")
+
+
+def test_networks_share_the_rows_of_equal_class_weights(prepare_frame):
+    frame = pl.DataFrame({"a": [0.5 * row for row in range(40)], "y": ["a", "b"] * 20})
+    train = prepare_frame(frame).samples("train")
+    weights = np.array([1.0, 3.0], np.float32)
+    weighted = train.with_class_weights(weights)
+    assert train.with_class_weights(weights.copy()) is weighted
+    assert weighted.x is train.x
+    np.testing.assert_array_equal(weighted.weight, np.where(train.y[:, 0] > 0.5, 3.0, 1.0))
+    encode = get_task_kind("binary").encode_for_head
+    assert train.encoded_for_head(encode, 1) is train
+    two = train.encoded_for_head(encode, 2)
+    assert train.encoded_for_head(encode, 2) is two
+    np.testing.assert_array_equal(two.y, np.stack([1 - train.y[:, 0], train.y[:, 0]], axis=1))
+    np.testing.assert_array_equal(two.with_class_weights(weights).weight, weighted.weight)
 
 
 def test_typed_tables_and_text_are_encoded_equally(tmp_path, mixed_frame):

@@ -1,6 +1,8 @@
 """One run from config to evaluation: its files, its reproducibility, its options."""
 
+import cProfile
 import json
+import pstats
 import subprocess
 import sys
 
@@ -67,6 +69,24 @@ def test_run_directory(finished):
     assert evaluation["metrics"]["accuracy"] == pytest.approx(best["val_accuracy"])
     splits = pl.read_parquet(finished.run / "splits.parquet")
     assert splits["row"].to_list() == list(range(120))
+
+
+def calls(profile: cProfile.Profile, file: str, function: str) -> int:
+    """Return how often a function of a source file was called."""
+    found = pstats.Stats(profile).stats  # type: ignore[attr-defined]
+    return sum(
+        facts[1]
+        for (path, _, name), facts in found.items()
+        if path.endswith(file) and name == function
+    )
+
+
+@pytest.mark.parametrize("overrides", [(), ("model.head=softmax", "fit.class_weight=balanced")])
+def test_each_split_is_encoded_once(overrides, small, tmp_path):
+    # The linear baseline shares the rows: this table is scaled linearly for the network too.
+    with cProfile.Profile() as profile:
+        run_fit(small, tmp_path, "evaluate.report=true", *overrides)
+    assert calls(profile, "data/preprocessing.py", "transform") == 3
 
 
 def test_training_is_reproducible(finished, trained, tmp_path):

@@ -24,7 +24,7 @@ from trainer.data.label_lists import is_list_type
 from trainer.data.missing_values import no_target_problem
 from trainer.data.ndjson_files import NESTED
 from trainer.data.nested_columns import nested_problem
-from trainer.data.prepare import NO_TARGET, REASONS, Dataset, InMemoryDataset
+from trainer.data.prepare import NO_TARGET, REASONS, Dataset, InMemoryDataset, SplitTable
 from trainer.data.preprocessing import EncodedRows, Preprocessing
 from trainer.data.row_checks import row_weights, rows_with_target
 from trainer.data.splits import DROPPED, TEST
@@ -81,7 +81,7 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
     assignment = np.where(known, TEST, DROPPED).astype(np.int8)
     unknown = check_targets(table, target, assignment)
     dropped = len(known) - int(np.count_nonzero(known))
-    dataset = InMemoryDataset(
+    split_table = SplitTable(
         table=table,
         assignment=assignment,
         reasons=np.where(known, 0, NO_TARGET).astype(np.int8),
@@ -90,7 +90,9 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
         dropped={REASONS[NO_TARGET]: dropped} if dropped else {},
         weight=weight,
     )
-    return dataset if stream is None else StreamedDataset(**vars(dataset), stream=stream)
+    if stream is None:
+        return InMemoryDataset(**vars(split_table))
+    return StreamedDataset(**vars(split_table), stream=stream)
 
 
 def prediction_batches(

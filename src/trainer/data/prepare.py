@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 import numpy as np
 import polars as pl
@@ -88,7 +88,11 @@ class Dataset(Protocol):
         ...
 
     def samples(self, split: SplitName) -> Samples | None:
-        """Return the encoded rows of a split; None if it has no rows."""
+        """Return the encoded rows of a split, always the same object; None if it has no rows."""
+        ...
+
+    def release_samples(self) -> None:
+        """Free the memory of encoded rows, which are encoded again when needed."""
         ...
 
     def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
@@ -170,11 +174,24 @@ class SplitTable:
 class InMemoryDataset(SplitTable):
     """A table in memory."""
 
+    _encoded: dict[SplitName, Samples] = field(init=False, default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that receives the table needs some splits at most, and encodes them itself.
+        return {**vars(self), "_encoded": {}}
+
     def samples(self, split: SplitName) -> Samples | None:
-        """Return the encoded rows of a split; None if it has no rows."""
+        """Return the encoded rows of a split, always the same object; None if it has no rows."""
+        if split not in self._encoded and self.rows(split):
+            self._encoded[split] = self._encode(split)
+        return self._encoded.get(split)
+
+    def release_samples(self) -> None:
+        """Free the memory of encoded rows, which are encoded again when needed."""
+        self._encoded.clear()
+
+    def _encode(self, split: SplitName) -> Samples:
         rows = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
-        if not len(rows):
-            return None
         has_all_rows = len(rows) == self.table.frame.height
         encoded = self.preprocessing.transform(self.table.frame, None if has_all_rows else rows)
         y, _ = self.targets(rows)

@@ -10,7 +10,7 @@ import polars as pl
 
 from trainer.config.data import Data
 from trainer.data.arrays import Assignment
-from trainer.data.prepare import Dataset, InMemoryDataset
+from trainer.data.prepare import Dataset, InMemoryDataset, SplitTable
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.streaming import StreamedDataset
@@ -65,7 +65,7 @@ def load_recorded_dataset(
     if data.weight is not None:
         weight = number_matrix(table.frame, [data.weight])[:, 0].astype(np.float32)
     assignment = _assignment(recorded, table.frame.height)
-    dataset = InMemoryDataset(
+    split_table = SplitTable(
         table=table,
         assignment=assignment,
         reasons=np.zeros_like(assignment),
@@ -74,7 +74,9 @@ def load_recorded_dataset(
         dropped={},
         weight=weight,
     )
-    return dataset if stream is None else StreamedDataset(**vars(dataset), stream=stream)
+    if stream is None:
+        return InMemoryDataset(**vars(split_table))
+    return StreamedDataset(**vars(split_table), stream=stream)
 
 
 def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:

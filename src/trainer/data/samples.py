@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from weakref import WeakValueDictionary
+
+import numpy as np
 
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
 
@@ -31,3 +36,42 @@ class Samples:
     unseen: BoolArray
     warnings: tuple[str, ...] = ()
     values: Float64Array | None = None
+
+    def encoded_for_head(
+        self, encode: Callable[[Float32Array, int], Float32Array], outputs: int
+    ) -> Samples:
+        """Return the samples with targets (n, outputs), which the networks of a pack share.
+
+        Args:
+            encode: Converts targets to this number of outputs, or returns them as they are.
+            outputs: The number of units of the output layer.
+        """
+        if outputs not in self._of_heads:
+            y = encode(self.y, outputs)
+            if y is self.y:
+                return self
+            self._of_heads[outputs] = replace(self, y=y)
+        return self._of_heads[outputs]
+
+    def with_class_weights(self, weights: Float32Array) -> Samples:
+        """Return the samples with class weights (classes,) multiplied into their weights.
+
+        Networks that use equal weights at the same time share the result.
+        """
+        key = weights.tobytes()
+        weighted = self._weighted.get(key)
+        if weighted is None:
+            is_one_column = self.y.shape[1] == 1
+            indices = self.y[:, 0].astype(np.int64) if is_one_column else self.y.argmax(1)
+            per_row = weights[indices]
+            weight = per_row if self.weight is None else self.weight * per_row
+            weighted = self._weighted[key] = replace(self, weight=weight)
+        return weighted
+
+    @cached_property
+    def _of_heads(self) -> dict[int, Samples]:
+        return {}
+
+    @cached_property
+    def _weighted(self) -> WeakValueDictionary[bytes, Samples]:
+        return WeakValueDictionary()

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Self
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,7 +20,7 @@ from trainer.data.arrays import Assignment
 from trainer.data.features import split_column, target_columns
 from trainer.data.fitting import ColumnFit
 from trainer.data.prepare import SplitTable, split_and_fit, validated_features
-from trainer.data.preprocessing import Preprocessing, warning_texts
+from trainer.data.preprocessing import warning_texts
 from trainer.data.samples import Samples
 from trainer.data.scratch_arrays import ScratchArray, check_free_space
 from trainer.data.splits import SPLIT_NAMES, SplitName
@@ -38,7 +37,7 @@ class StreamedDataset(SplitTable):
     """
 
     stream: Stream
-    _encoded: dict[SplitName, Samples] = field(default_factory=dict, repr=False)
+    _encoded: dict[SplitName, Samples] = field(init=False, default_factory=dict, repr=False)
 
     def samples(self, split: SplitName) -> Samples | None:
         """Return the encoded rows of a split, memory-mapped from a file; None if it has no rows.
@@ -55,9 +54,8 @@ class StreamedDataset(SplitTable):
             self._encoded.update(self._encode([name for name in wanted if self.rows(name)]))
         return self._encoded[split]
 
-    def with_preprocessing(self, preprocessing: Preprocessing) -> Self:
-        """Return a copy with another preprocessing."""
-        return replace(self, preprocessing=preprocessing, _encoded={})
+    def release_samples(self) -> None:
+        """Do nothing: encoded rows are on disk."""
 
     def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
         target = self.preprocessing.target

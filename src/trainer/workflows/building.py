@@ -146,35 +146,31 @@ def build_training(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
     started = perf_counter()
-    train = plan.dataset.samples("train")
+    train, validation = plan.encoded_samples("train"), plan.encoded_samples("validation")
     assert train is not None, "a plan has training rows"
-    validation = plan.dataset.samples("validation")
     encode_seconds = perf_counter() - started
-    encoded_validation = None if validation is None else task.encode_targets(validation)
     if execution is None:
-        execution = _choose_execution(plan, network, train, encoded_validation, compiled)
+        execution = _choose_execution(plan, network, train, validation, compiled)
     streaming = plan.engine.engine == "streaming"
     runner = (StreamingRunner if streaming else ResidentRunner)(
         network,
         optimizer,
         build_loss(config.loss, task.loss),
-        task.encode_targets(
-            apply_class_weights(train, task.class_weights(config.fit.class_weight))
-        ),
+        apply_class_weights(train, task.class_weights(config.fit.class_weight)),
         seed=config.seed,
         batch_size=config.fit.batch_size,
         shuffle=config.fit.shuffle,
         compiled=compiled,
         steps_per_execution=execution.steps_per_execution,
     )
-    single = SingleEpochExecutor(runner, network, optimizer, encoded_validation)
+    single = SingleEpochExecutor(runner, network, optimizer, validation)
     executor: EpochExecutor = single
     programs = [runner.program, runner.evaluator.evaluation]
     callbacks = _callbacks(plan, runner.train_step, allow_custom)
     if execution.epochs_per_execution > 1 and isinstance(runner, ResidentRunner):
         epochs = execution.epochs_per_execution
         blocks = MultiEpochProgram(
-            runner, network, optimizer, encoded_validation, epochs=epochs, compiled=compiled
+            runner, network, optimizer, validation, epochs=epochs, compiled=compiled
         )
         executor = MultiEpochExecutor(single, blocks)
         programs.append(blocks.program)
@@ -183,8 +179,8 @@ def build_training(
         optimizer=optimizer,
         train_step=runner.train_step,
         executor=executor,
-        train=task.encode_targets(train),
-        validation=encoded_validation,
+        train=train,
+        validation=validation,
         compute_metrics=make_metric_function(task),
         monitors=make_monitors(config, validation is not None),
         monitor=resolved_monitor(config.fit, validation is not None),

@@ -143,6 +143,7 @@ def _linear_baseline(evaluated: EvaluatedRun) -> _LinearBaseline:
         )
         for split in fold_predictions:
             by_fold[split].append(fold_predictions[split])
+        part.dataset.release_samples()
     predictions = {
         split: _combine_folds(split, predictions_of_folds)
         for split, predictions_of_folds in by_fold.items()

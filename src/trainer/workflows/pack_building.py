@@ -6,13 +6,11 @@ Importing this module does not import TensorFlow; calling it does.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.resolve import resolved_monitor
-from trainer.data.samples import Samples
-from trainer.data.splits import SplitName
 from trainer.errors import Problem
 from trainer.runs.checkpoints import read_newest_checkpoint
 from trainer.workflows.divergence_advice import divergence_advice
@@ -36,42 +34,7 @@ class PackedMember:
     best: dict[str, float] = field(default_factory=dict)
 
 
-class SampleCache:
-    """A cache of samples encoded for their heads: a pack identifies equal rows by object identity."""
-
-    def __init__(self) -> None:
-        self._cache: dict[Any, Samples | None] = {}
-        self._references: list[Any] = []
-
-    def samples(self, planned_run: PlannedRun, split: SplitName) -> Samples | None:
-        """Return the rows of a split with targets encoded for the head."""
-        plan = planned_run.plan
-        key = (id(plan.dataset), plan.task.outputs, split)
-        if key not in self._cache:
-            rows = plan.dataset.samples(split)
-            self._cache[key] = None if rows is None else plan.task.encode_targets(rows)
-            self._references.append(plan.dataset)
-        return self._cache[key]
-
-    def apply_class_weights(self, planned_run: PlannedRun) -> Samples:
-        """Return the training rows with class weights multiplied into their weights."""
-        plan = planned_run.plan
-        settings = plan.config.fit.class_weight
-        text = str(sorted(settings.items())) if isinstance(settings, dict) else settings
-        key = (id(plan.dataset), plan.task.outputs, "weighted", text)
-        if key not in self._cache:
-            train = self.samples(planned_run, "train")
-            assert train is not None, "a plan has training rows"
-            unencoded = plan.dataset.samples("train")
-            assert unencoded is not None
-            with_weights = apply_class_weights(unencoded, plan.task.class_weights(settings))
-            self._cache[key] = replace(train, weight=with_weights.weight)
-        cached = self._cache[key]
-        assert cached is not None
-        return cached
-
-
-def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
+def build_member(planned_run: PlannedRun) -> PackedMember:
     from trainer.engine.pack_fit import MemberTraining
     from trainer.engine.packs import PackMember
     from trainer.models.network import build_network
@@ -92,10 +55,7 @@ def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
         base=plan.loaded.path.absolute().parent,
     )
     warm_start(config, network, allow_custom=False)
-    train, validation = (
-        cache.samples(planned_run, "train"),
-        cache.samples(planned_run, "validation"),
-    )
+    train, validation = plan.encoded_samples("train"), plan.encoded_samples("validation")
     assert train is not None, "a plan has training rows"
     stopping = config.fit.early_stopping
     training = MemberTraining(
@@ -108,9 +68,8 @@ def build_member(planned_run: PlannedRun, cache: SampleCache) -> PackedMember:
         keep_last=stopping is not None and not stopping.restore_best,
         advice=divergence_advice(config, task),
     )
-    stacked = PackMember(
-        StackMember(config, network), cache.apply_class_weights(planned_run), validation
-    )
+    weighted = apply_class_weights(train, task.class_weights(config.fit.class_weight))
+    stacked = PackMember(StackMember(config, network), weighted, validation)
     return PackedMember(planned_run, training, stacked)
 
 

@@ -34,7 +34,6 @@ from trainer.runs.log import remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption
 from trainer.workflows.pack_building import (
     PackedMember,
-    SampleCache,
     build_member,
     build_pack_training,
 )
@@ -91,8 +90,7 @@ def train_pack(
     from trainer.workflows.building import resource_errors
 
     with resource_errors(), ExitStack() as stack:
-        cache = SampleCache()
-        members = [build_member(planned_run, cache) for planned_run in planned.members]
+        members = [build_member(planned_run) for planned_run in planned.members]
         built = perf_counter()
         training, resumed = build_pack_training(planned, members, directory)
         with storage_errors(directory, "make a folder for a pack"):
@@ -127,7 +125,7 @@ def train_pack(
                 _record(member).set_stop_reason(reason or "")
                 _record(member).write_end("stopped")
             return reason
-        metrics = _evaluate(training, members, cache, splits)
+        metrics = _evaluate(training, members, splits)
         evaluated = perf_counter()
         share = 1.0 / len(members)
         trace_seconds = sum(program.trace_seconds for program in training.programs)
@@ -290,7 +288,6 @@ class _PackCheckpoints:
 def _evaluate(
     training: PackTraining,
     members: Sequence[PackedMember],
-    cache: SampleCache,
     splits: Sequence[SplitName],
 ) -> list[dict[str, dict[str, float]]]:
     """Return split → metrics of the best weights of each member, computed in one program."""
@@ -305,7 +302,7 @@ def _evaluate(
     tasks = {number: members[number].planned_run.plan.task for number in trained}
     # Decisions are made on the validation rows before metrics that depend on them are computed.
     for split in sorted(splits, key=lambda name: name != "validation"):
-        samples = [cache.samples(members[number].planned_run, split) for number in trained]
+        samples = [members[number].planned_run.plan.encoded_samples(split) for number in trained]
         present = [rows for rows in samples if rows is not None]
         if len(present) != len(samples):
             if split == "validation":

@@ -24,6 +24,8 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
 from trainer.data.features import split_column
 from trainer.data.prepare import Dataset, prepare
+from trainer.data.samples import Samples
+from trainer.data.splits import SplitName
 from trainer.data.streaming import StreamedDataset, prepare_streaming
 from trainer.engine.selection import EngineChoice, choose_engine
 from trainer.errors import ConfigError, DataError, Problem, TrainerError
@@ -74,6 +76,11 @@ class RunPlan:
     def config(self) -> Config:
         return self.loaded.config
 
+    def encoded_samples(self, split: SplitName) -> Samples | None:
+        """Return the encoded rows of a split, with targets encoded for the head; None without rows."""
+        samples = self.dataset.samples(split)
+        return None if samples is None else self.task.encode_targets(samples)
+
 
 SharedTable = tuple[EngineChoice, Dataset]
 
@@ -95,6 +102,10 @@ class TableCache:
             resident = engine.engine == "resident"
             table: Dataset = prepare(config) if resident else prepare_streaming(config)
             self._made[key] = (engine, table)
+        for other, (_, dataset) in self._made.items():
+            # Encoded rows take as much memory as the table, and a former table may not be used again.
+            if other != key:
+                dataset.release_samples()
         return self._made[key]
 
     def share(self, config: Config) -> tuple[str, SharedTable | None]:

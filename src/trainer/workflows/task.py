@@ -7,7 +7,7 @@ become probabilities or numbers in the target's unit, labels and metrics. No Ten
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -67,8 +67,7 @@ class Task:
 
     def encode_targets(self, samples: Samples) -> Samples:
         """Return the samples with targets encoded for the head, (rows, outputs)."""
-        y = self.kind.encode_for_head(samples.y, self.outputs)
-        return samples if y is samples.y else replace(samples, y=y)
+        return samples.encoded_for_head(self.kind.encode_for_head, self.outputs)
 
     def prior(self) -> tuple[float, ...]:
         """Return class shares or means of the training rows, one per output."""
@@ -218,7 +217,4 @@ def apply_class_weights(samples: Samples, weights: Sequence[float] | Array | Non
     """Multiply class weights into the row weights of samples."""
     if weights is None:
         return samples
-    class_weight = np.asarray(weights, np.float32)
-    indices = samples.y[:, 0].astype(np.int64) if samples.y.shape[1] == 1 else samples.y.argmax(1)
-    per_row = class_weight[indices]
-    return replace(samples, weight=per_row if samples.weight is None else samples.weight * per_row)
+    return samples.with_class_weights(np.asarray(weights, np.float32))

@@ -289,10 +289,9 @@ def _evaluate(
     training = built.training
     outputs: dict[SplitName, tuple[Samples, EpochOutput]] = {}
     for split in splits:
-        samples = plan.dataset.samples(split)
-        if samples is None:
+        encoded = plan.encoded_samples(split)
+        if encoded is None:
             continue
-        encoded = plan.task.encode_targets(samples)
         evaluating = built.runner.evaluate(encoded)
         while True:
             try:
