@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,12 @@ def test_minimal_config_has_defaults(write: Write) -> None:
     assert loaded.config.name == "wine-quality-1-"
     assert loaded.config.seed == 0
     assert len(loaded.config.model.layers) == 2
+
+
+def test_config_is_pickled_for_worker_processes(write: Write) -> None:
+    layers = "model: {layers: [{dense: 4}, {dropout: 0.1}, batch_normalization]}\n"
+    loaded = load_config(write(BASE + layers))
+    assert pickle.loads(pickle.dumps(loaded)).config == loaded.config
 
 
 @pytest.mark.parametrize(

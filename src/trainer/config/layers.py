@@ -293,6 +293,8 @@ LAYER_KINDS: tuple[type[LayerKind], ...] = (
 )
 
 _ENTRIES = {kind.kind: entry_model(kind) for kind in LAYER_KINDS}
+# Worker processes receive configs by pickle, which looks classes up by name in their module.
+globals().update({entry.__name__: entry for entry in _ENTRIES.values()})
 
 if TYPE_CHECKING:
     Layer = LayerEntry
