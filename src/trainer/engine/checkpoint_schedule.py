@@ -50,7 +50,7 @@ class CheckpointSchedule:
                 return elapsed >= count
 
     def record_write(self, epoch: int, step: int, start_time: float) -> None:
-        """Record that a checkpoint was written, starting at `began` by the clock."""
+        """Record that a checkpoint was written, which began at `start_time` by the clock."""
         self.epoch, self.step = epoch, step
         self._written_at = self.clock()
         self._write_seconds = self._written_at - start_time
