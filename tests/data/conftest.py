@@ -9,10 +9,11 @@ import polars as pl
 import pytest
 
 from trainer.config.schema import Config
-from trainer.data.prepare import InMemoryDataset, prepare
+from trainer.data.dataset import Dataset
+from trainer.data.prepare import prepare
 
 MakeConfig = Callable[..., Config]
-PrepareText = Callable[..., InMemoryDataset]
+PrepareText = Callable[..., Dataset]
 
 
 @pytest.fixture
@@ -30,9 +31,7 @@ def make_config() -> MakeConfig:
 def prepare_frame(tmp_path: Path, make_config: MakeConfig) -> PrepareText:
     """Write a frame as CSV and prepare it."""
 
-    def run(
-        frame: pl.DataFrame | Mapping[str, Any], target: Any = "y", **data: Any
-    ) -> InMemoryDataset:
+    def run(frame: pl.DataFrame | Mapping[str, Any], target: Any = "y", **data: Any) -> Dataset:
         path = tmp_path / "table.csv"
         pl.DataFrame(frame).write_csv(path)
         sections = {key: data.pop(key) for key in ("seed", "model", "loss") if key in data}

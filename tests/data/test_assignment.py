@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.data.streamed import prepare_streaming
 from trainer.config.schema import Config
 from trainer.data.prepare import prepare
 from trainer.data.splits import TRAIN, VALIDATION
-from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError
 
 

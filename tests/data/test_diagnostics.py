@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import yaml
 
+from tests.data.streamed import prepare_streaming
 from trainer.data.prepare import prepare
-from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError
 
 ROWS = 60

@@ -10,7 +10,8 @@ from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold, TimeSeri
 from trainer.config.data import Csv
 from trainer.config.schema import Config
 from trainer.data.assignment import assign_splits
-from trainer.data.prepare import prepare, split_frame
+from trainer.data.prepare import prepare
+from trainer.data.recorded_splits import split_frame
 from trainer.data.splits import DROPPED, TEST, TRAIN, VALIDATION
 from trainer.data.tables import SourceFile, Table
 from trainer.errors import DataError

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.preprocessing import MultiLabelBinarizer
 
+from tests.data.streamed import prepare_streaming
 from trainer.config.data import Data
 from trainer.data.label_lists import (
     count_labels,
@@ -23,7 +24,6 @@ from trainer.data.label_lists import (
 from trainer.data.new_data import evaluation_dataset
 from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.streaming import prepare_streaming
 from trainer.data.table_inspection import inspect_table
 from trainer.errors import DataError
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.data.streamed import prepare_streaming
 from trainer.config.data import Csv, Data
 from trainer.data.prepare import prepare
-from trainer.data.streaming import prepare_streaming
 from trainer.data.table_inspection import inspect_table
 from trainer.errors import DataError
 

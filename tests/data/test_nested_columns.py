@@ -8,10 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.data.streamed import prepare_streaming
 from trainer.audit.loading import read_audited_table
 from trainer.data.new_data import prediction_batches
 from trainer.data.prepare import prepare
-from trainer.data.streaming import prepare_streaming
 from trainer.data.table_writer import csv_bytes
 from trainer.errors import DataError
 

@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from trainer.config.schema import Config
-from trainer.data.prepare import prepare, split_frame
+from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.recorded_splits import split_frame
 from trainer.errors import DataError
 from trainer.tasks.registry import get_task_kind
 

@@ -9,10 +9,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.data.streamed import prepare_streaming
 from trainer.config.schema import Config
 from trainer.data.prepare import prepare
 from trainer.data.raw_rows import example_row
-from trainer.data.streaming import prepare_streaming
 
 
 def config_of(path: Path, **split: Any) -> Config:

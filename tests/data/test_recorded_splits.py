@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from trainer.config.schema import Config
-from trainer.data.prepare import prepare, split_frame
-from trainer.data.recorded_splits import load_recorded_dataset
+from trainer.data.prepare import prepare
+from trainer.data.recorded_splits import load_recorded_dataset, split_frame
 from trainer.errors import DataError, RunError
 
 

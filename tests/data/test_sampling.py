@@ -4,10 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.data.streamed import prepare_streaming
 from trainer.data import streams
 from trainer.data.prepare import prepare
 from trainer.data.sampling import draw_row_sample
-from trainer.data.streaming import prepare_streaming
 
 ROWS = 300
 

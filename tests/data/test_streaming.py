@@ -7,10 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.data.streamed import prepare_streaming
 from trainer.config.schema import Config
 from trainer.data import compression, csv_records, sketches, streams
-from trainer.data.prepare import prepare, split_frame
-from trainer.data.streaming import prepare_streaming
+from trainer.data.prepare import prepare
+from trainer.data.recorded_splits import split_frame
 from trainer.errors import DataError, StorageError
 
 ROWS = 3000

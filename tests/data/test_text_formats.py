@@ -9,11 +9,11 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.data.streamed import prepare_streaming
 from trainer.data.new_data import prediction_batches
 from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import raw_row
-from trainer.data.streaming import prepare_streaming
 from trainer.errors import DataError
 
 ROWS = 60

@@ -13,7 +13,8 @@ import yaml
 
 from trainer.config.data import TaskName
 from trainer.config.load import load_config
-from trainer.data.prepare import InMemoryDataset, prepare
+from trainer.data.dataset import Dataset
+from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import example_row, raw_row
 from trainer.data.target_transforms import TargetTransform
@@ -64,7 +65,7 @@ def table() -> pl.DataFrame:
     )
 
 
-def dataset(root: Path, data: dict[str, Any]) -> InMemoryDataset:
+def dataset(root: Path, data: dict[str, Any]) -> Dataset:
     table().write_parquet(root / "table.parquet")
     data = {"source": "table.parquet", "target": "y", **data}
     model = {"layers": [{"dense": {"units": 2, "activation": "relu"}}]}
@@ -73,7 +74,7 @@ def dataset(root: Path, data: dict[str, Any]) -> InMemoryDataset:
     return prepare(config)
 
 
-def encoded(root: Path, fitted: InMemoryDataset, values: Any) -> np.ndarray:
+def encoded(root: Path, fitted: Dataset, values: Any) -> np.ndarray:
     """Run the part of the code before Keras and return the inputs."""
     (root / "preprocessing.json").write_text(json.dumps(fitted.preprocessing.to_json()))
     lines = list(example_code(Example(str(root), [fitted.preprocessing], values)))

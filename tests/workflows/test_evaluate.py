@@ -6,7 +6,6 @@ from sklearn.metrics import accuracy_score, roc_auc_score
 
 from tests.workflows.conftest import evaluate_run, predict_table, run_fit, write_table
 from trainer.data import streams
-from trainer.data.streaming import StreamedDataset
 from trainer.engine import selection
 from trainer.errors import DataError, RunError
 from trainer.workflows.evaluate import load_run_table
@@ -63,7 +62,7 @@ def test_table_larger_than_memory_has_the_same_metrics(finished, tmp_path, monke
 
 def test_splits_of_a_streamed_run_are_streamed(trained):
     result = trained("fit.epochs=1", "runtime.engine=streaming")
-    assert isinstance(load_run_table(open_trained(result.run)), StreamedDataset)
+    assert not load_run_table(open_trained(result.run)).source.in_memory
     for evaluation in evaluate_splits(result.run, "train", "test"):
         assert evaluation.metrics == pytest.approx(result.metrics[evaluation.split], rel=1e-6)
 

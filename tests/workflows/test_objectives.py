@@ -18,7 +18,8 @@ from trainer.config.model import HeadKind
 from trainer.config.objectives import LOSS_HEADS, POSITIVE_HEADS
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
-from trainer.data.prepare import InMemoryDataset, prepare
+from trainer.data.dataset import Dataset
+from trainer.data.prepare import prepare
 from trainer.errors import DataError, Problem
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
@@ -87,7 +88,7 @@ def test_each_way_out_of_a_refusal_works(loss: str) -> None:
                     left = refusals(changed)
 
 
-def prepared_or_problem(given: dict[str, Any]) -> InMemoryDataset | Problem:
+def prepared_or_problem(given: dict[str, Any]) -> Dataset | Problem:
     try:
         return prepare(Config.model_validate(given))
     except DataError as error:
@@ -109,7 +110,7 @@ def test_what_is_not_refused_trains_and_predicts_in_the_unit(tmp_path: Path, tar
             # A logarithm of 0, a share above 1, a negative count, a percentage of 0.
             assert "table.csv:" in dataset.where, (given, dataset)
             for way in ways_out(dataset.fix):
-                assert isinstance(prepared_or_problem(with_fix(given, way)), InMemoryDataset), (
+                assert isinstance(prepared_or_problem(with_fix(given, way)), Dataset), (
                     given,
                     way,
                 )

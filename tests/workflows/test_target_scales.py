@@ -17,7 +17,6 @@ from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_err
 from tests.workflows.conftest import run_fit, run_members
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
-from trainer.data.streaming import prepare_streaming
 from trainer.report.page.content import Plot
 from trainer.report.page.facts import read_facts
 from trainer.report.page.regression import regression_section
@@ -178,7 +177,7 @@ def test_the_report_draws_the_intervals_that_predict_gives(tmp_path: Path, scale
 def test_a_streamed_target_is_scaled_alike(tmp_path: Path) -> None:
     write_prices(tmp_path / "prices.csv", zeros=True)
     loaded = load_config(config(tmp_path), ["data.target_scale=power"])
-    resident, streamed = prepare(loaded.config), prepare_streaming(loaded.config)
+    resident, streamed = prepare(loaded.config), prepare(loaded.config, streamed=True)
     assert streamed.preprocessing.target == resident.preprocessing.target
     np.testing.assert_array_equal(streamed.samples("test").y, resident.samples("test").y)
     finished = run_fit(

@@ -15,7 +15,7 @@ import polars as pl
 from trainer.assessment import slices as measured
 from trainer.assessment.slices import SliceColumn, bin_numeric, evaluate_slices, find_worst_slices
 from trainer.config.schema import Config
-from trainer.data.prepare import Dataset
+from trainer.data.dataset import Dataset
 from trainer.data.values import is_date_type, number_expr, to_text
 from trainer.errors import Problem, did_you_mean
 from trainer.evaluation.predictions import Predictions

@@ -16,10 +16,10 @@ from trainer.audit.findings import SHOWN
 from trainer.config.data import ColumnKind, Data
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.column_kinds import infer_kinds, unreadable_mask
+from trainer.data.dataset import Dataset
 from trainer.data.features import split_column, target_columns
 from trainer.data.nested_columns import nested_problem
 from trainer.data.number_formats import parse_number_columns
-from trainer.data.prepare import SplitTable
 from trainer.data.splits import TRAIN
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
@@ -143,7 +143,7 @@ class AuditedTable:
 
 
 def make_audited_table(
-    split_table: SplitTable,
+    dataset: Dataset,
     frame: pl.DataFrame,
     rows: RowIndex,
     features: Sequence[str],
@@ -152,7 +152,7 @@ def make_audited_table(
     """Return the audited table.
 
     Args:
-        split_table: Splits and fitted target.
+        dataset: Splits and fitted target.
         frame: All columns of the audited rows.
         rows: Source rows of the audited rows.
         features: The feature columns.
@@ -162,14 +162,14 @@ def make_audited_table(
         DataError: A feature has lists or structs as values.
     """
     schema = frame.schema
-    nested = [nested_problem(split_table.table, name, schema[name]) for name in features]
+    nested = [nested_problem(dataset.table, name, schema[name]) for name in features]
     problems = [problem for problem in nested if problem is not None]
     if problems:
         raise DataError(problems)
-    split = split_table.assignment[rows]
+    split = dataset.assignment[rows]
     train: RowIndex = np.flatnonzero(split == TRAIN)
     # Problems are ignored: their row numbers are those of the sample.
-    finding, _ = infer_kinds(replace(split_table.table, frame=frame), features, train, data)
+    finding, _ = infer_kinds(replace(dataset.table, frame=frame), features, train, data)
     kinds: dict[str, ColumnKind] = {
         name: finding.kinds.get(name, "numeric") for name in features if name not in finding.empty
     }
@@ -180,10 +180,10 @@ def make_audited_table(
         if mask.any():
             unparsable[name] = mask
     frame = parse_number_columns(frame, finding.number_formats)
-    y, _ = split_table.targets(rows)
-    class_counts = {split: split_table.classes(split) for split in ("train", "validation", "test")}
+    y, _ = dataset.targets(rows)
+    class_counts = {split: dataset.classes(split) for split in ("train", "validation", "test")}
     return AuditedTable(
-        table=split_table.table,
+        table=dataset.table,
         frame=frame,
         rows=rows,
         split=split,
@@ -192,12 +192,12 @@ def make_audited_table(
         parse_specs=parse_specs,
         unparsable=unparsable,
         empty=finding.empty,
-        target=split_table.preprocessing.target,
+        target=dataset.preprocessing.target,
         y=y,
         classes={
             name: counts
             for name, counts in class_counts.items()
-            if split_table.rows(name)  # type: ignore[arg-type]
+            if dataset.rows(name)  # type: ignore[arg-type]
         },
         data=data,
     )

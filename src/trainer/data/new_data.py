@@ -20,17 +20,17 @@ from trainer.config.data import Data
 from trainer.config.yaml_writer import flow_text
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
+from trainer.data.dataset import NO_TARGET, Dataset
 from trainer.data.label_lists import is_list_type
 from trainer.data.missing_values import no_target_problem
 from trainer.data.ndjson_files import NESTED
 from trainer.data.nested_columns import nested_problem
-from trainer.data.prepare import NO_TARGET, REASONS, Dataset, InMemoryDataset, SplitTable
+from trainer.data.opening import open_table
 from trainer.data.preprocessing import EncodedRows, Preprocessing
 from trainer.data.row_checks import row_weights, rows_with_target
 from trainer.data.splits import DROPPED, TEST
-from trainer.data.streaming import StreamedDataset
-from trainer.data.streams import batch_rows, open_stream
-from trainer.data.tables import Table, read_table
+from trainer.data.streams import batch_rows
+from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets
 from trainer.errors import DataError, Problem, did_you_mean
 
@@ -68,31 +68,26 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
     """
     target = preprocessing.target
     keys = [*target.columns, *([] if data.weight is None else [data.weight])]
-    stream = open_stream(data) if streamed else None
-    table = read_table(data.source, data) if stream is None else stream.empty_table
+    source = open_table(data, streamed=streamed)
     lists = target.columns if target.listed else ()
-    _check_columns(table, data, [column.name for column in preprocessing.columns], keys, lists)
-    if stream is not None:
-        table = stream.read_columns(keys)
+    features = [column.name for column in preprocessing.columns]
+    _check_columns(source.header, data, features, keys, lists)
+    table = source.read_columns(keys)
     known = rows_with_target(table, target.columns, data, listed=target.listed)
     if not known.any():
         raise DataError(no_target_problem(table, target.columns))
     weight = None if data.weight is None else row_weights(table, data.weight, known)
     assignment = np.where(known, TEST, DROPPED).astype(np.int8)
     unknown = check_targets(table, target, assignment)
-    dropped = len(known) - int(np.count_nonzero(known))
-    split_table = SplitTable(
+    return Dataset(
+        source=source,
         table=table,
         assignment=assignment,
         reasons=np.where(known, 0, NO_TARGET).astype(np.int8),
         preprocessing=preprocessing,
         warnings=(*table.warnings, *unknown),
-        dropped={REASONS[NO_TARGET]: dropped} if dropped else {},
         weight=weight,
     )
-    if stream is None:
-        return InMemoryDataset(**vars(split_table))
-    return StreamedDataset(**vars(split_table), stream=stream)
 
 
 def prediction_batches(
@@ -109,20 +104,18 @@ def prediction_batches(
     Raises:
         DataError: If there are problems with the files, or columns are missing.
     """
+    source = open_table(data, streamed=streamed)
     names = [column.name for column in preprocessing.columns]
-    stream = open_stream(data) if streamed else None
-    table = read_table(data.source, data) if stream is None else stream.empty_table
-    _check_columns(table, data, names)
-    kept = _kept(table, keep)
-    parts: Iterator[pl.DataFrame] = iter([table.frame])
-    if stream is not None:
-        columns = list(dict.fromkeys([*names, *kept]))
-        width = max(len(columns), preprocessing.width)
+    _check_columns(source.header, data, names)
+    kept = _kept(source.header, keep)
+    columns = list(dict.fromkeys([*names, *kept]))
+    parts: Iterator[pl.DataFrame] = (frame for _, frame in source.batches(columns))
+    if not source.in_memory:
         # A power of two is a multiple of the prediction batch size, so that each row is predicted in
         # the same batch as when all rows are in memory.
-        rows = 1 << (batch_rows(width).bit_length() - 1)
-        parts = _rebatched((frame for _, frame in stream.batches(columns)), rows)
-    yield from _batches(table, parts, kept, preprocessing)
+        width = max(len(columns), preprocessing.width)
+        parts = _rebatched(parts, 1 << (batch_rows(width).bit_length() - 1))
+    yield from _batches(source.header, parts, kept, preprocessing)
 
 
 def prediction_batch(

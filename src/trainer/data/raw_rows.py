@@ -9,19 +9,17 @@ A cell that is empty, or cannot be parsed as its column's kind, is None.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import assert_never
 
 import numpy as np
 import polars as pl
 
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
+from trainer.data.dataset import Dataset
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
-from trainer.data.prepare import Dataset
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.data.streaming import StreamedDataset
 from trainer.data.values import level_text, number_matrix, parse_booleans, to_microseconds
 from trainer.runs.example import ExampleRow
 
@@ -42,7 +40,7 @@ def example_row(dataset: Dataset) -> ExampleRow:
     """
     split: SplitName = "validation" if dataset.rows("validation") else "train"
     names = [column.name for column in dataset.preprocessing.columns]
-    for start, frame in _batches(dataset, names):
+    for start, frame in dataset.source.batches(names):
         assignment = dataset.assignment[start : start + frame.height]
         rows = np.flatnonzero(assignment == SPLIT_NAMES.index(split))
         if len(rows):
@@ -51,13 +49,6 @@ def example_row(dataset: Dataset) -> ExampleRow:
             values = raw_row(dataset.preprocessing, frame[index : index + 1])
             return ExampleRow(split, start + index, values)
     raise AssertionError(f"no {split} rows")
-
-
-def _batches(dataset: Dataset, names: list[str]) -> Iterator[tuple[int, pl.DataFrame]]:
-    if isinstance(dataset, StreamedDataset):
-        yield from dataset.stream.batches(names)
-    else:
-        yield 0, dataset.table.frame.select(names)
 
 
 def _value(column: Column, row: pl.DataFrame) -> RawValue:

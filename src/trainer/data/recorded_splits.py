@@ -1,4 +1,4 @@
-"""Load a dataset with the splits that a run recorded in `splits.parquet`."""
+"""The record of the splits of a run, `splits.parquet`; load a dataset with them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,34 @@ import polars as pl
 
 from trainer.config.data import Data
 from trainer.data.arrays import Assignment
-from trainer.data.prepare import Dataset, InMemoryDataset, SplitTable
+from trainer.data.dataset import LATER, REASONS, Dataset
+from trainer.data.opening import open_table
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION
-from trainer.data.streaming import StreamedDataset
-from trainer.data.streams import open_stream
-from trainer.data.tables import Table, read_table
+from trainer.data.tables import Table
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem, RunError, did_you_mean
+
+
+def split_frame(dataset: Dataset) -> pl.DataFrame:
+    """Return the split of every row as a table.
+
+    Its columns are `row` (int64, from 0), `split` (train, validation, test or dropped) and `reason`
+    (why it is dropped, otherwise null).
+    """
+    # An Enum, as 20 million rows of text would take most of a gigabyte.
+    names, reasons = [*SPLIT_NAMES, "dropped"], dict(REASONS)
+    if not (dataset.reasons == LATER).any():
+        # The Enum's categories are stored in the file, whose bytes must not change without folds.
+        del reasons[LATER]
+    split = pl.Series(dataset.assignment).replace_strict(
+        [TRAIN, VALIDATION, TEST, DROPPED], names, return_dtype=pl.Enum(names)
+    )
+    reason = pl.Series(dataset.reasons).replace_strict(
+        list(reasons), list(reasons.values()), default=None, return_dtype=pl.Enum(reasons.values())
+    )
+    rows = pl.Series(np.arange(len(dataset.assignment), dtype=np.int64))
+    return pl.DataFrame({"row": rows, "split": split, "reason": reason})
 
 
 def load_recorded_dataset(
@@ -41,15 +61,11 @@ def load_recorded_dataset(
         DataError: If the files are missing or have changed.
         RunError: If the recorded splits are damaged.
     """
+    source = open_table(data, streamed=streamed)
+    known = source.header.frame.columns
     keys = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
-    stream = open_stream(data) if streamed else None
-    if stream is None:
-        table = read_table(data.source, data)
-    else:
-        present = [name for name in keys if name in stream.empty_table.frame.columns]
-        table = stream.read_columns(present or stream.empty_table.frame.columns[:1])
+    table = source.read_columns([name for name in keys if name in known] or known[:1])
     _check_files(table, fingerprints)
-    known = table.frame.columns if stream is None else stream.empty_table.frame.columns
     lacking = [name for name in keys if name not in known]
     if lacking:
         raise RunError(
@@ -65,18 +81,15 @@ def load_recorded_dataset(
     if data.weight is not None:
         weight = number_matrix(table.frame, [data.weight])[:, 0].astype(np.float32)
     assignment = _assignment(recorded, table.frame.height)
-    split_table = SplitTable(
+    return Dataset(
+        source=source,
         table=table,
         assignment=assignment,
         reasons=np.zeros_like(assignment),
         preprocessing=preprocessing,
         warnings=table.warnings,
-        dropped={},
         weight=weight,
     )
-    if stream is None:
-        return InMemoryDataset(**vars(split_table))
-    return StreamedDataset(**vars(split_table), stream=stream)
 
 
 def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:

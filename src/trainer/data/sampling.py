@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 
 from trainer.data.arrays import Float32Array, Float64Array, RowIndex
-from trainer.data.prepare import SplitTable
+from trainer.data.dataset import Dataset
+from trainer.data.opening import gather_rows
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.data.streaming import StreamedDataset
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,30 +52,23 @@ class RowSample:
         )
 
 
-def draw_row_sample(table: SplitTable, split: SplitName, size: int, seed: int) -> RowSample | None:
+def draw_row_sample(dataset: Dataset, split: SplitName, size: int, seed: int) -> RowSample | None:
     """Return a random sample of at most `size` rows of a split; None if it has no rows.
 
     Raises:
         DataError: If a file of a streamed table has changed.
     """
-    split_rows = np.flatnonzero(table.assignment == SPLIT_NAMES.index(split))
+    split_rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
     if not len(split_rows):
         return None
     rows = split_rows
     if len(split_rows) > size:
         rows = split_rows[_draw(len(split_rows), size, seed)]
-    names = [column.name for column in table.preprocessing.columns]
-    if isinstance(table, StreamedDataset):
-        parts = []
-        for start, frame in table.stream.batches(names):
-            first, last = np.searchsorted(rows, (start, start + frame.height))
-            parts.append(frame[rows[first:last] - start])
-        frame = pl.concat(parts, rechunk=True)
-    else:
-        frame = table.table.frame.select(names)[rows]
-    y, _ = table.targets(rows)
-    weight = None if table.weight is None else table.weight[rows]
-    return RowSample(split, len(split_rows), rows, frame, y, weight, table.target_values(rows))
+    names = [column.name for column in dataset.preprocessing.columns]
+    frame = gather_rows(dataset.source, names, rows)
+    y, _ = dataset.targets(rows)
+    weight = None if dataset.weight is None else dataset.weight[rows]
+    return RowSample(split, len(split_rows), rows, frame, y, weight, dataset.target_values(rows))
 
 
 def _draw(rows: int, size: int, seed: int) -> RowIndex:

@@ -48,10 +48,10 @@ from trainer.data.numeric import (
     fit_numeric_summary,
     with_number_format,
 )
+from trainer.data.opening import Rows
 from trainer.data.preprocessing import Column
 from trainer.data.sketches import Moments, Sketch, sample_limit
 from trainer.data.splits import TRAIN
-from trainer.data.streams import Stream
 from trainer.data.tables import Table
 from trainer.data.text_formats import ParseSpec, TextFormatDetector
 from trainer.data.values import number_matrix
@@ -63,7 +63,7 @@ Batch = tuple[RowIndex, pl.DataFrame]
 
 
 def fit_stream(
-    stream: Stream, table: Table, names: Sequence[str], assignment: Assignment, data: Data
+    stream: Rows, table: Table, names: Sequence[str], assignment: Assignment, data: Data
 ) -> ColumnFit:
     """Fit every feature column on the training rows.
 
@@ -137,7 +137,7 @@ def fit_stream(
     return ColumnFit(ordered, rows, missing, outlier_rows, *lines)
 
 
-def _first(stream: Stream, names: Sequence[str]) -> pl.DataFrame:
+def _first(stream: Rows, names: Sequence[str]) -> pl.DataFrame:
     """Return some columns of the first rows."""
     parts = []
     rows = 0
@@ -150,7 +150,7 @@ def _first(stream: Stream, names: Sequence[str]) -> pl.DataFrame:
 
 
 def _number_batches(
-    stream: Stream,
+    stream: Rows,
     names: Sequence[str],
     wanted: BoolArray,
     accumulators: Mapping[str, ColumnAccumulator],
@@ -161,7 +161,7 @@ def _number_batches(
         yield rows, parse_number_columns(frame, number_format) if number_format else frame
 
 
-def _batches(stream: Stream, names: Sequence[str], wanted: BoolArray) -> Iterator[Batch]:
+def _batches(stream: Rows, names: Sequence[str], wanted: BoolArray) -> Iterator[Batch]:
     """Yield the wanted rows in batches, with their row numbers."""
     if not names:
         return
@@ -171,7 +171,7 @@ def _batches(stream: Stream, names: Sequence[str], wanted: BoolArray) -> Iterato
             yield rows + start, frame if len(rows) == frame.height else frame[rows]
 
 
-def _add(stream: Stream, accumulators: Mapping[str, ColumnAccumulator], wanted: BoolArray) -> None:
+def _add(stream: Rows, accumulators: Mapping[str, ColumnAccumulator], wanted: BoolArray) -> None:
     for rows, frame in _batches(stream, list(accumulators), wanted):
         keys: UInt64Array = row_keys(_SEED, rows)
         for name, accumulator in accumulators.items():
@@ -179,10 +179,10 @@ def _add(stream: Stream, accumulators: Mapping[str, ColumnAccumulator], wanted: 
 
 
 def _accumulate(
-    stream: Stream, table: Table, names: Sequence[str], training: BoolArray, data: Data
+    stream: Rows, table: Table, names: Sequence[str], training: BoolArray, data: Data
 ) -> tuple[dict[str, ColumnAccumulator], list[Problem]]:
     """Accumulate each column by its kind, and return the problems with invalid values."""
-    schema = stream.empty_table.frame.schema
+    schema = stream.header.frame.schema
     nested = {name: nested_problem(table, name, schema[name]) for name in names}
     problems = [problem for problem in nested.values() if problem is not None]
     limit = sample_limit(len(names))
@@ -222,7 +222,7 @@ def _accumulate(
 
 
 def _detect_formats(
-    stream: Stream, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
+    stream: Rows, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
 ) -> None:
     """Detect the formats of text columns whose kind is not known yet."""
     censuses = {
@@ -238,7 +238,7 @@ def _detect_formats(
 
 
 def _wrong_values(
-    stream: Stream, parse_specs: Mapping[str, ParseSpec], training: BoolArray, data: Data
+    stream: Rows, parse_specs: Mapping[str, ParseSpec], training: BoolArray, data: Data
 ) -> dict[str, InvalidValues]:
     """Return the first values that cannot be parsed, of the columns that have any."""
     invalid: dict[str, InvalidValues] = {}
@@ -274,7 +274,7 @@ def _drops_gaps(data: Data, name: str, kind: ColumnKind) -> bool:
 
 
 def _dropped_rows(
-    stream: Stream, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
+    stream: Rows, accumulators: Mapping[str, ColumnAccumulator], training: BoolArray, data: Data
 ) -> tuple[RowIndex, RowIndex, dict[str, Bounds]]:
     """Return the training rows to drop for missing values and for outliers, and the bounds."""
     kinds = {
@@ -316,7 +316,7 @@ def _dropped_rows(
 
 
 def _fitted(
-    stream: Stream,
+    stream: Rows,
     accumulators: Mapping[str, ColumnAccumulator],
     kept: BoolArray,
     data: Data,
@@ -345,7 +345,7 @@ def _fitted(
 
 
 def _clipped(
-    stream: Stream,
+    stream: Rows,
     accumulators: Mapping[str, ColumnAccumulator],
     numbers: Mapping[str, Callable[[], Sketch]],
     kept: BoolArray,

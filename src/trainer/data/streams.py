@@ -45,17 +45,21 @@ class Stream:
     """All rows of all files, on disk.
 
     Attributes:
-        empty_table: Every column with its type, and no row.
+        header: Every column with its type, and no row.
         parts: (split code, path) of each file, in the order of the rows.
         named: Whether the files are named by split.
     """
 
-    empty_table: Table
+    header: Table
     parts: tuple[tuple[int, Path], ...]
     named: bool
 
+    @property
+    def in_memory(self) -> bool:
+        return False
+
     def batches(self, columns: Sequence[str]) -> Iterator[tuple[int, pl.DataFrame]]:
-        """Yield some columns of all rows in batches: the number of the first row, and the rows.
+        """Yield some columns of all rows in batches, each after the number of its first row.
 
         Raises:
             DataError: If a file is damaged; gives the location.
@@ -99,18 +103,18 @@ class Stream:
         shrunk = [series.shrink_dtype() if series.dtype.is_integer() else series
                   for series in joined]  # fmt: skip
         return replace(
-            self.empty_table, frame=pl.DataFrame(shrunk), files=tuple(files), source_splits=named
+            self.header, frame=pl.DataFrame(shrunk), files=tuple(files), source_splits=named
         )
 
     def _types(self, columns: Sequence[str]) -> dict[str, pl.DataType]:
-        schema = self.empty_table.frame.schema
+        schema = self.header.frame.schema
         return {name: schema[name] for name in columns}
 
     def _file(self, index: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
-        kind, path = self.empty_table.formats[index], self.parts[index][1]
+        kind, path = self.header.formats[index], self.parts[index][1]
         wanted = self._types(columns)
         rows = batch_rows(len(columns))
-        for frame in _blocks(path, kind, self.empty_table.csv, wanted, rows):
+        for frame in _blocks(path, kind, self.header.csv, wanted, rows):
             typed = cast_columns(frame, wanted)
             for start in range(0, frame.height, rows):
                 yield typed.slice(start, rows)
@@ -152,8 +156,8 @@ def open_stream(data: Data) -> Stream:
         raise DataError(problems)
     files = tuple(SourceFile(str(path), path.stat().st_size, 0, "") for _, path in parts)
     frame = common_columns([pl.DataFrame(schema=schema) for schema in schemas], files)
-    empty_table = Table(frame, files, None, data.csv, tuple(formats), tuple(warnings))
-    return Stream(empty_table, tuple(parts), isinstance(data.source, NamedSources))
+    header = Table(frame, files, None, data.csv, tuple(formats), tuple(warnings))
+    return Stream(header, tuple(parts), isinstance(data.source, NamedSources))
 
 
 def _schema(path: Path, kind: Format, csv: Csv) -> tuple[pl.Schema, list[str]]:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from trainer.data.dataset import Dataset
 from trainer.data.new_data import evaluation_dataset
-from trainer.data.prepare import Dataset
 from trainer.data.recorded_splits import load_recorded_dataset
 from trainer.data.scratch_arrays import release_pages
 from trainer.data.sources import is_large

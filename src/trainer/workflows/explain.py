@@ -16,8 +16,8 @@ from typing import Any, Literal
 import polars as pl
 
 from trainer.config.load import LoadedConfig
+from trainer.data.dataset import Dataset
 from trainer.data.new_data import prediction_batches
-from trainer.data.prepare import SplitTable
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.sampling import RowSample, draw_row_sample
 from trainer.data.sources import is_large
@@ -131,7 +131,6 @@ def explain(
         _locate_without_other_rows(first.loaded),
     ):
         table = load_run_table(first)
-        assert isinstance(table, SplitTable)
         sample = _draw_rows(run, table, split, MAX_ROWS, seed)
         rows_to_explain = None
         if shap_rows is not None:
@@ -206,7 +205,7 @@ def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) ->
 
 
 def _draw_rows(
-    run: RunDirectory, table: SplitTable, split: SplitName, max_rows: int, seed: int
+    run: RunDirectory, table: Dataset, split: SplitName, max_rows: int, seed: int
 ) -> RowSample:
     sample = draw_row_sample(table, split, max_rows, seed)
     if sample is None:
@@ -252,7 +251,7 @@ def _targets(sample: RowSample) -> FloatArray:
 def _shap_rows(
     run: RunDirectory,
     opened: TrainedRun,
-    table: SplitTable,
+    table: Dataset,
     count_or_file: int | Path,
     seed: int,
     read_options: Sequence[str],

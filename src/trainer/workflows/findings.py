@@ -23,7 +23,7 @@ from trainer.assessment.slice_findings import find_slices
 from trainer.assessment.slices import worst_rows
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
-from trainer.data.prepare import Dataset
+from trainer.data.dataset import Dataset
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.evaluation.metrics import SEPARATOR, compute_all_metrics
 from trainer.evaluation.predictions import Predictions

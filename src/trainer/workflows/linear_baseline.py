@@ -15,7 +15,7 @@ from trainer.assessment.baselines import fit_linear
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
-from trainer.data.prepare import Dataset
+from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
 from trainer.evaluation.predictions import FloatArray, Predictions
 from trainer.workflows.task import Task, apply_class_weights

@@ -22,11 +22,11 @@ from trainer.config.resolve import monitored_metrics, resolved_steps
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
+from trainer.data.dataset import Dataset
 from trainer.data.features import split_column
-from trainer.data.prepare import Dataset, prepare
+from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
-from trainer.data.streaming import StreamedDataset, prepare_streaming
 from trainer.engine.selection import EngineChoice, choose_engine
 from trainer.errors import ConfigError, DataError, Problem, TrainerError
 from trainer.models.summary import LayerSummary, MemoryEstimate, estimate_memory, summarize_layers
@@ -99,9 +99,7 @@ class TableCache:
             if missing:
                 raise DataError(missing)
             engine = choose_engine(config)
-            resident = engine.engine == "resident"
-            table: Dataset = prepare(config) if resident else prepare_streaming(config)
-            self._made[key] = (engine, table)
+            self._made[key] = (engine, prepare(config, streamed=engine.engine == "streaming"))
         for other, (_, dataset) in self._made.items():
             # Encoded rows take as much memory as the table, and a former table may not be used again.
             if other != key:
@@ -115,7 +113,7 @@ class TableCache:
         """
         key = _table_key(config)
         engine, table = self.dataset(config)
-        return key, None if isinstance(table, StreamedDataset) else (engine, table)
+        return key, (engine, table) if table.source.in_memory else None
 
     def add(self, key: str, table: SharedTable) -> None:
         """Add a table that another process has read."""

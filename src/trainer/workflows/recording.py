@@ -20,7 +20,7 @@ import numpy as np
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
-from trainer.data.prepare import split_frame
+from trainer.data.recorded_splits import split_frame
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.batches import EpochOutput

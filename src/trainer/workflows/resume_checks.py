@@ -16,7 +16,7 @@ from itertools import islice
 
 from trainer.config.dump import resolved_settings
 from trainer.config.setting_changes import changed_settings
-from trainer.data.prepare import split_frame
+from trainer.data.recorded_splits import split_frame
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine.devices import Device
 from trainer.errors import InputError, Problem, RunError

@@ -1,0 +1,206 @@
+"""A table whose rows are split, with the preprocessing fitted on its training rows.
+
+    any rows ─ transform ─► samples, in memory or in unnamed files (`scratch_arrays`)
+
+The target, the weight and a few bytes per row are in memory, whether or not the features are.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainer.config.task_rules import TASK_RULES
+from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
+from trainer.data.opening import Rows
+from trainer.data.preprocessing import Preprocessing, warning_texts
+from trainer.data.samples import Samples
+from trainer.data.scratch_arrays import ScratchArray, check_free_space
+from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.streams import batch_rows
+from trainer.data.tables import Table
+from trainer.data.values import BLOCK_CELLS
+from trainer.tasks.registry import get_task_kind
+
+NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
+REASONS = {
+    NO_TARGET: "no target",
+    DUPLICATE: "duplicate",
+    MISSING_VALUE: "missing value",
+    OUTLIER: "outlier",
+    LATER: "later than the fold",
+}
+"""Why a row is dropped, by code; 0 is for rows that are not."""
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A table ready for training.
+
+    Attributes:
+        source: All columns of all rows, in memory or on disk.
+        table: All rows; at least the target, weight and split columns.
+        assignment: int8 (rows,): split code, or DROPPED.
+        reasons: int8 (rows,): why a row is dropped, a key of `REASONS`; 0 for the others.
+        preprocessing: The fitted preprocessing.
+        warnings: Warnings for the user.
+        weight: float32 (rows,), the weight column, or None.
+        notes: Assumptions, each with the setting that changes it.
+        hints: See `Diagnostics.hints`.
+    """
+
+    source: Rows = field(repr=False)
+    table: Table
+    assignment: Assignment
+    reasons: Assignment
+    preprocessing: Preprocessing
+    warnings: tuple[str, ...]
+    weight: Float32Array | None = field(repr=False)
+    notes: tuple[str, ...] = ()
+    hints: tuple[str, ...] = ()
+    _encoded: dict[SplitName, Samples] = field(init=False, default_factory=dict, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A worker that receives the dataset needs some splits at most, and encodes them itself.
+        return {**vars(self), "_encoded": {}}
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Number of dropped rows by reason."""
+        return count_reasons(self.reasons)
+
+    def rows(self, split: SplitName) -> int:
+        """Return the number of rows of a split."""
+        return int(np.count_nonzero(self.assignment == SPLIT_NAMES.index(split)))
+
+    def classes(self, split: SplitName) -> dict[str, int]:
+        """Count the rows of each class, or the positive rows of each label, of a split."""
+        target = self.preprocessing.target
+        if not TASK_RULES[target.task].has_classes:
+            return {}
+        rows = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
+        counts = np.zeros(len(target.names))
+        for start in range(0, len(rows), BLOCK_CELLS):
+            y, _ = self.targets(rows[start : start + BLOCK_CELLS])
+            counts += get_task_kind(target.task).class_totals(y)
+        return {name: int(count) for name, count in zip(target.names, counts, strict=True)}
+
+    def targets(self, rows: RowIndex) -> tuple[Float32Array, BoolArray]:
+        """Return the encoded targets of some rows; see `FittedTarget.encode`."""
+        target = self.preprocessing.target
+        return target.encode(self.table.frame.select(target.columns)[rows])
+
+    def with_preprocessing(self, preprocessing: Preprocessing) -> Dataset:
+        """Return a copy with another preprocessing."""
+        return replace(self, preprocessing=preprocessing)
+
+    def target_values(self, rows: RowIndex) -> Float64Array | None:
+        """Return the regression targets of some rows; see `FittedTarget.values`."""
+        target = self.preprocessing.target
+        return target.values(self.table.frame.select(target.columns)[rows])
+
+    def samples(self, split: SplitName) -> Samples | None:
+        """Return the encoded rows of a split, always the same object; None if it has no rows.
+
+        Those of a stream are memory-mapped from a file; training and validation rows are encoded in the
+        same pass.
+
+        Raises:
+            StorageError: If there is not enough disk space.
+            DataError: If the files of a stream have changed.
+        """
+        if split not in self._encoded and self.rows(split):
+            together: tuple[SplitName, ...] = ("train", "validation")
+            is_alone = self.source.in_memory or split not in together
+            wanted = (split,) if is_alone else together
+            self._encoded.update(self._encode([name for name in wanted if self.rows(name)]))
+        return self._encoded.get(split)
+
+    def release_samples(self) -> None:
+        """Free the memory of encoded rows, which are encoded again when needed."""
+        if self.source.in_memory:
+            self._encoded.clear()
+
+    def check_free_space(self, rows: int) -> None:
+        """Check that there is disk space for some encoded rows, unless they stay in memory.
+
+        Raises:
+            StorageError: If there is not.
+        """
+        if not self.source.in_memory:
+            width = self.preprocessing.width + self.preprocessing.target.width
+            check_free_space(4 * width * rows)
+
+    def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
+        self.check_free_space(sum(self.rows(split) for split in splits))
+        parts = {split: _SplitEncoder(self, split) for split in splits}
+        names = [column.name for column in self.preprocessing.columns]
+        for start, frame in self.source.batches(names):
+            in_memory = self.source.in_memory
+            step = frame.height if in_memory else batch_rows(self.preprocessing.width)
+            for first in range(0, frame.height, step):
+                for part in parts.values():
+                    part.add(frame.slice(first, step), start + first)
+        return {split: part.samples() for split, part in parts.items()}
+
+
+class _SplitEncoder:
+    """Encodes the rows of a split, batch by batch."""
+
+    def __init__(self, dataset: Dataset, split: SplitName) -> None:
+        self._dataset = dataset
+        self._rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
+        self._x = self._array(dataset.preprocessing.width)
+        self._y = self._array(dataset.preprocessing.target.width)
+        self._unseen: list[BoolArray] = []
+        self._encoding_warnings: Counter[tuple[str, str]] = Counter()
+
+    def add(self, batch: pl.DataFrame, start: int) -> None:
+        """Encode the rows of the split in a batch, which begins at row `start`."""
+        first, last = np.searchsorted(self._rows, (start, start + batch.height))
+        if first == last:
+            return
+        rows = self._rows[first:last]
+        has_all_rows = len(rows) == batch.height
+        encoded = self._dataset.preprocessing.transform(
+            batch, None if has_all_rows else rows - start
+        )
+        self._x.append(encoded.x)
+        self._y.append(self._dataset.targets(rows)[0])
+        self._unseen.append(encoded.unseen)
+        self._encoding_warnings.update(encoded.encoding_warnings)
+
+    def samples(self) -> Samples:
+        """Return the encoded rows."""
+        weight = self._dataset.weight
+        return Samples(
+            x=_whole(self._x),
+            y=_whole(self._y),
+            weight=None if weight is None else weight[self._rows],
+            rows=self._rows,
+            unseen=np.concatenate(self._unseen),
+            warnings=warning_texts(self._encoding_warnings),
+            values=self._dataset.target_values(self._rows),
+        )
+
+    def _array(self, width: int) -> list[Float32Array] | ScratchArray:
+        return [] if self._dataset.source.in_memory else ScratchArray(len(self._rows), width)
+
+
+def _whole(parts: list[Float32Array] | ScratchArray) -> Float32Array:
+    """Return all rows, which are one batch if they are in memory."""
+    if isinstance(parts, ScratchArray):
+        return parts.mapped()
+    (whole,) = parts
+    return whole
+
+
+def count_reasons(reasons: Assignment) -> dict[str, int]:
+    """Return the number of dropped rows by reason."""
+    counts = {name: int(np.count_nonzero(reasons == code)) for code, name in REASONS.items()}
+    return {name: count for name, count in counts.items() if count}
