@@ -76,31 +76,31 @@ def main() -> None:
 
 
 def draw(task: TaskName, columns: int, rows: int) -> Predictions:
-    random = np.random.default_rng(0)
-    noise = random.standard_normal((rows, columns))
+    rng = np.random.default_rng(0)
+    noise = rng.standard_normal((rows, columns))
     if task == "regression":
-        y = 10 + random.standard_normal((rows, columns))
+        y = 10 + rng.standard_normal((rows, columns))
         return Predictions(task, ("y",), y, y + noise, np.arange(rows))
     if task == "binary":
-        y = (random.random((rows, 1)) < 0.3).astype(float)
+        y = (rng.random((rows, 1)) < 0.3).astype(float)
         p = 1 / (1 + np.exp(-(2 * y - 1 + 1.5 * noise)))
         return Predictions(task, ("no", "yes"), y, p, np.arange(rows))
-    y = np.eye(columns)[random.integers(0, columns, rows)]
+    y = np.eye(columns)[rng.integers(0, columns, rows)]
     powers = np.exp(2 * y + noise)
     p = powers / powers.sum(axis=1, keepdims=True)
     return Predictions(task, tuple(map(str, range(columns))), y, p, np.arange(rows))
 
 
 def measure(predictions: Predictions, resamples: int) -> dict[str, Any]:
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     began = process_time()
     for _ in range(LOOPED):
-        index = random.integers(0, len(predictions), len(predictions))
+        index = rng.integers(0, len(predictions), len(predictions))
         sklearn_metrics(predictions.task, predictions.y[index], predictions.p[index])
     looped = (process_time() - began) / LOOPED * resamples
     return {
         "seconds": median_of(lambda: bootstrap(predictions, resamples=resamples)),
-        "measures": len(bootstrap(predictions, resamples=1)),
+        "metrics": len(bootstrap(predictions, resamples=1)),
         "loop_seconds": looped,
         "looped": LOOPED,
     }
@@ -138,10 +138,10 @@ def sklearn_metrics(task: TaskName, y: Any, p: Any) -> None:
 
 
 def linear_seconds(rows: int) -> float:
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     # Correlated columns, as in real tables.
-    x = random.standard_normal((rows, 30)) @ random.standard_normal((30, 30))
-    y = x @ random.standard_normal((30, 1)) + 10 * random.standard_normal((rows, 1)) > 0
+    x = rng.standard_normal((rows, 30)) @ rng.standard_normal((30, 30))
+    y = x @ rng.standard_normal((30, 1)) + 10 * rng.standard_normal((rows, 1)) > 0
     single = x.astype(np.float32)
     return median_of(lambda: fit_linear("binary", single, y.astype(float)))
 

@@ -43,7 +43,7 @@ def main() -> None:
         commands: dict[str, tuple[str, ...]] = {
             "ls": ("ls", folder),
             "sorted": ("ls", folder, "--sort", "val_auc"),
-            "asked": (
+            "filtered": (
                 *("ls", folder, "--sort", "val_auc"),
                 *("--where", "optimizer.learning_rate < 1e-2", "--where", "val_loss < 2"),
                 *("--columns", "run,val_auc,optimizer.learning_rate,model.layers.0.dense.units"),
@@ -59,16 +59,16 @@ def main() -> None:
 
 def make_runs(root: Path, count: int) -> list[Path]:
     """Create finished run directories in ten folders."""
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     manifest = new_manifest(
         name="", command=("fit", "config.yaml"), seed=0, config_directory=root, now=START
     )
-    return [make_run(root, manifest, number, draw) for number in range(count)]
+    return [make_run(root, manifest, number, rng) for number in range(count)]
 
 
-def make_run(root: Path, started: Any, number: int, draw: np.random.Generator) -> Path:
+def make_run(root: Path, started: Any, number: int, rng: np.random.Generator) -> Path:
     name, now = f"sweep-{number % 10}", START + timedelta(minutes=number)
-    text = dump_config(config_of(name, number, draw))
+    text = dump_config(config_of(name, number, rng))
     run = RunDirectory.create(root, name, text, now)
     run.write_config(text)
     manifest = replace(
@@ -83,7 +83,7 @@ def make_run(root: Path, started: Any, number: int, draw: np.random.Generator) -
         data=(DataFile("table.csv", 1_000_000, 20_000, "0" * 64),),
         splits={"train": 12_000, "validation": 4_000, "test": 4_000},
         epochs=EPOCHS,
-        best_epoch=int(draw.integers(1, EPOCHS + 1)),
+        best_epoch=int(rng.integers(1, EPOCHS + 1)),
         stopped_because="all epochs are done",
         weights_sha256=f"{number:064x}",
         timings={"read": 0.5, "train": 3.0, "evaluate": 0.1},
@@ -91,21 +91,21 @@ def make_run(root: Path, started: Any, number: int, draw: np.random.Generator) -
     run.write_manifest(manifest.with_end("finished", now + timedelta(seconds=5)))
     with MetricsLog(run.metrics, flush_seconds=60) as log:
         for epoch in range(1, EPOCHS + 1):
-            record = {f"{part}{name}": draw.random() for part in ("", "val_") for name in METRICS}
-            log.append({"epoch": epoch, "loss": draw.random(), "val_loss": draw.random(), **record})
+            record = {f"{part}{name}": rng.random() for part in ("", "val_") for name in METRICS}
+            log.append({"epoch": epoch, "loss": rng.random(), "val_loss": rng.random(), **record})
     for split, rows in manifest.splits.items():
-        metrics = {name: draw.random() for name in ("loss", *METRICS)}
+        metrics = {name: rng.random() for name in ("loss", *METRICS)}
         fields = {"split": split, "checkpoint": "best", "epoch": manifest.best_epoch}
         run.write_evaluation(split, {**fields, "rows": rows, "metrics": metrics})
     return run.path
 
 
-def config_of(name: str, number: int, draw: np.random.Generator) -> Config:
+def config_of(name: str, number: int, rng: np.random.Generator) -> Config:
     layers = []
     for _ in range(2):
         layers += [
-            {"dense": {"units": int(draw.integers(8, 257)), "activation": "relu"}},
-            {"dropout": {"rate": float(draw.uniform(0, 0.5))}},
+            {"dense": {"units": int(rng.integers(8, 257)), "activation": "relu"}},
+            {"dropout": {"rate": float(rng.uniform(0, 0.5))}},
         ]
     return Config.model_validate(
         {
@@ -113,7 +113,7 @@ def config_of(name: str, number: int, draw: np.random.Generator) -> Config:
             "seed": number,
             "data": {"source": "table.csv", "target": "label"},
             "model": {"layers": layers},
-            "optimizer": {"name": "adam", "learning_rate": float(10 ** draw.uniform(-4, -1))},
+            "optimizer": {"name": "adam", "learning_rate": float(10 ** rng.uniform(-4, -1))},
             "fit": {"epochs": EPOCHS},
         }
     )

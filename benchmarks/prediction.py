@@ -37,8 +37,8 @@ TRAINER = str(Path(sys.executable).with_name("trainer"))
 
 def write_tables(folder: Path, rows: int) -> None:
     """Write the table, its first rows for training, and a few rows."""
-    draw = np.random.default_rng(0)
-    x = draw.standard_normal((COLUMNS, rows), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((COLUMNS, rows), dtype=np.float32)
     y = (x[0] + x[1] * x[2] > 0).astype(np.int64)
     table = pl.DataFrame({f"x{index}": x[index] for index in range(COLUMNS)} | {"y": y})
     table.write_parquet(folder / "all.parquet")

@@ -34,9 +34,9 @@ evaluate: {report: false}
 
 def write_table(folder: Path, rows: int) -> None:
     """Write the table; the target depends on three columns and noise."""
-    draw = np.random.default_rng(0)
-    x = draw.standard_normal((COLUMNS, rows), dtype=np.float32)
-    y = x[0] + x[1] * x[2] + draw.standard_normal(rows) > 0
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((COLUMNS, rows), dtype=np.float32)
+    y = x[0] + x[1] * x[2] + rng.standard_normal(rows) > 0
     columns = {f"x{index}": x[index] for index in range(COLUMNS)}
     pl.DataFrame(columns | {"y": np.where(y, "yes", "no")}).write_parquet(folder / "table.parquet")
 

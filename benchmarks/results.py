@@ -219,7 +219,7 @@ def _listing(measured: Mapping[str, Any]) -> str:
 _LISTINGS = {
     "ls": "`trainer ls`",
     "sorted": "`trainer ls --sort val_auc`",
-    "asked": "`… --where` on a setting and a metric, `--columns` with two settings",
+    "filtered": "`… --where` on a setting and a metric, `--columns` with two settings",
     "compare": "`trainer compare`",
 }
 
@@ -332,7 +332,7 @@ def _intervals(measured: Mapping[str, Any]) -> Iterator[str]:
     for name, run in measured["intervals"].items():
         ours, loop = run["seconds"], run["loop_seconds"]
         figures = (f"{ours:.1f} s", "5 s", _yes(ours < 5), f"{loop:,.0f} s", f"{loop / ours:.0f}×")
-        rows.append((labels[name], str(run["measures"]), *figures))
+        rows.append((labels[name], str(run["metrics"]), *figures))
     yield _table(("", "metrics", "trainer", "limit", "", "loop", "relative to trainer"), rows)
     tables = (
         (f"{measured['rows']:,} × 30, two classes", measured["linear"]["rows"], 2),

@@ -47,12 +47,12 @@ def imports_tensorflow(*arguments: str) -> bool:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         table, config = Path(folder, "table.csv"), Path(folder, "config.yaml")
-        draw = np.random.default_rng(0)
+        rng = np.random.default_rng(0)
         rows = 6_200
         columns = [*(f"x{number}" for number in range(18)), "color", "label"]
         with table.open("w", encoding="utf-8") as file:
             file.write(",".join(columns) + "\n")
-            for row in draw.normal(size=(rows, 18)):
+            for row in rng.normal(size=(rows, 18)):
                 cells = [f"{value:.5f}" for value in row]
                 file.write(
                     ",".join(

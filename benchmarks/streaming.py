@@ -44,10 +44,10 @@ keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
 def write_table(folder: Path, rows: int) -> None:
     """Write shards of normal numbers and a target that depends on four of them."""
     for number, first in enumerate(range(0, rows, SHARD_ROWS)):
-        draw = np.random.default_rng(number)
+        rng = np.random.default_rng(number)
         count = min(SHARD_ROWS, rows - first)
-        x = draw.standard_normal((COLUMNS, count), dtype=np.float32)
-        y = (x[0] + x[1] * x[2] - 0.5 * x[3] + draw.normal(size=count) > 0).astype(np.int64)
+        x = rng.standard_normal((COLUMNS, count), dtype=np.float32)
+        y = (x[0] + x[1] * x[2] - 0.5 * x[3] + rng.normal(size=count) > 0).astype(np.int64)
         columns = {f"x{index}": x[index] for index in range(COLUMNS)}
         pl.DataFrame(columns | {"y": y}).write_parquet(folder / f"shard-{number:03d}.parquet")
 

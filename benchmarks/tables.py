@@ -16,10 +16,10 @@ import polars as pl
 
 def make_table(rows: int, features: int, classes: int) -> tuple[np.ndarray, np.ndarray]:
     """Return normal features, and a label that a network can learn only in part."""
-    draw = np.random.default_rng(0)
-    x = draw.standard_normal((rows, features), dtype=np.float32)
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((rows, features), dtype=np.float32)
     informative = x[:, : min(features, 32)]
-    scores = informative @ draw.standard_normal((informative.shape[1], classes), dtype=np.float32)
+    scores = informative @ rng.standard_normal((informative.shape[1], classes), dtype=np.float32)
     scores += 3 * np.sin(3 * x[:, :1]) * np.linspace(-1, 1, classes, dtype=np.float32)
     return x, scores.argmax(axis=1)
 

@@ -92,13 +92,17 @@ def unsolved(
     return reasons
 
 
-def corrected(problem: Mapping[str, str], words: Sequence[str]) -> list[list[str]]:
+def corrected(problem: Mapping[str, str], arguments: Sequence[str]) -> list[list[str]]:
     """Return the command line with an invalid override fixed, for each alternative of the fix."""
     match = re.match(r"override '(.*?)'(?: |$)", problem["where"])
-    if match is None or match[1] not in words:
+    if match is None or match[1] not in arguments:
         return []
     written = re.match(r"write (\S+?)(?:, or (\S+))?(?:[:;]|$)", problem["fix"])
     if written is None:
         return []
-    at = list(words).index(match[1])
-    return [[*words[:at], better, *words[at + 1 :]] for better in written.groups() if better]
+    index = list(arguments).index(match[1])
+    return [
+        [*arguments[:index], better, *arguments[index + 1 :]]
+        for better in written.groups()
+        if better
+    ]

@@ -35,10 +35,10 @@ def test_alternatives(where: str, fix: str, expected: list[list[str]]) -> None:
     assert alternatives({"where": where, "fix": fix}) == expected
 
 
-def test_unsolved() -> None:
-    wrong = {"expected": "a", "found": "b", "where": "x", "fix": ""}
-    other = {**wrong, "found": "c"}
-    assert unsolved(wrong, ["k=v"], [wrong], []) == []
-    assert unsolved(wrong, ["k=v"], [wrong, other], [other]) == []
-    assert unsolved(wrong, ["k=v"], [wrong], [wrong])
-    assert unsolved(wrong, ["k=v"], [wrong], [other])
+def test_problem_without_alternatives() -> None:
+    problem = {"expected": "a", "found": "b", "where": "x", "fix": ""}
+    other = {**problem, "found": "c"}
+    assert unsolved(problem, ["k=v"], [problem], []) == []
+    assert unsolved(problem, ["k=v"], [problem, other], [other]) == []
+    assert unsolved(problem, ["k=v"], [problem], [problem])
+    assert unsolved(problem, ["k=v"], [problem], [other])

@@ -22,7 +22,7 @@ CONFIGS = sorted(FOLDER.glob("*.yaml"))
 QUICK = [FOLDER / f"{name}.yaml" for name in ("breast_cancer", "diabetes", "gate")]
 
 
-def test_all_systems_are_there():
+def test_configs_of_all_systems_exist():
     names = {path.stem for path in CONFIGS}
     assert names >= {
         "breast_cancer", "wine", "diabetes", "digits", "credit", "binary_dense",
@@ -30,23 +30,23 @@ def test_all_systems_are_there():
     }  # fmt: skip
 
 
-def test_the_shipped_schema_is_the_current_one():
+def test_schema_json_is_current():
     assert json.loads((FOLDER / "schema.json").read_text()) == json_schema(), "run make format"
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_config_begins_with_what_a_reader_needs(path):
-    first, what = path.read_text().splitlines()[:2]
+def test_config_starts_with_a_description(path):
+    first, second = path.read_text().splitlines()[:2]
     assert first == "# yaml-language-server: $schema=schema.json"
     text = path.read_text().split("name:")[0]
     assert f"configs/{path.name}" in text
-    assert what.startswith("# ")
+    assert second.startswith("# ")
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
 def test_config_is_valid_by_the_schema(path):
     class Loader(yaml.SafeLoader):
-        """YAML 1.2's numbers, as editors read them."""
+        """Reads the numbers of YAML 1.2, as editors do."""
 
     Loader.add_implicit_resolver(
         "tag:yaml.org,2002:float",
@@ -61,7 +61,7 @@ def test_config_trains_evaluates_and_predicts(path, tmp_path):
     if member_count(load_config(path).config) > 1:
         assert run_members(path, tmp_path / "runs", "fit.epochs=2").aggregates
         return
-    # A sweep that halves after three epochs has more.
+    # The sweep's halving needs more than three epochs.
     done = run_fit(
         path, tmp_path / "runs", "fit.epochs=4" if "sweep" in path.stem else "fit.epochs=2"
     )
@@ -78,7 +78,7 @@ def test_config_trains_evaluates_and_predicts(path, tmp_path):
         assert predictions.frame.height == rows
 
 
-def test_generated_tables_are_what_the_script_writes():
+def test_generated_tables_match_the_script():
     script = FOLDER / "data" / "generate.py"
     spec = importlib.util.spec_from_file_location("generate", script)
     module = importlib.util.module_from_spec(spec)
@@ -106,5 +106,5 @@ SCORES = {
 def test_config_reaches_its_score(name, tmp_path):
     done = run_fit(FOLDER / f"{name}.yaml", tmp_path / "runs")
     measured = done.metrics["test" if "test" in done.metrics else "train"]
-    for metric, least in SCORES[name].items():
-        assert measured[metric] >= least, measured
+    for metric, minimum in SCORES[name].items():
+        assert measured[metric] >= minimum, measured

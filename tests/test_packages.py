@@ -23,7 +23,7 @@ def package_name(requirement: str) -> str:
     return match[0].lower()
 
 
-def test_distribution_is_that_of_the_project() -> None:
+def test_distribution_name_matches_pyproject() -> None:
     assert PROJECT["name"] == DISTRIBUTION
 
 

@@ -20,7 +20,7 @@ def blocks(language):
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def workspace(tmp_path, monkeypatch):
     """Create a user's folder: a table, and the data that the example config reads."""
     shutil.copytree(ROOT / "configs" / "data", tmp_path / "data")
     shutil.copytree(ROOT / "configs", tmp_path / "configs")
@@ -34,21 +34,23 @@ def desk(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_its_commands_run(desk, capsys):
+def test_commands_of_the_readme_run(workspace, capsys):
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
     ran = []
     for line in commands:
-        words = shlex.split(line, comments=True)
-        if words[0] != "trainer":
-            assert words[0] == "make", line
-            assert re.search(rf"^{words[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
+        arguments = shlex.split(line, comments=True)
+        if arguments[0] != "trainer":
+            assert arguments[0] == "make", line
+            assert re.search(rf"^{arguments[1]}:", (ROOT / "Makefile").read_text(), re.MULTILINE)
             continue
-        runs = sorted(desk.glob("runs/patients/*"))
-        words = [str(runs[-1]) if word.startswith("runs/patients/") else word for word in words]
-        assert run(words[1:]) == 0, (line, capsys.readouterr().err)
-        ran.append(words[1])
+        runs = sorted(workspace.glob("runs/patients/*"))
+        arguments = [
+            str(runs[-1]) if word.startswith("runs/patients/") else word for word in arguments
+        ]
+        assert run(arguments[1:]) == 0, (line, capsys.readouterr().err)
+        ran.append(arguments[1])
     assert ran == ["init", "check", "fit", "predict", "fit", "sweep"]
-    lines = (desk / "predictions.csv").read_text().splitlines()
+    lines = (workspace / "predictions.csv").read_text().splitlines()
     assert lines[0].startswith("row,id,label,probability_")
     assert len(lines) == 20
     (code,) = blocks("python")
@@ -56,21 +58,23 @@ def test_its_commands_run(desk, capsys):
     names = {"frame": pl.read_csv("new.csv")}
     exec(code.replace(name, str(runs[-1])), names)
     names["predictions"].write_csv("from_python.csv")
-    assert (desk / "from_python.csv").read_bytes() == (desk / "predictions.csv").read_bytes()
+    assert (workspace / "from_python.csv").read_bytes() == (
+        workspace / "predictions.csv"
+    ).read_bytes()
 
 
-def test_its_config_is_valid(desk):
+def test_config_of_the_readme_is_valid(workspace):
     (text,) = blocks("yaml")
-    (desk / "config.yaml").write_text(text)
-    assert load_config(desk / "config.yaml").config.name == "breast-cancer"
+    (workspace / "config.yaml").write_text(text)
+    assert load_config(workspace / "config.yaml").config.name == "breast-cancer"
     assert run(["check", "config.yaml"]) == 0
 
 
-def test_its_error_messages_are_real(desk, capsys):
+def test_errors_in_the_readme_are_real(workspace, capsys):
     block = next(block for block in blocks("text") if "expected" in block)
     command, *expected = block.splitlines()
     assert command.startswith("$ trainer ")
-    (desk / "broken.yaml").write_text(
+    (workspace / "broken.yaml").write_text(
         "data:\n"
         "  source: data/breast_cancer.csv\n"
         "  target: diagnosis\n"
@@ -86,17 +90,17 @@ def test_its_error_messages_are_real(desk, capsys):
     assert capsys.readouterr().err.splitlines() == expected
 
 
-def test_its_audit_is_real(desk, capsys):
+def test_audit_in_the_readme_is_real(workspace, capsys):
     block = next(block for block in blocks("text") if "check --data" in block)
     command, *expected = block.splitlines()
-    lines = (desk / "data" / "breast_cancer.csv").read_text().splitlines()
+    lines = (workspace / "data" / "breast_cancer.csv").read_text().splitlines()
     visits = [
         f"v{row},P{row * 37 % 120},{'M1' if line.endswith('malignant') else 'B2'},{line}"
         for row, line in enumerate(lines[1:])
     ]
     table = [f"visit,patient,code,{lines[0]}", *visits, *visits[:6]]
-    (desk / "visits.csv").write_text("\n".join(table) + "\n")
-    (desk / "visits.yaml").write_text(
+    (workspace / "visits.csv").write_text("\n".join(table) + "\n")
+    (workspace / "visits.yaml").write_text(
         "name: visits\n"
         "data: {source: visits.csv, target: diagnosis}\n"
         "model: {layers: [dense: 32]}\n"
@@ -106,7 +110,7 @@ def test_its_audit_is_real(desk, capsys):
     assert [*printed.err.splitlines(), *printed.out.splitlines()] == expected
 
 
-def test_it_names_every_verb():
+def test_readme_lists_every_command():
     table = README.split("## Commands")[1].split("##")[0]
     for verb in command_names():
         assert f"`{verb}" in table, verb

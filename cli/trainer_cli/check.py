@@ -72,7 +72,7 @@ def command(
             console.warn(too_few_combinations(loaded.config))
     if json:
         swept = None if sweep is None else asdict(sweep)
-        console.json_result({**_facts(plan), "networks": len(members), "sweep": swept})
+        console.json_result({**_plan_json(plan), "networks": len(members), "sweep": swept})
     elif not quiet:
         for line in [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]:
             for part in wrap_text(line, console.result_columns()):
@@ -128,7 +128,7 @@ def _audit_line(audit: Audit) -> str:
     return f"{audit.name}: {counts} in {rows} rows{features}{part}"
 
 
-def _facts(plan: RunPlan) -> dict[str, Any]:
+def _plan_json(plan: RunPlan) -> dict[str, Any]:
     from trainer.tracking.trackers import tracker_locations
 
     dataset, task = plan.dataset, plan.task

@@ -38,7 +38,7 @@ def command(
     devices = physical_devices()
     cores = usable_cores()
     gpus = [name for name in devices if "GPU" in name]
-    facts: dict[str, Any] = {
+    report: dict[str, Any] = {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": package_versions(PACKAGES),
@@ -49,14 +49,14 @@ def command(
         "gpu_missing": None if gpus else why_no_gpu(),
     }
     if json:
-        console.json_result(facts)
+        console.json_result(report)
         return
-    console.result(f"python       {facts['python']} on {facts['platform']}")
-    for name, version in facts["packages"].items():
+    console.result(f"python       {report['python']} on {report['platform']}")
+    for name, version in report["packages"].items():
         console.result(f"{name:<12} {version}")
     console.result(f"cores        {cores}")
     console.result(f"threads      1 for small networks, {cores} for large ones (runtime.threads)")
     console.result(f"devices      {', '.join(devices)}")
     console.result(f"gpu          {'yes' if gpus else 'none: ' + why_no_gpu()}")
-    cache = facts["cache"]
+    cache = report["cache"]
     console.result(f"cache        {format_bytes(cache['bytes'])} in {cache['path']}")

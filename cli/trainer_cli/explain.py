@@ -118,7 +118,7 @@ def _parts(done: Explanation) -> list[str | Table]:
             cell(column["column"]),
             _short(column["drop"]),
             f"{_short(column['low'])} to {_short(column['high'])}",
-            "within noise" if column["is_noise"] else "",
+            "" if column["is_significant"] else "not significant",
         )
         for column in importance["columns"][:_SHOWN]
     )

@@ -118,7 +118,7 @@ def print_result(
     if timings:
         stderr.print(_timings_text(finished.timings))
     if json:
-        console.json_result(_facts(finished))
+        console.json_result(_result_json(finished))
     else:
         console.result(str(finished.run))
 
@@ -202,7 +202,7 @@ def _timings_text(timings: dict[str, float]) -> str:
     return "seconds: " + ", ".join(f"{phase} {took:.2f}" for phase, took in timings.items())
 
 
-def _facts(event: RunFinished) -> dict[str, Any]:
+def _result_json(event: RunFinished) -> dict[str, Any]:
     from trainer.report.decisions import decisions_json
     from trainer.runs.directory import RunDirectory
 

@@ -93,7 +93,7 @@ def _page(runs: list[Path]) -> Page:
     sweep = sweep_at(runs[0]) if len(runs) == 1 else None
     if sweep is not None:
         from trainer.report.page.sweep import sweep_page
-        from trainer.report.sweeps.facts import read_sweep
+        from trainer.report.sweeps.content import read_sweep
 
         return sweep_page(read_sweep(sweep), datetime.now(UTC))
     runs = with_best_trials(runs)

@@ -107,7 +107,7 @@ def _print_start(event: Any, stderr: console.Console) -> None:
 
 def _print_end(event: SweepFinished, stderr: console.Console) -> None:
     from trainer.report.decisions import read_decision_summary
-    from trainer.report.sweeps.facts import read_sweep
+    from trainer.report.sweeps.content import read_sweep
     from trainer.report.sweeps.text import best_table, legend_table, listed_text
     from trainer.runs.directory import RunDirectory
     from trainer.runs.sweeps import SweepDirectory

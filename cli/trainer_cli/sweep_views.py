@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 def show_sweep(directory: SweepDirectory, *, json: bool) -> None:
     """Print a sweep for `trainer show SWEEP`."""
-    from trainer.report.sweeps.facts import read_sweep
+    from trainer.report.sweeps.content import read_sweep
     from trainer.report.sweeps.tables import show_json, show_tables
 
     sweep = read_sweep(directory)
@@ -29,7 +29,7 @@ def show_sweep(directory: SweepDirectory, *, json: bool) -> None:
 
 def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: bool) -> None:
     """List the trials of a sweep for `trainer ls SWEEP`."""
-    from trainer.report.sweeps.facts import read_sweep
+    from trainer.report.sweeps.content import read_sweep
     from trainer.report.sweeps.listing import select_trials, trial_json, trials_csv, trials_table
 
     sweep = read_sweep(directory)
@@ -55,7 +55,7 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
 
 def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> None:
     """Print the sweeps in a folder, which follow its runs."""
-    from trainer.report.sweeps.facts import list_sweeps
+    from trainer.report.sweeps.content import list_sweeps
     from trainer.report.sweeps.listing import sweep_json, sweeps_table
 
     sweeps = list_sweeps(folder)

@@ -41,9 +41,9 @@ def test_multiclass(load: Any) -> None:
 
 
 def test_multilabel_columns_are_independent() -> None:
-    random = np.random.default_rng(0)
-    x = random.normal(3, 5, (300, 6)).astype(np.float32)
-    y = (x @ random.normal(size=(6, 3)) + random.normal(0, 9, (300, 3)) > 0).astype(float)
+    rng = np.random.default_rng(0)
+    x = rng.normal(3, 5, (300, 6)).astype(np.float32)
+    y = (x @ rng.normal(size=(6, 3)) + rng.normal(0, 9, (300, 3)) > 0).astype(float)
     result = fit_linear("multilabel", x, y).predict(x)
     for k in range(3):
         assert result[:, k] == pytest.approx(oracle(x, y[:, k])[:, 1], abs=1e-3)
@@ -62,10 +62,10 @@ def test_regression(rows: int) -> None:
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])
 def test_degenerate_tables_have_finite_predictions(task: Any) -> None:
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     k = 1 if task == "binary" else 3
     for n, d in ((1, 4), (5, 40), (60, 3)):
-        x = random.normal(1e6, 1e3, (n, d)).astype(np.float32)
+        x = rng.normal(1e6, 1e3, (n, d)).astype(np.float32)
         x[:, 0] = 1e30
         # The second column separates the first class perfectly.
         y = np.zeros((n, k))
@@ -93,9 +93,9 @@ def test_no_columns_gives_the_prior() -> None:
 
 def test_large_tables_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(baselines, "MAX_ROWS", 200)
-    random = np.random.default_rng(0)
-    x = random.normal(size=(1_000, 2)).astype(np.float32)
-    y = (x[:, :1] + random.normal(size=(1_000, 1)) > 0).astype(float)
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1_000, 2)).astype(np.float32)
+    y = (x[:, :1] + rng.normal(size=(1_000, 1)) > 0).astype(float)
     model = fit_linear("binary", x, y, np.ones(1_000))
     assert (fit_linear("binary", x, y).weights == model.weights).all()
     assert ((model.predict(x) > 0.5) == (x[:, :1] > 0)).mean() > 0.9

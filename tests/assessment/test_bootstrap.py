@@ -84,10 +84,10 @@ def test_interval_matches_a_plain_loop() -> None:
     result = bootstrap(sample, resamples=2_000)
     y, p = sample.y, sample.p
     classes = [np.flatnonzero(y[:, 0] == k) for k in (0, 1)]
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     loop: dict[str, list[float]] = {"auc": [], "average_precision": [], "f1": []}
     for _ in range(400):
-        index = np.concatenate([random.choice(entry, len(entry)) for entry in classes])
+        index = np.concatenate([rng.choice(entry, len(entry)) for entry in classes])
         metrics = compute_metrics(tuple(loop), "binary", y[index], p[index], None, 0.5)
         for name, value in metrics.items():
             loop[name].append(value)
@@ -137,21 +137,22 @@ def test_undefined_draws_are_ignored() -> None:
 
 def test_differences_use_the_same_draws() -> None:
     sample = random_predictions("binary", 200, 0)
-    random = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     same = paired_bootstrap(sample, sample, resamples=50)
     assert all(
-        entry.value == entry.low == entry.high == 0 and entry.is_noise for entry in same.values()
+        entry.value == entry.low == entry.high == 0 and not entry.is_significant
+        for entry in same.values()
     )
     little = replace(sample, p=np.clip(sample.p + 0.1 * (sample.y - 0.5), 0, 1))
     result = paired_bootstrap(little, sample)
     values, others = compute_all_metrics(little), compute_all_metrics(sample)
     assert result["auc"].value == pytest.approx(values["auc"] - others["auc"])
     assert result["auc"].low > 0
-    assert not result["auc"].is_noise
+    assert result["auc"].is_significant
     # The interval of the difference is much narrower than that of each value.
     alone = bootstrap(sample)["auc"]
     assert result["auc"].high - result["auc"].low < 0.7 * (alone.high - alone.low)
-    mixed = little.take(random.permutation(200))
+    mixed = little.take(rng.permutation(200))
     assert paired_bootstrap(mixed, sample) == result
     turned = paired_bootstrap(sample, little)["auc"]
     assert (turned.value, turned.low) == pytest.approx((-result["auc"].value, -result["auc"].high))
@@ -163,28 +164,28 @@ def test_differences_need_the_same_rows() -> None:
         paired_bootstrap(sample, sample.take(np.arange(19)))
 
 
-def test_undefined_differences_are_noise() -> None:
+def test_undefined_differences_are_not_significant() -> None:
     ones = make_predictions("binary", np.ones(6), np.linspace(0.1, 0.9, 6))
-    assert paired_bootstrap(ones, ones, resamples=10)["auc"].is_noise
+    assert not paired_bootstrap(ones, ones, resamples=10)["auc"].is_significant
 
 
-def _accuracy(random: np.random.Generator) -> tuple[Predictions, float]:
+def _accuracy(rng: np.random.Generator) -> tuple[Predictions, float]:
     # Class counts are fixed, as in stratified resamples.
     y = np.repeat([0.0, 1.0], [150, 100])
-    right = random.random(250) < np.where(y > 0, 0.7, 0.9)
+    right = rng.random(250) < np.where(y > 0, 0.7, 0.9)
     p = np.where(right, y, 1 - y)
     return make_predictions("binary", y, p), (150 * 0.9 + 100 * 0.7) / 250
 
 
-def _auc(random: np.random.Generator) -> tuple[Predictions, float]:
+def _auc(rng: np.random.Generator) -> tuple[Predictions, float]:
     y = np.repeat([0.0, 1.0], [150, 100])
-    score = y + random.normal(size=250)
+    score = y + rng.normal(size=250)
     return make_predictions("binary", y, 1 / (1 + np.exp(-score))), stats.norm.cdf(1 / np.sqrt(2))
 
 
-def _rmse(random: np.random.Generator) -> tuple[Predictions, float]:
-    y = random.normal(size=300)
-    return make_predictions("regression", y, y + random.normal(0, 2, 300)), 2.0
+def _rmse(rng: np.random.Generator) -> tuple[Predictions, float]:
+    y = rng.normal(size=300)
+    return make_predictions("regression", y, y + rng.normal(0, 2, 300)), 2.0
 
 
 @pytest.mark.parametrize(
@@ -198,10 +199,10 @@ def _rmse(random: np.random.Generator) -> tuple[Predictions, float]:
 def test_intervals_have_nominal_coverage(
     name: str, make: Callable[[np.random.Generator], tuple[Predictions, float]]
 ) -> None:
-    random = np.random.default_rng(20)
+    rng = np.random.default_rng(20)
     hits = 0
     for seed in range(1_000):
-        sample, truth = make(random)
+        sample, truth = make(rng)
         result = bootstrap(sample, names=(name,), resamples=400, seed=seed)[name]
         hits += result.low <= truth <= result.high
     assert 930 <= hits <= 970

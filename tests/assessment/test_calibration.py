@@ -74,9 +74,9 @@ def test_multiclass_uses_the_top_class() -> None:
 
 
 def test_calibrated_predictions_have_a_small_error() -> None:
-    random = np.random.default_rng(0)
-    p = random.random((50_000, 1))
-    y = (random.random(p.shape) < p).astype(float)
+    rng = np.random.default_rng(0)
+    p = rng.random((50_000, 1))
+    y = (rng.random(p.shape) < p).astype(float)
     assert calibration_error("binary", y, p) < 0.01
     assert calibration_error("binary", y, p**3) > 0.1
 

@@ -10,8 +10,8 @@ from trainer.assessment.conformal import empirical_coverage, fit_conformal
 
 @given(st.integers(1, 60), st.sampled_from([0.5, 0.8, 0.9, 0.95]), st.integers(0, 99))
 def test_half_width_is_the_corrected_quantile(rows: int, level: float, seed: int) -> None:
-    random = np.random.default_rng(seed)
-    y, p = random.normal(size=(2, rows, 2))
+    rng = np.random.default_rng(seed)
+    y, p = rng.normal(size=(2, rows, 2))
     result = fit_conformal(y, p, level)
     for k in range(2):
         residuals = np.sort(np.abs(y - p)[:, k])
@@ -53,9 +53,9 @@ def test_no_rows() -> None:
 @pytest.mark.parametrize("level", [0.8, 0.95])
 def test_nominal_coverage_holds(level: float) -> None:
     # For any residuals: here heavy-tailed and biased.
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     shares, hits = [], 0
-    targets = random.standard_t(3, (1_000, 500)) + 0.5
+    targets = rng.standard_t(3, (1_000, 500)) + 0.5
     for line in targets:
         result = fit_conformal(line[:99, None], np.zeros((99, 1)), level)
         (coverage,) = empirical_coverage(result, line[99:, None], np.zeros((401, 1)))

@@ -21,12 +21,12 @@ NAMES: dict[TaskName, tuple[str, ...]] = {
 
 
 def make_predictions(task: TaskName, zeros: bool = False) -> Predictions:
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     names = NAMES[task]
     width = 1 if task == "binary" else len(names)
-    y = np.eye(3)[np.arange(9) % 3] if task == "multiclass" else draw.integers(0, 2, (9, width))
+    y = np.eye(3)[np.arange(9) % 3] if task == "multiclass" else rng.integers(0, 2, (9, width))
     if task == "regression":
-        y = np.zeros((9, 1)) if zeros else draw.normal(5, 0.1, (9, 1))
+        y = np.zeros((9, 1)) if zeros else rng.normal(5, 0.1, (9, 1))
     return Predictions(task, names, y.astype(float), np.full(y.shape, 0.4), np.arange(9))
 
 

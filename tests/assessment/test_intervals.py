@@ -32,8 +32,8 @@ def test_shares_outside_the_unit_interval_by_rounding() -> None:
 
 
 def test_percentiles_ignore_nan() -> None:
-    random = np.random.default_rng(0)
-    draws = random.normal(size=(400, 3))
+    rng = np.random.default_rng(0)
+    draws = rng.normal(size=(400, 3))
     draws[::2, 1] = np.nan
     draws[:, 2] = np.nan
     low, high = percentile_interval(draws, 0.9)

@@ -21,16 +21,16 @@ from trainer.evaluation.predictions import Predictions
 
 
 def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[str, SliceColumn]:
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     names = tuple("abcdefgh"[:levels])
-    return {f"x{i}": SliceColumn(random.integers(0, levels, rows), names) for i in range(count)}
+    return {f"x{i}": SliceColumn(rng.integers(0, levels, rows), names) for i in range(count)}
 
 
 def mostly_right(rows: int, seed: int, wrong: np.ndarray) -> Predictions:
     """Make predictions with an accuracy of 90%, and 50% where `wrong`."""
-    random = np.random.default_rng(seed)
-    y = (random.random(rows) < 0.5).astype(float)
-    right = random.random(rows) < np.where(wrong, 0.5, 0.9)
+    rng = np.random.default_rng(seed)
+    y = (rng.random(rows) < 0.5).astype(float)
+    right = rng.random(rows) < np.where(wrong, 0.5, 0.9)
     return make_predictions(
         "binary", y, np.where(right, 0.8, 0.2) * y + (1 - y) * np.where(right, 0.2, 0.8)
     )
@@ -118,13 +118,13 @@ def test_rare_errors_and_heavy_tails_are_not_significant(kind: str) -> None:
     # Two errors in twenty rows at a rate of 1%: p is 3e-5 in a normal approximation, in fact 0.02.
     significant = 0
     for seed in range(40):
-        random = np.random.default_rng(seed)
+        rng = np.random.default_rng(seed)
         if kind == "heavy":
-            y = random.normal(size=(1_000, 1))
-            sample = make_predictions("regression", y, y + random.standard_t(2.5, y.shape))
+            y = rng.normal(size=(1_000, 1))
+            sample = make_predictions("regression", y, y + rng.standard_t(2.5, y.shape))
         else:
             y = np.zeros((1_000, 1))
-            sample = make_predictions("binary", y, (random.random(y.shape) < 0.01) * 1.0)
+            sample = make_predictions("binary", y, (rng.random(y.shape) < 0.01) * 1.0)
         result = find_worst_slices(sample, columns_of(1_000, seed + 1, 3, 6), resamples=10)
         significant += any(
             entry.p_value < 0.05 for entry in result.slices if entry.p_value is not None
@@ -133,11 +133,11 @@ def test_rare_errors_and_heavy_tails_are_not_significant(kind: str) -> None:
 
 
 def test_regression_uses_rmse() -> None:
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     columns = columns_of(1_000, 0)
-    y = random.normal(size=(1_000, 1))
+    y = rng.normal(size=(1_000, 1))
     spread = np.where(columns["x3"].codes == 1, 3.0, 1.0)[:, None]
-    sample = make_predictions("regression", y, y + spread * random.normal(size=y.shape))
+    sample = make_predictions("regression", y, y + spread * rng.normal(size=y.shape))
     result = find_worst_slices(sample, columns, limit=3, resamples=100)
     assert result.overall == pytest.approx(compute_all_metrics(sample)["rmse"])
     assert len(result.slices) == 3

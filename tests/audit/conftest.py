@@ -23,15 +23,15 @@ def clean_columns(seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
 
     `y` has two classes, `n` is a number.
     """
-    draw = np.random.default_rng(seed)
-    numbers = draw.normal(size=(rows, 6))
-    color = draw.choice(["red", "green", "blue", "black"], rows)
-    line = numbers[:, 0] + 0.5 * numbers[:, 1] + (color == "red") + draw.normal(size=rows)
+    rng = np.random.default_rng(seed)
+    numbers = rng.normal(size=(rows, 6))
+    color = rng.choice(["red", "green", "blue", "black"], rows)
+    line = numbers[:, 0] + 0.5 * numbers[:, 1] + (color == "red") + rng.normal(size=rows)
     return {
         **{f"x{i}": numbers[:, i].round(4) for i in range(5)},
         "age": (40 + 12 * numbers[:, 5]).round(),
         "color": color,
-        "member": draw.choice(["yes", "no"], rows),
+        "member": rng.choice(["yes", "no"], rows),
         "y": np.where(line > 0, "good", "bad"),
         "n": (20 + 3 * line).round(3),
     }

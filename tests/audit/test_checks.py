@@ -80,9 +80,9 @@ def test_locations_and_counts_of_rows(audit_columns: Audit) -> None:
 
 
 def test_rows_repeated_by_chance_are_a_note(audit_columns: Audit) -> None:
-    draw = np.random.default_rng(0)
-    words = draw.choice(["a", "b", "c"], (600, 4))
-    label = np.where((words[:, 0] == "a") ^ (draw.random(600) < 0.2), "yes", "no")
+    rng = np.random.default_rng(0)
+    words = rng.choice(["a", "b", "c"], (600, 4))
+    label = np.where((words[:, 0] == "a") ^ (rng.random(600) < 0.2), "yes", "no")
     columns = {f"w{place}": words[:, place] for place in range(4)} | {"target": label}
     findings = audit_columns(columns, target="target")
     assert {(finding.kind, finding.severity) for finding in findings} == {
@@ -129,8 +129,8 @@ def test_real_tables_have_no_findings(table: Path, target: str, seed: int) -> No
 
 def test_several_targets(audit_columns: Audit) -> None:
     columns = clean_columns(3)
-    draw = np.random.default_rng(4)
-    columns["z"] = np.where(columns["x2"] + draw.normal(size=ROWS) > 0, "yes", "no")
+    rng = np.random.default_rng(4)
+    columns["z"] = np.where(columns["x2"] + rng.normal(size=ROWS) > 0, "yes", "no")
     columns["y"] = np.where(columns["y"] == "good", "yes", "no")
     columns.pop("n")
     assert audit_columns(columns, target=["y", "z"]) == []
@@ -150,9 +150,9 @@ def test_finding_to_json(audit_columns: Audit) -> None:
 
 def test_numbers_of_any_size(audit_columns: Audit) -> None:
     columns = clean_columns(1)
-    draw = np.random.default_rng(2)
-    columns["tiny_to_huge"] = 10.0 ** draw.uniform(-300, 300, ROWS)
-    columns["nothing"] = np.where(draw.random(ROWS) < 0.3, np.nan, draw.normal(size=ROWS))
+    rng = np.random.default_rng(2)
+    columns["tiny_to_huge"] = 10.0 ** rng.uniform(-300, 300, ROWS)
+    columns["nothing"] = np.where(rng.random(ROWS) < 0.3, np.nan, rng.normal(size=ROWS))
     assert audit_columns(columns, target="y") == []
 
 
@@ -166,8 +166,8 @@ def test_small_table_has_no_errors(audit_columns: Audit, rows: int, target: str)
 
 
 def test_single_column_repeats_by_chance(audit_columns: Audit) -> None:
-    draw = np.random.default_rng(2)
-    columns = {"day": days(draw.integers(0, 28, 200)), "target": draw.choice(["yes", "no"], 200)}
+    rng = np.random.default_rng(2)
+    columns = {"day": days(rng.integers(0, 28, 200)), "target": rng.choice(["yes", "no"], 200)}
     assert {finding.severity for finding in audit_columns(columns, target="target")} == {"note"}
 
 

@@ -11,9 +11,9 @@ CLASSES = ("a", "b", "c")
 
 def make_predictions(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Return labels and the probabilities of an accurate network."""
-    draw = np.random.default_rng(seed)
-    labels = draw.integers(0, 3, rows)
-    logits = draw.normal(size=(rows, 3)) + 3 * np.eye(3)[labels]
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, rows)
+    logits = rng.normal(size=(rows, 3)) + 3 * np.eye(3)[labels]
     p = np.exp(logits)
     return labels, p / p.sum(axis=1, keepdims=True)
 

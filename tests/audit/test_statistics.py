@@ -16,9 +16,9 @@ from trainer.metrics.ranking import roc_auc
 
 
 def test_auc_standard_error_equals_that_of_samples():
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     areas = [
-        roc_auc(np.arange(100) < 40, np.concatenate([draw.normal(1, 1, 40), draw.normal(0, 1, 60)]))
+        roc_auc(np.arange(100) < 40, np.concatenate([rng.normal(1, 1, 40), rng.normal(0, 1, 60)]))
         for _ in range(800)
     ]
     assert auc_standard_error(float(np.mean(areas)), 40, 60) == pytest.approx(
@@ -27,9 +27,9 @@ def test_auc_standard_error_equals_that_of_samples():
 
 
 def test_correlations_equal_those_of_scipy():
-    draw = np.random.default_rng(1)
-    x = draw.normal(size=50).round(1)
-    y = x + draw.normal(size=50).round(1)
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=50).round(1)
+    y = x + rng.normal(size=50).round(1)
     assert correlation(x, y) == pytest.approx(stats.pearsonr(x, y).statistic)
     assert rank_correlation(x, y) == pytest.approx(stats.spearmanr(x, y).statistic)
     assert correlation(x, np.ones(50)) == 0
@@ -49,13 +49,13 @@ def test_split_auc_equals_that_of_logistic_regression(tmp_path):
     from trainer.audit.split_classifier import split_auc
     from trainer.config.schema import Config
 
-    draw = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     part = np.arange(1500) % 2
-    x = draw.normal(size=(1500, 6)) + part[:, None] * [0.5, 0.3, 0, 0, 0, 0]
+    x = rng.normal(size=(1500, 6)) + part[:, None] * [0.5, 0.3, 0, 0, 0, 0]
     names = [f"x{i}" for i in range(6)]
     lines = [",".join([*names, "y", "part"])]
     lines += [
-        ",".join([*map(str, row), str(draw.normal()), ("train", "test")[split]])
+        ",".join([*map(str, row), str(rng.normal()), ("train", "test")[split]])
         for row, split in zip(x, part, strict=True)
     ]
     path = tmp_path / "t.csv"
@@ -65,7 +65,7 @@ def test_split_auc_equals_that_of_logistic_regression(tmp_path):
         Config.model_validate({"data": {"source": str(path), "target": "y", "split": split}})
     )
     area, error = split_auc(audited, names, np.flatnonzero(part))
-    half = draw.random(1500) < 0.5
+    half = rng.random(1500) < 0.5
     scores = LogisticRegression().fit(x[half], part[half]).decision_function(x[~half])
     assert area == pytest.approx(roc_auc_score(part[~half], scores), abs=3 * error)
     without, error = split_auc(audited, names[2:], np.flatnonzero(part))

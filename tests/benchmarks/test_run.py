@@ -90,7 +90,7 @@ class TestRender:
                 "compared": 20,
                 "ls_seconds": 0.5,
                 "sorted_seconds": 0.6,
-                "asked_seconds": 1.25,
+                "filtered_seconds": 1.25,
                 "compare_seconds": 0.4,
                 "imports_tensorflow": False,
             },
@@ -114,7 +114,7 @@ class TestRender:
                 "intervals": {
                     "binary": {
                         "seconds": 1.5,
-                        "measures": 11,
+                        "metrics": 11,
                         "loop_seconds": 300.0,
                         "looped": 5,
                     },

@@ -31,9 +31,9 @@ def clean(folder: Path) -> Path:
 
 
 def write(path: Path, **more: Any) -> None:
-    draw = np.random.default_rng(0)
-    x = draw.normal(size=(ROWS, 3))
-    label = np.where(x[:, 0] + draw.normal(size=ROWS) > 0, "yes", "no")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(ROWS, 3))
+    label = np.where(x[:, 0] + rng.normal(size=ROWS) > 0, "yes", "no")
     columns = {f"x{place}": x[:, place].round(4) for place in range(3)}
     pl.DataFrame({**columns, **more, "answer": label}).write_csv(path)
 
@@ -74,7 +74,7 @@ def test_warning_exits_with_0_or_with_2_if_strict(clean: Path, trainer: Callable
     assert found["columns"] == ["country"]
     assert (found["kind"], found["severity"]) == ("constant_column", "warning")
     assert set(found) == {
-        "kind", "severity", "where", "columns", "rows", "count", "expected", "found", "meaning", "fix",
+        "kind", "severity", "where", "columns", "rows", "count", "expected", "found", "effect", "fix",
     }  # fmt: skip
 
 
@@ -154,7 +154,7 @@ def test_suspect_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, k
                 "answer": labels,
                 "fold": [1] * 20,
                 "probability_yes": probabilities,
-                "probability_yes_spread": [None] * 20,
+                "probability_yes_std": [None] * 20,
             }
         )
         run = make_trained_run(folder, clean, {"out_of_fold.parquet": frame})
@@ -186,7 +186,7 @@ def test_run_without_predictions(clean: Path, folder: Path, refused: Callable) -
     refused("check", "--data", run.path, mentions=["fit.folds=5"])
     refused("check", "--data", run.path, "seed=1", mentions=["no settings"])
     (run.predictions / "out_of_fold.parquet").write_bytes(b"PAR1 no more")
-    refused("check", "--data", run.path, mentions=["out_of_fold.parquet", "complete copy"])
+    refused("check", "--data", run.path, mentions=["out_of_fold.parquet", "a copy of the run"])
     pl.DataFrame({"row": [0], "answer": ["yes"]}).write_parquet(run.out_of_fold)
     refused("check", "--data", run.path, mentions=["probability_yes"])
     run.preprocessing.write_text("{}")

@@ -38,7 +38,7 @@ TARGETS = {
 }
 CLASSES = {
     "binary": ["1", 'say "yes", or\nno 🙂'],
-    "multiclass": ["a,b", "probability_a,b", "x_spread", "x"],
+    "multiclass": ["a,b", "probability_a,b", "x_std", "x"],
 }
 SETTINGS = {
     "binary": ["evaluate={threshold: f1, calibrate: true}", "fit.class_weight=balanced"],
@@ -106,12 +106,12 @@ def command(
 
 
 def write_rows(path: Path, task: str) -> None:
-    draw = np.random.default_rng(len(task))
-    size, share = draw.normal(size=ROWS), draw.random(ROWS)
+    rng = np.random.default_rng(len(task))
+    size, share = rng.normal(size=ROWS), rng.random(ROWS)
     columns: dict[str, Sequence[object]] = {
         "size": size.round(3).tolist(),
         "day": [f"2026-{1 + at % 12:02}-{1 + at % 28:02}" for at in range(ROWS)],
-        "colour, 🎨": draw.choice(["red", 'dark "blue"', "new\nline"], ROWS).tolist(),
+        "color, 🎨": rng.choice(["red", 'dark "blue"', "new\nline"], ROWS).tolist(),
     }
     if task in CLASSES:
         classes = CLASSES[task]
@@ -119,7 +119,7 @@ def write_rows(path: Path, task: str) -> None:
         columns["answer"] = [classes[at] for at in place]
     for number, name in enumerate(TARGETS[task] if task not in CLASSES else []):
         if task == "multilabel":
-            columns[name] = (size + draw.normal(size=ROWS) > number / 3).astype(int).tolist()
+            columns[name] = (size + rng.normal(size=ROWS) > number / 3).astype(int).tolist()
         else:
             columns[name] = (100_000 * (number + 1) + 7 * size + share).round(2).tolist()
     pl.DataFrame(columns).write_csv(path)
@@ -264,7 +264,7 @@ def check_predict(case: Case) -> None:
     task = case.name.split("-")[0]
     if task.startswith("regression") and task in TARGETS:
         assert {f"predicted_{name}" for name in TARGETS[task]} <= set(frame.columns)
-        # For each target the prediction and both ends of its interval; with folds the spread too.
+        # For each target the prediction and both ends of its interval; with folds the std, too.
         predicted = [name for name in frame.columns if name.startswith("predicted_")]
         per_target = 4 if "folds" in case.name else 3
         assert len(predicted) == per_target * len(TARGETS[task])

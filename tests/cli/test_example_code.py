@@ -48,22 +48,22 @@ CASES: dict[str, dict[str, Any]] = {
     "regression": {
         "data": {
             "target": ["amount", "other"],
-            "features": {"include": ["a", "b", "size", "colour"]},
-            "columns": {"colour": {"encode": "embedding"}},
+            "features": {"include": ["a", "b", "size", "color"]},
+            "columns": {"color": {"encode": "embedding"}},
             "numeric": {"scale": "quantile", "smooth_clip": 2.0},
             "target_scale": {"amount": "log", "other": "power"},
         },
     },
     # Folds, a scaled target.
     "folds": {
-        "data": {"target": "other", "features": {"include": ["a", "b", "colour", "paid"]}},
+        "data": {"target": "other", "features": {"include": ["a", "b", "color", "paid"]}},
         "fit": {"folds": 2},
     },
     # Yes/no columns, streamed; a softmax of two classes.
     "multilabel": {
         "data": {
             "target": ["tagged", "marked"],
-            "features": {"include": ["a", "when", "colour", "paid"]},
+            "features": {"include": ["a", "when", "color", "paid"]},
         },
         "evaluate": {"calibrate": True},
         "runtime": {"engine": "streaming"},
@@ -77,19 +77,19 @@ CASES: dict[str, dict[str, Any]] = {
 
 
 def table() -> pl.DataFrame:
-    random = np.random.default_rng(4)
+    rng = np.random.default_rng(4)
     count = 160
-    a, b = random.normal(size=count), random.integers(0, 40, count).astype(float)
-    score = a + random.normal(size=count)
-    gaps = random.random(count) < 0.1
-    days = random.integers(0, 900, count)
+    a, b = rng.normal(size=count), rng.integers(0, 40, count).astype(float)
+    score = a + rng.normal(size=count)
+    gaps = rng.random(count) < 0.1
+    days = rng.integers(0, 900, count)
     return pl.DataFrame(
         {
             "a": np.where(gaps, np.nan, a.round(4)),
             "b": b,
-            "colour": random.choice(["red", "blue", "grün"], count),
-            "size": random.choice(["small", "medium", "large"], count),
-            "paid": random.choice(["yes", "no"], count),
+            "color": rng.choice(["red", "blue", "grün"], count),
+            "size": rng.choice(["small", "medium", "large"], count),
+            "paid": rng.choice(["yes", "no"], count),
             "when": [str(np.datetime64("2021-01-30T07:30") + np.timedelta64(d, "D")) for d in days],
             "label": np.where(score > 0.3, "bad", "good"),
             "kind": np.array(["low", "mid", "high"])[np.digitize(score, [-0.7, 0.7])],

@@ -29,13 +29,13 @@ def test_output_and_refusals(
     assert lines[1].endswith(" on 12 validation rows; each column shuffled 5 times")
     assert lines[3].split() == ["column", "drop", "95%", "interval"]
     assert {line.split()[0] for line in lines[4:]} == {"age", "income", "city"}
-    assert any(line.endswith("within noise") for line in lines[4:])
+    assert any(line.endswith("not significant") for line in lines[4:])
 
     result = trainer("explain", run, "--json", "--quiet", "--split", "test", "--repeats", "2")
     assert result.err == ""
-    facts = json.loads(result.out)
-    assert facts["files"] == ["importance.json", "partial_dependence.json"]
-    assert (facts["importance"]["split"], facts["importance"]["repeats"]) == ("test", 2)
+    output = json.loads(result.out)
+    assert output["files"] == ["importance.json", "partial_dependence.json"]
+    assert (output["importance"]["split"], output["importance"]["repeats"]) == ("test", 2)
 
     refused("explain", run, "--split", "train", mentions=["validation or test"], kind="usage")
     refused("explain", run, "--repeats", "0", mentions=["a number of at least 1"], kind="usage")

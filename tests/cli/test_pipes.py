@@ -57,7 +57,7 @@ def test_closed_output_is_no_error(line: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     "arguments", ["schema", slow("check good.yaml"), slow("check good.yaml --json"), slow("--help")]
 )
-def test_full_disk_behind_stdout_is_an_error(arguments: str, folder: Path) -> None:
+def test_full_disk_at_stdout_is_an_error(arguments: str, folder: Path) -> None:
     done = shell(f"trainer {arguments} > /dev/full")
     assert done.returncode == 3
     assert (
@@ -67,7 +67,7 @@ def test_full_disk_behind_stdout_is_an_error(arguments: str, folder: Path) -> No
 
 
 @FULL
-def test_exit_code_where_the_message_cannot_be_written(folder: Path) -> None:
+def test_exit_code_if_the_message_cannot_be_written(folder: Path) -> None:
     assert shell("trainer check gone.yaml 2> /dev/full").returncode == 2
     assert shell("trainer check gone.yaml --json > /dev/full").returncode == 2
 
@@ -101,7 +101,7 @@ def test_working_directory_that_was_removed(folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_outside_any_project(
+def test_command_outside_a_project(
     folder: Path,
     trainer: Callable,
     tmp_path_factory: pytest.TempPathFactory,

@@ -41,7 +41,7 @@ WRITTEN: dict[str, Callable[[str], str | bytes]] = {
 
 
 @pytest.mark.parametrize("name", WRITTEN)
-def test_settings_that_check_and_init_propose_read_the_file(
+def test_settings_suggested_by_check_and_init_read_the_file(
     name: str, folder: Path, refused: Callable, trainer: Callable
 ) -> None:
     content = WRITTEN[name](table(folder))
@@ -66,7 +66,7 @@ def run(whole_run: Callable) -> Path:
     return whole_run()
 
 
-def test_settings_that_predict_and_eval_propose_read_the_file(
+def test_settings_suggested_by_predict_and_eval_read_the_file(
     folder: Path, run: Path, refused: Callable, trainer: Callable
 ) -> None:
     expected = trainer("predict", run, "table.csv", "-o", "-").out

@@ -18,7 +18,7 @@ from trainer.engine import training
 from trainer.runs.lock import RunLock
 
 
-def test_stopped_run_resumes_to_the_bytes_of_an_uninterrupted_one(
+def test_resumed_run_has_the_bytes_of_an_uninterrupted_run(
     folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable
 ) -> None:
     run = stopped_run("good.yaml")
@@ -85,7 +85,7 @@ def test_finished_run_is_refused(finished: Path, refused: Callable) -> None:
     assert comparable_files(finished) == before
 
 
-def test_extended_run_equals_one_that_was_as_long_from_the_start(
+def test_extended_run_equals_a_run_with_as_many_epochs(
     finished: Path, trainer: Callable, whole_run: Callable
 ) -> None:
     first = log_lines(finished)
@@ -178,7 +178,7 @@ def test_setting_that_does_not_affect_training_may_change(
 # One writer.
 
 
-def test_run_that_another_process_writes_is_refused(
+def test_run_of_another_process_is_refused(
     folder: Path, stopped_run: Callable, refused: Callable
 ) -> None:
     run = stopped_run("good.yaml")
@@ -303,7 +303,7 @@ def test_resume_or_start_starts_the_first_run_and_leaves_a_finished_one(
     started = trainer(*command, "--json")
     assert started.code == 0, started.err
     assert len(run_directories()) == 1
-    # The finished run is reported with the same facts, for scripts.
+    # The finished run is reported with the same fields, for scripts.
     again = trainer(*command, "--json")
     assert again.code == 0
     assert "has finished: all epochs done" in again.err

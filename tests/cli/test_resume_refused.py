@@ -62,7 +62,7 @@ INVALID = {
     "model.layers.0.dense.units=+8": "write model.layers.0.dense.units=8",
     "fit.steps=+8": "write fit.steps=8 without the '+'",
     "fit.epochs=+many": "expected a number after the '+', found 'many'",
-    "fit.epochs=many": "expected a whole number",
+    "fit.epochs=many": "expected an integer",
     "more": "no '='",
     "~fit.nothing": "fit",
     "extends=other.yaml": "extends",

@@ -24,18 +24,18 @@ def test_signal_ends_training_after_the_epoch(
     after_epoch(3, lambda: os.kill(os.getpid(), number))
     stopped = trainer("fit", "good.yaml", "fit.epochs=12", "--json")
     assert stopped.code == code
-    facts = stopped.json
-    assert (facts["status"], facts["stopped_because"]) == ("stopped", reason)
-    assert facts["epochs"] == 4
+    output = stopped.json
+    assert (output["status"], output["stopped_because"]) == ("stopped", reason)
+    assert output["epochs"] == 4
     assert "Traceback" not in stopped.err
-    run = Path(facts["run"])
+    run = Path(output["run"])
     for checkpoint in ("last", "best"):
         kept = json.loads((run / "checkpoints" / checkpoint / "checkpoint.json").read_text())
-        assert kept["epoch"] == (facts["epochs"] if checkpoint == "last" else facts["best_epoch"])
-    assert len((run / "metrics.jsonl").read_text().splitlines()) == facts["epochs"]
+        assert kept["epoch"] == (output["epochs"] if checkpoint == "last" else output["best_epoch"])
+    assert len((run / "metrics.jsonl").read_text().splitlines()) == output["epochs"]
     assert not (run / "lock").exists()
     (listed,) = map(json.loads, trainer("ls", "--json").out.splitlines())
-    assert (listed["status"], listed["epochs"]) == ("stopped", facts["epochs"])
+    assert (listed["status"], listed["epochs"]) == ("stopped", output["epochs"])
 
 
 def test_signal_before_training_leaves_nothing(
@@ -65,7 +65,7 @@ def test_killed_run_is_dead_and_usable(start: Callable, trainer: Callable, folde
 
 
 @pytest.mark.slow
-def test_two_trainings_at_once_share_a_directory(start: Callable, trainer: Callable) -> None:
+def test_two_simultaneous_runs_share_a_directory(start: Callable, trainer: Callable) -> None:
     both = [start("fit", "good.yaml", "--quiet") for _ in range(2)]
     ended = [process.end() for process in both]
     assert [code for code, _, _ in ended] == [0, 0]
@@ -75,7 +75,7 @@ def test_two_trainings_at_once_share_a_directory(start: Callable, trainer: Calla
     assert len({run["weights_sha256"] for run in listed}) == 1
 
 
-def test_error_that_a_library_raises_because_of_a_signal_is_that_signal() -> None:
+def test_library_error_caused_by_a_signal_is_reported_as_the_signal() -> None:
     signals = Signals()
 
     def library() -> None:

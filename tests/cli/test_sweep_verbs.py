@@ -20,17 +20,18 @@ def swept(folder: Path) -> Path:
     return directory.path.relative_to(folder) if directory.path.is_absolute() else directory.path
 
 
-def test_show_names_the_next_commands(swept: Path, trainer: Callable) -> None:
+def test_show_prints_the_next_commands(swept: Path, trainer: Callable) -> None:
     shown = trainer("show", swept)
     assert shown.code == 0, shown.err
     assert "14 of 14 trials ended" in shown.out
     assert f"trainer best {swept}" in shown.out
-    facts = trainer("show", swept, "--json").json
-    assert (facts["status"], facts["trials"], len(facts["trials_by_rank"])) == ("finished", 14, 14)
-    assert facts["best"]["trial"] == facts["trials_by_rank"][0]["trial"]
+    output = trainer("show", swept, "--json").json
+    assert (output["status"], output["trials"]) == ("finished", 14)
+    assert len(output["trials_by_rank"]) == 14
+    assert output["best"]["trial"] == output["trials_by_rank"][0]["trial"]
     assert trainer("show", swept / "sweep.yaml").out == shown.out
     # A trial is a run.
-    assert "evaluation" in trainer("show", facts["best"]["run"]).out
+    assert "evaluation" in trainer("show", output["best"]["run"]).out
 
 
 def test_ls_lists_all_trials(swept: Path, trainer: Callable) -> None:

@@ -100,8 +100,8 @@ def test_best_trial_of_a_finished_sweep(finished_sweep: Path, trainer: Callable)
     path = finished_sweep
     best = trainer("best", path)
     assert (best.code, Path(best.out.strip()).parent) == (0, path / "trials")
-    facts = trainer("best", path, "--json").json
-    assert (facts["status"], facts["run"]) == ("finished", best.out.strip())
+    output = trainer("best", path, "--json").json
+    assert (output["status"], output["run"]) == ("finished", best.out.strip())
     listed = trainer("ls", path, "--sort", "val_loss", "--columns", f"run,val_loss,{RATE}")
     assert listed.out.splitlines()[1].startswith(best.out.strip())
     again = trainer("resume", path, "--json")
@@ -147,9 +147,7 @@ def test_stopped_sweep_resumes(folder: Path, trainer: Callable, after_epoch: Cal
     assert [trial["epochs"] for trial in done.json["trials"]] == [12, 12]
 
 
-def test_sweep_that_another_process_writes_is_refused(
-    finished_sweep: Path, refused: Callable
-) -> None:
+def test_sweep_of_another_process_is_refused(finished_sweep: Path, refused: Callable) -> None:
     with RunLock(SweepDirectory(finished_sweep).lock):
         refused("resume", finished_sweep, mentions=["a run that no other process is writing"])
 
@@ -162,9 +160,9 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
     predicted = trainer("predict", run, "table.csv", "-o", "out.csv")
     assert predicted.code == 0, predicted.err
     header = (folder / "out.csv").read_text().splitlines()[0]
-    assert header == "row,label,probability_no,probability_yes,probability_yes_spread,unseen"
-    facts = trainer("eval", run, "--json").json
-    assert (facts["split"], facts["checkpoint"]) == ("test", "best of 4 members")
+    assert header == "row,label,probability_no,probability_yes,probability_yes_std,unseen"
+    output = trainer("eval", run, "--json").json
+    assert (output["split"], output["checkpoint"]) == ("test", "best of 4 members")
     refused("eval", run, "--split", "train", mentions=["the test rows, which its members share"])
     refused("resume", run, mentions=["a finished run"])
     refused("resume", run, "fit.epochs=+5", mentions=["no settings", "members/0001"])

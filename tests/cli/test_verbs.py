@@ -46,15 +46,15 @@ def test_check_reports_the_number_of_models(folder: Path, trainer: Callable) -> 
     assert last("fit.folds=5") == "5 folds: 5 networks"
     assert last("fit.repeats=4") == "4 repeats: 4 networks"
     assert last().startswith("memory:")
-    facts = json.loads(trainer("check", "good.yaml", "fit.folds=3", *SMALL, "--json").out)
-    assert facts["networks"] == 3
-    assert facts["rows"]["validation"] * 2 == facts["rows"]["train"]
+    output = json.loads(trainer("check", "good.yaml", "fit.folds=3", *SMALL, "--json").out)
+    assert output["networks"] == 3
+    assert output["rows"]["validation"] * 2 == output["rows"]["train"]
     assert json.loads(trainer("check", "good.yaml", *SMALL, "--json").out)["networks"] == 1
 
 
 def test_doctor_reports_threads(trainer: Callable) -> None:
-    facts = json.loads(trainer("doctor", "--json").out)
-    assert set(facts["threads"].values()) == {1, facts["cores"]}
+    output = json.loads(trainer("doctor", "--json").out)
+    assert set(output["threads"].values()) == {1, output["cores"]}
     assert "threads" in trainer("doctor").out
 
 
@@ -65,7 +65,7 @@ def test_eval_warns_of_rows_without_a_target(folder: Path, trainer: Callable) ->
     (folder / "other.csv").write_text("\n".join(lines) + "\n")
     result = trainer("eval", run, "--data", "other.csv", "--json")
     assert json.loads(result.out)["rows"] == 59
-    assert "warning: 1 row left out: no target" in result.err
+    assert "warning: 1 row dropped: no target" in result.err
 
 
 def test_absolute_paths_in_the_root_directory(
@@ -103,10 +103,10 @@ def test_multilabel_rows_are_stratified_by_combination(folder: Path, trainer: Ca
     lines += [f"{index},{int(index % 4 == 0)},{int(index % 2)}" for index in range(80)]
     (folder / "several.csv").write_text("\n".join(lines) + "\n")
     arguments = ("data.source=several.csv", "data.target=[a, b]", "data.split.by=stratified")
-    facts = json.loads(trainer("check", "good.yaml", *arguments, "--json").out)
-    assert facts["rows"] == {"train": 48, "validation": 16, "test": 16}
-    assert facts["classes"]["test"] == {"a": 4, "b": 8}
-    assert facts["classes"]["validation"] == {"a": 4, "b": 8}
+    output = json.loads(trainer("check", "good.yaml", *arguments, "--json").out)
+    assert output["rows"] == {"train": 48, "validation": 16, "test": 16}
+    assert output["classes"]["test"] == {"a": 4, "b": 8}
+    assert output["classes"]["validation"] == {"a": 4, "b": 8}
 
 
 def test_verbs_that_do_not_train_do_not_import_tensorflow(folder: Path) -> None:

@@ -87,7 +87,7 @@ def test_layer_in_another_syntax_is_rewritten(item: str, expected: str) -> None:
         ("Dense(units)", ""),
         ("Dense(64, color='red')", ""),
         ("Dense(**settings)", ""),
-        ("{type: dense, units: 64, colour: red}", ""),
+        ("{type: dense, units: 64, color: red}", ""),
     ],
 )
 def test_ambiguous_layer_is_not_rewritten(item: str, fix: str) -> None:

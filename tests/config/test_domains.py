@@ -49,7 +49,7 @@ def test_list_is_a_domain() -> None:
         ("log(0, 1)", "a range above 0", "start above 0, or write uniform(…)"),
         ("log(-1, 1)", "a range above 0", "start above 0, or write uniform(…)"),
         ("int(0, 9, log)", "a range above 0", "start above 0"),
-        ("int(0.5, 9)", "whole numbers as bounds of int", "write uniform(0.5, 9)"),
+        ("int(0.5, 9)", "integers as bounds of int", "write uniform(0.5, 9)"),
         ("uniform(1, 1)", "a range with two different bounds", "write [1] for one value"),
         ("uniform(1)", "two numbers, as in uniform(0, 0.5)", ""),
         ("uniform(1, 2, log)", "two numbers", ""),

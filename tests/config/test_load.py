@@ -111,8 +111,8 @@ def test_extends_replaces_values_of_another_type(write: Write) -> None:
 def test_problem_in_base_config_has_its_location(write: Write) -> None:
     write(BASE + "fit: {epochs: x}\n", "base.yaml")
     assert load_errors(write("extends: base.yaml\nseed: y\n")) == [
-        "DIR/base.yaml:2:15 fit.epochs: expected a whole number from 1 to 10,000,000, found 'x'",
-        "DIR/config.yaml:2:7 seed: expected a whole number of at least 0 and below 2^63, found 'y'",
+        "DIR/base.yaml:2:15 fit.epochs: expected an integer from 1 to 10,000,000, found 'x'",
+        "DIR/config.yaml:2:7 seed: expected an integer of at least 0 and below 2^63, found 'y'",
     ]
 
 

@@ -263,7 +263,7 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "seed.x=3",
-            " seed: expected a whole number of at least 0 and below 2^63, found a mapping with x",
+            " seed: expected an integer of at least 0 and below 2^63, found a mapping with x",
         ),
         (
             "data.target.x=3",

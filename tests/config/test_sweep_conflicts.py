@@ -112,7 +112,7 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {fit.batch_size: 'uniform(16, 64)'}",
-            '7:27 sweep.space."fit.batch_size": expected a whole number from 1 to 10,000,000, '
+            '7:27 sweep.space."fit.batch_size": expected an integer from 1 to 10,000,000, '
             "found 'uniform(16, 64)'; write int(16, 64)",
         ),
         (
@@ -172,7 +172,7 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "pairs: [{seed: [1, 2], fit.epochs: [1, 0]}]",
-            '7:42 sweep.pairs.0."fit.epochs".1: expected a whole number from 1 to 10,000,000, '
+            '7:42 sweep.pairs.0."fit.epochs".1: expected an integer from 1 to 10,000,000, '
             "found 0",
         ),
         (

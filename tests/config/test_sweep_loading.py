@@ -91,7 +91,7 @@ def test_problem_shows_the_argument_as_typed(write: Write) -> None:
         "write log(1, 2)"
     ]
     assert load_errors(path, "optimizer.learning_rate=1e-3,-1", "fit.epochs=0") == [
-        "override 'fit.epochs=0': expected a whole number from 1 to 10,000,000, found 0",
+        "override 'fit.epochs=0': expected an integer from 1 to 10,000,000, found 0",
         "override 'optimizer.learning_rate=1e-3,-1': expected a number above 0, found -1",
     ]
 

@@ -107,13 +107,13 @@ def test_issues_are_found_exactly_if_pydantic_fails(
          'list of column names, found 2020; put it in quotes: "2020"'),
         ("data: {source: x}", "c.yaml:1:7 data.target: expected a column name or a list of column "
          "names, found nothing; add `target: …`"),
-        (BASE + "fit: {epochs: 1_000}", "c.yaml:2:15 fit.epochs: expected a whole number from 1 to "
+        (BASE + "fit: {epochs: 1_000}", "c.yaml:2:15 fit.epochs: expected an integer from 1 to "
          "10,000,000, found '1_000'; write 1000"),
         ("data: {source: x, target: y, split: {fold: 6/5}}", "c.yaml:1:44 data.split.fold: expected a "
          "fold k/n such as '2/5', k from 1 to n, n from 2 to 1,000, found '6/5'"),
         ("data: {source: x, target: y, split: {fold: 2}}", "c.yaml:1:44 data.split.fold: expected a "
          "fold k/n such as '2/5', k from 1 to n, n from 2 to 1,000, found 2"),
-        (BASE + "fit: {epochs: 1e2}", "c.yaml:2:15 fit.epochs: expected a whole number from 1 to "
+        (BASE + "fit: {epochs: 1e2}", "c.yaml:2:15 fit.epochs: expected an integer from 1 to "
          "10,000,000, found 1e2; write 100"),
         (BASE + "fit: {shuffle: no}", "c.yaml:2:16 fit.shuffle: expected true or false, found 'no'; "
          "write false"),
@@ -141,8 +141,8 @@ def test_issues_are_found_exactly_if_pydantic_fails(
          "median_absolute_error, mape, r2, found 'auc'; write [auc]"),
         (BASE + "fit: {checkpoint: {every: 5}}", "c.yaml:2:27 fit.checkpoint.every: expected a duration "
          "such as '5 epochs', '200 steps', '30 seconds' or '2 minutes', found 5; write '5 epochs'"),
-        (BASE + "model: {layers: [{dense: x}]}", "c.yaml:2:26 model.layers.0.dense: expected a whole "
-         "number from 1 to 1,000,000 (units) or a mapping, found 'x'"),
+        (BASE + "model: {layers: [{dense: x}]}", "c.yaml:2:26 model.layers.0.dense: expected an "
+         "integer from 1 to 1,000,000 (units) or a mapping, found 'x'"),
         (BASE + "model: {layers: [{flatten: x}]}", "c.yaml:2:28 model.layers.0.flatten: expected no "
          "settings, found 'x'; write only `flatten`: it has no settings"),
     ],

@@ -210,8 +210,8 @@ def test_test_label_in_another_case_advises_ignore_case(tmp_path, make_config):
     ("labels", "data", "message"),
     [
         (["m", "f"], {}, ["positive class", "data.positive"]),
-        (["1", "2", "3"], {}, ["only 3 distinct whole numbers", "data.task: regression"]),
-        (list("123456789"), {}, ["9 distinct whole numbers", "data.task: multiclass"]),
+        (["1", "2", "3"], {}, ["only 3 distinct integers", "data.task: regression"]),
+        (list("123456789"), {}, ["9 distinct integers", "data.task: multiclass"]),
         (["yes", "no"], {}, []),
         (["m", "f"], {"positive": "m"}, []),
         (["1", "2", "3", "4"], {"task": "regression"}, []),

@@ -27,8 +27,8 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.table_inspection import inspect_table
 from trainer.errors import DataError
 
-DRAW = np.random.default_rng(4)
-LISTS = [[name for name in ("red", "green", "dark blue") if DRAW.random() < 0.4] for _ in range(90)]
+RNG = np.random.default_rng(4)
+LISTS = [[name for name in ("red", "green", "dark blue") if RNG.random() < 0.4] for _ in range(90)]
 EITHER = pytest.mark.parametrize("dataset", [prepare, prepare_streaming])
 
 

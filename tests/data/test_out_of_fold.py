@@ -32,13 +32,13 @@ def test_predictions_match_their_rows():
         "y": ["t1", "t3", "t5"],
         "fold": [1, 2, 1],
         "p": [0.5, 0.5, 0.5],
-        "p_spread": [pytest.approx(0.125**0.5), pytest.approx(0.125**0.5), 0.0],
+        "p_std": [pytest.approx(0.125**0.5), pytest.approx(0.125**0.5), 0.0],
     }
 
 
 def test_std_is_null_for_one_repeat():
     frame = out_of_fold([member([1, 2], [0.5, 0.5], 1, 1)], TARGETS, ["p"])
-    assert frame["p_spread"].to_list() == [None, None]
+    assert frame["p_std"].to_list() == [None, None]
 
 
 @settings(deadline=None)
@@ -50,8 +50,8 @@ def test_std_is_null_for_one_repeat():
     offset=st.sampled_from([0.0, 1e6]),
 )
 def test_mean_and_std_equal_numpy(rows, folds, repeats, outputs, offset):
-    draw = np.random.default_rng(0)
-    predictions = offset + draw.normal(size=(repeats, len(rows), outputs))
+    rng = np.random.default_rng(0)
+    predictions = offset + rng.normal(size=(repeats, len(rows), outputs))
     rows = np.array(rows)
     members = [
         FoldPredictions(rows[fold::folds], predictions[repeat, fold::folds], fold + 1, repeat + 1)
@@ -64,10 +64,10 @@ def test_mean_and_std_equal_numpy(rows, folds, repeats, outputs, offset):
     assert frame["row"].to_list() == frame["y"].to_list() == sorted(rows.tolist())
     assert frame["fold"].to_list() == (np.arange(len(rows)) % folds + 1)[order].tolist()
     mean = predictions.mean(axis=0)[order]
-    spread = predictions.std(axis=0, ddof=1)[order]
+    std = predictions.std(axis=0, ddof=1)[order]
     np.testing.assert_allclose(frame.select(names).to_numpy(), mean, rtol=1e-12)
-    spreads = frame.select(f"{name}_spread" for name in names).to_numpy()
-    np.testing.assert_allclose(spreads, spread, rtol=1e-6)
+    written = frame.select(f"{name}_std" for name in names).to_numpy()
+    np.testing.assert_allclose(written, std, rtol=1e-6)
 
 
 def test_duplicate_row_in_a_repeat_raises():
@@ -86,7 +86,7 @@ def test_target_names_are_made_unique():
         "p_of_input": "f",
         "fold": 3,
         "p": 0.5,
-        "p_spread": None,
+        "p_std": None,
     }
 
 

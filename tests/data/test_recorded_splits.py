@@ -14,7 +14,7 @@ from trainer.errors import DataError, RunError
 
 @pytest.fixture
 def run(tmp_path):
-    lines = ["size,colour,label,weight"]
+    lines = ["size,color,label,weight"]
     lines += [f"{row},{'rgb'[row % 3]},{'yn'[row % 2]},{row + 1}" for row in range(40)]
     (tmp_path / "table.csv").write_text("\n".join(lines) + "\n")
     source = str(tmp_path / "table.csv")
@@ -72,7 +72,7 @@ def test_changed_data_raises(run, tmp_path, streamed):
         table.write("1,r,y,1\n")
     with pytest.raises(DataError, match="other content"):
         recorded(run, streamed)
-    (tmp_path / "table.csv").write_text("size,colour\n1,r\n")
+    (tmp_path / "table.csv").write_text("size,color\n1,r\n")
     with pytest.raises(DataError, match="other content"):
         recorded(run, streamed)
 

@@ -18,12 +18,12 @@ ROWS = 3000
 
 
 def frame(rows=ROWS, seed=0):
-    draw = np.random.default_rng(seed)
-    number = draw.normal(5, 3, rows)
+    rng = np.random.default_rng(seed)
+    number = rng.normal(5, 3, rows)
     number[::97] *= 40
-    whole = draw.integers(-50, 1000, rows)
-    gaps = draw.random(rows) < 0.1
-    words = np.array(["red", "green", "blue", "a, b", "10", "9"])[draw.integers(0, 6, rows)]
+    whole = rng.integers(-50, 1000, rows)
+    gaps = rng.random(rows) < 0.1
+    words = np.array(["red", "green", "blue", "a, b", "10", "9"])[rng.integers(0, 6, rows)]
     days = datetime.date(2020, 1, 1)
     return pl.DataFrame(
         {
@@ -33,7 +33,7 @@ def frame(rows=ROWS, seed=0):
             ),
             "whole": whole,
             "word": words,
-            "rare": np.where(draw.random(rows) < 0.004, "odd", words),
+            "rare": np.where(rng.random(rows) < 0.004, "odd", words),
             "answer": pl.Series(
                 [
                     None if gap else bool(one)
@@ -43,8 +43,8 @@ def frame(rows=ROWS, seed=0):
             "day": pl.Series([days + datetime.timedelta(int(abs(one))) for one in whole]),
             "same": np.full(rows, 3),
             "nothing": pl.Series([None] * rows, dtype=pl.Float64),
-            "weight": draw.uniform(0.5, 2, rows),
-            "y": np.where(number + draw.normal(size=rows) > 5, "yes", "no"),
+            "weight": rng.uniform(0.5, 2, rows),
+            "y": np.where(number + rng.normal(size=rows) > 5, "yes", "no"),
         }
     )
 

@@ -9,15 +9,15 @@ from sklearn.preprocessing import PowerTransformer
 
 from trainer.data.target_transforms import fit_log_transform, fit_power_transform, yeo_johnson
 
-DRAW = np.random.default_rng(7)
+RNG = np.random.default_rng(7)
 POWERS = {
-    "prices with zeros": np.where(DRAW.random(800) < 0.2, 0.0, DRAW.lognormal(8, 1.4, 800)),
-    "incomes below 0": DRAW.standard_t(3, 800) * 20_000 + 15_000,
-    "left skew": 100 - DRAW.gamma(1.5, 10, 800),
-    "heavy tail": DRAW.pareto(1.0, 800) * 100,
-    "counts": DRAW.poisson(DRAW.gamma(0.5, 3, 800)).astype(float),
-    "normal": DRAW.normal(size=800),
-    "all below 0": -DRAW.lognormal(3, 1, 800),
+    "prices with zeros": np.where(RNG.random(800) < 0.2, 0.0, RNG.lognormal(8, 1.4, 800)),
+    "incomes below 0": RNG.standard_t(3, 800) * 20_000 + 15_000,
+    "left skew": 100 - RNG.gamma(1.5, 10, 800),
+    "heavy tail": RNG.pareto(1.0, 800) * 100,
+    "counts": RNG.poisson(RNG.gamma(0.5, 3, 800)).astype(float),
+    "normal": RNG.normal(size=800),
+    "all below 0": -RNG.lognormal(3, 1, 800),
     "two values": np.array([0.0, 1.0] * 20),
 }
 

@@ -22,10 +22,10 @@ from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
 
 
 def samples(rows, seed):
-    draw = np.random.default_rng(seed)
-    x = draw.normal(size=(rows, 3)).astype(np.float32)
-    y = (x[:, :1] + 0.5 * draw.normal(size=(rows, 1)) > 0).astype(np.float32)
-    weight = draw.uniform(0.5, 2, rows).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 3)).astype(np.float32)
+    y = (x[:, :1] + 0.5 * rng.normal(size=(rows, 1)) > 0).astype(np.float32)
+    weight = rng.uniform(0.5, 2, rows).astype(np.float32)
     return Samples(x, y, weight, np.arange(rows), np.zeros(rows, bool))
 
 

@@ -18,13 +18,13 @@ ROWS, WIDTH, EPOCHS, BATCH = 70, 5, 3, 16
 
 
 def samples(rows=ROWS, outputs=1, *, weighted=False, seed=0):
-    draw = np.random.default_rng(seed)
-    x = draw.normal(size=(rows, WIDTH)).astype(np.float32)
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, WIDTH)).astype(np.float32)
     if outputs == 1:
-        y = (x[:, :1] + 0.1 * draw.normal(size=(rows, 1)) > 0).astype(np.float32)
+        y = (x[:, :1] + 0.1 * rng.normal(size=(rows, 1)) > 0).astype(np.float32)
     else:
-        y = np.eye(outputs, dtype=np.float32)[draw.integers(0, outputs, rows)]
-    weight = draw.uniform(0.5, 2, rows).astype(np.float32) if weighted else None
+        y = np.eye(outputs, dtype=np.float32)[rng.integers(0, outputs, rows)]
+    weight = rng.uniform(0.5, 2, rows).astype(np.float32) if weighted else None
     return Samples(x, y, weight, np.arange(rows), np.zeros(rows, bool))
 
 

@@ -22,37 +22,37 @@ def random_predictions(
     task: str, rows: int, seed: int, columns: int = 3, skill: float = 1.0, **more: Any
 ) -> Predictions:
     """Make random predictions that are better than chance."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     if task == "regression":
-        y = random.normal(5, 2, (rows, columns))
-        return make_predictions(task, y, y + random.normal(0, 1 / skill, y.shape), **more)
+        y = rng.normal(5, 2, (rows, columns))
+        return make_predictions(task, y, y + rng.normal(0, 1 / skill, y.shape), **more)
     if task == "multiclass":
-        y = np.eye(columns)[random.integers(0, columns, rows)]
-        powers = np.exp(skill * y + random.normal(size=y.shape))
+        y = np.eye(columns)[rng.integers(0, columns, rows)]
+        powers = np.exp(skill * y + rng.normal(size=y.shape))
         return make_predictions(task, y, powers / powers.sum(axis=1, keepdims=True), **more)
     k = 1 if task == "binary" else columns
-    y = (random.random((rows, k)) < 0.4).astype(float)
-    logits = skill * (2 * y - 1) + random.normal(size=y.shape)
+    y = (rng.random((rows, k)) < 0.4).astype(float)
+    logits = skill * (2 * y - 1) + rng.normal(size=y.shape)
     return make_predictions(task, y, 1 / (1 + np.exp(-logits)), **more)
 
 
 @st.composite
 def samples(draw: st.DrawFn, task: str, *, integer_weights: bool = False) -> Predictions:
     n = draw(st.integers(2, 30))
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     k = draw(st.integers(3, 7)) if task == "multiclass" else draw(st.integers(1, 3))
     grid = draw(st.sampled_from([1, 3, 10, 10**6]))
     if task == "multiclass":
-        y = np.eye(k)[random.integers(0, draw(st.integers(1, k)), n)]
-        p = random.integers(0, grid + 1, (n, k)) / grid + 0.01
+        y = np.eye(k)[rng.integers(0, draw(st.integers(1, k)), n)]
+        p = rng.integers(0, grid + 1, (n, k)) / grid + 0.01
         p /= p.sum(axis=1, keepdims=True)
     elif task == "regression":
-        y, p = (random.integers(-grid, grid + 1, (n, k)) / grid for _ in range(2))
+        y, p = (rng.integers(-grid, grid + 1, (n, k)) / grid for _ in range(2))
     else:
         k = 1 if task == "binary" else k
-        shares = random.choice([0.0, 0.5, 1.0], k, p=[0.15, 0.7, 0.15])
-        y = (random.random((n, k)) < shares).astype(float)
-        p = random.integers(0, grid + 1, (n, k)) / grid
+        shares = rng.choice([0.0, 0.5, 1.0], k, p=[0.15, 0.7, 0.15])
+        y = (rng.random((n, k)) < shares).astype(float)
+        p = rng.integers(0, grid + 1, (n, k)) / grid
     kind = (
         "integer"
         if integer_weights
@@ -60,7 +60,7 @@ def samples(draw: st.DrawFn, task: str, *, integer_weights: bool = False) -> Pre
     )
     weight = None
     if kind != "none":
-        weight = random.uniform(0.1, 5, n) if kind == "real" else random.integers(0, 4, n) * 1.0
+        weight = rng.uniform(0.1, 5, n) if kind == "real" else rng.integers(0, 4, n) * 1.0
         weight += kind == "integer"
         weight[0] = 1
     return make_predictions(task, y, p, weight)

@@ -47,7 +47,7 @@ def assert_same(result: Any, expected: Any, what: Any = "") -> None:
 @settings(max_examples=200, deadline=None)
 @given(any_sample)
 def test_values_match_compute_metrics(sample: Predictions) -> None:
-    names = [name for name, facts in METRICS.items() if sample.task in facts.tasks]
+    names = [name for name, info in METRICS.items() if sample.task in info.tasks]
     expected = compute_metrics(names, sample.task, sample.y, sample.p, sample.weight, THRESHOLD)
     result = compute_all_metrics(sample, THRESHOLD)
     assert set(expected) - {"mape", "top_3_accuracy", "top_5_accuracy"} <= set(result)

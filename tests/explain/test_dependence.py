@@ -47,6 +47,6 @@ def test_partial_dependence_matches_sklearn(weighted):
 def test_all_columns_of_a_category_are_set():
     x = np.eye(3, dtype="f")[[0, 1, 2, 0]]
     levels = np.eye(3, dtype="f")
-    encoding = EncodedRows(x, {"colour": range(3)})
-    result = partial_dependence([encoding], {"colour": [levels]}, None, lambda encoded: encoded[0])
-    np.testing.assert_array_equal(result["colour"], levels)
+    encoding = EncodedRows(x, {"color": range(3)})
+    result = partial_dependence([encoding], {"color": [levels]}, None, lambda encoded: encoded[0])
+    np.testing.assert_array_equal(result["color"], levels)

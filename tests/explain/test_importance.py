@@ -90,11 +90,11 @@ def test_relevant_columns_are_significant():
     result = importance("regression", x, target[:, None].astype("f"), score)
     by_name = {item.column: item for item in result.columns}
     assert by_name["first"].drop > 0.3
-    assert not by_name["first"].is_noise
-    assert not by_name["second"].is_noise
-    assert by_name["noise"].is_noise
+    assert by_name["first"].is_significant
+    assert by_name["second"].is_significant
+    assert not by_name["noise"].is_significant
     assert by_name["unused"].drop == by_name["unused"].low == by_name["unused"].high == 0
-    assert by_name["unused"].is_noise
+    assert not by_name["unused"].is_significant
 
 
 @pytest.mark.parametrize("task", ["binary", "regression"])
@@ -122,7 +122,7 @@ def test_all_columns_of_a_category_are_shuffled_together():
         return x[:, [0]]
 
     y = (codes == 0).astype("f")[:, None]
-    importance("binary", x, y, score_function, columns={"colour": range(3), "size": range(3, 4)})
+    importance("binary", x, y, score_function, columns={"color": range(3), "size": range(3, 4)})
     rows = np.concatenate(inputs)
     assert (rows.sum(axis=1) == 1).all()
     assert set(np.unique(rows)) == {0, 1}

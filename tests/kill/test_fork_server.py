@@ -36,7 +36,7 @@ def test_exit_code_and_output(fork_server: ForkServer, tmp_path: Path) -> None:
     assert "resume" in help_child.out
 
 
-def test_killed_child_leaves_the_others_alone(fork_server: ForkServer, tmp_path: Path) -> None:
+def test_killed_child_does_not_affect_the_others(fork_server: ForkServer, tmp_path: Path) -> None:
     config = SHORT.write(tmp_path)
     killed, other = (fork_server.start(["fit", config], tmp_path) for _ in range(2))
     killed.send(signal.SIGKILL)

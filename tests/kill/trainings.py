@@ -157,11 +157,11 @@ SHORT = TrainingCase(
 
 def write_table(path: Path, rows: int) -> None:
     """Write six numbers, a category and a label that depends on them; a fifth of the rows is yes."""
-    draw = np.random.default_rng(rows)
-    numbers = draw.normal(size=(rows, 6))
-    colors = draw.integers(3, size=rows)
+    rng = np.random.default_rng(rows)
+    numbers = rng.normal(size=(rows, 6))
+    colors = rng.integers(3, size=rows)
     score = numbers[:, 0] * numbers[:, 1] + numbers[:, 2] + 0.7 * (colors == 1)
-    labels = score + draw.normal(size=rows) > np.quantile(score, 0.8)
+    labels = score + rng.normal(size=rows) > np.quantile(score, 0.8)
     lines = [",".join([*(f"x{number}" for number in range(6)), "color", "label"])]
     for row in range(rows):
         values = [f"{value:.4f}" for value in numbers[row]]

@@ -30,7 +30,7 @@ def _no_warnings() -> Iterator[None]:
 
 
 def for_task(task: str) -> list[MetricName]:
-    return [name for name, facts in METRICS.items() if task in facts.tasks]
+    return [name for name, info in METRICS.items() if task in info.tasks]
 
 
 @st.composite

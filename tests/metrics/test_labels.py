@@ -34,11 +34,11 @@ def test_neighbors_of_the_threshold_are_compared_in_float64(threshold: float) ->
 
 @pytest.mark.parametrize(("task", "columns"), [("binary", 1), ("multiclass", 4), ("multilabel", 3)])
 def test_metrics_are_means_over_rows(task: Any, columns: int) -> None:
-    random = np.random.default_rng(columns)
-    y = random.integers(0, 2, (50, columns)).astype(np.float32)
+    rng = np.random.default_rng(columns)
+    y = rng.integers(0, 2, (50, columns)).astype(np.float32)
     if task == "multiclass":
-        y = np.eye(columns, dtype=np.float32)[random.integers(0, columns, 50)]
-    p, weight = random.dirichlet(np.ones(columns + 1), 50)[:, :columns].astype(np.float32), None
+        y = np.eye(columns, dtype=np.float32)[rng.integers(0, columns, 50)]
+    p, weight = rng.dirichlet(np.ones(columns + 1), 50)[:, :columns].astype(np.float32), None
     metrics = compute_metrics(["accuracy", "log_loss"], task, y, p, weight, 0.3)
     assert row_accuracies(task, y, p, 0.3).mean() == pytest.approx(metrics["accuracy"])
     assert row_log_losses(task, y, p).mean() == pytest.approx(metrics["log_loss"])

@@ -38,8 +38,8 @@ def test_metric_equals_its_formula(name: MetricName, value: float) -> None:
 
 
 def test_every_regression_metric_has_a_function() -> None:
-    for name, facts in METRICS.items():
-        if "regression" in facts.tasks:
+    for name, info in METRICS.items():
+        if "regression" in info.tasks:
             assert compute(name, Y, Y, None) == (1.0 if name == "r2" else 0.0)
 
 

@@ -46,7 +46,7 @@ def make_run(
     minutes: float = 0,
     config: Mapping[str, Any] | None = None,
     evaluations: Mapping[str, Mapping[str, Any]] | None = None,
-    **facts: Any,
+    **manifest: Any,
 ) -> RunDirectory:
     """Make a finished run that started `minutes` after NOW and took 90 seconds."""
     start = NOW + timedelta(minutes=minutes)
@@ -61,7 +61,7 @@ def make_run(
         epochs=20,
         best_epoch=12,
         device="CPU",
-        **facts,
+        **manifest,
     )
     run.write_manifest(manifest.with_end("finished", start + timedelta(seconds=90)))
     for split, evaluation in (evaluations or {}).items():

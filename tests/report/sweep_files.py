@@ -101,8 +101,8 @@ def _trial_run(directory: SweepDirectory, end: TrialEnded, base: Mapping[str, An
     run = make_run(
         directory.path / "made", "trial", config=base, evaluations=scores(auc=end.objective)
     )
-    random = np.random.default_rng(end.number)
-    curve = np.minimum(end.objective, 0.5 + 0.05 * np.arange(1, 10) + random.normal(size=9) * 0.01)
+    rng = np.random.default_rng(end.number)
+    curve = np.minimum(end.objective, 0.5 + 0.05 * np.arange(1, 10) + rng.normal(size=9) * 0.01)
     lines = [
         f'{{"epoch": {epoch}, "loss": 0.5, "val_auc": {value}}}\n'
         for epoch, value in enumerate(curve, start=1)

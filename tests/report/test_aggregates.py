@@ -37,7 +37,7 @@ def test_t_quantile_matches_scipy(degrees):
 def test_interval_matches_scipy(values):
     result = aggregate_values(values)
     assert result.mean == pytest.approx(np.mean(values), rel=1e-9, abs=1e-9)
-    assert result.sd == pytest.approx(np.std(values, ddof=1), rel=1e-9, abs=1e-9)
+    assert result.std == pytest.approx(np.std(values, ddof=1), rel=1e-9, abs=1e-9)
     error = stats.sem(values)
     if error > 1e-6:
         low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), error)
@@ -48,15 +48,15 @@ def test_interval_matches_scipy(values):
 @given(values=st.lists(st.floats(0, 1), min_size=2, max_size=12), repeats=st.integers(1, 4))
 def test_interval_of_folds_uses_nadeau_bengio_correction(values, repeats):
     folds = len(values)
-    draw = np.random.default_rng(1)
-    table = np.array(values) + draw.normal(size=(repeats, folds))
+    rng = np.random.default_rng(1)
+    table = np.array(values) + rng.normal(size=(repeats, folds))
     fold_assignment = FoldAssignment(list(range(1, folds + 1)) * repeats, 1 / max(folds - 1, 1))
     result = aggregate_values(table.ravel().tolist(), fold_assignment)
     per_fold = table.mean(axis=0)
     error = math.sqrt((1 / folds + fold_assignment.ratio) * per_fold.var(ddof=1))
     low, high = stats.t.interval(0.95, folds - 1, table.mean(), error)
     assert (result.low, result.high) == (pytest.approx(low), pytest.approx(high))
-    assert result.sd == pytest.approx(table.std(ddof=1))
+    assert result.std == pytest.approx(table.std(ddof=1))
     assert result.n == folds * repeats
     plain = aggregate_values(table.mean(axis=0).tolist())
     assert result.high - result.low >= plain.high - plain.low
@@ -65,10 +65,10 @@ def test_interval_of_folds_uses_nadeau_bengio_correction(values, repeats):
 @settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 1000))
 def test_interval_has_nominal_coverage(seed):
-    draw = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     hits = [
         result.low <= 0.8 <= result.high
-        for result in (aggregate_values(draw.normal(0.8, 0.05, 5).tolist()) for _ in range(2000))
+        for result in (aggregate_values(rng.normal(0.8, 0.05, 5).tolist()) for _ in range(2000))
     ]
     assert np.mean(hits) == pytest.approx(0.95, abs=0.025)
 
@@ -89,15 +89,15 @@ def test_undefined_values_are_ignored():
 def test_single_network_has_no_interval():
     assert to_json(aggregate_values([0.5])) == {
         "mean": 0.5,
-        "sd": None,
+        "std": None,
         "low": None,
         "high": None,
         "n": 1,
     }
-    nothing = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
+    nothing = {"mean": None, "std": None, "low": None, "high": None, "n": 0}
     assert to_json(aggregate_values([None, float("nan")])) == nothing
     one_fold = aggregate_values([0.5, 0.75], FoldAssignment([1, 1], 0.25))
-    assert (one_fold.sd, one_fold.low) == (pytest.approx(0.125 * math.sqrt(2)), None)
+    assert (one_fold.std, one_fold.low) == (pytest.approx(0.125 * math.sqrt(2)), None)
 
 
 def test_order_of_splits_and_metrics():

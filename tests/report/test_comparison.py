@@ -71,7 +71,7 @@ def test_order_of_keys_does_not_matter(tmp_path: Path) -> None:
 
 def test_equal_runs_do_not_differ(tmp_path: Path) -> None:
     result = compared(make_run(tmp_path), make_run(tmp_path))
-    assert result.settings == result.facts == {}
+    assert result.settings == result.details == {}
 
 
 SCALARS = st.one_of(
@@ -103,20 +103,20 @@ def test_differences_are_exact(trees: list[dict[str, Any]]) -> None:
         )
 
 
-def test_facts_that_differ(tmp_path: Path) -> None:
+def test_details_that_differ(tmp_path: Path) -> None:
     first = make_run(tmp_path)
     second = make_run(tmp_path, weights_sha256="ab", packages={"keras": "2.0"})
     manifest = second.read_manifest()
     files = (DataFile("wine.csv", 100, 12, "e" * 64),)
     splits = {"train": 8, "validation": 2, "test": 2}
     second.write_manifest(replace(manifest, data=files, splits=splits))
-    facts = compared(first, second).facts
-    assert facts["data_sha256"] == {0: ["f" * 64], 1: ["e" * 64]}
-    assert facts["rows.train"] == {0: 6, 1: 8}
-    assert facts["weights_sha256"] == {1: "ab"}
-    assert facts["packages.keras"] == {0: first.read_manifest().packages["keras"], 1: "2.0"}
-    assert "rows.test" not in facts
-    assert "device" not in facts
+    details = compared(first, second).details
+    assert details["data_sha256"] == {0: ["f" * 64], 1: ["e" * 64]}
+    assert details["rows.train"] == {0: 6, 1: 8}
+    assert details["weights_sha256"] == {1: "ab"}
+    assert details["packages.keras"] == {0: first.read_manifest().packages["keras"], 1: "2.0"}
+    assert "rows.test" not in details
+    assert "device" not in details
 
 
 def test_path_inside_a_run_selects_it(tmp_path: Path) -> None:
@@ -153,27 +153,27 @@ def test_other_damage_is_reported_and_the_rest_compared(tmp_path: Path) -> None:
     assert [run.status for run in result.runs] == ["finished", "damaged"]
     assert len(result.runs[1].problems) == 2
     assert result.settings == {}
-    assert result.facts["device"] == {0: "CPU"}
+    assert result.details["device"] == {0: "CPU"}
 
 
-def members(root: Path, **facts: Any) -> RunDirectory:
-    interval = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "n": 5}
-    none = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
+def members(root: Path, **details: Any) -> RunDirectory:
+    interval = {"mean": 0.8, "std": 0.1, "low": 0.7, "high": 0.9, "n": 5}
+    none = {"mean": None, "std": None, "low": None, "high": None, "n": 0}
     evaluation = {"metrics": {"auc": 0.8, "f1": None}, "intervals": {"auc": interval, "f1": none}}
-    return make_run(root, evaluations={"test": evaluation}, **facts)
+    return make_run(root, evaluations={"test": evaluation}, **details)
 
 
 def test_json(tmp_path: Path) -> None:
     first = members(tmp_path)
     second = make_run(tmp_path, config=settings(seed=8), evaluations=scores(auc=0.1 + 0.2))
     value = json.loads(json.dumps(comparison_json(compared(first, second)), allow_nan=False))
-    assert value["differ"] == {"settings": ["seed"], "facts": []}
+    assert value["differ"] == {"settings": ["seed"], "details": []}
     item, other = value["runs"]
     assert item["settings"] == {"seed": 7}
     assert other["settings"] == {"seed": 8}
     assert item["intervals"]["test"]["auc"] == {
         "mean": 0.8,
-        "sd": 0.1,
+        "std": 0.1,
         "low": 0.7,
         "high": 0.9,
         "n": 5,
@@ -188,7 +188,7 @@ def test_csv(tmp_path: Path) -> None:
     item, other = (dict(zip(head, row, strict=True)) for row in rows)
     assert head[:4] == ["run", "name", "status", "seed"]
     assert item["run"] == str(first.path)
-    assert (item["test_auc"], item["test_auc_low"], item["test_auc_sd"]) == ("0.8", "0.7", "0.1")
+    assert (item["test_auc"], item["test_auc_low"], item["test_auc_std"]) == ("0.8", "0.7", "0.1")
     assert (item["test_f1"], item["val_auc"], item["weights_sha256"]) == ("", "", "ab")
     assert (other["seed"], other["val_auc"]) == ("8", "0.30000000000000004")
     assert other["test_auc"] == other["weights_sha256"] == ""

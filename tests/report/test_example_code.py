@@ -36,29 +36,29 @@ CASES: dict[str, dict[str, Any]] = {
     "embedding": {"categorical": {"encode": "embedding", "min_count": 4, "unknown": "rare"}},
     "rare": {"categorical": {"min_count": 4, "max_levels": 3}},
     "rare own": {"categorical": {"min_count": 4, "unknown": "rare", "impute": "separate_level"}},
-    "fold case": {"columns": {"colour": {"ignore_case": True}}},
-    "mixed": {"columns": {"colour": {"encode": "embedding"}, "size": {"encode": "ordinal"}}},
+    "fold case": {"columns": {"color": {"ignore_case": True}}},
+    "mixed": {"columns": {"color": {"encode": "embedding"}, "size": {"encode": "ordinal"}}},
 }
 
 
 def table() -> pl.DataFrame:
-    random = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     count = 90
     colors = ["red", "Red", "blue", "green ", "日本語", 'it\'s "it"\n', "🐟", "x"]
     start = np.datetime64("1966-02-27T05:06:07.000008", "us")
-    when = start + (random.integers(0, 86400 * 365 * 30, count) * 10**6).astype("timedelta64[us]")
+    when = start + (rng.integers(0, 86400 * 365 * 30, count) * 10**6).astype("timedelta64[us]")
     frame = pl.DataFrame(
         {
-            "a": random.lognormal(1, 2, count),
-            "whole": random.integers(-5, 5, count),
-            "colour": random.choice(colors, count, p=[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05]),
-            "size": random.choice(["small", "medium", "large"], count),
-            "paid": random.choice(["yes", "no"], count),
+            "a": rng.lognormal(1, 2, count),
+            "whole": rng.integers(-5, 5, count),
+            "color": rng.choice(colors, count, p=[0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.05, 0.05]),
+            "size": rng.choice(["small", "medium", "large"], count),
+            "paid": rng.choice(["yes", "no"], count),
             "when": [str(item) for item in when],
-            "y": random.choice(["no", "yes"], count),
+            "y": rng.choice(["no", "yes"], count),
         }
     )
-    gaps = {name: random.random(count) < 0.15 for name in ("a", "colour", "paid", "when", "size")}
+    gaps = {name: rng.random(count) < 0.15 for name in ("a", "color", "paid", "when", "size")}
     return frame.with_columns(
         pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name)
         for name, gap in gaps.items()
@@ -95,7 +95,7 @@ def test_code_encodes_rows_like_the_package(tmp_path: Path, case: str) -> None:
     assert len(names) == 6
     frame = fitted.table.frame.select(names)
     odd = frame[:3].with_columns(
-        colour=pl.Series(["never seen", None, "RED"]), size=pl.Series([None, "huge", "small"])
+        color=pl.Series(["never seen", None, "RED"]), size=pl.Series([None, "huge", "small"])
     )
     rows = pl.concat([frame, odd])
     expected = fitted.preprocessing.transform(rows).x
@@ -138,7 +138,7 @@ def test_cases_cover_every_kind_and_setting(tmp_path: Path) -> None:
     assert '"ignore_case": true' in texts["fold case"]
     assert '"year", "week", "day"' in texts["defaults"]
     assert '"rare": 0' not in json.dumps(
-        [item for item in json.loads(texts["rare"])["columns"] if item["name"] == "colour"]
+        [item for item in json.loads(texts["rare"])["columns"] if item["name"] == "color"]
     )
 
 
@@ -166,7 +166,7 @@ def test_wide_row_is_read_from_its_file(tmp_path: Path) -> None:
 def test_untrusted_strings_are_escaped(tmp_path: Path) -> None:
     hostile = "'\n\"; import os # \u202e\\"
     fitted = dataset(tmp_path, {})
-    row = {**raw_row(fitted.preprocessing, fitted.table.frame[:1]), "colour": hostile}
+    row = {**raw_row(fitted.preprocessing, fitted.table.frame[:1]), "color": hostile}
     lines = example_code(Example(hostile, [fitted.preprocessing], row))
     assert all(line.isprintable() for line in lines)
     compile("\n".join(lines), "example", "exec")
@@ -251,7 +251,7 @@ def test_code_applies_the_temperature(tmp_path: Path, task: TaskName, temperatur
 
 
 def test_multilabel_lists_use_class_names(tmp_path: Path) -> None:
-    fitted = dataset(tmp_path, {"target": "colour", "target_separator": "e"})
+    fitted = dataset(tmp_path, {"target": "color", "target_separator": "e"})
     values = raw_row(fitted.preprocessing, fitted.table.frame[:1])
     lines = list(example_code(Example(str(tmp_path), [fitted.preprocessing], values)))
     assert 'names = fitted["target"]["classes"]' in lines

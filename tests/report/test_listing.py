@@ -105,12 +105,12 @@ def test_csv(tmp_path: Path) -> None:
 
 
 def test_json(tmp_path: Path) -> None:
-    spread = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9}
-    evaluation = {"metrics": {"auc": 0.8}, "intervals": {"auc": {**spread, "n": 5}}}
+    interval = {"mean": 0.8, "std": 0.1, "low": 0.7, "high": 0.9}
+    evaluation = {"metrics": {"auc": 0.8}, "intervals": {"auc": {**interval, "n": 5}}}
     run = make_run(tmp_path, evaluations={"test": evaluation})
     (item,) = read_values(tmp_path)
     listed = json.loads(json.dumps(run_json(item.run), allow_nan=False))
     assert listed["run"] == str(run.path)
     assert listed["started"] == "2026-11-22T14:15:30+00:00"
     assert listed["metrics"] == {"test": {"auc": 0.8}}
-    assert listed["intervals"] == {"test": {"auc": {**spread, "n": 5}}}
+    assert listed["intervals"] == {"test": {"auc": {**interval, "n": 5}}}

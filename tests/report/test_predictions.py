@@ -17,8 +17,8 @@ from trainer.report.predictions import (
 )
 from trainer.runs.directory import RunDirectory
 
-DRAW = np.random.default_rng(5)
-SHARES = DRAW.dirichlet(np.ones(3), 4).astype(np.float32)
+RNG = np.random.default_rng(5)
+SHARES = RNG.dirichlet(np.ones(3), 4).astype(np.float32)
 CASES: dict[TaskName, tuple[tuple[str, ...], list[str], np.ndarray, np.ndarray]] = {
     "binary": (
         ("no", "ja ✓"),
@@ -28,7 +28,7 @@ CASES: dict[TaskName, tuple[tuple[str, ...], list[str], np.ndarray, np.ndarray]]
     ),
     "multiclass": (("a", "b", "c"), ["p_a", "p_b", "p_c"], np.eye(3)[[2, 0, 1, 1]], SHARES),
     "multilabel": (("x", "y", "z"), ["p_x", "p_y", "p_z"], np.eye(3)[[2, 0, 1, 1]], SHARES),
-    "regression": (("m",), ["predicted_m"], DRAW.normal(size=(4, 1)), DRAW.normal(size=(4, 1))),
+    "regression": (("m",), ["predicted_m"], RNG.normal(size=(4, 1)), RNG.normal(size=(4, 1))),
 }
 
 

@@ -34,12 +34,12 @@ def findings(
     ("given", "ending"),
     [
         (
-            ("auc", 0.8, (0.5, False), (0.79, True)),
+            ("auc", 0.8, (0.5, True), (0.79, False)),
             "ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval), better than the prior (0.5000) and "
             "not significantly different from a linear model (0.7900).",
         ),
         (
-            ("rmse", 0.8, (1.5, False), (0.7, False)),
+            ("rmse", 0.8, (1.5, True), (0.7, True)),
             "RMSE is 0.8000 [0.7000, 0.9000] (95% interval), better than the prior (1.500) and worse "
             "than a linear model (0.7000).",
         ),
@@ -50,7 +50,7 @@ def test_differences_have_the_right_sign(given: Any, ending: str) -> None:
 
 
 def test_split_is_named_without_test_rows() -> None:
-    result = findings("auc", 0.8, (0.5, False), (0.79, True))
+    result = findings("auc", 0.8, (0.5, True), (0.79, False))
     train = SplitFindings(rows=10, metrics=result.splits["test"].metrics)
     result = replace(result, splits={"train": train})
     assert summary_sentence(result) == (
@@ -59,14 +59,14 @@ def test_split_is_named_without_test_rows() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "is_noise", "expected"),
+    ("name", "value", "is_significant", "expected"),
     [
-        ("auc", 0.1, False, "better"),
-        ("auc", -0.1, False, "worse"),
-        ("rmse", -0.1, False, "better"),
-        ("f1", 0.1, True, "noise"),
-        ("unheard_of", 0.1, False, ""),
+        ("auc", 0.1, True, "better"),
+        ("auc", -0.1, True, "worse"),
+        ("rmse", -0.1, True, "better"),
+        ("f1", 0.1, False, "not significant"),
+        ("unheard_of", 0.1, True, ""),
     ],
 )
-def test_verdict(name: str, value: float, is_noise: bool, expected: str) -> None:
-    assert verdict(MetricDifference(value, None, None, is_noise), name) == expected
+def test_verdict(name: str, value: float, is_significant: bool, expected: str) -> None:
+    assert verdict(MetricDifference(value, None, None, is_significant), name) == expected

@@ -61,15 +61,15 @@ def named(tables: Sequence[Table], title: str) -> Table:
 def test_finished_run(tmp_path: Path) -> None:
     run = finished(tmp_path)
     tables = report_tables(load_report(run, NOW))
-    facts = {row[0]: row[1] for row in tables[0].rows}
-    assert facts["run"] == str(run.path)
-    assert facts["status"] == "finished"
-    assert facts["epochs"] == "20, best 12"
-    assert facts["stopped because"].startswith("val_loss")
-    assert facts["took"] == "1 min 30 s"
-    assert facts["phases"] == "read 0.5 s, train 1 min 10 s"
-    assert facts["git"] == "0123456789ab, modified"
-    assert "device" not in facts
+    values = {row[0]: row[1] for row in tables[0].rows}
+    assert values["run"] == str(run.path)
+    assert values["status"] == "finished"
+    assert values["epochs"] == "20, best 12"
+    assert values["stopped because"].startswith("val_loss")
+    assert values["took"] == "1 min 30 s"
+    assert values["phases"] == "read 0.5 s, train 1 min 10 s"
+    assert values["git"] == "0123456789ab, modified"
+    assert "device" not in values
     assert named(tables, "rows").rows[-1] == ("dropped: missing target", "10")
     assert named(tables, "data").rows == (("data/x.csv", "1,000", "12.3 kB", "f" * 12),)
     evaluation = named(tables, "evaluation")
@@ -166,7 +166,7 @@ def test_json_of_a_resumed_run(tmp_path: Path) -> None:
 def test_metrics_of_a_run_with_members_have_intervals(tmp_path: Path) -> None:
     run = finished(tmp_path)
     metrics = {"accuracy": 0.965, "auc": 0.993}
-    interval = {"mean": 0.965, "sd": 0.01, "low": 0.95, "high": 0.98}
+    interval = {"mean": 0.965, "std": 0.01, "low": 0.95, "high": 0.98}
     run.write_evaluation("test", {"metrics": metrics, "intervals": {"accuracy": interval}})
     evaluation = named(report_tables(load_report(run, NOW)), "evaluation")
     rows = {row[0]: row[1:] for row in evaluation.rows}

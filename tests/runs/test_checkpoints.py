@@ -252,15 +252,15 @@ def test_any_changed_byte_or_truncation_is_detected(tmp_path: Path, name: str) -
     write(directory, 3)
     path = directory / name
     content = path.read_bytes()
-    random = np.random.default_rng(7)
-    positions = random.permutation(len(content))[:300]
-    for position, change in zip(positions, random.integers(1, 256, len(positions)), strict=True):
+    rng = np.random.default_rng(7)
+    positions = rng.permutation(len(content))[:300]
+    for position, change in zip(positions, rng.integers(1, 256, len(positions)), strict=True):
         damaged = bytearray(content)
         damaged[position] ^= change
         path.write_bytes(damaged)
         with pytest.raises(RunError):
             read_checkpoint(directory)
-    for length in random.permutation(len(content))[:300]:
+    for length in rng.permutation(len(content))[:300]:
         path.write_bytes(content[:length])
         with pytest.raises(RunError):
             read_checkpoint(directory)

@@ -86,9 +86,9 @@ def test_epochs_of_a_run_in_training_come_from_its_log(tmp_path: Path) -> None:
 
 def test_intervals_of_a_run_with_members(tmp_path: Path) -> None:
     run = start_run(tmp_path, "wine", NOW)
-    several = {"mean": 0.8, "sd": 0.1, "low": 0.7, "high": 0.9, "n": 5}
-    single = {"mean": 0.8, "sd": None, "low": None, "high": None, "n": 1}
-    none = {"mean": None, "sd": None, "low": None, "high": None, "n": 0}
+    several = {"mean": 0.8, "std": 0.1, "low": 0.7, "high": 0.9, "n": 5}
+    single = {"mean": 0.8, "std": None, "low": None, "high": None, "n": 1}
+    none = {"mean": None, "std": None, "low": None, "high": None, "n": 0}
     metrics = {"auc": 0.8, "f1": 0.8, "r2": None}
     run.write_evaluation(
         "test", {"metrics": metrics, "intervals": {"auc": several, "f1": single, "r2": none}}
@@ -106,4 +106,4 @@ def test_intervals_of_a_run_with_members(tmp_path: Path) -> None:
     assert set(listed.metrics) == {"train", "test"}
     (problem,) = listed.problems
     assert problem.where == str(run.evaluation / "validation.json")
-    assert problem.expected == "'sd' for 'intervals'"
+    assert problem.expected == "'std' for 'intervals'"

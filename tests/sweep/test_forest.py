@@ -27,8 +27,8 @@ def test_interactions_are_not_attributed() -> None:
 
 
 def test_noise_is_not_predicted() -> None:
-    random = np.random.default_rng(3)
-    result = input_importance(random.random((100, 3)), random.normal(size=100))
+    rng = np.random.default_rng(3)
+    result = input_importance(rng.random((100, 3)), rng.normal(size=100))
     assert result is not None
     assert result.r2 < 0.1
 
@@ -49,10 +49,10 @@ def test_no_importance_without_variance_or_rows(y: np.ndarray) -> None:
 @given(st.integers(6, 60), st.integers(1, 6), st.integers(0, 10**6))
 @settings(max_examples=25, deadline=None)
 def test_shares_sum_to_at_most_one(rows: int, inputs: int, seed: int) -> None:
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     # Inputs with few values, like choices.
-    x = random.integers(0, 4, (rows, inputs)) / 4 + 0.125
-    y = random.normal(size=rows)
+    x = rng.integers(0, 4, (rows, inputs)) / 4 + 0.125
+    y = rng.normal(size=rows)
     result = input_importance(x, y, seed)
     again = input_importance(x, y, seed)
     if result is None or again is None:

@@ -36,5 +36,5 @@ def test_shifted_points_fill_every_box() -> None:
 
 def test_shifted_points_have_low_discrepancy() -> None:
     points = np.array([sobol_point(number, [12345, 678910, 1112131415]) for number in range(512)])
-    random = np.random.default_rng(0).random((512, 3))
-    assert qmc.discrepancy(points) < 0.1 * qmc.discrepancy(random)
+    rng = np.random.default_rng(0).random((512, 3))
+    assert qmc.discrepancy(points) < 0.1 * qmc.discrepancy(rng)

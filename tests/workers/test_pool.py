@@ -1,4 +1,4 @@
-"""Who does what, and what becomes of the tasks of lost workers; with workers that only pretend."""
+"""Which worker runs which item, and what happens to the items of lost workers; workers are fakes."""
 
 from __future__ import annotations
 
@@ -26,118 +26,118 @@ def item(name: str = "0001") -> Item:
     return Item(Path("packs") / name)
 
 
-class Pretender(Worker):
+class FakeWorker(Worker):
     def __init__(self) -> None:
         super().__init__()
-        self.answers: list[Reply] = []
-        self.has_ended = False
+        self.replies: list[Reply] = []
 
     def start(self, item: Item) -> None:
         pass
 
     def reply(self, reply: Reply) -> None:
-        self.answers.append(reply)
+        self.replies.append(reply)
 
 
-class Pretenders(WorkerPool[Pretender]):
-    """Each says what `script` has for the task it does."""
+class FakePool(WorkerPool[FakeWorker]):
+    """A pool whose workers send the messages that `script` has for their item, then `ItemDone`.
 
-    def __init__(self, jobs: int, script: dict[str, list], late: int = 0) -> None:
+    The first `delay` calls of `idle_worker` find none.
+    """
+
+    def __init__(self, jobs: int, script: dict[str, list], delay: int = 0) -> None:
         super().__init__(jobs)
-        self.script = {name: iter(said) for name, said in script.items()}
-        self.workers = [Pretender() for _ in range(jobs)]
-        self.late, self.ended = late, []
+        self.script = {name: iter(messages) for name, messages in script.items()}
+        self.workers = [FakeWorker() for _ in range(jobs)]
+        self.delay, self.killed = delay, []
 
-    def idle_worker(self) -> Pretender | None:
-        if self.late:
-            self.late -= 1
+    def idle_worker(self) -> FakeWorker | None:
+        if self.delay:
+            self.delay -= 1
             return None
         if len(self._busy()) == self.jobs:
             return None
-        free = [one for one in self.workers if one.item is None]
-        if not free:
-            free = [Pretender()]
-            self.workers += free
-        return free[0]
+        idle = [worker for worker in self.workers if worker.item is None]
+        if not idle:
+            idle = [FakeWorker()]
+            self.workers += idle
+        return idle[0]
 
-    def receive(self, busy: Sequence[Pretender]) -> list:
+    def receive(self, busy: Sequence[FakeWorker]) -> list:
         return [
-            (one, next(self.script[one.item.directory.name], ItemDone()))
-            for one in busy
-            if one.item
+            (worker, next(self.script[worker.item.directory.name], ItemDone()))
+            for worker in busy
+            if worker.item
         ]
 
-    def kill(self, workers: Sequence[Pretender]) -> None:
-        self.ended += workers
+    def kill(self, workers: Sequence[FakeWorker]) -> None:
+        self.killed += workers
 
 
-def run(
-    crew: Pretenders, names: Sequence[str], interrupted: Callable[[], str | None] = lambda: None
-):
-    told, working = [], crew.run((item(name) for name in names), interrupted)
+def run(pool: FakePool, names: Sequence[str], interrupted: Callable[[], str | None] = lambda: None):
+    """Return the events of running the items, and why the run was stopped, if it was."""
+    events, running = [], pool.run((item(name) for name in names), interrupted)
     while True:
         try:
-            told.append(next(working))
-        except StopIteration as over:
-            return told, over.value
+            events.append(next(running))
+        except StopIteration as end:
+            return events, end.value
 
 
 @pytest.mark.parametrize("jobs", [1, 2, 5])
-def test_all_are_done(jobs: int) -> None:
-    crew = Pretenders(jobs, {"a": [EPOCH, EPOCH], "b": [EPOCH], "c": []})
-    assert run(crew, "abc") == ([EPOCH] * 3, None)
-    crew.close()
-    assert (crew.workers, len(crew.ended)) == ([], jobs)
+def test_every_item_is_run(jobs: int) -> None:
+    pool = FakePool(jobs, {"a": [EPOCH, EPOCH], "b": [EPOCH], "c": []})
+    assert run(pool, "abc") == ([EPOCH] * 3, None)
+    pool.close()
+    assert (pool.workers, len(pool.killed)) == ([], jobs)
 
 
-def test_workers_that_are_not_there_yet_are_waited_for() -> None:
-    assert run(Pretenders(1, {"a": [EPOCH]}, late=5), "a") == ([EPOCH], None)
+def test_run_waits_for_the_first_idle_worker() -> None:
+    assert run(FakePool(1, {"a": [EPOCH]}, delay=5), "a") == ([EPOCH], None)
 
 
 @pytest.mark.parametrize("losses", range(ATTEMPTS))
-def test_the_task_of_a_lost_worker_is_given_to_another(losses: int) -> None:
-    crew = Pretenders(2, {"a": [EPOCH, WorkerLost("gone")] * losses + [EPOCH], "b": []})
-    told, stopped = run(crew, "ab")
-    assert (len(told), stopped) == (losses + 1, None)
-    assert len(crew.ended) == losses
+def test_item_of_a_lost_worker_is_given_to_another(losses: int) -> None:
+    pool = FakePool(2, {"a": [EPOCH, WorkerLost("gone")] * losses + [EPOCH], "b": []})
+    events, stopped = run(pool, "ab")
+    assert (len(events), stopped) == (losses + 1, None)
+    assert len(pool.killed) == losses
 
 
-def test_but_not_for_ever() -> None:
-    crew = Pretenders(1, {"a": [WorkerLost("a power cut")] * ATTEMPTS})
-    with pytest.raises(ResourceError, match=f"a power cut, {ATTEMPTS} times") as wrong:
-        run(crew, "a")
-    assert wrong.value.problems[0].where == "packs/a"
-    assert len(crew.ended) == ATTEMPTS
+def test_item_fails_after_several_lost_workers() -> None:
+    pool = FakePool(1, {"a": [WorkerLost("a power cut")] * ATTEMPTS})
+    with pytest.raises(ResourceError, match=f"a power cut, {ATTEMPTS} times") as error:
+        run(pool, "a")
+    assert error.value.problems[0].where == "packs/a"
+    assert len(pool.killed) == ATTEMPTS
 
 
-def test_told_to_stop_who_has_trained_saves_and_the_others_are_ended() -> None:
-    asked: list[None] = []
+def test_interrupt_stops_trained_workers_after_saving_and_kills_the_others() -> None:
+    calls: list[None] = []
 
     def interrupted() -> str | None:
-        asked.append(None)
-        return "Ctrl-C" if len(asked) == 2 else None
+        calls.append(None)
+        return "Ctrl-C" if len(calls) == 2 else None
 
-    crew = Pretenders(2, {"a": [EPOCH] * 4, "b": [WorkerLost("too early")], "c": []})
-    crew.script["b"] = iter([EPOCH] * 4)
-    crew.receive, receive = (  # type: ignore[method-assign]
-        lambda busy: receive([one for one in busy if one.item.directory.name != "b"]),
-        crew.receive,
+    pool = FakePool(2, {"a": [EPOCH] * 4, "b": [EPOCH] * 4, "c": []})
+    pool.receive, receive = (  # type: ignore[method-assign]
+        lambda busy: receive([worker for worker in busy if worker.item.directory.name != "b"]),
+        pool.receive,
     )
-    told, stopped = run(crew, "abc", interrupted)
-    assert (told, stopped) == ([EPOCH] * 4, "Ctrl-C")
-    (untrained,) = crew.ended
+    events, stopped = run(pool, "abc", interrupted)
+    assert (events, stopped) == ([EPOCH] * 4, "Ctrl-C")
+    (untrained,) = pool.killed
     assert untrained.item == item("b")
-    (trained,) = crew.workers
-    assert [reply.stop for reply in trained.answers] == [None, None, "Ctrl-C", "Ctrl-C", "Ctrl-C"]
-    assert [reply.is_epoch_reply for reply in trained.answers].count(False) == 1
+    (trained,) = pool.workers
+    assert [reply.stop for reply in trained.replies] == [None, None, "Ctrl-C", "Ctrl-C", "Ctrl-C"]
+    assert [reply.is_epoch_reply for reply in trained.replies].count(False) == 1
 
 
-def test_what_is_wrong_with_one_stops_the_others_and_is_raised() -> None:
+def test_error_of_an_item_stops_the_others_and_is_raised() -> None:
     problem = Problem("x.csv", "rows", "none")
-    crew = Pretenders(
+    pool = FakePool(
         2, {"a": [EPOCH] * 3, "b": [EPOCH, ItemDone(error=DataError, problems=(problem,))]}
     )
     with pytest.raises(DataError, match=r"x\.csv"):
-        run(crew, "abc")
+        run(pool, "abc")
     with pytest.raises(RuntimeError, match="a traceback"):
-        run(Pretenders(1, {"a": [ItemDone(bug="a traceback")]}), "a")
+        run(FakePool(1, {"a": [ItemDone(bug="a traceback")]}), "a")

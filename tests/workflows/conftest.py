@@ -45,13 +45,13 @@ def _tensorflow():
 
 
 def write_table(path: Path, rows: int = 120, seed: int = 0) -> None:
-    draw = np.random.default_rng(seed)
-    lines = ["id,size,colour,label"]
+    rng = np.random.default_rng(seed)
+    lines = ["id,size,color,label"]
     for row in range(rows):
-        size = draw.normal()
-        colour = ["red", "green", "blue"][draw.integers(3)]
-        label = "yes" if size + (colour == "red") + 0.3 * draw.normal() > 0.3 else "no"
-        lines.append(f"p{row},{size:.4f},{'' if row % 11 == 5 else colour},{label}")
+        size = rng.normal()
+        color = ["red", "green", "blue"][rng.integers(3)]
+        label = "yes" if size + (color == "red") + 0.3 * rng.normal() > 0.3 else "no"
+        lines.append(f"p{row},{size:.4f},{'' if row % 11 == 5 else color},{label}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -176,7 +176,7 @@ def several(tmp_path_factory) -> MembersFinished:
 
 
 @pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory) -> Folder:
+def uninterrupted(tmp_path_factory) -> Folder:
     """A pack that was trained without a break."""
     place = tmp_path_factory.mktemp("undisturbed")
     write_table(place / "small.csv")

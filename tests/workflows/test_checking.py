@@ -1,4 +1,4 @@
-"""Wrong settings, missing files and unknown columns are reported together, each with its place."""
+"""Invalid settings, missing files and unknown columns are reported together, each with its location."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ def _table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def problems_of(text: str, *overrides: str) -> list[str]:
-    """Place, key and what was found of all that is wrong with a config."""
+    """Return the location, key and found value of every problem of a config."""
     Path("c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
         load_checked(Path("c.yaml"), overrides)
-    return [f"{each.where} {each.key}: {each.found}" for each in caught.value.problems]
+    return [f"{problem.where} {problem.key}: {problem.found}" for problem in caught.value.problems]
 
 
-def test_a_wrong_target_beside_wrong_settings() -> None:
+def test_invalid_target_and_settings_are_reported_together() -> None:
     text = "data: {source: t.csv, target: Y2}\nfit: {epoch: 3}\n"
     assert problems_of(text + LAYERS) == [
         "c.yaml:2:7 fit.epoch: 'epoch'",
@@ -38,7 +38,7 @@ def test_a_wrong_target_beside_wrong_settings() -> None:
     ]
 
 
-def test_every_missing_file_beside_wrong_settings() -> None:
+def test_missing_files_and_invalid_settings_are_reported_together() -> None:
     text = "data: {source: {train: [t.csv, no.csv], test: 'x*.csv'}, target: y}\n"
     assert problems_of(text + "fit: {epochs: 3, steps: 3}\n") == [
         "c.yaml:2:25 fit.steps: epochs: 3 and steps: 3",
@@ -47,12 +47,12 @@ def test_every_missing_file_beside_wrong_settings() -> None:
     ]
 
 
-def test_unknown_columns_beside_wrong_settings_and_a_wrong_target() -> None:
+def test_unknown_columns_and_invalid_settings_are_reported_together() -> None:
     text = (
         "data:\n  source: t.csv\n  target: yy\n  weight: w\n  features: {include: [a, cc]}\n"
         "  split: {by: time, column: when}\n  columns: {q: {kind: numeric}}\n"
     )
-    places = {line.rpartition(":")[0] for line in problems_of(text + LAYERS)}
+    locations = {line.rpartition(":")[0] for line in problems_of(text + LAYERS)}
     columns = {
         "c.yaml:3:11 data.target",
         "c.yaml:4:11 data.weight",
@@ -60,12 +60,12 @@ def test_unknown_columns_beside_wrong_settings_and_a_wrong_target() -> None:
         "c.yaml:6:29 data.split.column",
         "c.yaml:7:16 data.columns.q",
     }
-    assert places == {*columns, "c.yaml:8:29 model.layers.1"}
-    # The same without a wrong setting.
+    assert locations == {*columns, "c.yaml:8:29 model.layers.1"}
+    # The same without an invalid setting.
     Path("c.yaml").write_text(text, encoding="utf-8")
     with pytest.raises(DataError) as caught:
         make_plan(load_config(Path("c.yaml")))
-    assert {f"{each.where} {each.key}" for each in caught.value.problems} == columns
+    assert {f"{problem.where} {problem.key}" for problem in caught.value.problems} == columns
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_unknown_columns_beside_wrong_settings_and_a_wrong_target() -> None:
         ("data: {source: empty.csv, target: y}\nfit: {epoch: 3}\n", ["fit.epoch", ""]),
     ],
 )  # fmt: skip
-def test_only_what_the_valid_settings_say(text: str, keys: list[str]) -> None:
+def test_consequences_of_an_invalid_setting_are_not_reported(text: str, keys: list[str]) -> None:
     Path("empty.csv").write_text("", encoding="utf-8")
     assert [line.split(" ")[1].rstrip(":") for line in problems_of(text)] == keys
 
 
-def test_overrides_and_sweeps_too(tmp_path: Path) -> None:
+def test_overrides_and_sweeps_are_checked(tmp_path: Path) -> None:
     text = "data: {source: t.csv, target: yy}\n"
     assert problems_of(text, "fit.epoch=3", "data.source=no.csv") == [
         "override 'fit.epoch=3' : 'epoch'",
@@ -95,7 +95,7 @@ def test_overrides_and_sweeps_too(tmp_path: Path) -> None:
     ]
     with pytest.raises(ConfigError) as caught:
         load_sweep_checked(Path("c.yaml"), ["optimizer.learning_rate=-1,1"])
-    assert [each.where for each in caught.value.problems] == [
+    assert [problem.where for problem in caught.value.problems] == [
         "override 'optimizer.learning_rate=-1,1'",
         "c.yaml:1:31",
     ]

@@ -32,9 +32,9 @@ def task_of(finished: Any) -> Task:
 
 
 def draw_predictions() -> Predictions:
-    draw = np.random.default_rng(2)
-    y = (draw.random((ROWS, 1)) < 0.3).astype(np.float64)
-    p = np.clip(0.25 * y + 0.6 * draw.random((ROWS, 1)), 0, 1).astype(np.float32)
+    rng = np.random.default_rng(2)
+    y = (rng.random((ROWS, 1)) < 0.3).astype(np.float64)
+    p = np.clip(0.25 * y + 0.6 * rng.random((ROWS, 1)), 0, 1).astype(np.float32)
     return Predictions("binary", ("no", "yes"), y, p, np.arange(ROWS))
 
 

@@ -1,9 +1,8 @@
-"""A loss that is not finite: alone and in a pack the error is the same, and what it advises helps."""
+"""Nonfinite losses: single runs and packs raise the same error, and its fix works."""
 
 from __future__ import annotations
 
 import math
-from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +73,10 @@ DIVERGING = {
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    draw = np.random.default_rng(1)
-    a, b = draw.normal(size=(2, 150))
-    y = a - b + draw.normal(size=150) / 5
-    counts = draw.poisson(np.exp(5 + a)).astype(float)
+    rng = np.random.default_rng(1)
+    a, b = rng.normal(size=(2, 150))
+    y = a - b + rng.normal(size=150) / 5
+    counts = rng.poisson(np.exp(5 + a)).astype(float)
     columns = {"a": a, "b": b, "far": 1e5 * a + 1e6, "y": y, "counts": counts}
     pl.DataFrame({**columns, "large": 1e9 * y + 1e10, "huge": 1e25 * y}).write_csv(
         tmp_path / "table.csv"
@@ -88,10 +87,10 @@ def table(tmp_path: Path) -> Path:
 
 
 def alternatives(fix: str) -> list[list[str]]:
-    """`set A: 1 and B: 2, or C: 3` → the overrides of each way out."""
+    """Split `set A: 1 and B: 2, or C: 3` into the overrides `[[A=1, B=2], [C=3]]`."""
     return [
-        [part.replace(": ", "=") for part in way.split(" and ")]
-        for way in fix.removeprefix("set ").split(", or ")
+        [part.replace(": ", "=") for part in alternative.split(" and ")]
+        for alternative in fix.removeprefix("set ").split(", or ")
     ]
 
 
@@ -105,16 +104,16 @@ def diverged(config: Path, overrides: list[str]) -> Problem:
 @pytest.mark.parametrize(
     "case", slow_except(("learning rate", "target", "exponential head"), DIVERGING)
 )
-def test_what_the_error_advises_helps(table: Path, case: str) -> None:
+def test_suggested_fix_prevents_divergence(table: Path, case: str) -> None:
     problem = diverged(table, DIVERGING[case])
-    for number, way in zip(count(), alternatives(problem.fix), strict=False):
-        done = run_fit(table, table.parent / f"runs{number}", *DIVERGING[case], *way)
+    for number, overrides in enumerate(alternatives(problem.fix)):
+        done = run_fit(table, table.parent / f"runs{number}", *DIVERGING[case], *overrides)
         losses = [row["loss"] for row in read_log(done.run / "metrics.jsonl")]
-        assert len(losses) == 3, (case, way)
-        assert all(map(math.isfinite, losses)), (case, way)
+        assert len(losses) == 3, (case, overrides)
+        assert all(map(math.isfinite, losses)), (case, overrides)
 
 
-def test_a_pack_names_the_broken_weights_as_a_single_run_does(table: Path) -> None:
+def test_pack_reports_nonfinite_weights_like_a_single_run(table: Path) -> None:
     overrides = ["optimizer={name: sgd, learning_rate: 1e12}", "data.split.test=0"]
     with pytest.raises(TrainingError):
         run_members(table, table.parent / "several", *overrides, "fit.repeats=2")
@@ -122,7 +121,11 @@ def test_a_pack_names_the_broken_weights_as_a_single_run_does(table: Path) -> No
     assert len(members) == 2
     for member in members:
         (problem,) = RunDirectory(member).read_manifest().problems
-        own = load_config(member / "config.yaml").config
-        alone = diverged(table, [*overrides, f"seed={own.seed}", "data.split.seed=0"])
+        seed = load_config(member / "config.yaml").config.seed
+        single = diverged(table, [*overrides, f"seed={seed}", "data.split.seed=0"])
         assert "the first weights that are not finite: network/dense/kernel" in problem.found
-        assert (problem.where, problem.found, problem.fix) == (alone.where, alone.found, alone.fix)
+        assert (problem.where, problem.found, problem.fix) == (
+            single.where,
+            single.found,
+            single.fix,
+        )

@@ -40,9 +40,9 @@ def read(run, name):
 
 
 class RunEstimator(ClassifierMixin, BaseEstimator):
-    """A run as a scikit-learn estimator of (size, index of the colour)."""
+    """A run as a scikit-learn estimator of (size, index of the color)."""
 
-    colours = ("blue", "green", "red", None)
+    colors = ("blue", "green", "red", None)
 
     def __init__(self, run):
         self.run = run
@@ -54,8 +54,8 @@ class RunEstimator(ClassifierMixin, BaseEstimator):
         return self
 
     def predict_proba(self, x):
-        colours = [self.colours[int(index)] for index in x[:, 1]]
-        frame = pl.DataFrame({"size": x[:, 0], "colour": pl.Series(colours, dtype=pl.String)})
+        colors = [self.colors[int(index)] for index in x[:, 1]]
+        frame = pl.DataFrame({"size": x[:, 0], "color": pl.Series(colors, dtype=pl.String)})
         p = np.asarray(self.network(self.encoder.transform(frame).x, training=False))
         return np.concatenate([1 - p, p], axis=1)
 
@@ -64,8 +64,8 @@ def estimator_rows(run, split):
     """Return a split as the estimator reads it, and its classes."""
     sample = draw_row_sample(load_run_table(open_trained(run)), split, 1000, 0)
     size = number_matrix(sample.frame, ["size"])[:, 0]
-    colour = [RunEstimator.colours.index(name) for name in sample.frame["colour"]]
-    return np.stack([size, colour], axis=1), sample.y[:, 0]
+    color = [RunEstimator.colors.index(name) for name in sample.frame["color"]]
+    return np.stack([size, color], axis=1), sample.y[:, 0]
 
 
 def test_importance_and_curves_equal_those_of_sklearn(encoded, tmp_path):
@@ -78,17 +78,17 @@ def test_importance_and_curves_equal_those_of_sklearn(encoded, tmp_path):
     )
     columns = {column["column"]: column for column in result.importance["columns"]}
     assert result.importance["baseline"] == pytest.approx(encoded.metrics["test"]["auc"])
-    for index, name in enumerate(("size", "colour")):
+    for index, name in enumerate(("size", "color")):
         error = expected.importances_std[index] * np.sqrt(2 / 40)
         assert columns[name]["drop"] == pytest.approx(
             expected.importances_mean[index], abs=4 * error
         )
     curves = {curve["column"]: curve for curve in read(run, "partial_dependence.json")["columns"]}
-    assert curves["colour"]["kind"] == "categorical"
-    assert curves["colour"]["values"] == list(RunEstimator.colours)
+    assert curves["color"]["kind"] == "categorical"
+    assert curves["color"]["values"] == list(RunEstimator.colors)
     assert len(curves["size"]["values"]) == 24 == len(set(curves["size"]["values"]))
     assert len(curves["size"]["rug"]) == 9
-    for index, name in enumerate(("size", "colour")):
+    for index, name in enumerate(("size", "color")):
         values = np.array(curves[name]["values"]) if name == "size" else np.arange(4)
         expected = partial_dependence(
             estimator, x, [index], custom_values={index: values}, method="brute",
@@ -109,7 +109,7 @@ def test_files(copied):
         "validation", "auc", 24,
     )  # fmt: skip
     assert [set(column) for column in importance["columns"]] == [
-        {"column", "drop", "low", "high", "is_noise"}
+        {"column", "drop", "low", "high", "is_significant"}
     ] * 2
     drops = [column["drop"] for column in importance["columns"]]
     assert drops == sorted(drops, reverse=True)
@@ -140,15 +140,15 @@ def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
 
 
 def test_columns_and_checkpoint_can_be_selected(copied):
-    result = explain_run(copied / "checkpoints" / "last", columns=("colour",))
+    result = explain_run(copied / "checkpoints" / "last", columns=("color",))
     assert result.checkpoint == "last"
     curves = read(copied, "partial_dependence.json")["columns"]
-    assert [curve["column"] for curve in curves] == ["colour"]
-    explain_run(copied, columns=("colour,size",))
+    assert [curve["column"] for curve in curves] == ["color"]
+    explain_run(copied, columns=("color,size",))
     curves = read(copied, "partial_dependence.json")["columns"]
-    assert [curve["column"] for curve in curves] == ["colour", "size"]
-    with pytest.raises(UsageError, match="did you mean 'colour'"):
-        explain_run(copied, columns=("color,size",))
+    assert [curve["column"] for curve in curves] == ["color", "size"]
+    with pytest.raises(UsageError, match="did you mean 'color'"):
+        explain_run(copied, columns=("colour,size",))
 
 
 def test_table_larger_than_memory_has_the_same_explanation(copied, monkeypatch):
@@ -166,13 +166,13 @@ def linear(tmp_path_factory):
     """A linear model of two numeric columns; the second has an indicator of missing values."""
     folder = tmp_path_factory.mktemp("linear")
     config = write_small(folder)
-    draw = np.random.default_rng(0)
-    first, second = draw.normal(size=(2, 150))
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(2, 150))
     pl.DataFrame(
         {
             "first": first,
             "second": [None if row % 9 == 4 else value for row, value in enumerate(second)],
-            "label": 3 * first - second + 0.1 * draw.normal(size=150) + 10,
+            "label": 3 * first - second + 0.1 * rng.normal(size=150) + 10,
         }
     ).write_csv(folder / "small.csv")
     return run_fit(
@@ -185,7 +185,7 @@ def test_surface_of_two_numeric_columns(linear, tmp_path):
     result = explain_run(linear.run)
     assert result.importance["metric"] == "r2"
     assert [column["column"] for column in result.importance["columns"]] == ["first", "second"]
-    assert not result.importance["columns"][0]["is_noise"]
+    assert result.importance["columns"][0]["is_significant"]
     surface = read(linear.run, "surface.json")
     assert surface["columns"] == ["first", "second"]
     predictions = np.array(surface["predictions"])
@@ -234,13 +234,13 @@ def test_shap_values_of_a_linear_model_are_exact(linear, tmp_path, source):
             for column in (values["value"], sample.frame[name])
         )
         assert written == expected
-    facts = read(linear.run, "shap.json")
-    assert facts["rows"] == rows
-    assert facts["largest_gap"] < 1e-5
-    assert facts["orders"] is None
-    predictions = np.array(facts["predictions"])[:, 0]
+    shap = read(linear.run, "shap.json")
+    assert shap["rows"] == rows
+    assert shap["largest_gap"] < 1e-5
+    assert shap["orders"] is None
+    predictions = np.array(shap["predictions"])[:, 0]
     sums = frame.group_by("row").agg(pl.col("shap").sum()).sort("row")["shap"]
-    np.testing.assert_allclose(facts["base"][0] + sums.to_numpy(), predictions, atol=1e-4)
+    np.testing.assert_allclose(shap["base"][0] + sums.to_numpy(), predictions, atol=1e-4)
 
 
 @needs_shap
@@ -267,7 +267,7 @@ def test_members_are_explained_together_on_the_test_rows(several, tmp_path):
     assert result.folder == run / "explanation"
     assert result.checkpoint == "best of 6 members"
     assert result.importance["split"] == "test"
-    assert {column["column"] for column in result.importance["columns"]} == {"size", "colour"}
+    assert {column["column"] for column in result.importance["columns"]} == {"size", "color"}
     with pytest.raises(RunError, match="which its members share"):
         explain_run(run, split="validation")
     member = explain_run(run / "members" / "0001")

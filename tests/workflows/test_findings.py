@@ -57,7 +57,7 @@ def test_metrics_are_those_of_the_saved_predictions(reported: RunFinished) -> No
         24,
         "auc",
     )
-    assert {column["column"] for column in importance["columns"]} == {"size", "colour"}
+    assert {column["column"] for column in importance["columns"]} == {"size", "color"}
 
 
 def test_baselines_equal_those_of_sklearn(reported: RunFinished) -> None:
@@ -80,12 +80,12 @@ def test_baselines_equal_those_of_sklearn(reported: RunFinished) -> None:
     )
 
 
-def test_later_report_has_the_same_findings(small: Path, tmp_path: Path) -> None:
+def test_report_written_later_has_the_same_findings(small: Path, tmp_path: Path) -> None:
     settings = (
         "fit.epochs=1",
         "data.categorical.encode=embedding",
         "data.split={by: group, column: id, test: 0.2, validation: 0.2}",
-        "evaluate.slices=[id, colour]",
+        "evaluate.slices=[id, color]",
         "evaluate.resamples=100",
     )
     first = read(run_fit(small, tmp_path / "runs", *settings, "evaluate.report=true").run)
@@ -97,15 +97,15 @@ def test_later_report_has_the_same_findings(small: Path, tmp_path: Path) -> None
     write_missing_findings(later.run)
     assert read(later.run) == first
     slices = [part["where"] for part in first["slices"]["slices"]]
-    colours = {where["colour"] for where in slices if "colour" in where}
-    assert colours == {"red", "green", "blue", "(missing)"}
+    colors = {where["color"] for where in slices if "color" in where}
+    assert colors == {"red", "green", "blue", "(missing)"}
 
 
 def test_unknown_slice_column_is_refused(small: Path) -> None:
     with pytest.raises(
-        ConfigError, match="expected a column of the table, found 'color'; did you m"
+        ConfigError, match="expected a column of the table, found 'colour'; did you m"
     ):
-        make_plan(load_config(small, ["evaluate.slices=[color]"]))
+        make_plan(load_config(small, ["evaluate.slices=[colour]"]))
 
 
 def test_folds_are_evaluated_on_out_of_fold_predictions(small: Path, tmp_path: Path) -> None:
@@ -152,20 +152,20 @@ evaluate: {report: true, resamples: 100}
 def test_regression_findings_have_the_values_of_the_table(
     tmp_path: Path, engine: str, targets: list[str]
 ) -> None:
-    draw = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     frame = pl.DataFrame(
         {
-            "size": draw.normal(size=60),
-            "colour": draw.normal(size=60),
+            "size": rng.normal(size=60),
+            "color": rng.normal(size=60),
             # Scaling to float32 and back changes both.
-            "price": (draw.integers(1, 10_000, 60) / 100 + 100_000).round(2),
-            "other": draw.integers(100, 400, 60),
+            "price": (rng.integers(1, 10_000, 60) / 100 + 100_000).round(2),
+            "other": rng.integers(100, 400, 60),
         }
     )
     frame.write_csv(tmp_path / "numbers.csv")
     text = REGRESSION.replace("TARGETS", f"[{', '.join(targets)}]")
     (tmp_path / "config.yaml").write_text(text, encoding="utf-8")
-    features = "data.features.include=[size, colour]"
+    features = "data.features.include=[size, color]"
     run = run_fit(
         tmp_path / "config.yaml", tmp_path / "runs", features, f"runtime.engine={engine}"
     ).run

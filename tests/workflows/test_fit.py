@@ -75,8 +75,8 @@ def calls(profile: cProfile.Profile, file: str, function: str) -> int:
     """Return how often a function of a source file was called."""
     found = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     return sum(
-        facts[1]
-        for (path, _, name), facts in found.items()
+        content[1]
+        for (path, _, name), content in found.items()
         if path.endswith(file) and name == function
     )
 
@@ -105,7 +105,7 @@ def test_test_rows_do_not_affect_training(finished, small, tmp_path):
     splits = pl.read_parquet(before.run / "splits.parquet")["split"]
     changed = table.with_columns(
         size=pl.when(splits == "test").then(pl.lit("1e30")).otherwise(pl.col("size")),
-        colour=pl.when(splits == "test").then(pl.lit("never seen")).otherwise(pl.col("colour")),
+        color=pl.when(splits == "test").then(pl.lit("never seen")).otherwise(pl.col("color")),
     )
     changed.write_csv(tmp_path / "small.csv")
     after = run_fit(small, tmp_path / "runs")
@@ -240,14 +240,14 @@ def test_diverged_run_fails(small, tmp_path):
             "model.layers=[{dense: 4}]",
         )
     (manifest,) = (tmp_path / "runs").rglob("manifest.json")
-    facts = json.loads(manifest.read_text())
-    assert facts["status"] == "failed"
-    assert facts["problems"][0]["expected"] == "a finite loss"
+    content = json.loads(manifest.read_text())
+    assert content["status"] == "failed"
+    assert content["problems"][0]["expected"] == "a finite loss"
 
 
 TASKS = {
     "multiclass, class weights, row weights, averages": (
-        "data.target=colour", "data.clean.missing_target=drop", "fit.class_weight=balanced",
+        "data.target=color", "data.clean.missing_target=drop", "fit.class_weight=balanced",
         "data.weight=age", "optimizer.ema=0.9",
     ),
     "binary, softmax, label smoothing, half precision": (
@@ -262,7 +262,7 @@ TASKS = {
     ),
 }  # fmt: skip
 SLOW_TASKS = {
-    "multiclass": ("data.target=colour", "data.clean.missing_target=drop"),
+    "multiclass": ("data.target=color", "data.clean.missing_target=drop"),
     "binary, softmax": ("model.head=softmax",),
     "regression": ("data.target=size",),
     "regression in [0, 1]": ("data.target=share", "model.head=sigmoid", "loss=mean_squared_error"),
@@ -289,11 +289,11 @@ SLOW_TASKS = {
 )
 def test_each_task_trains_evaluates_and_predicts(overrides, small, tmp_path):
     table = pl.read_csv(tmp_path / "small.csv", infer_schema=False)
-    draw = np.random.default_rng(1)
+    rng = np.random.default_rng(1)
     table = table.with_columns(
-        age=pl.Series(draw.integers(20, 70, 120)),
-        member=pl.Series(draw.choice(["yes", "no"], 120)),
-        share=pl.Series(draw.random(120)),
+        age=pl.Series(rng.integers(20, 70, 120)),
+        member=pl.Series(rng.choice(["yes", "no"], 120)),
+        share=pl.Series(rng.random(120)),
     )
     table.write_csv(tmp_path / "small.csv")
     result = run_fit(small, tmp_path / "runs", "fit.epochs=2", *overrides)

@@ -35,8 +35,8 @@ evaluate: {report: false, importance: false}
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tags")
-    draw = np.random.default_rng(1)
-    x = draw.normal(size=(120, 3))
+    rng = np.random.default_rng(1)
+    x = rng.normal(size=(120, 3))
     cells = [
         "; ".join(name for name, value in zip(CLASSES, row, strict=True) if value > 0.2)
         for row in x
@@ -47,22 +47,22 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "config.yaml"
 
 
-def truth(config: Path) -> np.ndarray:
+def read_targets(config: Path) -> np.ndarray:
     cells = pl.read_csv(config.parent / "tags.csv")["tags"].fill_null("")
     return np.array([[name in cell.split("; ") for name in CLASSES] for cell in cells])
 
 
 @pytest.mark.parametrize("engine", slow_except(("resident",), ("resident", "streaming")))
-def test_from_fit_to_predict_and_eval(config: Path, tmp_path: Path, engine: str) -> None:
+def test_fit_predict_and_eval(config: Path, tmp_path: Path, engine: str) -> None:
     run = run_fit(config, tmp_path, f"runtime.engine={engine}").run
     source = config.parent / "tags.csv"
-    found = predict(run, source, keep=("tags",), device="cpu", allow_custom=False).frame
+    predictions = predict(run, source, keep=("tags",), device="cpu", allow_custom=False).frame
     columns = [f"probability_{name}" for name in CLASSES]
-    assert found.columns == ["row", "tags", "labels", *columns, "unseen"]
-    p = found.select(columns).to_numpy()
-    for labels, row in zip(found["labels"], p, strict=True):
+    assert predictions.columns == ["row", "tags", "labels", *columns, "unseen"]
+    p = predictions.select(columns).to_numpy()
+    for labels, row in zip(predictions["labels"], p, strict=True):
         assert labels == ";".join(itertools.compress(CLASSES, row >= 0.5))
-    y = truth(config)
+    y = read_targets(config)
     (evaluation,) = evaluate(run, splits=(), data=source, device="cpu", allow_custom=False).results
     assert evaluation.metrics["auc"] == pytest.approx(roc_auc_score(y, p, average="macro"))
     f1 = f1_score(y, p >= 0.5, average="macro", zero_division=0)

@@ -1,4 +1,4 @@
-"""The linear baseline is the model that scikit-learn fits on the same columns, weighted alike."""
+"""The linear baseline equals a scikit-learn model fitted on the same columns and weights."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def rows(plan: RunPlan, frame: pl.DataFrame, split: str) -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFrame]:
-    """Delays with a heavy tail: what arrives late has left late."""
+    """Delays with a heavy tail; a late arrival follows a late departure."""
     folder = tmp_path_factory.mktemp("flights")
-    draw = np.random.default_rng(1)
-    departure = 12 * draw.standard_t(1.7, 3_000) + draw.exponential(10, 3_000)
+    rng = np.random.default_rng(1)
+    departure = 12 * rng.standard_t(1.7, 3_000) + rng.exponential(10, 3_000)
     frame = pl.DataFrame(
         {
             "departure_delay": departure.round(1),
-            "distance": draw.lognormal(6.5, 0.6, 3_000).round(),
-            "arrival_delay": (departure - 4 + draw.normal(0, 11, 3_000)).round(1),
+            "distance": rng.lognormal(6.5, 0.6, 3_000).round(),
+            "arrival_delay": (departure - 4 + rng.normal(0, 11, 3_000)).round(1),
         }
     )
     frame = frame.with_columns(
@@ -73,7 +73,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFram
         "data.numeric={scale: minmax, smooth_clip: 0.5}",
     ],
 )
-def test_a_column_that_is_bent_for_the_network_is_straight_for_the_linear_model(
+def test_baseline_sees_columns_without_the_nonlinear_scaling_of_the_network(
     flights: tuple[Path, pl.DataFrame], scale: str, engine: str
 ) -> None:
     folder, frame = flights
@@ -82,23 +82,23 @@ def test_a_column_that_is_bent_for_the_network_is_straight_for_the_linear_model(
     train, test = rows(plan, frame, "train"), rows(plan, frame, "test")
     names = ["departure_delay", "distance"]
     median = train["distance"].median()
-    features, other = (
+    train_x, test_x = (
         part.select(names).with_columns(pl.col("distance").fill_null(median))
         for part in (train, test)
     )
-    model = LinearRegression().fit(features.to_numpy(), train["arrival_delay"].to_numpy())
-    truth = test["arrival_delay"].to_numpy()
-    expected = np.sqrt(np.mean((model.predict(other.to_numpy()) - truth) ** 2))
-    np.testing.assert_array_equal(predictions.y[:, 0], truth)
-    reached = np.sqrt(np.mean((predictions.p - predictions.y) ** 2))
-    assert reached == pytest.approx(expected, rel=0.01)
-    # The network's own inputs do not change.
-    own = plan.dataset.samples("test")
-    assert own is not None
-    assert own.x.std(axis=0).max() < 3
+    model = LinearRegression().fit(train_x.to_numpy(), train["arrival_delay"].to_numpy())
+    y = test["arrival_delay"].to_numpy()
+    expected = np.sqrt(np.mean((model.predict(test_x.to_numpy()) - y) ** 2))
+    np.testing.assert_array_equal(predictions.y[:, 0], y)
+    rmse = np.sqrt(np.mean((predictions.p - predictions.y) ** 2))
+    assert rmse == pytest.approx(expected, rel=0.01)
+    # The inputs of the network are still scaled.
+    samples = plan.dataset.samples("test")
+    assert samples is not None
+    assert samples.x.std(axis=0).max() < 3
 
 
-def test_values_that_cleaning_clips_are_clipped_for_both(
+def test_outliers_are_clipped_for_network_and_baseline(
     flights: tuple[Path, pl.DataFrame],
 ) -> None:
     folder, frame = flights
@@ -113,15 +113,15 @@ def test_values_that_cleaning_clips_are_clipped_for_both(
 
 
 @pytest.mark.parametrize("weights", ["balanced", "{no: 1, yes: 12}", None])
-def test_class_weights_hold_for_both(tmp_path: Path, weights: str | None) -> None:
-    draw = np.random.default_rng(2)
-    size, rest = draw.normal(size=(2, 900))
+def test_class_weights_apply_to_network_and_baseline(tmp_path: Path, weights: str | None) -> None:
+    rng = np.random.default_rng(2)
+    size, height = rng.normal(size=(2, 900))
     frame = pl.DataFrame(
         {
             "size": size,
-            "rest": rest,
-            "share": draw.choice([1.0, 2.0], 900),
-            "label": np.where(size + draw.normal(size=900) > 1.9, "yes", "no"),
+            "height": height,
+            "share": rng.choice([1.0, 2.0], 900),
+            "label": np.where(size + rng.normal(size=900) > 1.9, "yes", "no"),
         }
     )
     frame.write_csv(tmp_path / "rare.csv")
@@ -130,11 +130,11 @@ def test_class_weights_hold_for_both(tmp_path: Path, weights: str | None) -> Non
     train, test = rows(plan, frame, "train"), rows(plan, frame, "test")
     by_class = {"balanced": "balanced", None: None}.get(weights, {"no": 1, "yes": 12})
     if by_class == "balanced":
-        # The network's are by rows, without the weight column.
+        # Class weights count rows and ignore the weight column.
         share = train["label"].value_counts()
         by_class = {name: len(train) / (2 * count) for name, count in share.rows()}
-    names = ["size", "rest"]
-    # Penalised as the baseline is: standardised by the weighted rows.
+    names = ["size", "height"]
+    # Like the baseline, standardized with the row weights before the penalty applies.
     rows_weight = train["share"].to_numpy() * [
         1 if by_class is None else by_class[label] for label in train["label"]
     ]

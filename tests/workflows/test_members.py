@@ -35,7 +35,7 @@ def probabilities(run: Path, table: Path) -> np.ndarray:
     return predict_table(run, table).frame["probability_yes"].to_numpy()
 
 
-def test_there_is_one_run_per_fold_and_repeat(several):
+def test_one_run_per_fold_and_repeat(several):
     assert [member.number for member in several.members] == [1, 2, 3, 4, 5, 6]
     configs = [load_config(member.run / "config.yaml").config for member in several.members]
     assert [config.data.split.fold for config in configs] == ["1/3", "2/3", "3/3"] * 2
@@ -66,13 +66,13 @@ def test_metrics_are_aggregated(several):
         for member in several.members
     ]
     assert aggregate["metrics"]["accuracy"] == pytest.approx(np.mean(accuracies))
-    assert aggregate["intervals"]["accuracy"]["sd"] == pytest.approx(np.std(accuracies, ddof=1))
+    assert aggregate["intervals"]["accuracy"]["std"] == pytest.approx(np.std(accuracies, ddof=1))
     assert aggregate["intervals"]["accuracy"]["n"] == aggregate["members"] == 6
     mean = several.aggregates["validation"]["accuracy"].mean
     assert mean == pytest.approx(np.mean(accuracies))
 
 
-def test_out_of_fold_predictions_are_of_members_that_were_not_trained_on_the_row(several, tmp_path):
+def test_out_of_fold_predictions_are_from_members_not_trained_on_the_row(several, tmp_path):
     frame = pl.read_parquet(several.run / "predictions" / "out_of_fold.parquet")
     splits = pl.read_parquet(several.members[0].run / "splits.parquet")
     assert frame["row"].to_list() == splits.filter(pl.col("split") != "test")["row"].to_list()
@@ -87,7 +87,7 @@ def test_out_of_fold_predictions_are_of_members_that_were_not_trained_on_the_row
     ]
     assert len(predicted) == 2
     assert row["probability_yes"] == pytest.approx(np.mean(predicted), abs=1e-5)
-    assert row["probability_yes_spread"] == pytest.approx(np.std(predicted, ddof=1), abs=1e-5)
+    assert row["probability_yes_std"] == pytest.approx(np.std(predicted, ddof=1), abs=1e-5)
 
 
 def test_members_predict_together(several):
@@ -95,11 +95,11 @@ def test_members_predict_together(several):
     together = predict_table(several.run, table, "id").frame
     each = np.stack([probabilities(member.run, table) for member in several.members])
     assert together.columns == [
-        "row", "id", "label", "probability_no", "probability_yes", "probability_yes_spread", "unseen",
+        "row", "id", "label", "probability_no", "probability_yes", "probability_yes_std", "unseen",
     ]  # fmt: skip
     np.testing.assert_allclose(together["probability_yes"], each.mean(axis=0), atol=1e-6)
     std = each.std(axis=0, ddof=1)
-    np.testing.assert_allclose(together["probability_yes_spread"], std, atol=1e-6)
+    np.testing.assert_allclose(together["probability_yes_std"], std, atol=1e-6)
     is_yes = (together["probability_yes"] >= 0.5).to_list()
     assert (together["label"] == "yes").to_list() == is_yes
 

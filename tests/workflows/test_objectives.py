@@ -1,4 +1,4 @@
-"""Every loss, head and target scale of a regression: refused with advice that works, or trained."""
+"""Each loss, head and target scale of a regression is refused with a valid fix, or trains."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.workflows.task import make_task
 
-DRAW = np.random.default_rng(4)
+RNG = np.random.default_rng(4)
 ROWS = 60
-X = DRAW.normal(size=ROWS)
+X = RNG.normal(size=ROWS)
 TARGETS = {
-    "shares": 1 / (1 + np.exp(-X - DRAW.normal(size=ROWS))),
+    "shares": 1 / (1 + np.exp(-X - RNG.normal(size=ROWS))),
     "prices": np.exp(8 + 2 * X),
-    "prices with zeros": np.where(DRAW.random(ROWS) < 0.3, 0.0, np.exp(8 + 2 * X)).round(2),
+    "prices with zeros": np.where(RNG.random(ROWS) < 0.3, 0.0, np.exp(8 + 2 * X)).round(2),
     "incomes below 0": 20_000 * X + 3_000,
-    "counts with many zeros": DRAW.poisson(0.2 * np.exp(X)).astype(float),
-    "counts in the thousands": DRAW.poisson(3_000 * np.exp(X / 2)).astype(float),
+    "counts with many zeros": RNG.poisson(0.2 * np.exp(X)).astype(float),
+    "counts in the thousands": RNG.poisson(3_000 * np.exp(X / 2)).astype(float),
 }
 
 
@@ -44,16 +44,16 @@ def settings(loss: str, head: str, scale: str, path: Path | None = None) -> dict
     return {"data": data, "model": {"head": head, "layers": layers}, "loss": {"name": loss}}
 
 
-def refusals(given: dict[str, Any]) -> list[Any]:
-    config = Config.model_validate(given)
+def conflicts(config_dict: dict[str, Any]) -> list[Any]:
+    config = Config.model_validate(config_dict)
     head = resolved_head(config, "regression")
     return task_conflicts(config, "regression", head, (), True)
 
 
-def with_fix(given: dict[str, Any], way: str) -> dict[str, Any]:
-    """The settings after `data.target_scale: auto and model.head: linear`."""
-    changed = {key: dict(section) for key, section in given.items()}
-    for part in way.split(" and "):
+def with_fix(config_dict: dict[str, Any], alternative: str) -> dict[str, Any]:
+    """Return the settings changed by a fix such as `data.target_scale: auto and model.head: linear`."""
+    changed = {key: dict(section) for key, section in config_dict.items()}
+    for part in alternative.split(" and "):
         key, value = part.split(": ")
         if key == "loss":
             changed["loss"] = {"name": value}
@@ -66,68 +66,68 @@ def with_fix(given: dict[str, Any], way: str) -> dict[str, Any]:
 GRID = list(product(LOSS_HEADS, ("auto", *get_args(HeadKind)), get_args(TargetScale)))
 
 
-def ways_out(fix: str) -> list[str]:
-    """`set A: 1 and B: 2, or C: 3, or correct the rows` → the settings of each way."""
-    ways = fix.removeprefix("set ").removeprefix("train with ").split(", or ")
-    return [way.split(", which")[0] for way in ways if ": " in way]
+def alternatives(fix: str) -> list[str]:
+    """Split `set A: 1 and B: 2, or C: 3, or correct the rows` into `A: 1 and B: 2` and `C: 3`."""
+    parts = fix.removeprefix("set ").removeprefix("train with ").split(", or ")
+    return [part.split(", which")[0] for part in parts if ": " in part]
 
 
 @pytest.mark.parametrize("loss", LOSS_HEADS)
-def test_each_way_out_of_a_refusal_works(loss: str) -> None:
-    for _, head, scale in (one for one in GRID if one[0] == loss):
-        given = settings(loss, head, scale)
-        for problem in refusals(given):
-            for way in ways_out(problem.fix):
-                changed = with_fix(given, way)
-                left = refusals(changed)
-                assert problem not in left, (given, problem, way)
-                # Another setting can be invalid, too; its own message fixes it.
-                while left:
-                    changed = with_fix(changed, ways_out(left[0].fix)[0])
-                    assert left[0] not in refusals(changed), (given, way, left)
-                    left = refusals(changed)
+def test_every_suggested_fix_works(loss: str) -> None:
+    for head, scale in (rest for name, *rest in GRID if name == loss):
+        config_dict = settings(loss, head, scale)
+        for problem in conflicts(config_dict):
+            for fix in alternatives(problem.fix):
+                changed = with_fix(config_dict, fix)
+                remaining = conflicts(changed)
+                assert problem not in remaining, (config_dict, problem, fix)
+                # Another setting can be invalid, too; its message has another fix.
+                while remaining:
+                    changed = with_fix(changed, alternatives(remaining[0].fix)[0])
+                    assert remaining[0] not in conflicts(changed), (config_dict, fix, remaining)
+                    remaining = conflicts(changed)
 
 
-def prepared_or_problem(given: dict[str, Any]) -> Dataset | Problem:
+def prepared_or_problem(config_dict: dict[str, Any]) -> Dataset | Problem:
     try:
-        return prepare(Config.model_validate(given))
+        return prepare(Config.model_validate(config_dict))
     except DataError as error:
         return error.problems[0]
 
 
 @pytest.mark.parametrize("target", slow_except(("counts with many zeros",), TARGETS))
-def test_what_is_not_refused_trains_and_predicts_in_the_unit(tmp_path: Path, target: str) -> None:
+def test_accepted_settings_train_and_predict_in_the_unit_of_the_target(
+    tmp_path: Path, target: str
+) -> None:
     y = TARGETS[target]
     path = tmp_path / "table.csv"
     pl.DataFrame({"x": X, "y": y}).write_csv(path)
     for loss, head, scale in GRID:
-        given = settings(loss, head, scale, path)
-        # The value that auto resolves to is in the grid, too.
-        if (head == "auto") != (scale == "auto") or refusals(given):
+        config_dict = settings(loss, head, scale, path)
+        # The grid also contains the values that auto resolves to.
+        if (head == "auto") != (scale == "auto") or conflicts(config_dict):
             continue
-        dataset = prepared_or_problem(given)
+        dataset = prepared_or_problem(config_dict)
         if isinstance(dataset, Problem):
-            # A logarithm of 0, a share above 1, a negative count, a percentage of 0.
-            assert "table.csv:" in dataset.where, (given, dataset)
-            for way in ways_out(dataset.fix):
-                assert isinstance(prepared_or_problem(with_fix(given, way)), Dataset), (
-                    given,
-                    way,
-                )
+            # The logarithm of 0, a share above 1, a negative count, a percentage of 0.
+            assert "table.csv:" in dataset.where, (config_dict, dataset)
+            for fix in alternatives(dataset.fix):
+                fixed = prepared_or_problem(with_fix(config_dict, fix))
+                assert isinstance(fixed, Dataset), (config_dict, fix)
             continue
-        outputs, losses, task = two_steps(Config.model_validate(given), dataset)
-        assert np.isfinite(losses).all(), (given, losses)
+        outputs, losses, task = two_steps(Config.model_validate(config_dict), dataset)
+        assert np.isfinite(losses).all(), (config_dict, losses)
         predictions = task.decode_outputs(outputs)
-        assert np.isfinite(predictions).all(), given
+        assert np.isfinite(predictions).all(), config_dict
         if task.head in POSITIVE_HEADS or scale == "log":
-            assert (predictions > 0).all(), given
+            assert (predictions > 0).all(), config_dict
         if "binary" not in loss:
-            spread = np.abs(y - y.mean()).max()
-            assert np.abs(predictions - y.mean()).max() < 30 * spread + 1, given
+            largest = np.abs(y - y.mean()).max()
+            assert np.abs(predictions - y.mean()).max() < 30 * largest + 1, config_dict
 
 
 def two_steps(config: Config, dataset: Any) -> tuple[Any, list[float], Any]:
-    """The outputs for the training rows after two steps of Adam, and the losses."""
+    """Train two steps of Adam; return the outputs for the training rows, the losses and the task."""
     task = make_task(config, dataset.preprocessing.target)
     samples = dataset.samples("train")
     network = build_network(

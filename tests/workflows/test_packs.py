@@ -22,9 +22,9 @@ NUMBERS = list(range(len(MEMBERS)))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, undisturbed: Folder) -> Folder:
+def folder(tmp_path: Path, uninterrupted: Folder) -> Folder:
     """The runs of the undisturbed pack, not yet trained."""
-    return Folder(tmp_path / "runs", undisturbed.config)
+    return Folder(tmp_path / "runs", uninterrupted.config)
 
 
 def pack_directory(folder: Folder) -> Path:
@@ -37,27 +37,27 @@ def saved_epochs(folder: Folder) -> list[int]:
     return [member["facts"]["epoch"] for member in checkpoint["members"]]
 
 
-def test_pack_writes_the_files_of_fit(undisturbed: Folder) -> None:
-    assert {path.name for path in undisturbed.run(0).iterdir()} == {
+def test_pack_writes_the_files_of_fit(uninterrupted: Folder) -> None:
+    assert {path.name for path in uninterrupted.run(0).iterdir()} == {
         "config.yaml", "manifest.json", "preprocessing.json", "splits.parquet", "metrics.jsonl",
         "timing.jsonl", "checkpoints", "evaluation", "decisions.json", "predictions",
     }  # fmt: skip
-    record = read_pack_record(pack_directory(undisturbed))
+    record = read_pack_record(pack_directory(uninterrupted))
     assert record is not None
     assert record.is_done
-    assert [path.name for path in pack_directory(undisturbed).iterdir()] == ["pack.json"]
+    assert [path.name for path in pack_directory(uninterrupted).iterdir()] == ["pack.json"]
 
 
-def test_finished_pack_is_not_trained_again(undisturbed: Folder) -> None:
-    before = {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")}
-    members = undisturbed.train()
+def test_finished_pack_is_not_trained_again(uninterrupted: Folder) -> None:
+    before = {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")}
+    members = uninterrupted.train()
     assert [member.number for member in members] == NUMBERS
     assert members[1].stopped_because.startswith("val_loss has not improved")
-    assert members[1] == read_ended_member(undisturbed.spec(1))
-    assert {path: path.stat().st_mtime_ns for path in undisturbed.path.rglob("*")} == before
+    assert members[1] == read_ended_member(uninterrupted.spec(1))
+    assert {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")} == before
 
 
-def test_interrupted_and_killed_pack_resumes_exactly(folder: Folder, undisturbed: Folder) -> None:
+def test_interrupted_and_killed_pack_resumes_exactly(folder: Folder, uninterrupted: Folder) -> None:
     folder.train(abandon_after=3)
     # fit.checkpoint.every is 2 epochs.
     assert saved_epochs(folder) == [2] * len(MEMBERS)
@@ -83,7 +83,7 @@ def test_interrupted_and_killed_pack_resumes_exactly(folder: Folder, undisturbed
     # The first ended while the others were training.
     assert members[0].epochs == 2
     assert not list(folder.path.rglob(".*.new"))
-    assert_same(folder, undisturbed)
+    assert_same(folder, uninterrupted)
 
 
 @contextmanager
@@ -117,28 +117,28 @@ def pack_events(folder: Folder):
 @pytest.mark.slow
 @pytest.mark.parametrize("stop_after", [2, 9])
 def test_pack_interrupted_twice_resumes_exactly(
-    folder: Folder, undisturbed: Folder, stop_after: int
+    folder: Folder, uninterrupted: Folder, stop_after: int
 ) -> None:
     assert not any(member.status == "finished" for member in folder.train(stop_after=stop_after))
     assert (pack_directory(folder) / "last").is_dir()
     folder.train(stop_after=3)
     folder.train()
-    assert_same(folder, undisturbed)
+    assert_same(folder, uninterrupted)
 
 
 @pytest.mark.slow
 def test_pack_killed_before_its_first_checkpoint_restarts(
-    folder: Folder, undisturbed: Folder
+    folder: Folder, uninterrupted: Folder
 ) -> None:
     folder.train(abandon_after=2)
     assert not (pack_directory(folder) / "last").exists()
     folder.train()
-    assert_same(folder, undisturbed)
+    assert_same(folder, uninterrupted)
 
 
 @pytest.mark.slow
 def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
-    tmp_path: Path, undisturbed: Folder, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, uninterrupted: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pack_fit, "_COMPILE_SECONDS", 0.0)
     members = [
@@ -146,8 +146,8 @@ def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
         MEMBERS[1],
         *([f"seed={seed}", "fit.early_stopping.patience=1"] for seed in (5, 6, 7)),
     ]
-    whole = Folder(tmp_path / "whole", undisturbed.config, members)
-    killed = Folder(tmp_path / "killed", undisturbed.config, members)
+    whole = Folder(tmp_path / "whole", uninterrupted.config, members)
+    killed = Folder(tmp_path / "killed", uninterrupted.config, members)
     sizes = []
     original = pack_fit.PackTraining.repack
 
@@ -161,18 +161,18 @@ def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
     assert sizes[-1] < 5
     assert ended[0].epochs == 12
     assert ended[1].metrics["validation"] == pytest.approx(
-        read_ended_member(undisturbed.spec(1)).metrics["validation"], rel=1e-3
+        read_ended_member(uninterrupted.spec(1)).metrics["validation"], rel=1e-3
     )
     killed.train(abandon_after=sizes.index(sizes[-1]) + 2)
     killed.train()
     assert_same(killed, whole)
 
 
-def test_runs_that_cannot_be_packed_are_scheduled_alone(
-    tmp_path: Path, undisturbed: Folder
+def test_runs_that_cannot_be_packed_are_scheduled_singly(
+    tmp_path: Path, uninterrupted: Folder
 ) -> None:
     members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
-    folder = Folder(tmp_path / "runs", undisturbed.config, members)
+    folder = Folder(tmp_path / "runs", uninterrupted.config, members)
     schedule = schedule_packs([folder.spec(number) for number in range(4)], TableCache())
     assert [pack.numbers for pack in schedule.packs] == [(0, 2), (1,), (3,)]
     reasons = "optimizer.name: lamb, no other network of this shape"
@@ -180,9 +180,9 @@ def test_runs_that_cannot_be_packed_are_scheduled_alone(
 
 
 @pytest.mark.slow
-def test_packed_and_single_runs_resume(tmp_path: Path, undisturbed: Folder) -> None:
+def test_packed_and_single_runs_resume(tmp_path: Path, uninterrupted: Folder) -> None:
     members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
-    folder = Folder(tmp_path / "runs", undisturbed.config, members)
+    folder = Folder(tmp_path / "runs", uninterrupted.config, members)
     folder.train(stop_after=8)
     ended = folder.train()
     assert [member.status for member in ended] == ["finished"] * 4
@@ -191,7 +191,7 @@ def test_packed_and_single_runs_resume(tmp_path: Path, undisturbed: Folder) -> N
 
 @pytest.mark.slow
 def test_worker_process_trains_the_same_and_ends_members_on_request(
-    folder: Folder, undisturbed: Folder
+    folder: Folder, uninterrupted: Folder
 ) -> None:
     def ends(epoch: int) -> Ends:
         return {2: "eliminated", 3: "eliminated"} if epoch == 5 else {}
@@ -200,12 +200,12 @@ def test_worker_process_trains_the_same_and_ends_members_on_request(
     assert [member.number for member in ended] == NUMBERS
     for number in (2, 3):
         assert (ended[number].epochs, ended[number].stopped_because) == (5, "eliminated")
-    assert_same(folder, undisturbed, (0, 1, 4))
+    assert_same(folder, uninterrupted, (0, 1, 4))
     assert child_processes() == []
 
 
 @pytest.mark.slow
-def test_killed_worker_process_is_replaced(folder: Folder, undisturbed: Folder) -> None:
+def test_killed_worker_process_is_replaced(folder: Folder, uninterrupted: Folder) -> None:
     killed = []
 
     def ends(epoch: int) -> Ends:
@@ -217,16 +217,18 @@ def test_killed_worker_process_is_replaced(folder: Folder, undisturbed: Folder) 
 
     folder.train(jobs=1, ends=ends)
     assert killed
-    assert_same(folder, undisturbed)
+    assert_same(folder, uninterrupted)
     assert child_processes() == []
 
 
 @pytest.mark.slow
-def test_interrupted_worker_process_saves_a_checkpoint(folder: Folder, undisturbed: Folder) -> None:
+def test_interrupted_worker_process_saves_a_checkpoint(
+    folder: Folder, uninterrupted: Folder
+) -> None:
     assert folder.train(jobs=1, stop_after=3) == []
     assert child_processes() == []
     folder.train()
-    assert_same(folder, undisturbed)
+    assert_same(folder, uninterrupted)
 
 
 def child_processes() -> list[int]:

@@ -41,26 +41,26 @@ def test_predictions_do_not_depend_on_the_other_rows(finished, tmp_path):
 
 def test_columns_are_kept_and_unseen_values_flagged(finished, tmp_path):
     new = tmp_path / "new.csv"
-    new.write_text("note,colour,size,id\na,red,1,x\nb,violet,1,y\nc,,,z\n", encoding="utf-8")
+    new.write_text("note,color,size,id\na,red,1,x\nb,violet,1,y\nc,,,z\n", encoding="utf-8")
     predicted = predict_table(finished.run, new, "note", "id")
     assert predicted.frame["note"].to_list() == ["a", "b", "c"]
     assert predicted.frame["id"].to_list() == ["x", "y", "z"]
     assert predicted.frame["unseen"].to_list() == [False, True, False]
-    assert any("colour" in warning for warning in predicted.warnings)
+    assert any("color" in warning for warning in predicted.warnings)
     assert np.isfinite(predicted.frame["probability_yes"].to_numpy()).all()
 
 
 def test_all_columns_can_be_kept(finished, tmp_path):
     new = tmp_path / "new.csv"
-    new.write_text("colour,size,label,row\nred,1,yes,5\n", encoding="utf-8")
+    new.write_text("color,size,label,row\nred,1,yes,5\n", encoding="utf-8")
     frame = predict_table(finished.run, new, "*").frame
-    assert frame.columns[:5] == ["row", "colour", "size", "label_of_input", "row_of_input"]
+    assert frame.columns[:5] == ["row", "color", "size", "label_of_input", "row_of_input"]
     assert (frame["row"][0], frame["row_of_input"][0]) == (0, "5")
 
 
 def test_kept_columns_get_unique_names(finished, tmp_path):
     new = tmp_path / "new.csv"
-    new.write_text("colour,size,row,row_of_input\nred,1,5,6\n", encoding="utf-8")
+    new.write_text("color,size,row,row_of_input\nred,1,5,6\n", encoding="utf-8")
     frame = predict_table(finished.run, new, "*").frame
     kept = [column for column in frame.columns if column.startswith("row")]
     assert kept[0] == "row"
@@ -71,11 +71,11 @@ def test_kept_columns_get_unique_names(finished, tmp_path):
 
 def test_missing_column_is_named(finished, tmp_path):
     new = tmp_path / "new.csv"
-    new.write_text("colour,size\nred,1\n", encoding="utf-8")
+    new.write_text("color,size\nred,1\n", encoding="utf-8")
     with pytest.raises(DataError, match="did you mean 'size'"):
         predict_table(finished.run, new, "sise")
-    new.write_text("color,size\nred,1\n", encoding="utf-8")
-    with pytest.raises(DataError, match="colour"):
+    new.write_text("colour,size\nred,1\n", encoding="utf-8")
+    with pytest.raises(DataError, match="color"):
         predict_table(finished.run, new)
 
 
@@ -97,7 +97,7 @@ def test_table_larger_than_memory_has_the_same_predictions(
     write_table(tmp_path / "new.csv", rows=10_000, seed=5)
     table = pl.read_csv(tmp_path / "new.csv", infer_schema=False)
     unseen = pl.when(pl.int_range(10_000) % 3000 == 2500).then(pl.lit("violet"))
-    table = table.with_columns(unseen.otherwise("colour").alias("colour"))
+    table = table.with_columns(unseen.otherwise("color").alias("color"))
     new = tmp_path / f"new.{kind}"
     table.write_csv(new) if kind == "csv" else table.write_parquet(new)
     in_memory = predict_table(finished.run, new, "*")
@@ -125,7 +125,7 @@ def test_durations_and_times_are_kept_unchanged(finished, tmp_path):
     pl.DataFrame(
         {
             "size": [1.0, 2.0],
-            "colour": ["red", "blue"],
+            "color": ["red", "blue"],
             "span": [timedelta(minutes=90, microseconds=1), None],
             "clock": [time(18, 30), time(0, 0, 1)],
         }
@@ -165,7 +165,7 @@ def test_regression_predictions_have_the_unit_of_the_target(small, tmp_path):
 
 
 def test_multiclass_and_multilabel_columns(small, tmp_path):
-    multiclass = run_fit(small, tmp_path / "runs", "data.target=colour", "fit.epochs=1")
+    multiclass = run_fit(small, tmp_path / "runs", "data.target=color", "fit.epochs=1")
     frame = predict_table(multiclass.run, tmp_path / "small.csv").frame
     assert frame.columns == [
         "row", "label", "probability_blue", "probability_green", "probability_red", "unseen",

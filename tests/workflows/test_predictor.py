@@ -15,7 +15,7 @@ from trainer.errors import DataError, RunError
 
 TARGETS = {
     "binary": ("data.target=label",),
-    "multiclass": ("data.target=colour", "data.features.exclude=[id,label]"),
+    "multiclass": ("data.target=color", "data.features.exclude=[id,label]"),
     "multilabel": ("data.target=[yes,large]", "data.features.exclude=[id,label]"),
     "regression": (
         "data.target=weight",
@@ -26,18 +26,18 @@ TARGETS = {
 
 
 def write(path):
-    draw = np.random.default_rng(5)
+    rng = np.random.default_rng(5)
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["id", "size", "count", "colour", "label", "yes", "large", "weight"])
+        table.writerow(["id", "size", "count", "color", "label", "yes", "large", "weight"])
         for row in range(120):
-            size = round(float(draw.normal()), 4)
-            colour = ["red", "green", "blue"][int(draw.integers(3))]
-            yes = int(size + (colour == "red") > 0.3)
+            size = round(float(rng.normal()), 4)
+            color = ["red", "green", "blue"][int(rng.integers(3))]
+            yes = int(size + (color == "red") > 0.3)
             shown = "" if row % 11 == 5 else size
             label = "yes" if yes else "no"
-            weight = round(3 * size + float(draw.normal()), 3)
-            table.writerow([f"p{row}", shown, row % 9, colour, label, yes, int(size > 0), weight])
+            weight = round(3 * size + float(rng.normal()), 3)
+            table.writerow([f"p{row}", shown, row % 9, color, label, yes, int(size > 0), weight])
 
 
 def with_pandas(table):
@@ -75,7 +75,7 @@ def load(run):
     return trainer.load(run, device="cpu")
 
 
-def test_all_forms_are_predicted_as_the_file(run):
+def test_rows_in_memory_are_predicted_like_a_file(run):
     table = run.parents[2] / "table.csv"
     expected = predict_table(run, table).frame
     predictor = load(run)
@@ -92,7 +92,7 @@ def test_all_forms_are_predicted_as_the_file(run):
 def test_folds_and_repeats_are_predicted_together(several, form):
     table = several.run.parents[2] / "small.csv"
     expected = predict_table(several.run, table).frame
-    assert "probability_yes_spread" in expected.columns
+    assert "probability_yes_std" in expected.columns
     predicted = load(several.run).predict(FORMS[form](table))
     assert_frame_equal(predicted, expected, check_exact=True)
 
@@ -105,31 +105,31 @@ def test_repeats(tmp_path, small):
 
 
 def test_unseen_and_missing_values(finished):
-    rows = [{"size": 1, "colour": "red"}, {"size": 0.5, "colour": "violet"}, {"colour": None}]
+    rows = [{"size": 1, "color": "red"}, {"size": 0.5, "color": "violet"}, {"color": None}]
     predicted = load(finished.run).predict(rows)
     assert predicted["unseen"].to_list() == [False, True, False]
     assert predicted["row"].to_list() == [0, 1, 2]
     assert np.isfinite(predicted["probability_yes"].to_numpy()).all()
 
 
-def test_missing_column_and_other_faults(finished):
+def test_invalid_rows_are_refused(finished):
     predictor = load(finished.run)
-    with pytest.raises(DataError, match=r"frame: expected a column 'colour'.*did you mean 'color'"):
-        predictor.predict({"size": [1.0], "color": ["red"]})
+    with pytest.raises(DataError, match=r"frame: expected a column 'color'.*did you mean 'colour'"):
+        predictor.predict({"size": [1.0], "colour": ["red"]})
     with pytest.raises(DataError, match="single values in 'size'"):
-        predictor.predict({"size": [[1.0, 2.0]], "colour": ["red"]})
+        predictor.predict({"size": [[1.0, 2.0]], "color": ["red"]})
     with pytest.raises(DataError, match="single values in 'size', found values of type Object"):
-        predictor.predict({"size": [object()], "colour": ["red"]})
+        predictor.predict({"size": [object()], "color": ["red"]})
     with pytest.raises(DataError, match="same number of rows"):
-        predictor.predict({"size": [1.0, 2.0], "colour": ["red"]})
+        predictor.predict({"size": [1.0, 2.0], "color": ["red"]})
     with pytest.raises(DataError, match="a table with rows, found no rows"):
-        predictor.predict(pl.DataFrame({"size": [], "colour": []}))
+        predictor.predict(pl.DataFrame({"size": [], "color": []}))
     for data in (7, "small.csv", [1, 2]):
         with pytest.raises(DataError, match="a polars or pandas DataFrame"):
             predictor.predict(data)
 
 
-def test_a_run_without_a_checkpoint(copied):
+def test_run_without_a_checkpoint_is_refused(copied):
     for checkpoint in (copied / "checkpoints").iterdir():
         for file in checkpoint.iterdir():
             file.unlink()

@@ -36,8 +36,8 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, undisturbed: Folder) -> Folder:
-    return Folder(tmp_path / "runs", undisturbed.config)
+def folder(tmp_path: Path, uninterrupted: Folder) -> Folder:
+    return Folder(tmp_path / "runs", uninterrupted.config)
 
 
 class Pools:
@@ -55,9 +55,9 @@ class Pools:
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
 def test_ray_workers_train_the_same_without_the_data_files(
-    folder: Folder, undisturbed: Folder
+    folder: Folder, uninterrupted: Folder
 ) -> None:
-    table = undisturbed.config.parent / "small.csv"
+    table = uninterrupted.config.parent / "small.csv"
     hidden = table.with_suffix(".hidden")
 
     def pool(tables) -> RayWorkerPool:
@@ -71,14 +71,14 @@ def test_ray_workers_train_the_same_without_the_data_files(
     assert [(member.number, member.status) for member in ended] == [
         (number, "finished") for number in NUMBERS
     ]
-    assert_same(folder, undisturbed)
+    assert_same(folder, uninterrupted)
     assert not (folder.path / "workers").exists()
 
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("cluster")
-def test_interrupted_killed_or_without_a_lease_training_resumes(
-    folder: Folder, undisturbed: Folder
+def test_training_resumes_after_an_interrupt_a_kill_and_a_lost_lease(
+    folder: Folder, uninterrupted: Folder
 ) -> None:
     pools, trained, lost = Pools(folder), [], []
 
@@ -110,7 +110,7 @@ def test_interrupted_killed_or_without_a_lease_training_resumes(
     assert len(set(lost)) == 2
     assert [is_alive(holder, this_process()) for holder in lost] == [False, False]
     assert [member.status for member in ended] == ["finished"] * len(NUMBERS)
-    assert_same(folder, undisturbed)
+    assert_same(folder, uninterrupted)
 
 
 @pytest.mark.slow

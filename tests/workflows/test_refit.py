@@ -181,7 +181,7 @@ def test_decisions_from_requires_matching_decisions(finished: Any, tmp_path: Pat
     with pytest.raises(RunError, match=r"evaluate\.decisions_from.*no such path"):
         plan(source=tmp_path / "nowhere")
     with pytest.raises(RunError, match=r"same task: multiclass, found binary"):
-        plan("data.target=colour", "data.features.exclude=[id, label]")
+        plan("data.target=color", "data.features.exclude=[id, label]")
     RunDirectory(run).decisions.unlink()
     with pytest.raises(RunError, match="a run that has been evaluated"):
         plan()

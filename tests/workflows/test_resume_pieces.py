@@ -201,12 +201,12 @@ def resumed(pairs, tmp_path, monkeypatch):
 
         restore = Training.restore_snapshot
         monkeypatch.setattr(Training, "restore_snapshot", restore_snapshot)
-        undisturbed, stopped = pairs[text]
+        uninterrupted, stopped = pairs[text]
         run = tmp_path / stopped.name
         shutil.copytree(stopped, run)
         change(run)
         resume_fit(run)
-        return differences(run, undisturbed)
+        return differences(run, uninterrupted)
 
     return call
 
@@ -218,7 +218,7 @@ def test_resumed_run_is_exact(text, resumed) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("piece", PIECES)
-def test_resumed_run_differs_without_a_piece(piece, resumed) -> None:
+def test_resumed_run_differs_without_one_part_of_the_state(piece, resumed) -> None:
     assert resumed(*PIECES[piece])
 
 

@@ -82,7 +82,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
         [["data.split.fold=1/3"], ["data.split.fold=2/3"], ["data.split.fold=3/3", "seed=5"]],
     ),
     "softmax": (
-        ["data.target=colour", "loss={name: categorical_crossentropy, label_smoothing: 0.1}"],
+        ["data.target=color", "loss={name: categorical_crossentropy, label_smoothing: 0.1}"],
         [["loss.label_smoothing=0.0"], ["seed=2"]],
     ),
     "numbers": (

@@ -55,7 +55,7 @@ LOSSES = {
         f"model.head={head}",
         *{
             "sigmoid": [],
-            "softmax": ["data.target=colour"],
+            "softmax": ["data.target=color"],
             "linear": ["data.target=size", "data.target_scale=none"],
             "softplus": ["data.target=age", "data.task=regression"],
             "exponential": ["data.target=age", "data.task=regression"],
@@ -107,7 +107,7 @@ COMBINED = {
         "optimizer.schedule={piecewise: {at: [1 epoch, 12 steps], factors: [0.5, 0.1]}}",
         "model.layers=[{dense: {units: 6, kernel_regularizer: {l2: 0.02}}}, layer_normalization, "
         "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}}}]",
-        "data.target=colour",
+        "data.target=color",
         "loss={name: categorical_crossentropy, label_smoothing: 0.1}",
         "data.categorical.encode=embedding",
     ],

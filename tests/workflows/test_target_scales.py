@@ -1,4 +1,4 @@
-"""A target on a curve: it is trained on, and all that a user sees is in its own unit."""
+"""Transformed targets: networks are trained on them, and results are in the unit of the target."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.workflows.conftest import run_fit, run_members
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
 from trainer.report.page.content import Plot
-from trainer.report.page.facts import read_facts
 from trainer.report.page.regression import regression_section
+from trainer.report.page.run_content import read_run_content
 from trainer.report.prediction_intervals import interval_widths
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -33,13 +33,13 @@ from trainer.workflows.reporting import write_missing_findings
 ROWS = 200
 
 
-def write_prices(path: Path, zeros: bool = False, below: bool = False) -> np.ndarray:
-    draw = np.random.default_rng(3)
-    a, b = draw.normal(size=(2, ROWS))
-    price = np.exp(8 + 1.5 * a - b + 0.3 * draw.normal(size=ROWS))
+def write_prices(path: Path, zeros: bool = False, negative: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(2, ROWS))
+    price = np.exp(8 + 1.5 * a - b + 0.3 * rng.normal(size=ROWS))
     if zeros:
-        price[draw.random(ROWS) < 0.15] = 0
-    if below:
+        price[rng.random(ROWS) < 0.15] = 0
+    if negative:
         price -= 3_000
     rent = price / 300 + 5
     pl.DataFrame({"a": a, "b": b, "price": price.round(2), "rent": rent}).write_csv(path)
@@ -70,10 +70,12 @@ def predictions_of(run: Path, name: str) -> pl.DataFrame:
         ("log", {}),
         pytest.param("power", {}, marks=pytest.mark.slow),
         pytest.param("power", {"zeros": True}, marks=pytest.mark.slow),
-        ("power", {"below": True}),
+        ("power", {"negative": True}),
     ],
 )
-def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, table: Any) -> None:
+def test_metrics_and_predictions_are_in_the_unit_of_the_target(
+    tmp_path: Path, scale: str, table: Any
+) -> None:
     price = write_prices(tmp_path / "prices.csv", **table)
     path = config(tmp_path)
     done = run_fit(path, tmp_path / "runs", f"data.target_scale={scale}")
@@ -86,10 +88,12 @@ def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, tab
     assert metrics["r2"] == pytest.approx(r2_score(y, p))
     assert metrics["r2"] > 0.3
     assert read_log(done.run / "metrics.jsonl")[0]["loss"] < 20
-    got = predict(
+    predictions = predict(
         done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
     ).frame
-    low, middle, high = (got[f"predicted_price{end}"].to_numpy() for end in ("_low", "", "_high"))
+    low, middle, high = (
+        predictions[f"predicted_price{end}"].to_numpy() for end in ("_low", "", "_high")
+    )
     assert (low <= middle).all()
     assert (middle <= high).all()
     width = high - low
@@ -111,7 +115,7 @@ def test_everything_is_in_the_unit_of_the_target(tmp_path: Path, scale: str, tab
     assert again.results[0].metrics == pytest.approx(metrics, rel=1e-6)
 
 
-def test_the_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
+def test_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
     price = write_prices(tmp_path / "prices.csv")
     path = config(tmp_path)
     done = run_fit(path, tmp_path / "runs", "data.target_scale=log")
@@ -145,28 +149,28 @@ def test_explanations_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("scale", ["log", "power", "standard"])
-def test_the_report_draws_the_intervals_that_predict_gives(tmp_path: Path, scale: str) -> None:
+def test_report_plots_the_intervals_of_predict(tmp_path: Path, scale: str) -> None:
     write_prices(tmp_path / "prices.csv")
     done = run_fit(
         config(tmp_path), tmp_path / "runs", f"data.target_scale={scale}", "fit.epochs=2"
     )
-    got = predict(
+    predictions = predict(
         done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
     ).frame
     run = RunDirectory(done.run)
     decisions = read_decisions(run)
     width = interval_widths(run.read_preprocessing(), decisions)["price"]
-    low, high = width.ends(got["predicted_price"].to_numpy())
-    np.testing.assert_allclose(low, got["predicted_price_low"].to_numpy(), rtol=1e-9)
-    np.testing.assert_allclose(high, got["predicted_price_high"].to_numpy(), rtol=1e-9)
-    words = {
+    low, high = width.ends(predictions["predicted_price"].to_numpy())
+    np.testing.assert_allclose(low, predictions["predicted_price_low"].to_numpy(), rtol=1e-9)
+    np.testing.assert_allclose(high, predictions["predicted_price_high"].to_numpy(), rtol=1e-9)
+    texts = {
         "log": "multiplied or divided by",
         "power": "on the power scale",
         "standard": "price ± ",
     }
-    assert words[scale] in decisions.summary()
-    facts = read_facts(run, datetime.now(UTC))
-    plots = [block for block in regression_section(facts).blocks if isinstance(block, Plot)]
+    assert texts[scale] in decisions.summary()
+    content = read_run_content(run, datetime.now(UTC))
+    plots = [block for block in regression_section(content).blocks if isinstance(block, Plot)]
     assert str(width) in plots[0].description
     for plot in plots:
         figure, axes = subplots()
@@ -174,7 +178,7 @@ def test_the_report_draws_the_intervals_that_predict_gives(tmp_path: Path, scale
         close(figure)
 
 
-def test_a_streamed_target_is_scaled_alike(tmp_path: Path) -> None:
+def test_streamed_target_is_scaled_like_a_resident_one(tmp_path: Path) -> None:
     write_prices(tmp_path / "prices.csv", zeros=True)
     loaded = load_config(config(tmp_path), ["data.target_scale=power"])
     resident, streamed = prepare(loaded.config), prepare(loaded.config, streamed=True)
@@ -187,18 +191,18 @@ def test_a_streamed_target_is_scaled_alike(tmp_path: Path) -> None:
     assert predictions_of(finished.run, "test").height == 40
 
 
-def test_each_of_several_targets_has_its_scale_in_folds(tmp_path: Path) -> None:
+def test_each_target_column_is_scaled_separately_in_folds(tmp_path: Path) -> None:
     write_prices(tmp_path / "prices.csv")
     path = config(tmp_path, "[price, rent]")
     done = run_members(
         path, tmp_path / "runs", "data.target_scale={price: log}", "fit.folds=2", "fit.epochs=2"
     )
-    got = predict(
+    predictions = predict(
         done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
     ).frame
-    assert (got["predicted_price_low"] > 0).all()
-    assert (got["predicted_price"] > got["predicted_price_low"]).all()
-    widths = (got["predicted_rent_high"] - got["predicted_rent_low"]).to_numpy()
+    assert (predictions["predicted_price_low"] > 0).all()
+    assert (predictions["predicted_price"] > predictions["predicted_price_low"]).all()
+    widths = (predictions["predicted_rent_high"] - predictions["predicted_rent_low"]).to_numpy()
     np.testing.assert_allclose(widths, widths[0], rtol=1e-9)
     target = read_json(done.members[0].run / "preprocessing.json")["target"]
-    assert [one and one["kind"] for one in target["transforms"]] == ["log", None]
+    assert [item and item["kind"] for item in target["transforms"]] == ["log", None]

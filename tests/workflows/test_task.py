@@ -34,7 +34,7 @@ def task(threshold: float, frame: pl.DataFrame) -> Task:
 
 @pytest.mark.parametrize("width", [1, 2])
 @given(threshold=st.floats(0.01, 0.99), steps=st.integers(-2, 2))
-def test_labels_are_those_that_metrics_count(width: int, threshold: float, steps: int) -> None:
+def test_labels_match_the_metrics(width: int, threshold: float, steps: int) -> None:
     nearest = np.float32(threshold)
     for _ in range(abs(steps)):
         nearest = np.nextafter(nearest, np.float32(steps))
@@ -79,7 +79,7 @@ def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
         ("linear", "log", 0.3 / np.exp(0.6), 0.3 * np.exp(0.6)),
     ],
 )
-def test_intervals_stay_where_the_head_can_predict(
+def test_intervals_are_clipped_to_the_range_of_the_head(
     head: str, scale: str, low: float, high: float
 ) -> None:
     fitted = replace(numbers(head, [0.1, 0.95], scale), half_widths=(0.6,))

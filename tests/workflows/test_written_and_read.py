@@ -1,4 +1,4 @@
-"""Whatever is predicted and however classes and columns are called, files are read back equal."""
+"""Files are read as they were written, whatever the predictions and the names of classes and columns."""
 
 from __future__ import annotations
 
@@ -41,54 +41,54 @@ from trainer.tasks.registry import get_task_kind
 from trainer.workflows.decisions import choose_decisions
 from trainer.workflows.findings import _defined_metrics, _differences, _metric_values
 from trainer.workflows.predictor import prediction_columns as predicted_columns
-from trainer.workflows.predictor import spread_columns
+from trainer.workflows.predictor import std_columns
 from trainer.workflows.task import Task
 
-NASTY = (
+HARD_NAMES = (
     "a,b", 'say "x"', "🙂", "new\nline", "1", "1.0", "nan", "null", "", " ", "row", "weight", "group",
-    "actual", "label", "probability_x", "x", "x_low", "x_high", "x_spread", "x/f1", "unseen",
+    "actual", "label", "probability_x", "x", "x_low", "x_high", "x_std", "x/f1", "unseen",
     "\x00", "é",
 )  # fmt: skip
-WORDS = st.sampled_from(NASTY) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
-LOOSE = settings(
+NAMES = st.sampled_from(HARD_NAMES) | st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
+SETTINGS = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
 @st.composite
 def any_predictions(draw: st.DrawFn) -> Predictions:
-    """Of any task; one row, one class alone, NaN and infinite predictions among them."""
+    """Draw predictions of any task, including a single row, a single class, NaN and infinity."""
     task: TaskName = draw(st.sampled_from(["binary", "multiclass", "multilabel", "regression"]))
     least = {"binary": 2, "multiclass": 3, "multilabel": 2, "regression": 1}[task]
     most = 2 if task == "binary" else 5
-    names = tuple(draw(st.lists(WORDS, min_size=least, max_size=most, unique=True)))
+    names = tuple(draw(st.lists(NAMES, min_size=least, max_size=most, unique=True)))
     rows = draw(st.integers(1, 6))
     width = 1 if task == "binary" else len(names)
-    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     only_one = draw(st.booleans())
     if task == "regression":
-        y = np.full((rows, width), 3.0) if only_one else random.normal(size=(rows, width)) * 1e6
-        p = y + random.normal(size=y.shape)
+        y = np.full((rows, width), 3.0) if only_one else rng.normal(size=(rows, width)) * 1e6
+        p = y + rng.normal(size=y.shape)
     else:
-        classes = np.zeros(rows, int) if only_one else random.integers(0, max(2, width), rows)
-        y = np.eye(width)[classes] if task == "multiclass" else random.integers(0, 2, (rows, width))
+        classes = np.zeros(rows, int) if only_one else rng.integers(0, max(2, width), rows)
+        y = np.eye(width)[classes] if task == "multiclass" else rng.integers(0, 2, (rows, width))
         if task == "binary":
             y = classes[:, None]
-        p = random.random((rows, width)).astype(np.float32)
+        p = rng.random((rows, width)).astype(np.float32)
         if task == "multiclass":
             p /= p.sum(axis=1, keepdims=True)
     bad = draw(st.sampled_from([None, np.nan, np.inf]))
     if bad is not None:
         p[0, 0] = bad
-    weight = random.random(rows) + 0.1 if draw(st.booleans()) else None
-    return Predictions(task, names, y.astype(np.float64), p, random.permutation(rows), weight)
+    weight = rng.random(rows) + 0.1 if draw(st.booleans()) else None
+    return Predictions(task, names, y.astype(np.float64), p, rng.permutation(rows), weight)
 
 
 def run_in(folder: Path) -> RunDirectory:
     return RunDirectory(folder)
 
 
-@LOOSE
+@SETTINGS
 @given(predictions=any_predictions())
 def test_predictions(tmp_path: Path, predictions: Predictions) -> None:
     run, task, names = run_in(tmp_path), predictions.task, predictions.names
@@ -102,9 +102,9 @@ def test_predictions(tmp_path: Path, predictions: Predictions) -> None:
     assert found.p.dtype == predictions.p.dtype
 
 
-@LOOSE
+@SETTINGS
 @given(
-    predictions=any_predictions(), sentence=WORDS, levels=st.dictionaries(WORDS, WORDS, max_size=2)
+    predictions=any_predictions(), sentence=NAMES, levels=st.dictionaries(NAMES, NAMES, max_size=2)
 )
 def test_findings(
     tmp_path: Path, predictions: Predictions, sentence: str, levels: dict[str, str]
@@ -161,7 +161,7 @@ def task_of(predictions: Predictions) -> Task:
     return Task(target, "linear", outputs, "mean_squared_error", ("rmse",), 0.5)
 
 
-@LOOSE
+@SETTINGS
 @given(
     predictions=any_predictions(),
     threshold=st.sampled_from(
@@ -184,17 +184,17 @@ def test_decisions(
     decisions = choose_decisions(chosen, task_of(predictions), predictions)
     run = run_in(tmp_path)
     write_decisions(run, decisions)
-    found = read_decisions(run)
-    assert found is not None
+    restored = read_decisions(run)
+    assert restored is not None
     undefined = {
         name: None if value != value else value for name, value in decisions.achieved.items()
     }
-    assert found == replace(decisions, achieved=undefined)
+    assert restored == replace(decisions, achieved=undefined)
 
 
-@LOOSE
+@SETTINGS
 @given(
-    metrics=st.dictionaries(WORDS, st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+    metrics=st.dictionaries(NAMES, st.none() | st.floats(allow_nan=False, allow_infinity=False)),
     rows=st.none() | st.integers(0),
 )
 def test_evaluations(tmp_path: Path, metrics: dict[str, float | None], rows: int | None) -> None:
@@ -206,26 +206,26 @@ def test_evaluations(tmp_path: Path, metrics: dict[str, float | None], rows: int
 
 
 @given(predictions=any_predictions())
-def test_no_column_of_a_prediction_takes_the_place_of_another(predictions: Predictions) -> None:
+def test_prediction_columns_have_unique_names(predictions: Predictions) -> None:
     task, p = task_of(predictions), predictions.p
     if predictions.task == "regression":
         task = replace(task, half_widths=(1.0,) * p.shape[1])
     columns = predicted_columns(task, p)
-    every = {**columns, **spread_columns(task, p, columns)}
+    all_columns = {**columns, **std_columns(task, p, columns)}
     names = predictions.names
     per_name = {"binary": 2, "multiclass": 1, "multilabel": 2, "regression": 3}[predictions.task]
-    one = 1 if predictions.task in {"binary", "multiclass"} else 0
+    labels = 1 if predictions.task in {"binary", "multiclass"} else 0
     width = 1 if predictions.task == "binary" else len(names)
-    assert len(every) == per_name * width + one + width
+    assert len(all_columns) == per_name * width + labels + width
     for number, name in enumerate(task.prediction_names):
-        np.testing.assert_array_equal(every[name], p[:, number])
+        np.testing.assert_array_equal(all_columns[name], p[:, number])
 
 
-@given(targets=st.lists(WORDS, unique=True), outputs=st.lists(WORDS, unique=True))
-def test_out_of_fold_columns_are_all_different(targets: list[str], outputs: list[str]) -> None:
+@given(targets=st.lists(NAMES, unique=True), outputs=st.lists(NAMES, unique=True))
+def test_out_of_fold_columns_have_unique_names(targets: list[str], outputs: list[str]) -> None:
     outputs = [f"probability_{name}" for name in outputs]
     names = out_of_fold_names(targets, outputs)
-    columns = ["row", "fold", *outputs, *names.spread.values(), *names.target.values()]
+    columns = ["row", "fold", *outputs, *names.std.values(), *names.target.values()]
     assert len(set(columns)) == len(columns)
     assert list(names.target) == targets
 

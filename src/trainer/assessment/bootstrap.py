@@ -32,13 +32,13 @@ class PairedDifference:
         value: The first minus the second.
         low: Lower bound of its interval.
         high: Upper bound of its interval.
-        is_noise: Whether the interval contains 0 or is undefined.
+        is_significant: Whether the interval excludes 0.
     """
 
     value: float
     low: float
     high: float
-    is_noise: bool
+    is_significant: bool
 
 
 def bootstrap(
@@ -125,7 +125,7 @@ def paired_bootstrap(
             float(values[i]),
             float(low[i]),
             float(high[i]),
-            is_noise=not (low[i] > 0 or high[i] < 0),
+            is_significant=bool(low[i] > 0 or high[i] < 0),
         )
         for i, name in enumerate(first.names)
     }
@@ -144,10 +144,10 @@ def _draw_weights(predictions: Predictions, resamples: int, seed: int) -> Iterat
     """Yield the weights of the rows in each resample, in chunks (resamples, n)."""
     draw = _make_drawer(predictions)
     weight = None if predictions.weight is None else predictions.weights()
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     chunk = max(1, min(resamples, CHUNK // max(1, len(predictions))))
     for start in range(0, resamples, chunk):
-        weights = draw(random, min(chunk, resamples - start))
+        weights = draw(rng, min(chunk, resamples - start))
         if weight is not None:
             weights *= weight
         yield weights
@@ -159,17 +159,15 @@ def _make_drawer(predictions: Predictions) -> Callable[[np.random.Generator, int
     if predictions.group is not None:
         groups, member = np.unique(predictions.group, return_inverse=True)
         strata = (len(groups),)
-        return lambda random, resamples: _draw_counts(random, resamples, strata)[:, member]
+        return lambda rng, resamples: _draw_counts(rng, resamples, strata)[:, member]
     sizes: tuple[int, ...] = (rows,)
     kind = get_task_kind(predictions.task)
     if isinstance(kind, ExclusiveTask):
         sizes = tuple(np.bincount(kind.class_indices(predictions.y), minlength=1).tolist())
-    return lambda random, resamples: _draw_counts(random, resamples, sizes)
+    return lambda rng, resamples: _draw_counts(rng, resamples, sizes)
 
 
-def _draw_counts(
-    random: np.random.Generator, resamples: int, sizes: tuple[int, ...]
-) -> Float64Array:
+def _draw_counts(rng: np.random.Generator, resamples: int, sizes: tuple[int, ...]) -> Float64Array:
     """Draw within each stratum as many as its size; return the multiplicities (resamples, Σ sizes)."""
     total = sum(sizes)
     offsets = np.arange(resamples, dtype=np.intp)[:, None] * total
@@ -177,7 +175,7 @@ def _draw_counts(
     start = 0
     for size in sizes:
         if size:
-            index = random.integers(0, size, (resamples, size), dtype=np.uint32)
+            index = rng.integers(0, size, (resamples, size), dtype=np.uint32)
             np.add(index, offsets + start, out=drawn[:, start : start + size])
         start += size
     counts = np.bincount(drawn.ravel(), minlength=resamples * total)

@@ -33,17 +33,17 @@ _SHOWN = 10
 
 def slice_problems(config: Config, dataset: Dataset) -> list[Problem]:
     """Return problems for columns of `evaluate.slices` that are not in the table."""
-    known = dataset.table.frame.columns
+    available = dataset.table.frame.columns
     return [
         Problem(
             where="",
             expected="a column of the table",
             found=f"'{name}'",
-            fix=did_you_mean(name, known),
+            fix=did_you_mean(name, available),
             key=f"evaluate.slices.{index}",
         )
         for index, name in enumerate(config.evaluate.slices)
-        if name not in known
+        if name not in available
     ]
 
 

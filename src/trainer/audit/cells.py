@@ -84,15 +84,15 @@ def find_values_as_text(audited: AuditedTable) -> list[Finding]:
         if note.about == "numbers":
             kind = "numbers_as_text"
             expected = f"plain numbers in '{name}', or {column_key(name)}.decimal"
-        meaning = "the values are wrong if that is not what is meant"
+        effect = "the values are wrong if that is not what is meant"
         if spec.kind == "categorical":
             if note.about == "numbers":
                 kind, expected = "mixed_types", f"only numbers or only text in '{name}'"
-            meaning = "every value becomes a separate category"
+            effect = "every value becomes a separate category"
         findings.append(
             Finding(
                 kind, "warning", audited.table.name, (name,), (), 1,
-                expected, note.what, meaning, note.fix,
+                expected, note.what, effect, note.fix,
             )
         )  # fmt: skip
     return findings
@@ -223,9 +223,9 @@ def _distinct_values(series: pl.Series, mask: BoolArray) -> list[str]:
 
 def _cells_finding(
     audited: AuditedTable, kind: FindingKind, severity: Severity, columns: Sequence[str], rows: RowIndex,
-    expected: str, found: str, meaning: str, fix: str,
+    expected: str, found: str, effect: str, fix: str,
 ) -> Finding:  # fmt: skip
     shown = audited.locations(rows)
     return Finding(
-        kind, severity, shown[0], tuple(columns), shown, len(rows), expected, found, meaning, fix
+        kind, severity, shown[0], tuple(columns), shown, len(rows), expected, found, effect, fix
     )

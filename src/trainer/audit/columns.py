@@ -243,9 +243,9 @@ def _pattern_hash(codes: RowIndex) -> int:
 
 def _columns_finding(
     audited: AuditedTable, kind: FindingKind, severity: Severity, columns: Sequence[str], expected: str,
-    found: str, meaning: str, fix: str,
+    found: str, effect: str, fix: str,
 ) -> Finding:  # fmt: skip
     return Finding(
         kind, severity, audited.table.name, tuple(columns), (), len(columns), expected, found,
-        meaning, fix,
+        effect, fix,
     )  # fmt: skip

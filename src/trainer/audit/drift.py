@@ -80,7 +80,7 @@ def _split_drift(
         count=len(columns),
         expected=f"{split} rows from the same distribution as the training rows",
         found=found or separable,
-        meaning="the network may not generalize to these rows",
+        effect="the network may not generalize to these rows",
         fix="check how the rows were split; if new data will resemble these rows, collect training rows "
         "like them",
     )

@@ -225,7 +225,7 @@ def _conflict(audited: AuditedTable, rows: RowIndex, sets: int, *, by_chance: bo
 
 def _rows_finding(
     audited: AuditedTable, kind: FindingKind, severity: Severity, rows: RowIndex, expected: str,
-    found: str, meaning: str, fix: str,
+    found: str, effect: str, fix: str,
 ) -> Finding:  # fmt: skip
     shown = audited.locations(rows)
-    return Finding(kind, severity, shown[0], (), shown, len(rows), expected, found, meaning, fix)
+    return Finding(kind, severity, shown[0], (), shown, len(rows), expected, found, effect, fix)

@@ -58,7 +58,7 @@ class Finding:
         count: Number of affected rows, or of columns if it is about columns.
         expected: What was expected, as a noun phrase.
         found: What was found, with numbers.
-        meaning: The effect on a network or its metrics, as a sentence without a period.
+        effect: The effect on a network or its metrics, as a sentence without a period.
         fix: How to fix it.
     """
 
@@ -70,14 +70,14 @@ class Finding:
     count: int
     expected: str
     found: str
-    meaning: str
+    effect: str
     fix: str
 
     @property
     def problem(self) -> Problem:
         """The finding as a problem, for a one-line message."""
-        means = f"{self.meaning}: {self.fix}"
-        return Problem(f"{self.where} [{self.kind}]", self.expected, self.found, means)
+        effect_and_fix = f"{self.effect}: {self.fix}"
+        return Problem(f"{self.where} [{self.kind}]", self.expected, self.found, effect_and_fix)
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON values."""
@@ -90,7 +90,7 @@ class Finding:
             "count": self.count,
             "expected": self.expected,
             "found": self.found,
-            "meaning": self.meaning,
+            "effect": self.effect,
             "fix": self.fix,
         }
 

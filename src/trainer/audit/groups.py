@@ -120,7 +120,7 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
         expected=f"each of the {groups:,} groups of '{name}' in one split",
         found=f"{len(leaked):,} of {count_text(len(held_out), 'validation or test row')} whose group is "
         f"also in training, {target}",
-        meaning="metrics reflect known groups, not new ones",
+        effect="metrics reflect known groups, not new ones",
         fix=fix,
     )
 

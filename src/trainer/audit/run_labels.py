@@ -69,7 +69,7 @@ def read_labeled_predictions(
             if name not in frame.columns
         ]
         if missing:
-            fix = "restore the file from a complete copy of the run"
+            fix = "restore the file from a copy of the run"
             raise RunError(
                 Problem(str(run.predictions), f"a column '{missing[0]}'", "no such column", fix)
             )
@@ -84,7 +84,7 @@ def _parquet(run: RunDirectory, name: str) -> pl.DataFrame:
     try:
         return pl.read_parquet(io.BytesIO(run.read_predictions(name)))
     except pl.exceptions.PolarsError as error:
-        where, fix = str(run.predictions / name), "restore the file from a complete copy of the run"
+        where, fix = str(run.predictions / name), "restore the file from a copy of the run"
         raise RunError(Problem(where, "a Parquet file", str(error).splitlines()[0], fix)) from error
 
 

@@ -193,7 +193,7 @@ def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
     if config.metrics != "auto":
         for index, name in enumerate(config.metrics):
             if task not in METRICS[name].tasks:
-                fitting = [other for other, facts in METRICS.items() if task in facts.tasks]
+                fitting = [other for other, info in METRICS.items() if task in info.tasks]
                 expected = f"a metric for {words}: {', '.join(fitting)}"
                 fix = "remove it, or change it"
                 yield conflict(f"metrics.{index}", expected, name, fix, "data.task")

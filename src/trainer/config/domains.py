@@ -36,7 +36,7 @@ class Floats:
 
 @dataclass(frozen=True, slots=True)
 class Integers:
-    """A whole number from `low` to `high`, both inclusive."""
+    """An integer from `low` to `high`, both inclusive."""
 
     low: int
     high: int
@@ -151,8 +151,8 @@ def _range(text: str) -> Domain | Problem:
         return Floats(float(low), float(high), log)
     if isinstance(low, float) or isinstance(high, float):
         kind = "log" if log else "uniform"
-        fix = f"write {kind}({arguments[0]}, {arguments[1]}) for numbers that are not whole"
-        return Problem("", "whole numbers as bounds of int", found, fix)
+        fix = f"write {kind}({arguments[0]}, {arguments[1]}) for numbers that are not integers"
+        return Problem("", "integers as bounds of int", found, fix)
     return Integers(low, high, log)
 
 

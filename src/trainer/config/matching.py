@@ -55,7 +55,7 @@ def matches_kind(spec: Spec, node: Node) -> bool:
                     return isinstance(node.content, str)
                 case "switch":
                     return isinstance(node.content, bool)
-                case "whole number" | "number":
+                case "integer" | "number":
                     return isinstance(node.content, int | float) and not isinstance(
                         node.content, bool
                     )

@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 
 from trainer.config.sections import Section, ValueName
 
-ScalarKind = Literal["text", "whole number", "number", "switch"]
+ScalarKind = Literal["text", "integer", "number", "switch"]
 
 
 @dataclass(frozen=True)
@@ -204,7 +204,7 @@ def _union(arguments: tuple[Any, ...]) -> Spec:
 
 _KINDS: dict[type, ScalarKind] = {
     str: "text",
-    int: "whole number",
+    int: "integer",
     float: "number",
     bool: "switch",
 }
@@ -217,11 +217,13 @@ def _leaf(scalar: type, annotation: Any, bounds: Any) -> ScalarSpec:
         range_ = _range_text(bounds)
         match kind:
             case "text":
-                name = ValueName("text", "texts")
+                name = ValueName("text", "strings")
             case "switch":
                 name = ValueName("true or false", "true or false")
-            case "whole number" | "number":
-                name = ValueName(f"a {kind}{range_}", f"{kind}s{range_}")
+            case "integer":
+                name = ValueName(f"an integer{range_}", f"integers{range_}")
+            case "number":
+                name = ValueName(f"a number{range_}", f"numbers{range_}")
             case _:
                 assert_never(kind)
     return ScalarSpec(kind, name, annotation)

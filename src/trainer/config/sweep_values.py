@@ -176,7 +176,7 @@ def _in_sweep(
     found, fix = problem.found, problem.fix
     domain = dimension.domain
     others = [other for other in sweep_keys if other not in settings]
-    if isinstance(domain, Floats) and problem.expected.startswith("a whole number"):
+    if isinstance(domain, Floats) and problem.expected.startswith("an integer"):
         found = f"'{explicit}'"
         fix = f"write int({domain.low:g}, {domain.high:g}{', log' if domain.log else ''})"
     elif not involved:

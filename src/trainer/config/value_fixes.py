@@ -61,7 +61,7 @@ def scalar_fix(leaf: ScalarSpec, node: Node) -> str:
                 return "write false"
             if value in (0, 1) and not isinstance(value, bool):
                 return f"write {'true' if value else 'false'}"
-        case "whole number" | "number":
+        case "integer" | "number":
             better = _meant_number(value, leaf)
             return f"write {better}" if better else ""
         case _:
@@ -84,7 +84,7 @@ def _meant_number(value: object, leaf: ScalarSpec) -> str:
             candidate = parse_scalar(text) if len(text) < 50 else text
     if isinstance(candidate, bool) or not isinstance(candidate, int | float):
         return ""
-    if isinstance(candidate, float) and leaf.kind == "whole number":
+    if isinstance(candidate, float) and leaf.kind == "integer":
         if not math.isfinite(candidate) or not candidate.is_integer():
             return ""
         candidate = int(candidate)

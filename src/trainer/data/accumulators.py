@@ -68,14 +68,14 @@ class NumericAccumulator:
 
     def add(self, values: Float64Array, rows: RowIndex, keys: UInt64Array) -> None:
         """Add values (NaN for missing ones) with their source rows and row keys."""
-        gaps = np.isnan(values)
-        self.missing += int(np.count_nonzero(gaps))
+        missing = np.isnan(values)
+        self.missing += int(np.count_nonzero(missing))
         infinite = np.isinf(values)
         if infinite.any():
             if self.first_infinite < 0:
                 self.first_infinite = int(rows[np.argmax(infinite)])
             self.infinite += int(np.count_nonzero(infinite))
-        known = ~(gaps | infinite)
+        known = ~(missing | infinite)
         if not known.all():
             values, keys = values[known], keys[known]
         self.moments = self.moments.merged(Moments.of(values))

@@ -200,10 +200,10 @@ def _split_values(table: Table, data: Data, rows: RowIndex) -> pl.Series:
     name = data.split.column
     assert name is not None, data.split
     series = table.frame[name].gather(rows)
-    gaps = series.is_null()
+    missing = series.is_null()
     if series.dtype.is_float():
-        gaps |= series.is_nan()
-    empty = np.flatnonzero(gaps.to_numpy())
+        missing |= series.is_nan()
+    empty = np.flatnonzero(missing.to_numpy())
     if len(empty):
         raise DataError(
             Problem(

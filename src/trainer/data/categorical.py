@@ -296,7 +296,7 @@ def boolean_values(
     were none in training.
     """
     values = parse_booleans(series, accept_marks=True)
-    gaps = values.is_null().to_numpy()
-    wrong = gaps & series.is_not_null().to_numpy()
+    missing = values.is_null().to_numpy()
+    invalid = missing & series.is_not_null().to_numpy()
     filled = values.fill_null(value=False if column.has_missing_level else column.fill)
-    return np.asarray(filled.to_numpy()), gaps, wrong
+    return np.asarray(filled.to_numpy()), missing, invalid

@@ -28,7 +28,7 @@ def class_indices(
 ) -> dict[str, int | None]:
     """Return the index of the class that each label refers to, or None.
 
-    Labels match by text, otherwise as whole numbers. Without `ignore_case`, true and false also match
+    Labels match by text, otherwise as integers. Without `ignore_case`, true and false also match
     in another case if only one class does.
     """
     if ignore_case:

@@ -248,8 +248,8 @@ def _read_with_polars(
     except (pl.exceptions.PolarsError, UnicodeError):
         return None
     if frame[names[-1]].null_count():
-        blank, wrong = record_lengths(text, source.separator, quote, len(names))
-        if wrong:
+        blank, malformed = record_lengths(text, source.separator, quote, len(names))
+        if malformed:
             return None
         if blank is not None:
             if len(blank) != frame.height:
@@ -268,14 +268,14 @@ def _read_with_python(
     """
     rows: list[list[str]] = []
     problems: list[Problem] = []
-    wrong = 0
+    malformed = 0
     try:
         for line, fields in itertools.islice(records(source, block), int(headed), None):
             if len(fields) == len(names):
                 rows.append(fields)
             else:
-                wrong += 1
-                if wrong <= _SHOWN:
+                malformed += 1
+                if malformed <= _SHOWN:
                     problems.append(wrong_length(source, line, fields, names))
     except (UnicodeDecodeError, python_csv.Error) as error:
         raise explain_error(source, block, error) from error
@@ -283,8 +283,8 @@ def _read_with_python(
         better = advice(source.path, source.csv)
         if better is not None:
             raise DataError(better.problem(source.where, source.csv, source.path))
-        if wrong > _SHOWN:
-            found = f"{wrong - _SHOWN} more lines with another number of fields"
+        if malformed > _SHOWN:
+            found = f"{malformed - _SHOWN} more lines with another number of fields"
             problems.append(Problem(source.where, f"{len(names)} fields per line", found))
         raise DataError(problems)
     schema = dict.fromkeys(names, pl.String)

@@ -192,14 +192,14 @@ def explain_error(
     text, quote = block.text, source.csv.quote
     try:
         text.decode("utf-8")
-    except UnicodeDecodeError as wrong:
-        line = block.lines + line_ends(source, text[: wrong.start]) + 1
-        column = wrong.start - (text.rfind(b"\n", 0, wrong.start) + 1) + 1
+    except UnicodeDecodeError as decode_error:
+        line = block.lines + line_ends(source, text[: decode_error.start]) + 1
+        column = decode_error.start - (text.rfind(b"\n", 0, decode_error.start) + 1) + 1
         return DataError(
             Problem(
                 f"{source.path}:{line}",
                 "UTF-8 text",
-                f"byte 0x{text[wrong.start]:02X} at byte {column} of the line",
+                f"byte 0x{text[decode_error.start]:02X} at byte {column} of the line",
                 encoding_advice(source.path),
                 "data.csv.encoding",
             )

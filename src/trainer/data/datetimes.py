@@ -136,8 +136,8 @@ def cycle_position(cycle: Cycle, stamps: RowIndex) -> Float64Array:
 
 def cycle_waves(cycle: Cycle, stamps: pl.Series) -> tuple[Float64Array, Float64Array]:
     """Return sine and cosine of the position in a cycle; both are 0 where the date is missing."""
-    gaps = stamps.is_null().to_numpy()
+    missing = stamps.is_null().to_numpy()
     angle = 2 * np.pi * cycle_position(cycle, stamps.fill_null(0).to_numpy())
     sine, cosine = np.sin(angle), np.cos(angle)
-    sine[gaps] = cosine[gaps] = 0
+    sine[missing] = cosine[missing] = 0
     return sine, cosine

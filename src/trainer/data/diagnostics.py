@@ -72,10 +72,10 @@ def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> D
     diagnostics.notes += truncated(
         [line for line, by in orders if by == "scale"], "ordinal columns in the order of a scale"
     )
-    gaps = [
+    with_missing_level = [
         column for column in categorical if column.encode == "ordinal" and column.has_missing_level
     ]
-    shown = [column.name for column in gaps[:MAX_LINES]]
+    shown = [column.name for column in with_missing_level[:MAX_LINES]]
     for name, counts in count_null_values(table, shown).items():
         line = f"missing values of the ordinal column '{name}' rank above its highest level"
         key = column_key(name)

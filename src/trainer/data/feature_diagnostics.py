@@ -87,7 +87,7 @@ def feature_diagnostics(first: pl.DataFrame, columns: Sequence[Column], data: Da
 
 
 def _has_leading_zeros(series: pl.Series) -> bool:
-    """Return whether a text cell is a whole number with a leading zero."""
+    """Return whether a text cell is an integer with a leading zero."""
     return series.dtype == pl.String and bool(series.str.contains(r"^0\d+$").any())
 
 
@@ -100,7 +100,7 @@ def _whole(series: pl.Series) -> pl.Series:
 
 
 def _are_row_numbers(name: str, numbers: pl.Series) -> bool:
-    """Return whether whole numbers are unique and increase by 1 per row, or are named like ids."""
+    """Return whether integers are unique and increase by 1 per row, or are named like ids."""
     if len(numbers) < _ROW_NUMBERS or numbers.n_unique() < len(numbers):
         return False
     counting = bool((numbers.diff().drop_nulls() == 1).all())
@@ -108,7 +108,7 @@ def _are_row_numbers(name: str, numbers: pl.Series) -> bool:
 
 
 def _may_be_codes(name: str, numbers: pl.Series) -> bool:
-    """Return whether whole numbers have few distinct values (more than two), or a code's name."""
+    """Return whether integers have few distinct values (more than two), or a code's name."""
     distinct = numbers.n_unique()
     if distinct <= 2:
         return False

@@ -33,67 +33,71 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
     The target and weight columns are never features; the split column is one only if
     `data.features.include` matches it.
     """
-    known = table.frame.columns
+    available = table.frame.columns
     targets = target_columns(data)
     problems = [
-        _missing(table, name, known, "data.target") for name in targets if name not in known
+        _missing(table, name, available, "data.target") for name in targets if name not in available
     ]
     for name, key in ((data.weight, "data.weight"), (split_column(data), "data.split.column")):
-        if name is not None and name not in known:
-            problems.append(_missing(table, name, known, key))
+        if name is not None and name not in available:
+            problems.append(_missing(table, name, available, key))
     schema = table.frame.schema
     for name in dict.fromkeys([*targets, data.weight, split_column(data)]):
-        if name == data.target and name in known and is_list_type(schema[name]):
+        if name == data.target and name in available and is_list_type(schema[name]):
             continue  # Lists of labels; their content is checked when they are read.
-        if name is not None and name in known:
+        if name is not None and name in available:
             nested = nested_problem(table, name, schema[name], feature=False)
             problems += [] if nested is None else [nested]
     taken = {*targets, data.weight}
-    names = [name for name in known if name not in taken]
+    names = [name for name in available if name not in taken]
     if data.features.include is None:
         names = [name for name in names if name != split_column(data)]
     else:
-        included, wrong = _match(data.features.include, known, "data.features.include", table)
-        problems += wrong
+        included, unmatched = _match(
+            data.features.include, available, "data.features.include", table
+        )
+        problems += unmatched
         names = [name for name in names if name in included]
-    excluded, wrong = _match(data.features.exclude, known, "data.features.exclude", table)
-    problems += wrong
+    excluded, unmatched = _match(data.features.exclude, available, "data.features.exclude", table)
+    problems += unmatched
     names = [name for name in names if name not in excluded]
     problems += [
-        _missing(table, name, known, join_key(("data", "columns", name)))
+        _missing(table, name, available, join_key(("data", "columns", name)))
         for name in data.columns
-        if name not in known
+        if name not in available
     ]
     if data.clean.outliers is not None:
         problems += [
-            _missing(table, name, known, "data.clean.outliers.columns")
+            _missing(table, name, available, "data.clean.outliers.columns")
             for name in data.clean.outliers.columns or ()
-            if name not in known
+            if name not in available
         ]
     if not names and not problems:
-        found = f"only {', '.join(repr(name) for name in known[:5])} in {table.name}"
+        found = f"only {', '.join(repr(name) for name in available[:5])} in {table.name}"
         fix = "add feature columns to the table, or check data.features"
         problems.append(Problem("", "at least one feature column", found, fix, "data.features"))
     return names, problems
 
 
 def _match(
-    patterns: Sequence[str], known: Sequence[str], key: str, table: Table
+    patterns: Sequence[str], available: Sequence[str], key: str, table: Table
 ) -> tuple[set[str], list[Problem]]:
     matches: set[str] = set()
     problems = []
-    all_names = set(known)
+    all_names = set(available)
     for index, pattern in enumerate(patterns):
-        names = {pattern} & all_names or {name for name in known if fnmatchcase(name, pattern)}
+        names = {pattern} & all_names or {name for name in available if fnmatchcase(name, pattern)}
         if not names:
-            problems.append(_missing(table, pattern, known, f"{key}.{index}"))
+            problems.append(_missing(table, pattern, available, f"{key}.{index}"))
         matches |= names
     return matches, problems
 
 
-def _missing(table: Table, name: str, known: Sequence[str], key: str) -> Problem:
-    listed = ", ".join(known[:8]) + (f" and {len(known) - 8} more" if len(known) > 8 else "")
-    fix = did_you_mean(name, known, "use a column of the table")
+def _missing(table: Table, name: str, available: Sequence[str], key: str) -> Problem:
+    listed = ", ".join(available[:8]) + (
+        f" and {len(available) - 8} more" if len(available) > 8 else ""
+    )
+    fix = did_you_mean(name, available, "use a column of the table")
     if table.formats[0] == "csv":
         csv_fix = _csv_fix(table.files[0], table.csv.model_dump_json())
         if csv_fix:

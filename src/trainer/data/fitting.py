@@ -186,12 +186,12 @@ def _dropped_rows(
         values = _numbers(table, names, rows)
         for index, name in enumerate(names):
             column = values[:, index]
-            gaps = np.isnan(column)
+            nulls = np.isnan(column)
             if numeric_settings(data, name).impute == "drop":
-                missing |= gaps
+                missing |= nulls
             outliers = outliers_for(data, name)
             if drops and outliers is not None:
-                usual = outlier_bounds(np.sort(column[~gaps]), outliers)
+                usual = outlier_bounds(np.sort(column[~nulls]), outliers)
                 if usual is not None:
                     bounds[name] = usual
                     outlier_rows |= (column < usual.lower) | (column > usual.upper)

@@ -36,7 +36,7 @@ _SHOWN = 3
 
 
 def is_list_type(dtype: pl.DataType) -> bool:
-    """Return whether cells of this type are lists of text or whole numbers."""
+    """Return whether cells of this type are lists of text or integers."""
     if not isinstance(dtype, pl.List | pl.Array):
         return False
     inner = dtype.inner

@@ -21,6 +21,6 @@ def quoted(names: Sequence[str], limit: int | None = None) -> str:
 
 
 def truncated(lines: Sequence[str], noun: str) -> list[str]:
-    """Return the first `MAX_LINES` lines, and a line with the number of those left out."""
+    """Return the first `MAX_LINES` lines, and a line with the number of omitted ones."""
     more = len(lines) - MAX_LINES
     return [*lines[:MAX_LINES], *([f"and {more:,} more {noun}"] if more > 0 else [])]

@@ -157,7 +157,7 @@ def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:
 def _with_numbers(raw: bytes) -> dict[str, Any]:
     try:
         row: dict[str, Any] = json.loads(raw)
-    except ValueError as error:  # Python limits the digits of whole numbers.
+    except ValueError as error:  # Python limits the digits of integers.
         raise _NotARowError("a number with thousands of digits in a list or an object") from error
     return row
 

@@ -73,17 +73,17 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
     features = [column.name for column in preprocessing.columns]
     _check_columns(source.header, data, features, keys, lists)
     table = source.read_columns(keys)
-    known = rows_with_target(table, target.columns, data, listed=target.listed)
-    if not known.any():
+    has_target = rows_with_target(table, target.columns, data, listed=target.listed)
+    if not has_target.any():
         raise DataError(no_target_problem(table, target.columns))
-    weight = None if data.weight is None else row_weights(table, data.weight, known)
-    assignment = np.where(known, TEST, DROPPED).astype(np.int8)
+    weight = None if data.weight is None else row_weights(table, data.weight, has_target)
+    assignment = np.where(has_target, TEST, DROPPED).astype(np.int8)
     unknown = check_targets(table, target, assignment)
     return Dataset(
         source=source,
         table=table,
         assignment=assignment,
-        reasons=np.where(known, 0, NO_TARGET).astype(np.int8),
+        reasons=np.where(has_target, 0, NO_TARGET).astype(np.int8),
         preprocessing=preprocessing,
         warnings=(*table.warnings, *unknown),
         weight=weight,
@@ -191,8 +191,8 @@ def _check_columns(
         DataError: If columns are missing or contain lists or objects.
     """
     wanted = [*features, *others]
-    known = table.frame.columns
-    missing = [name for name in wanted if name not in known]
+    available = table.frame.columns
+    missing = [name for name in wanted if name not in available]
     if not missing:
         schema = table.frame.schema
         nested = [
@@ -215,7 +215,7 @@ def _check_columns(
             "no such column",
             did_you_mean(
                 name,
-                [other for other in known if other not in wanted],
+                [other for other in available if other not in wanted],
                 "add it, empty where the value is unknown",
             ),
         )
@@ -231,12 +231,12 @@ def _csv_format_problem(
     better = advice(path, data.csv)
     if better is not None:
         return better.problem(table.name, data.csv, path)
-    known = table.frame.columns
+    columns = table.frame.columns
     headless = data.csv.header and first_line_is_data(path, data.csv)
     if data.csv.header and not (headless and set(missing) >= set(features)):
         return None
     fix = "set data.csv.names to the names of all columns in order"
-    if len(known) == len(features):
+    if len(columns) == len(features):
         names = flow_text(list(features))
         fix = f"set data.csv.names: {names} if that is their order"
         fix += f" (on the command line {shlex.quote(f'data.csv.names={names}')})"
@@ -245,18 +245,20 @@ def _csv_format_problem(
         fix = f"set {NO_HEADER}, and {fix}"
         return Problem(table.name, expected, "a first line that looks like data", fix)
     expected = f"a column '{missing[0]}', as in training, in a file without a header"
-    found = f"{len(known)} column{'s' if len(known) != 1 else ''}, {known[0]} to {known[-1]}"
+    found = (
+        f"{len(columns)} column{'s' if len(columns) != 1 else ''}, {columns[0]} to {columns[-1]}"
+    )
     return Problem(table.name, expected, found, fix, "data.csv.names")
 
 
 def _kept(table: Table, keep: Sequence[str]) -> list[str]:
-    known = table.frame.columns
+    available = table.frame.columns
     if "*" in keep:
-        return known
+        return available
     problems = [
-        Problem(table.name, "the columns to keep", f"no '{name}'", did_you_mean(name, known))
+        Problem(table.name, "the columns to keep", f"no '{name}'", did_you_mean(name, available))
         for name in keep
-        if name not in known
+        if name not in available
     ]
     if problems:
         raise DataError(problems)

@@ -48,7 +48,7 @@ def read_target_numbers(
     )
     problems = []
     for index, name in enumerate(columns):
-        wrong = np.flatnonzero(valid & ~np.isfinite(values[:, index]))
+        invalid = np.flatnonzero(valid & ~np.isfinite(values[:, index]))
         problems += [
             Problem(
                 where(int(row)),
@@ -56,12 +56,12 @@ def read_target_numbers(
                 f"'{frame[name][int(row)]}'",
                 "correct it, or add it to data.csv.null_values to drop the row",
             )
-            for row in wrong[:_SHOWN]
+            for row in invalid[:_SHOWN]
         ]
-        if len(wrong) > _SHOWN:
-            found = f"other values in {len(wrong) - _SHOWN} more rows"
+        if len(invalid) > _SHOWN:
+            found = f"other values in {len(invalid) - _SHOWN} more rows"
             problems.append(
-                Problem(where(int(wrong[_SHOWN])), f"finite numbers in '{name}'", found)
+                Problem(where(int(invalid[_SHOWN])), f"finite numbers in '{name}'", found)
             )
     if problems:
         raise DataError(problems)
@@ -80,11 +80,11 @@ def read_binary_targets(
     problems = []
     for index, name in enumerate(columns):
         labels = parse_booleans(frame[name], accept_marks=True)
-        wrong = np.flatnonzero(valid & labels.is_null().to_numpy())
+        invalid = np.flatnonzero(valid & labels.is_null().to_numpy())
         expected = f"yes or no (true/false, 1/0) in '{name}'"
         problems += [
             Problem(where(int(row)), expected, f"'{frame[name][int(row)]}'", key="data.target")
-            for row in wrong[:_SHOWN]
+            for row in invalid[:_SHOWN]
         ]
         y[:, index] = labels.fill_null(value=False).to_numpy()
     if problems:
@@ -177,15 +177,15 @@ def check_log_domain(
     """
     problems = []
     for index, name in enumerate(columns):
-        wrong = np.flatnonzero(values[:, index] <= 0)
-        if not (logs[index] and len(wrong)):
+        invalid = np.flatnonzero(values[:, index] <= 0)
+        if not (logs[index] and len(invalid)):
             continue
-        more = f" and {len(wrong) - 1:,} more numbers of 0 or less" if len(wrong) > 1 else ""
+        more = f" and {len(invalid) - 1:,} more numbers of 0 or less" if len(invalid) > 1 else ""
         problems.append(
             Problem(
-                where(int(wrong[0])),
+                where(int(invalid[0])),
                 f"a positive number in '{name}', as data.target_scale: log takes its logarithm",
-                f"{values[wrong[0], index]:g}{more}",
+                f"{values[invalid[0], index]:g}{more}",
                 "set data.target_scale: power, which allows any number, or correct the rows",
             )
         )
@@ -263,21 +263,21 @@ def check_target_range(
         frame, columns, np.ones(frame.height, dtype=np.bool_), where, number_formats
     )
     if head == "sigmoid":
-        wrong = (values < 0) | (values > 1)
+        invalid = (values < 0) | (values > 1)
         expected = "numbers in [0, 1] in {}, which a sigmoid head predicts"
         fix = "set model.head: auto and loss: auto"
     elif is_positive:
-        wrong = values < 0
+        invalid = values < 0
         setting = f"loss: {loss}" if loss in COUNT_LOSSES else f"model.head: {head}"
         expected = f"no negative numbers in {{}}, as {setting} is for counts and other amounts"
         fix = "set model.head: auto and loss: auto, or correct the rows"
     else:
-        wrong = values == 0
+        invalid = values == 0
         expected = f"no 0 in {{}}, as loss: {loss} divides by it"
         fix = "set loss: mean_absolute_error, or correct the rows"
     problems = []
     for index, name in enumerate(columns):
-        rows = np.flatnonzero(wrong[:, index])
+        rows = np.flatnonzero(invalid[:, index])
         if len(rows):
             more = f" and {len(rows) - 1:,} more such rows" if len(rows) > 1 else ""
             found = f"{values[rows[0], index]:g}{more}"

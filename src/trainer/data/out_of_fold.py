@@ -34,23 +34,23 @@ class OutOfFoldNames:
     """Columns of `predictions/out_of_fold.parquet` that are renamed if another column has their name.
 
     Attributes:
-        spread: Output → the column of its standard deviation.
+        std: Output → the column of its standard deviation.
         target: Target column → the column with its values.
     """
 
-    spread: Mapping[str, str]
+    std: Mapping[str, str]
     target: Mapping[str, str]
 
 
 def out_of_fold_names(targets: Sequence[str], outputs: Sequence[str]) -> OutOfFoldNames:
     """Return the column names for these targets and outputs, to write and to read the file."""
-    spread = {name: free_name(f"{name}_spread", outputs, "_of_members") for name in outputs}
-    taken = {"row", "fold", *outputs, *spread.values()}
+    std = {name: free_name(f"{name}_std", outputs, "_of_members") for name in outputs}
+    taken = {"row", "fold", *outputs, *std.values()}
     target: dict[str, str] = {}
     for name in targets:
         target[name] = free_name(name, taken, "_of_input")
         taken.add(target[name])
-    return OutOfFoldNames(spread, target)
+    return OutOfFoldNames(std, target)
 
 
 def out_of_fold(
@@ -68,7 +68,7 @@ def out_of_fold(
 
     Returns:
         `row`; the target columns, as `<name>_of_input` if the name is taken; `fold`; for each output
-        its mean over repeats, under its name, and `<name>_spread`, the standard deviation over
+        its mean over repeats, under its name, and `<name>_std`, the standard deviation over
         repeats, null for a single repeat.
 
     Raises:
@@ -97,7 +97,7 @@ def out_of_fold(
     single = pl.Series(counts[:, 0] == 1)
     for index, name in enumerate(outputs):
         columns[name] = pl.Series(mean[:, index])
-        columns[names.spread[name]] = pl.Series(std[:, index]).set(single, None)
+        columns[names.std[name]] = pl.Series(std[:, index]).set(single, None)
     return pl.DataFrame(columns)
 
 

@@ -106,9 +106,9 @@ def split_and_fit(
     targets = target_columns(data)
     keys = dict.fromkeys([*targets, data.weight, split_column(data)])
     table = source.read_columns([name for name in keys if name is not None])
-    known = _known_rows(table, targets, data)
-    weight = None if data.weight is None else row_weights(table, data.weight, known)
-    assignment, reasons = _split_rows(table, config, names, known)
+    has_target = _rows_with_target(table, targets, data)
+    weight = None if data.weight is None else row_weights(table, data.weight, has_target)
+    assignment, reasons = _split_rows(table, config, names, has_target)
     if weight is not None:
         check_weights(table, weight, assignment)
     inferred = task_of_table(table, config, targets, np.flatnonzero(assignment == TRAIN))
@@ -143,7 +143,7 @@ def split_and_fit(
     )
 
 
-def _known_rows(table: Table, targets: Sequence[str], data: Data) -> BoolArray:
+def _rows_with_target(table: Table, targets: Sequence[str], data: Data) -> BoolArray:
     """Return a mask of the rows with a target; all rows decide whether its cells are lists."""
     may_be_listed = data.task == "auto" or TASK_RULES[data.task].has_several_labels
     listed = may_be_listed and has_lists(table.frame[targets[0]], data)
@@ -151,17 +151,17 @@ def _known_rows(table: Table, targets: Sequence[str], data: Data) -> BoolArray:
 
 
 def _split_rows(
-    table: Table, config: Config, names: Sequence[str], known: BoolArray
+    table: Table, config: Config, names: Sequence[str], has_target: BoolArray
 ) -> tuple[Assignment, Assignment]:
     """Return the split code of each row, and why it is dropped; see `Dataset`."""
     data, targets = config.data, target_columns(config.data)
     if data.task == "auto" and regression_setting(config) is not None:
-        task = task_of_table(table, config, targets, np.flatnonzero(known)).task
+        task = task_of_table(table, config, targets, np.flatnonzero(has_target)).task
         data = data.model_copy(update={"task": task})
-    assignment = assign_splits(table, data, resolved_split_seed(config), known)
+    assignment = assign_splits(table, data, resolved_split_seed(config), has_target)
     reasons = np.zeros_like(assignment)
-    reasons[~known] = NO_TARGET
-    reasons[known & (assignment == DROPPED)] = LATER
+    reasons[~has_target] = NO_TARGET
+    reasons[has_target & (assignment == DROPPED)] = LATER
     if data.clean.duplicates == "drop":
         _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
     return assignment, reasons

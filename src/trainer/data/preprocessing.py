@@ -138,14 +138,14 @@ class Preprocessing(FittedBase):
         Raises:
             DataError: If feature columns are missing.
         """
-        known = frame.columns
-        lacking = {column.name for column in self.columns}.difference(known)
+        available = frame.columns
+        lacking = {column.name for column in self.columns}.difference(available)
         problems = [
             Problem(
                 "",
                 f"a column '{column.name}'",
                 "no such column",
-                did_you_mean(column.name, known, "the network needs it to predict"),
+                did_you_mean(column.name, available, "the network needs it to predict"),
             )
             for column in self.columns
             if column.name in lacking
@@ -208,11 +208,11 @@ class Preprocessing(FittedBase):
             preprocessing = Preprocessing.model_validate_json(json.dumps(content))
         except (ValidationError, TypeError, ValueError) as error:
             details = error.errors() if isinstance(error, ValidationError) else []
-            wrong = [_error_text(detail) for detail in details] or [str(error)]
-            raise _damaged(wrong) from error
-        wrong = list(find_inconsistencies(preprocessing.columns, preprocessing.target))
-        if wrong:
-            raise _damaged(wrong)
+            problems = [_error_text(detail) for detail in details] or [str(error)]
+            raise _damaged(problems) from error
+        problems = list(find_inconsistencies(preprocessing.columns, preprocessing.target))
+        if problems:
+            raise _damaged(problems)
         return preprocessing
 
 
@@ -225,11 +225,11 @@ def _number_formats(columns: Sequence[Column]) -> dict[str, NumberFormat]:
     }
 
 
-def _damaged(wrong: Sequence[str]) -> DataError:
-    fix = "restore the file from an intact copy of the run"
+def _damaged(problems: Sequence[str]) -> DataError:
+    fix = "restore the file from a copy of the run"
     return DataError(
         Problem("preprocessing.json", "the content that fit wrote", found, fix)
-        for found in wrong[:5]
+        for found in problems[:5]
     )
 
 
@@ -307,38 +307,38 @@ class _Encoder:
             for index in np.flatnonzero(infinite.any(axis=0)):
                 self.warn(names[index], infinite[:, index], "an infinite value (read as missing)")
             values[infinite] = np.nan
-        gaps = np.isnan(values).sum(axis=0) - infinite.sum(axis=0)
+        missing = np.isnan(values).sum(axis=0) - infinite.sum(axis=0)
         nulls = part.null_count().row(0)
-        for index in np.flatnonzero(gaps > np.array(nulls)):
+        for index in np.flatnonzero(missing > np.array(nulls)):
             name = names[index]
-            wrong = unreadable_mask(
+            invalid = unreadable_mask(
                 part[name], ParseSpec("numeric", number_format=columns[int(index)].number_format)
             )
-            self.warn(name, wrong, "a value that is not a number (read as missing)")
+            self.warn(name, invalid, "a value that is not a number (read as missing)")
 
     def put_categorical(self, column: CategoricalColumn, start: int) -> None:
         codes, unseen = level_codes(column, self.series(column.name))
         self.warn(column.name, unseen, "a value not seen in training")
         match column.encode:
             case "onehot":
-                known = np.flatnonzero(codes >= 0)
-                self.x[known, start + codes[known]] = 1
+                seen = np.flatnonzero(codes >= 0)
+                self.x[seen, start + codes[seen]] = 1
             case "ordinal":
                 self.x[:, start] = ordinal_values(column, codes)
             case "embedding":
                 self.x[:, start] = codes + 1
 
     def put_boolean(self, column: BooleanColumn, start: int) -> None:
-        values, gaps, wrong = boolean_values(column, self.series(column.name))
-        self.warn(column.name, wrong, "a value that is neither yes nor no (read as missing)")
+        values, missing, invalid = boolean_values(column, self.series(column.name))
+        self.warn(column.name, invalid, "a value that is neither yes nor no (read as missing)")
         self.x[:, start] = values
         if column.has_missing_level:
-            self.x[:, start + 1] = gaps
+            self.x[:, start + 1] = missing
 
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)
-        wrong = unreadable_mask(series, ParseSpec("datetime", date_format=column.format))
-        self.warn(column.name, wrong, "a value that is not a date (read as missing)")
+        invalid = unreadable_mask(series, ParseSpec("datetime", date_format=column.format))
+        self.warn(column.name, invalid, "a value that is not a date (read as missing)")
         stamps = to_microseconds(series, column.format)
         if column.elapsed is not None:
             days = elapsed_days(stamps, origin_stamp(column)).reshape(-1, 1)

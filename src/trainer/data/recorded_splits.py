@@ -62,18 +62,18 @@ def load_recorded_dataset(
         RunError: If the recorded splits are damaged.
     """
     source = open_table(data, streamed=streamed)
-    known = source.header.frame.columns
+    available = source.header.frame.columns
     keys = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
-    table = source.read_columns([name for name in keys if name in known] or known[:1])
+    table = source.read_columns([name for name in keys if name in available] or available[:1])
     _check_files(table, fingerprints)
-    lacking = [name for name in keys if name not in known]
+    lacking = [name for name in keys if name not in available]
     if lacking:
         raise RunError(
             Problem(
                 "",
                 f"a column of {table.name}, as at the time of the run",
                 f"'{name}'",
-                did_you_mean(name, known, "restore the run's files from an intact copy"),
+                did_you_mean(name, available, "restore the files from a copy of the run"),
             )
             for name in lacking
         )
@@ -117,12 +117,12 @@ def _assignment(recorded: bytes, rows: int) -> Assignment:
         )
     except (pl.exceptions.PolarsError, OSError) as error:
         raise _damaged(str(error).splitlines()[0]) from error
-    known = len(numbers) - numbers.null_count()
-    if known != rows or len(numbers) != rows:
-        raise _damaged(f"{known} rows of {rows}")
+    assigned = len(numbers) - numbers.null_count()
+    if assigned != rows or len(numbers) != rows:
+        raise _damaged(f"{assigned} rows of {rows}")
     return np.array(numbers.to_numpy(), dtype=np.int8)
 
 
 def _damaged(found: str) -> RunError:
-    fix = "restore the file from an intact copy of the run"
+    fix = "restore the file from a copy of the run"
     return RunError(Problem("splits.parquet", "a split for every row", found, fix))

@@ -29,9 +29,9 @@ def rows_with_target(
     Raises:
         DataError: If a row has none and `data.clean.missing_target` is "error".
     """
-    known = target_mask(table.frame, targets, listed=listed)
-    if data.clean.missing_target == "error" and not known.all():
-        rows = np.flatnonzero(~known)
+    has_target = target_mask(table.frame, targets, listed=listed)
+    if data.clean.missing_target == "error" and not has_target.all():
+        rows = np.flatnonzero(~has_target)
         more = f" here and in {len(rows) - 1:,} more rows" if len(rows) > 1 else ""
         raise DataError(
             Problem(
@@ -41,28 +41,28 @@ def rows_with_target(
                 "fill it, or set data.clean.missing_target to drop",
             )
         )
-    return known
+    return has_target
 
 
-def row_weights(table: Table, name: str, known: BoolArray) -> Float32Array:
+def row_weights(table: Table, name: str, has_target: BoolArray) -> Float32Array:
     """Return the weight column, float32 (rows,).
 
     Raises:
         DataError: If a row with a target has no finite weight of at least 0.
     """
     weight = number_matrix(table.frame, [name])[:, 0]
-    wrong = np.flatnonzero(known & ~(np.isfinite(weight) & (weight >= 0)))
-    if len(wrong):
+    invalid = np.flatnonzero(has_target & ~(np.isfinite(weight) & (weight >= 0)))
+    if len(invalid):
         raise DataError(
             Problem(
                 table.where(int(row)),
                 f"a finite weight of at least 0 in '{name}'",
                 "no value" if table.frame[name][int(row)] is None
                 else f"'{table.frame[name][int(row)]}'",
-                f"correct the weights of {len(wrong):,} such rows" if len(wrong) > 1 else "",
+                f"correct the weights of {len(invalid):,} such rows" if len(invalid) > 1 else "",
                 "data.weight",
             )
-            for row in wrong[:3]
+            for row in invalid[:3]
         )  # fmt: skip
     return weight.astype(np.float32)
 

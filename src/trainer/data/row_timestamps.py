@@ -126,11 +126,11 @@ def _detect(series: pl.Series, data: Data) -> tuple[ParseSpec, DetectedDates]:
 def _invalid_time_problem(
     cells: pl.Series, stamps: pl.Series, date_format: str | None, where: Callable[[int], str]
 ) -> Problem:
-    wrong = np.flatnonzero(stamps.is_null().to_numpy())
+    unparsed = np.flatnonzero(stamps.is_null().to_numpy())
     if date_format is None:
         # A number among dates is rarely the error.
-        not_numbers = [row for row in wrong if parse_number(cells[int(row)]) is None]
-        wrong = np.array(not_numbers) if not_numbers else wrong
+        not_numbers = [row for row in unparsed if parse_number(cells[int(row)]) is None]
+        unparsed = np.array(not_numbers) if not_numbers else unparsed
         expected = f"numbers or ISO 8601 dates in '{cells.name}'"
         fix = (
             "write times like 2024-03-31 or 2024-03-31T18:30:00, or set "
@@ -139,6 +139,6 @@ def _invalid_time_problem(
     else:
         expected = f"dates in the format '{date_format}' in '{cells.name}'"
         fix = f"correct it, or change {column_key(cells.name)}.format"
-    more = f" and {len(wrong) - 1:,} more" if len(wrong) > 1 else ""
-    first = int(wrong[0])
+    more = f" and {len(unparsed) - 1:,} more" if len(unparsed) > 1 else ""
+    first = int(unparsed[0])
     return Problem(where(first), expected, f"'{cells[first]}'{more}", fix, _KEY)

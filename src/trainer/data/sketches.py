@@ -148,8 +148,8 @@ class Sketch:
             return self
         moments = self.moments.merged(Moments(self.missing, fill, 0.0, fill, fill))
         share = len(self.ordered.values) / self.moments.count
-        gaps = SortedValues(self.ordered.values, round(self.missing * share))
-        return Sketch(moments, gaps.impute(fill), 0)
+        missing_sample = SortedValues(self.ordered.values, round(self.missing * share))
+        return Sketch(moments, missing_sample.impute(fill), 0)
 
     def count(self) -> int:
         return self.ordered.count()

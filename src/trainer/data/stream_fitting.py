@@ -263,11 +263,11 @@ def _wrong_values(
 def _drops(data: Data, kinds: Mapping[str, ColumnKind]) -> bool:
     outliers = data.clean.outliers
     return (outliers is not None and outliers.action == "drop") or any(
-        _drops_gaps(data, name, kind) for name, kind in kinds.items()
+        _drops_missing(data, name, kind) for name, kind in kinds.items()
     )
 
 
-def _drops_gaps(data: Data, name: str, kind: ColumnKind) -> bool:
+def _drops_missing(data: Data, name: str, kind: ColumnKind) -> bool:
     if kind in ("numeric", "datetime"):
         return numeric_settings(data, name).impute == "drop"
     return categorical_settings(data, name).impute == "drop"
@@ -282,7 +282,7 @@ def _dropped_rows(
         for name, accumulator in accumulators.items()
         if accumulator.kind is not None
     }
-    gaps = [name for name, kind in kinds.items() if _drops_gaps(data, name, kind)]
+    required = [name for name, kind in kinds.items() if _drops_missing(data, name, kind)]
     bounds: dict[str, Bounds] = {}
     for name, accumulator in accumulators.items():
         outliers = outliers_for(data, name)
@@ -298,11 +298,11 @@ def _dropped_rows(
             bounds[name] = usual
     missing: list[RowIndex] = [np.empty(0, dtype=np.int64)]
     outlier_rows: list[RowIndex] = [np.empty(0, dtype=np.int64)]
-    names = list(dict.fromkeys([*gaps, *bounds]))
+    names = list(dict.fromkeys([*required, *bounds]))
     for rows, frame in _number_batches(stream, names, training, accumulators):
         lacking = np.zeros(len(rows), dtype=np.bool_)
         beyond = np.zeros(len(rows), dtype=np.bool_)
-        for name in gaps:
+        for name in required:
             if kinds[name] == "numeric":
                 lacking |= np.isnan(number_matrix(frame, [name])[:, 0])
             else:

@@ -130,8 +130,8 @@ def open_stream(data: Data) -> Stream:
     parts: list[tuple[int, Path]] = []
     problems: list[Problem] = []
     for split, sources in files_by_split(data.source):
-        found, wrong = expand_sources(sources)
-        problems += wrong
+        found, source_problems = expand_sources(sources)
+        problems += source_problems
         parts += [(split, path) for path in found]
     if problems:
         raise DataError(problems)

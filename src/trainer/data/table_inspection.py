@@ -140,8 +140,8 @@ def inspect_table(data: Data) -> TableFindings:
         separator = likely_separator(table.frame[targets[0]])
     data = data.model_copy(update={"target_separator": separator})
     listed = len(targets) == 1 and has_lists(table.frame[targets[0]], data)
-    known = target_mask(table.frame, targets, listed=listed)
-    rows: RowIndex = np.flatnonzero(known)
+    has_target = target_mask(table.frame, targets, listed=listed)
+    rows: RowIndex = np.flatnonzero(has_target)
     if not len(rows):
         raise DataError(no_target_problem(table, targets))
     values = table.frame.select(targets)[rows]
@@ -260,7 +260,7 @@ def _mostly_numbers(distinct: int, rows: int) -> str | None:
 def _exclusion(known: pl.Series, spec: ParseSpec, distinct: int) -> str | None:
     """Return why a column should not be a feature, or None.
 
-    Identifiers are text with unique values, or unique whole numbers that are consecutive or named like
+    Identifiers are text with unique values, or unique integers that are consecutive or named like
     identifiers.
     """
     if distinct == 1:

@@ -113,8 +113,8 @@ def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
     parts = files_by_split(source)
     paths, problems = [], []
     for split, sources in parts:
-        found, wrong = expand_sources(sources)
-        problems += wrong
+        found, source_problems = expand_sources(sources)
+        problems += source_problems
         paths += [(split, path) for path in found]
     if problems:
         raise DataError(problems)

@@ -227,10 +227,10 @@ class FittedTarget(FittedBase):
         codes = (
             labels.replace_strict(table, default=-1, return_dtype=pl.Int64).fill_null(-1).to_numpy()
         )
-        wrong = np.flatnonzero(valid & (codes < 0))
-        if len(wrong):
-            counts = Counter(labels.gather(wrong).to_list())
-            locations = {label: where(int(wrong[0])) for label in list(counts)[:1]}
+        unknown = np.flatnonzero(valid & (codes < 0))
+        if len(unknown):
+            counts = Counter(labels.gather(unknown).to_list())
+            locations = {label: where(int(unknown[0])) for label in list(counts)[:1]}
             raise DataError(
                 Problem(
                     locations.get(label, ""),

@@ -7,11 +7,11 @@ The rules of `data.task: auto`, in order:
     several columns, every one numbers           regression
     text or true/false, two values               binary
     text, more values                            multiclass
-    numbers, two values, both whole              binary
-    numbers, some not whole                      regression
-    whole numbers, at most 20 values and at      multiclass
+    numbers, two values, both integers           binary
+    numbers, some not integers                   regression
+    integers, at most 20 values and at           multiclass
       most one value per 10 rows
-    other whole numbers                          regression
+    other integers                               regression
 
 Text counts as numbers if all of it is numbers in one format ("$1,234", "12%").
 """
@@ -53,7 +53,7 @@ from trainer.errors import DataError, Problem
 MAX_CLASSES = 20
 ROWS_PER_CLASS = 10
 _LIKELY_CLASSES = 100
-"""Up to this many distinct whole numbers, with enough rows of each, may be classes."""
+"""Up to this many distinct integers, with enough rows of each, may be classes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class InferredTask:
 def resolve_task(frame: pl.DataFrame, config: Config) -> InferredTask:
     """Return the task that the config sets, or the task inferred from the target values.
 
-    Whole numbers that could be classes are numbers if a setting requires numbers, such as a count loss.
+    Integers that could be classes are numbers if a setting requires numbers, such as a count loss.
 
     Args:
         frame: The target columns, without rows that have no target.
@@ -170,11 +170,11 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
     if not whole:
         return InferredTask("regression", f"'{series.name}' has numbers with fractions")
     if distinct <= 2:
-        return InferredTask("binary", f"'{series.name}' has {distinct} distinct whole numbers")
+        return InferredTask("binary", f"'{series.name}' has {distinct} distinct integers")
     if distinct <= MAX_CLASSES and distinct * ROWS_PER_CLASS <= known:
-        reason = f"'{series.name}' has only {distinct} distinct whole numbers in {known:,} rows"
+        reason = f"'{series.name}' has only {distinct} distinct integers in {known:,} rows"
         return InferredTask("multiclass", reason, "regression")
-    reason = f"'{series.name}' has {distinct:,} distinct whole numbers in {known:,} rows"
+    reason = f"'{series.name}' has {distinct:,} distinct integers in {known:,} rows"
     is_like_classes = distinct <= MAX_CLASSES or (
         distinct <= _LIKELY_CLASSES and distinct * ROWS_PER_CLASS <= known
     )

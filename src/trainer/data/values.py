@@ -105,7 +105,7 @@ def to_text(series: pl.Series) -> pl.Series:
 def canonical_level(label: str) -> str:
     """Return the canonical spelling of a level or class.
 
-    Whole numbers lose the plus sign and fraction ("1.0" and "+1" become "1", but "01" is unchanged);
+    Integers lose the plus sign and fraction ("1.0" and "+1" become "1", but "01" is unchanged);
     other text is normalized by `normalize_text`.
     """
     match = _INTEGRAL.fullmatch(label)

@@ -159,8 +159,8 @@ def partial_dependence_json(
         for curve in curves
     )
     record = DependenceFile(dependence_curves, split, frame.height, tuple(prediction_names))
-    facts: dict[str, Any] = to_json(record)
-    return facts
+    importance_record: dict[str, Any] = to_json(record)
+    return importance_record
 
 
 def surface_json(
@@ -213,8 +213,8 @@ def surface_json(
         names=tuple(prediction_names),
         split=split,
     )
-    facts: dict[str, Any] = to_json(record)
-    return facts
+    importance_record: dict[str, Any] = to_json(record)
+    return importance_record
 
 
 def _fitted(encoders: Sequence[Preprocessing], name: str) -> Column:

@@ -62,9 +62,9 @@ class ColumnImportance:
     high: float
 
     @property
-    def is_noise(self) -> bool:
-        """Whether the drop is not significantly above 0."""
-        return not self.low > 0
+    def is_significant(self) -> bool:
+        """Whether the drop is significantly above 0."""
+        return self.low > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +217,7 @@ def importance_json(
         level: The confidence level of the intervals.
     """
     columns = tuple(
-        ColumnDrop(column.column, column.drop, column.low, column.high, column.is_noise)
+        ColumnDrop(column.column, column.drop, column.low, column.high, column.is_significant)
         for column in importance.columns
     )
     record = ImportanceFile(
@@ -230,6 +230,6 @@ def importance_json(
         split_rows=split_rows,
         confidence_level=level,
     )
-    facts: dict[str, Any] = to_json(record)
-    del facts["seconds"]  # Files written by training must be reproducible byte by byte.
-    return facts
+    importance_record: dict[str, Any] = to_json(record)
+    del importance_record["seconds"]  # Files written by training must be reproducible byte by byte.
+    return importance_record

@@ -134,7 +134,7 @@ class WeightedLabels:
             return _BY_CONFUSION[name.removesuffix("_micro")](self.confusion.pooled())
         if name.endswith("_weighted"):
             values, positive = self.by_part(name.removesuffix("_weighted")), self.confusion.positive
-            # A class without rows is left out, so its undefined area does not matter.
+            # A class without rows has weight 0, so its undefined area does not matter.
             weighted = np.where(positive > 0, values * positive, 0.0).sum(axis=1)
             return safe_divide(weighted, positive.sum(axis=1))
         return np.asarray(self.by_part(name).mean(axis=1), np.float64)

@@ -3,7 +3,7 @@
 The interval is that of the mean over trainings: how far off the mean could be because of these seeds and
 these training rows. It does not cover other test rows, which all networks share.
 
-Without folds it is Student's interval, t · sd / √n. With folds the networks are not independent, since
+Without folds it is Student's interval, t · std / √n. With folds the networks are not independent, since
 any two folds share most of their training rows, and Student's interval would be too narrow. Following
 Nadeau and Bengio ("Inference for the generalization error", Machine Learning 52, 2003), the variance of
 the mean of n folds is estimated as (1 / n + validation rows / training rows) times the variance between
@@ -88,7 +88,7 @@ def _aggregate(values: Sequence[float | None], folding: FoldAssignment | None) -
     if not defined:
         return Interval(None, None, None, None, 0)
     mean = fmean(defined)
-    sd = stdev(defined) if len(defined) > 1 else None
+    std = stdev(defined) if len(defined) > 1 else None
     units, overlap = defined, 0.0
     if folding is not None:
         by_fold: dict[int, list[float]] = {}
@@ -97,10 +97,10 @@ def _aggregate(values: Sequence[float | None], folding: FoldAssignment | None) -
                 by_fold.setdefault(fold, []).append(value)
         units, overlap = [fmean(fold_values) for fold_values in by_fold.values()], folding.ratio
     if len(units) < 2:
-        return Interval(mean, sd, None, None, len(defined))
+        return Interval(mean, std, None, None, len(defined))
     error = math.sqrt(1 / len(units) + overlap) * stdev(units)
     half_width = t_quantile(len(units) - 1) * error
-    return Interval(mean, sd, mean - half_width, mean + half_width, len(defined))
+    return Interval(mean, std, mean - half_width, mean + half_width, len(defined))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Compare runs: the settings and facts that differ, and all metrics; as values, JSON and CSV."""
+"""Compare runs: the settings and details that differ, and all metrics; as values, JSON and CSV."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ class Comparison:
     Attributes:
         runs: The runs in the given order.
         settings: The settings that differ, by dotted key.
-        facts: Other differences: data, rows, packages, device.
+        details: Other differences: data, rows, packages, device.
     """
 
     runs: tuple[RunSummary, ...]
     settings: Mapping[str, Row]
-    facts: Mapping[str, Row]
+    details: Mapping[str, Row]
 
 
 def compare_runs(paths: Sequence[Path], now: datetime) -> Comparison:
@@ -62,24 +62,24 @@ def compare_runs(paths: Sequence[Path], now: datetime) -> Comparison:
     _check_runs(runs)
     process = this_process()
     summaries = tuple(summarize(run, now, process) for run in runs)
-    facts = [{} if run.manifest is None else _manifest_facts(run.manifest) for run in summaries]
-    names = dict.fromkeys(name for run_facts in facts for name in run_facts)
+    details = [{} if run.manifest is None else _manifest_values(run.manifest) for run in summaries]
+    names = dict.fromkeys(name for values in details for name in values)
     return Comparison(
         runs=summaries,
         settings=dict(differences(dict(enumerate(settings)), len(runs))),
-        facts={name: row for name in names if _differ(row := _row(facts, name), len(runs))},
+        details={name: row for name in names if _differ(row := _row(details, name), len(runs))},
     )
 
 
 def comparison_json(comparison: Comparison) -> dict[str, Any]:
     """Return the output of `trainer compare --json`: each run as in `ls`, and what differs."""
     return {
-        "differ": {"settings": list(comparison.settings), "facts": list(comparison.facts)},
+        "differ": {"settings": list(comparison.settings), "details": list(comparison.details)},
         "runs": [
             {
                 **run_json(run),
                 "settings": _column(comparison.settings, index),
-                "facts": _column(comparison.facts, index),
+                "details": _column(comparison.details, index),
             }
             for index, run in enumerate(comparison.runs)
         ],
@@ -95,13 +95,13 @@ def comparison_csv(comparison: Comparison) -> Iterator[str]:
             "status": run.status,
             **_column(comparison.settings, index),
             **_metrics(run),
-            **_column(comparison.facts, index),
+            **_column(comparison.details, index),
         }
         for index, run in enumerate(comparison.runs)
     ]
     columns = ["run", "name", "status", *comparison.settings]
     columns += [name for run in comparison.runs for name in _metrics(run)]
-    return csv_lines(list(dict.fromkeys((*columns, *comparison.facts))), rows)
+    return csv_lines(list(dict.fromkeys((*columns, *comparison.details))), rows)
 
 
 def _check_runs(runs: Sequence[RunDirectory]) -> None:
@@ -156,7 +156,7 @@ def _parts(value: Value) -> dict[str, Value] | None:
 
 
 def _metrics(run: RunSummary) -> dict[str, Value]:
-    """Return val_auc, and for a run with members val_auc_mean, _sd, _low and _high."""
+    """Return val_auc, and for a run with members val_auc_mean, _std, _low and _high."""
     values: dict[str, Value] = {}
     for split, metrics in run.metrics.items():
         intervals = run.intervals[split] if split in run.intervals else {}
@@ -167,13 +167,13 @@ def _metrics(run: RunSummary) -> dict[str, Value]:
                 interval = intervals[name]
                 values |= {
                     f"{key}_{part}": getattr(interval, part)
-                    for part in ("mean", "sd", "low", "high")
+                    for part in ("mean", "std", "low", "high")
                 }
     return values
 
 
-def _manifest_facts(manifest: Manifest) -> dict[str, Value]:
-    facts: dict[str, Value | None] = {
+def _manifest_values(manifest: Manifest) -> dict[str, Value]:
+    details: dict[str, Value | None] = {
         "data_sha256": [file.sha256 for file in manifest.data],
         **{f"rows.{split}": count for split, count in manifest.splits.items()},
         **{f"dropped.{reason}": count for reason, count in manifest.dropped.items()},
@@ -191,4 +191,4 @@ def _manifest_facts(manifest: Manifest) -> dict[str, Value]:
         **{f"packages.{name}": version for name, version in manifest.packages.items()},
         "git": None if manifest.git is None else manifest.git.commit,
     }
-    return {name: value for name, value in facts.items() if value is not None}
+    return {name: value for name, value in details.items() if value is not None}

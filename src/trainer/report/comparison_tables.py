@@ -47,8 +47,8 @@ def comparison_tables(comparison: Comparison, width: int) -> Iterator[Table]:
             common_label(labels, name): texts for name, texts in _metric_texts(runs, split).items()
         }
         yield from _tables(split, metrics, len(runs), width, right=True)
-    facts = {key: cut_texts(_fact_texts(row)) for key, row in comparison.facts.items()}
-    yield from _tables("other differences", facts, len(runs), width)
+    details = {key: cut_texts(_detail_texts(row)) for key, row in comparison.details.items()}
+    yield from _tables("other differences", details, len(runs), width)
 
 
 def _runs_table(runs: Sequence[RunSummary]) -> Table:
@@ -126,7 +126,7 @@ def _setting_texts(row: Row) -> dict[int, str]:
     return {index: flow_text(value) for index, value in row.items()}
 
 
-def _fact_texts(row: Row) -> dict[int, str]:
+def _detail_texts(row: Row) -> dict[int, str]:
     return {
         index: value if isinstance(value, str) else flow_text(value) for index, value in row.items()
     }

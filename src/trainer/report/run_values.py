@@ -1,4 +1,4 @@
-"""Values of a run by name: facts (`status`), metrics (`val_auc`), settings (`optimizer.name`)."""
+"""Values of a run by name: fields (`status`), metrics (`val_auc`), settings (`optimizer.name`)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from trainer.report.text import pluralize
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary
 
-FACTS = ("status", "name", "run", "epochs", "best_epoch", "started", "seconds", "age")
-"""Names of facts: `run` is the path, `started` is in ISO 8601 and UTC, `seconds` is the duration, `age`
+RUN_FIELDS = ("status", "name", "run", "epochs", "best_epoch", "started", "seconds", "age")
+"""Names of fields: `run` is the path, `started` is in ISO 8601 and UTC, `seconds` is the duration, `age`
 the seconds since the start."""
 
 _PREFIXES = {"validation": "val"}
@@ -31,7 +31,7 @@ class RunValues:
 
     Attributes:
         run: The run.
-        values: Name → value: facts, metrics and the requested settings; without missing values.
+        values: Name → value: fields, metrics and the requested settings; without missing values.
         config_problems: Problems of its config, if settings were requested.
     """
 
@@ -74,19 +74,19 @@ def read_run_values(
     Raises:
         UsageError: There are runs, and none has a value for one of the names.
     """
-    values = [RunValues(run, {**measured(run), **_run_facts(run, now)}) for run in runs]
-    return with_requested_values(values, requested, FACTS, "run")
+    values = [RunValues(run, {**measured(run), **_run_fields(run, now)}) for run in runs]
+    return with_requested_values(values, requested, RUN_FIELDS, "run")
 
 
 def with_requested_values(
-    runs: Sequence[RunValues], requested: Sequence[RequestedName], facts: Sequence[str], noun: str
+    runs: Sequence[RunValues], requested: Sequence[RequestedName], fields: Sequence[str], noun: str
 ) -> list[RunValues]:
     """Add the requested settings; configs are read only if there are some.
 
     Args:
         runs: The runs with the values that do not need the config.
         requested: The requested names.
-        facts: Names that any run can have, even if none of these has a value.
+        fields: Names that any run can have, even if none of these has a value.
         noun: What to call the runs.
 
     Raises:
@@ -94,7 +94,7 @@ def with_requested_values(
     """
     available = dict.fromkeys(
         (
-            *facts,
+            *fields,
             *metric_names([run.run for run in runs]),
             *(key for run in runs for key in run.values),
         )
@@ -111,25 +111,25 @@ def with_requested_values(
     if unknown and runs:
         names = [*available, *islice(_setting_names([run.run for run in runs]), _MAX_NAMES)]
         listed = pluralize(len(runs), noun)
-        raise UsageError(_unknown_name(request, names, facts, listed) for request in unknown)
+        raise UsageError(_unknown_name(request, names, fields, listed) for request in unknown)
     return completed
 
 
-def _run_facts(run: RunSummary, now: datetime) -> dict[str, Value]:
-    facts: dict[str, Value] = {"status": run.status, "name": run.name, "run": str(run.path)}
+def _run_fields(run: RunSummary, now: datetime) -> dict[str, Value]:
+    fields: dict[str, Value] = {"status": run.status, "name": run.name, "run": str(run.path)}
     if run.started is not None:
         with suppress(OverflowError):  # a damaged date at the limit of the calendar
-            facts["started"] = run.started.astimezone(UTC).isoformat()
-        facts["age"] = (now - run.started).total_seconds()
+            fields["started"] = run.started.astimezone(UTC).isoformat()
+        fields["age"] = (now - run.started).total_seconds()
     manifest = run.manifest
     if manifest is not None:
-        facts["epochs"] = manifest.epochs
+        fields["epochs"] = manifest.epochs
         if manifest.best_epoch is not None:
-            facts["best_epoch"] = manifest.best_epoch
+            fields["best_epoch"] = manifest.best_epoch
         ended = now if run.status == "running" else manifest.ended
         if ended is not None:
-            facts["seconds"] = (ended - manifest.started).total_seconds()
-    return facts
+            fields["seconds"] = (ended - manifest.started).total_seconds()
+    return fields
 
 
 def measured(run: RunSummary) -> dict[str, Value]:
@@ -177,7 +177,7 @@ def _keys(settings: Value, steps: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def _unknown_name(
-    request: RequestedName, names: Sequence[str], facts: Sequence[str], listed: str
+    request: RequestedName, names: Sequence[str], fields: Sequence[str], listed: str
 ) -> Problem:
     # Imports pydantic and the whole schema, 0.1 s: only for this message.
     from trainer.config.matching import keys_by_name
@@ -195,8 +195,8 @@ def _unknown_name(
         fix = did_you_mean(request.name, names)
     return Problem(
         where=request.where,
-        expected=f"a fact, metric or setting of the {listed}",
+        expected=f"a field, metric or setting of the {listed}",
         found=f"'{request.name}'",
         fix=fix
-        or f"facts are {', '.join(facts)}; a metric is val_auc, a setting optimizer.learning_rate",
+        or f"fields are {', '.join(fields)}; a metric is val_auc, a setting optimizer.learning_rate",
     )

@@ -31,9 +31,9 @@ def summary_sentence(findings: Findings) -> str:
 
 
 def verdict(difference: MetricDifference, name: str) -> str:
-    """Return "better", "worse" or "noise"."""
-    if difference.is_noise or difference.value is None:
-        return "noise"
+    """Return "better", "worse" or "not significant"."""
+    if not difference.is_significant or difference.value is None:
+        return "not significant"
     # Imports pydantic, 0.2 s.
     from trainer.evaluation.metrics import is_higher_better
 
@@ -50,6 +50,6 @@ def _compare(
     if difference is None or difference.value is None:
         return ""
     baseline = f"{baseline} ({number(baseline_value)})"
-    if difference.is_noise:
+    if not difference.is_significant:
         return f"not significantly different from {baseline}"
     return f"{verdict(difference, name)} than {baseline}"

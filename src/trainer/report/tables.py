@@ -95,7 +95,7 @@ def report_tables(report: RunReport, findings: Sequence[Table] = ()) -> list[Tab
     """
     manifest = report.summary.manifest
     choices = read_decision_summary(RunDirectory(report.summary.path))
-    tables = [_facts_table(report, choices)]
+    tables = [_summary_table(report, choices)]
     if manifest is not None:
         tables += [_rows_table(manifest), _files_table(manifest)]
     tables += [
@@ -121,16 +121,16 @@ def metric_text(run: RunSummary, split: str, name: str) -> str:
     return format_with_interval(interval.mean, interval.low, interval.high)
 
 
-def _facts_table(report: RunReport, choices: DecisionSummary) -> Table:
+def _summary_table(report: RunReport, choices: DecisionSummary) -> Table:
     run, manifest = report.summary, report.summary.manifest
-    facts = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
-    facts += next_step(RunDirectory(run.path), run.status)
+    pairs = [("run", str(run.path)), ("name", run.name), ("status", run.status)]
+    pairs += next_step(RunDirectory(run.path), run.status)
     if manifest is not None:
-        facts += _manifest_facts(manifest)
-    facts += [("decision", line) for line in choices.decisions]
-    facts += [("class weights", choices.class_weights)]
-    facts += _file_facts(RunDirectory(run.path))
-    rows = tuple((name, cell(value)) for name, value in facts if value)
+        pairs += _manifest_rows(manifest)
+    pairs += [("decision", line) for line in choices.decisions]
+    pairs += [("class weights", choices.class_weights)]
+    pairs += _file_rows(RunDirectory(run.path))
+    rows = tuple((name, cell(value)) for name, value in pairs if value)
     return Table(title="", columns=("", ""), rows=rows)
 
 
@@ -157,7 +157,7 @@ def _parent(run: RunDirectory) -> Path | None:
     return run.path.parent.parent if len(run.path.parts) > 2 else path
 
 
-def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
+def _manifest_rows(manifest: Manifest) -> Iterator[tuple[str, str]]:
     best = "" if manifest.best_epoch is None else f", best {manifest.best_epoch}"
     yield "epochs", f"{manifest.epochs:,}{best}"
     yield "stopped because", manifest.stopped_because or ""
@@ -181,7 +181,7 @@ def _manifest_facts(manifest: Manifest) -> Iterator[tuple[str, str]]:
     yield "packages", ", ".join(f"{name} {version}" for name, version in manifest.packages.items())
 
 
-def _file_facts(run: RunDirectory) -> Iterator[tuple[str, str]]:
+def _file_rows(run: RunDirectory) -> Iterator[tuple[str, str]]:
     yield "report", str(run.report) if run.report.is_file() else ""
     files = sorted(run.predictions.glob("*.parquet")) if run.predictions.is_dir() else []
     names = ", ".join(path.stem for path in files)

@@ -95,7 +95,7 @@ def cell(text: str) -> str:
 def number(value: float | None) -> str:
     """Format a number with four significant digits: 0.9650 · 1.0000 · 0.0001235 · 1.235e-05.
 
-    Integers and larger whole numbers have no decimals: 253 · 1,000.
+    Integers other than the floats 0, 1 and -1 have no decimals: 253 · 1,000.
     """
     if value is None or not math.isfinite(value):
         return "–"

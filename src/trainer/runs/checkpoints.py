@@ -88,7 +88,7 @@ def write_checkpoint(
     """
     reserved = {"format", "files", "sha256"} & set(metadata)
     if reserved or keep < 1:
-        raise ValueError(f"facts named {sorted(reserved)}, keep {keep}")
+        raise ValueError(f"metadata with {sorted(reserved)}, keep {keep}")
     packed = pack_arrays(state)
 
     def write(new: Path) -> None:

@@ -21,7 +21,7 @@ class Interval:
 
     Attributes:
         mean: Mean over the members with a value; None if there are none.
-        sd: Sample standard deviation (n - 1); None for fewer than two members.
+        std: Sample standard deviation (n - 1); None for fewer than two members.
         low: Lower end of the 95% confidence interval of the mean; None for fewer than two members or
             folds.
         high: Upper end.
@@ -29,7 +29,7 @@ class Interval:
     """
 
     mean: float | None
-    sd: float | None
+    std: float | None
     low: float | None
     high: float | None
     n: int = optional_field(0)

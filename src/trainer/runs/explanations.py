@@ -14,13 +14,13 @@ Cell = float | str | None
 
 @dataclass(frozen=True, slots=True)
 class ColumnDrop:
-    """The decrease of a metric with a column shuffled; noise if the interval contains 0."""
+    """The decrease of a metric with a column shuffled; significant if the interval is above 0."""
 
     column: str
     drop: float | None
     low: float | None
     high: float | None
-    is_noise: bool = optional_field(False)
+    is_significant: bool = optional_field(False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,17 +36,17 @@ class MetricValue:
 
 @dataclass(frozen=True, slots=True)
 class MetricDifference:
-    """The difference of a metric from that of a baseline; noise if the interval contains 0."""
+    """The difference of a metric from a baseline's; significant if the interval excludes 0."""
 
     value: float | None
     low: float | None
     high: float | None
-    is_noise: bool
+    is_significant: bool
 
     @classmethod
-    def of(cls, value: float, low: float, high: float, is_noise: bool) -> Self:
+    def of(cls, value: float, low: float, high: float, is_significant: bool) -> Self:
         """Make a record with None for NaN and ±∞."""
-        return cls(_defined(value), _defined(low), _defined(high), is_noise)
+        return cls(_defined(value), _defined(low), _defined(high), is_significant)
 
 
 @dataclass(frozen=True, slots=True)

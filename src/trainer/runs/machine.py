@@ -1,4 +1,4 @@
-"""Facts about the machine, without TensorFlow: package versions, processor, memory, git repository.
+"""The machine, without TensorFlow: package versions, processor, memory, git repository.
 
 Every query is fast, and a query that fails returns None or a default.
 """

@@ -82,12 +82,12 @@ def input_importance(x: Float64Array, y: Float64Array, seed: int = 0) -> InputIm
     """
     if len(y) < 2 * _MIN_LEAF_ROWS or np.ptp(y) == 0:
         return None
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     shares = []
     sums, counts = np.zeros(len(y)), np.zeros(len(y))
     for _ in range(_TREES):
-        sample = random.integers(0, len(y), min(len(y), _MAX_ROWS))
-        tree = _fit_tree(x[sample], y[sample], random)
+        sample = rng.integers(0, len(y), min(len(y), _MAX_ROWS))
+        tree = _fit_tree(x[sample], y[sample], rng)
         tree_shares = tree.shares()
         if tree_shares is not None:
             shares.append(tree_shares)
@@ -104,7 +104,7 @@ def input_importance(x: Float64Array, y: Float64Array, seed: int = 0) -> InputIm
     return InputImportance(stacked.mean(axis=0), stacked.std(axis=0), float(r2))
 
 
-def _fit_tree(x: Float64Array, y: Float64Array, random: np.random.Generator) -> _Boxes:
+def _fit_tree(x: Float64Array, y: Float64Array, rng: np.random.Generator) -> _Boxes:
     inputs = x.shape[1]
     low, high, value = [], [], []
     pending: list[tuple[Indices, Float64Array, Float64Array]] = [
@@ -112,7 +112,7 @@ def _fit_tree(x: Float64Array, y: Float64Array, random: np.random.Generator) -> 
     ]
     while pending:
         rows, start, end = pending.pop()
-        split = _best_split(x[rows], y[rows], random)
+        split = _best_split(x[rows], y[rows], rng)
         if split is None:
             low.append(start)
             high.append(end)
@@ -128,13 +128,13 @@ def _fit_tree(x: Float64Array, y: Float64Array, random: np.random.Generator) -> 
 
 
 def _best_split(
-    x: Float64Array, y: Float64Array, random: np.random.Generator
+    x: Float64Array, y: Float64Array, rng: np.random.Generator
 ) -> tuple[int, float] | None:
     """Return the input and threshold with the lowest squared error, among two thirds of the inputs."""
     count, inputs = x.shape
     if count < 2 * _MIN_LEAF_ROWS or np.ptp(y) == 0:
         return None
-    candidates = random.permutation(inputs)[: max(1, -(-2 * inputs // 3))]
+    candidates = rng.permutation(inputs)[: max(1, -(-2 * inputs // 3))]
     order = np.argsort(x[:, candidates], axis=0, kind="stable")
     ordered, values = np.take_along_axis(x[:, candidates], order, axis=0), y[order]
     sums = np.cumsum(values, axis=0)[:-1]

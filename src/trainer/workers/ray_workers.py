@@ -133,7 +133,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
     def _accept(self, worker: RayWorker) -> None:
         """Accept a worker that has reported its node, or has failed to."""
         try:
-            facts: NodeInfo = self._ray.get(worker.next_call)
+            node: NodeInfo = self._ray.get(worker.next_call)
         except self._ray.exceptions.RayError as error:
             self.workers.remove(worker)
             self.kill([worker])
@@ -141,11 +141,11 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
             if self._failed_starts == ATTEMPTS:
                 raise ResourceError(node_problem("of a new worker", error)) from error
             return
-        problems = list(node_differences(facts, self._directory.path))
+        problems = list(node_differences(node, self._directory.path))
         if problems:
             raise RunError(problems)
         self._failed_starts = 0
-        worker.lease.set_holder(facts.process)
+        worker.lease.set_holder(node.process)
         worker.is_starting = False
 
     def _shared_tables(self, item: WorkItem) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""An ensemble of trained networks: the mean and the spread of their predictions. Imports TensorFlow.
+"""The mean and standard deviation of the predictions of several networks. Imports TensorFlow.
 
 Networks of the same architecture share one program, which runs with the weights of each in turn.
 """
@@ -25,11 +25,11 @@ class EnsemblePredictions:
 
     Attributes:
         mean: (rows, numbers), probabilities or numbers in the target's unit.
-        spread: The standard deviation between networks (n - 1); None for a single network.
+        std: The standard deviation between networks (n - 1); None for a single network.
     """
 
     mean: PredictionArray
-    spread: PredictionArray | None
+    std: PredictionArray | None
 
 
 class Ensemble:

@@ -145,7 +145,7 @@ def evaluate(
 
 def _dropped_rows(table: Dataset) -> list[str]:
     return [
-        f"{count:,} {'row' if count == 1 else 'rows'} left out: {reason}"
+        f"{count:,} {'row' if count == 1 else 'rows'} dropped: {reason}"
         for reason, count in table.dropped.items()
     ]
 

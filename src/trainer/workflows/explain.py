@@ -239,8 +239,8 @@ def _importance(
         seed=seed,
         confidence_level=level,
     )
-    facts = importance_json(importance, sample.split, sample.split_rows, level)
-    return {**facts, "seconds": round(perf_counter() - started, 3)}
+    record_json = importance_json(importance, sample.split, sample.split_rows, level)
+    return {**record_json, "seconds": round(perf_counter() - started, 3)}
 
 
 def _targets(sample: RowSample) -> FloatArray:
@@ -321,7 +321,7 @@ def _write_shap(
         orders=shap.orders,
         largest_gap=shap.largest_gap,
     )
-    facts: dict[str, Any] = to_json(record)
+    record_json: dict[str, Any] = to_json(record)
     run.write_explanation("shap.parquet", buffer.getvalue())
-    run.write_explanation("shap.json", json_bytes(facts))
-    return facts
+    run.write_explanation("shap.json", json_bytes(record_json))
+    return record_json

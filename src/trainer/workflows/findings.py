@@ -247,7 +247,7 @@ def _differences(
 ) -> dict[str, MetricDifference]:
     return {
         name: MetricDifference.of(
-            difference.value, difference.low, difference.high, difference.is_noise
+            difference.value, difference.low, difference.high, difference.is_significant
         )
         for name, difference in differences.items()
     }

@@ -4,7 +4,7 @@
 
     members/0001 …     run directories, each as `fit` writes it
     packs/             state during training
-    evaluation/        mean, spread and interval of each metric over the members
+    evaluation/        mean, standard deviation and interval of each metric over the members
     predictions/out_of_fold.parquet
 
 Importing this module does not import TensorFlow; running it does.

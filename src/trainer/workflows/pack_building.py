@@ -104,22 +104,22 @@ def build_pack_training(
     if not last.exists():
         return PackTraining(trainings, make), None
     checkpoint, _ = read_newest_checkpoint(last, with_model=False)
-    facts, state = checkpoint.metadata, checkpoint.state
-    training = PackTraining(trainings, make, facts["slots"])
+    metadata, state = checkpoint.metadata, checkpoint.state
+    training = PackTraining(trainings, make, metadata["slots"])
     snapshots, evaluation_weights = [], []
-    for number, member_facts in enumerate(facts["members"]):
+    for number, member in enumerate(metadata["members"]):
         prefix = f"{number:04d}/"
         arrays = {
             name.removeprefix(prefix): value
             for name, value in state.items()
             if name.startswith(prefix)
         }
-        snapshots.append(Snapshot(arrays, member_facts["facts"]))
+        snapshots.append(Snapshot(arrays, member["facts"]))
         evaluation_weights.append(
             [value for name, value in sorted(arrays.items()) if name.startswith("judged/")]
         )
-        members[number].best = member_facts["best"]
-        if "problem" in member_facts:
-            trainings[number].problem = Problem(**member_facts["problem"])
+        members[number].best = member["best"]
+        if "problem" in member:
+            trainings[number].problem = Problem(**member["problem"])
     training.restore(snapshots, evaluation_weights)
-    return training, facts
+    return training, metadata

@@ -78,8 +78,7 @@ def predict(
 ) -> LazyPredictions:
     """Predict the rows of a file with a trained network.
 
-    For a run with repeats or folds, predictions are means over its members, with their spread: the
-    standard deviation between members.
+    For a run with repeats or folds, predictions are means over its members, with standard deviations.
 
     Args:
         path: A run directory or a checkpoint in it.

@@ -75,7 +75,7 @@ class Predictor:
         Returns:
             One row per input row, in the same order: `row`, from 0; the columns that are passed
             through; `label` and `probability_<class>`, or `predicted_<column>` with `_low` and `_high`
-            if the run has prediction intervals; `<name>_spread`, the standard deviation between
+            if the run has prediction intervals; `<name>_std`, the standard deviation between
             members, for folds and repeats; and `unseen`, whether a category did not occur in training.
 
         Raises:
@@ -94,12 +94,12 @@ class Predictor:
         """Predict rows that are encoded by each encoder; see `predict`."""
         predictions = self.predict_numbers([batch.encoded.x for batch in batches])
         columns = prediction_columns(self.task, predictions.mean)
-        if predictions.spread is not None:
-            columns |= spread_columns(self.task, predictions.spread, columns)
+        if predictions.std is not None:
+            columns |= std_columns(self.task, predictions.std, columns)
         return _result(batches[0], columns)
 
     def predict_numbers(self, x: Sequence[NDArray[np.float32]]) -> EnsemblePredictions:
-        """Return the mean and the spread of the decoded predictions of all members.
+        """Return the mean and standard deviation of the decoded predictions of all members.
 
         Args:
             x: The rows encoded by each encoder.
@@ -136,18 +136,18 @@ def open_predictor(
     return Predictor(run, members, device=device, allow_custom=allow_custom)
 
 
-def spread_columns(
-    task: Task, spread: NDArray[np.floating[Any]], others: Collection[str]
+def std_columns(
+    task: Task, std: NDArray[np.floating[Any]], others: Collection[str]
 ) -> dict[str, NDArray[Any]]:
-    """Return the spread of each predicted number as `<name>_spread`.
+    """Return the standard deviation of each predicted number as `<name>_std`.
 
     Args:
         task: The task.
-        spread: (rows, numbers) standard deviations between members.
+        std: (rows, numbers) standard deviations between members.
         others: The names of the columns before them.
     """
     return {
-        free_name(f"{name}_spread", others, "_of_members"): spread[:, at]
+        free_name(f"{name}_std", others, "_of_members"): std[:, at]
         for at, name in enumerate(task.prediction_names)
     }
 

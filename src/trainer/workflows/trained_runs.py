@@ -93,7 +93,7 @@ def open_trained(path: Path) -> TrainedRun:
     # A run's config contains every setting: an incomplete one was truncated and has another meaning.
     missing = _missing_setting(resolved_settings(loaded.config), to_python(loaded.root))
     if missing is not None:
-        fix = "restore the file from a complete copy of the run"
+        fix = "restore the file from a copy of the run"
         found = f"no {missing}"
         raise RunError(Problem(str(opened.run.config), "every setting of the run", found, fix))
     try:

@@ -222,7 +222,7 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     predict = _prediction_function(evaluator, plan.task)
     validation_rows = dataset.rows("validation")
     if should_compute_importance(settings.importance, validation_rows, len(preprocessing.columns)):
-        facts = compute_importance(
+        record_json = compute_importance(
             plan.task.target.task,
             EncodedRows(samples.x, preprocessing.input_ranges),
             y,
@@ -232,7 +232,7 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
             seed=plan.config.seed,
             level=settings.confidence_level,
         )
-        record.run.write_explanation("importance.json", json_bytes(facts))
+        record.run.write_explanation("importance.json", json_bytes(record_json))
     names = [column.name for column in preprocessing.columns]
     if set(names) <= set(dataset.table.frame.columns):
         indices = np.unique(np.linspace(0, len(samples.rows) - 1, _SHOWN_POINTS).astype(np.int64))

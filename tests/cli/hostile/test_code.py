@@ -143,13 +143,13 @@ def test_custom_functions_are_not_imported_without_permission(
             {"custom": {"function": function, "arguments": {}, "folder": str(run.absolute())}}
         ]
         for checkpoint in checkpoints(run):
-            reseal(checkpoint, lambda facts: add_layers(facts, layers))
+            reseal(checkpoint, lambda metadata: add_layers(metadata, layers))
         check_readers(trainer, LISTED)
 
 
-def add_layers(facts: dict[str, Any], layers: list[Any]) -> None:
-    if "config" in facts:
-        model = facts["config"]["model"]
+def add_layers(metadata: dict[str, Any], layers: list[Any]) -> None:
+    if "config" in metadata:
+        model = metadata["config"]["model"]
         model["layers"] = [*layers, *model["layers"]]
 
 

@@ -36,17 +36,17 @@ def make_predictions(
     task: TaskName, names: tuple[str, ...], rows: int, seed: int = 0, first: int = 0
 ) -> Predictions:
     """Make random predictions that are better than chance."""
-    random = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     if task == "regression":
-        y = random.normal(size=(rows, len(names))) * 10
-        p = y + random.normal(size=y.shape) * 3
+        y = rng.normal(size=(rows, len(names))) * 10
+        p = y + rng.normal(size=y.shape) * 3
     elif task == "multiclass":
         y = np.eye(len(names))[np.arange(rows) % len(names)]
-        p = np.exp(2 * y + random.normal(size=y.shape))
+        p = np.exp(2 * y + rng.normal(size=y.shape))
         p /= p.sum(axis=1, keepdims=True)
     else:
-        y = (random.random((rows, 1 if task == "binary" else len(names))) < 0.4).astype(float)
-        p = 1 / (1 + np.exp(-(3 * y - 1.5 + random.normal(size=y.shape) * 1.5)))
+        y = (rng.random((rows, 1 if task == "binary" else len(names))) < 0.4).astype(float)
+        p = 1 / (1 + np.exp(-(3 * y - 1.5 + rng.normal(size=y.shape) * 1.5)))
     # With the dtype in the file.
     stored = p if task == "regression" else p.astype(np.float32)
     return Predictions(task, names, y, stored, np.arange(first, first + rows))
@@ -60,11 +60,11 @@ def make_predicted_run(
     rows: int = 60,
     resamples: int = 100,
     config: dict[str, Any] | None = None,
-    **facts: Any,
+    **manifest: Any,
 ) -> RunDirectory:
     """Make a run with test predictions, a linear baseline, findings, decisions and explanations."""
     classes = (PLAIN[:2] if task == "binary" else PLAIN[:3]) if names is None else names
-    run = make_run(root, config=config or settings(), evaluations=scores(auc=0.9), **facts)
+    run = make_run(root, config=config or settings(), evaluations=scores(auc=0.9), **manifest)
     columns = get_task_kind(task).prediction_columns(classes)
     predictions, linear = (
         make_predictions(task, classes, rows),

@@ -44,10 +44,10 @@ def test_svg_is_deterministic_and_ids_are_unique() -> None:
 
 def test_svg_is_compact() -> None:
     assert not re.search(r" d=\"[^\"]*\.\d{3}", svg_text(PLOT))
-    random = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
 
     def many(axes: Any) -> None:
-        dots(axes, *random.normal(size=(2, 1_000)), COLORS[0])
+        dots(axes, *rng.normal(size=(2, 1_000)), COLORS[0])
 
     def none(axes: Any) -> None:
         dots(axes, np.zeros(0), np.zeros(0), COLORS[0])

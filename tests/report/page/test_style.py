@@ -19,17 +19,17 @@ MODES = {"light": LIGHT, "dark": DARK, "print": PRINT}
 WCAG_AA = 4.5
 
 
-def parts(colour: str) -> tuple[float, ...]:
-    if colour.startswith("#"):
-        return tuple(int(colour[index : index + 2], 16) for index in (1, 3, 5))
-    return tuple(map(float, colour.split()))
+def parts(color: str) -> tuple[float, ...]:
+    if color.startswith("#"):
+        return tuple(int(color[index : index + 2], 16) for index in (1, 3, 5))
+    return tuple(map(float, color.split()))
 
 
-def luminance(colour: tuple[float, ...]) -> float:
+def luminance(color: tuple[float, ...]) -> float:
     """https://www.w3.org/TR/WCAG21/#dfn-relative-luminance"""
     linear = [
         item / 255 / 12.92 if item / 255 <= 0.04045 else ((item / 255 + 0.055) / 1.055) ** 2.4
-        for item in colour
+        for item in color
     ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -47,17 +47,17 @@ def test_contrast_formula() -> None:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_contrast_of_text_and_curves(mode: str) -> None:
-    colours = {name: parts(colour) for name, colour in MODES[mode].items()}
+    colors = {name: parts(color) for name, color in MODES[mode].items()}
     text = ("ink", "soft", "link", "warn", "c1", "c2", "c3", "c4", "c5", "c6")
     for name in text:
         for ground in ("paper", "panel"):
-            ratio = contrast(colours[name], colours[ground])
+            ratio = contrast(colors[name], colors[ground])
             assert ratio >= WCAG_AA, (name, ground, ratio)
-    assert contrast(colours["ink"], colours["mark"]) >= WCAG_AA
+    assert contrast(colors["ink"], colors["mark"]) >= WCAG_AA
     (strength,) = re.findall(r"--share\) \* ([.\d]+)", STYLE)
-    pairs = zip(colours["shade"], colours["paper"], strict=True)
+    pairs = zip(colors["shade"], colors["paper"], strict=True)
     shaded = tuple(float(strength) * item + (1 - float(strength)) * other for item, other in pairs)
-    assert contrast(colours["ink"], shaded) >= WCAG_AA
+    assert contrast(colors["ink"], shaded) >= WCAG_AA
 
 
 def test_print_is_light_and_modes_are_complete() -> None:
@@ -74,5 +74,5 @@ def test_plots_use_the_colors_of_light_mode() -> None:
         "line": figures.LINE,
         "paper": figures.PAPER,
     }
-    expected |= {f"c{number}": colour for number, colour in enumerate(figures.COLORS, 1)}
+    expected |= {f"c{number}": color for number, color in enumerate(figures.COLORS, 1)}
     assert expected == {name: LIGHT[name] for name in expected}

@@ -18,7 +18,7 @@ from trainer.report.page.html import page_html
 from trainer.report.page.sweep import sweep_page
 from trainer.report.page.sweep_plots import ranked_trials
 from trainer.report.sweeps.axes import make_axes, setting_importance
-from trainer.report.sweeps.facts import read_sweep
+from trainer.report.sweeps.content import read_sweep
 from trainer.runs.sweeps import SweepDirectory
 
 pytest.importorskip("matplotlib")

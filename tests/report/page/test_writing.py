@@ -283,7 +283,7 @@ def test_findings_without_values(tmp_path: Path) -> None:
     split = findings["splits"]["test"]
     nothing = {"value": None, "low": None, "high": None}
     split["metrics"] = dict.fromkeys(split["metrics"], nothing)
-    split["vs_prior"] = {"accuracy": {**nothing, "is_noise": True}}
+    split["vs_prior"] = {"accuracy": {**nothing, "is_significant": False}}
     split["linear"] = {}
     path.write_text(json.dumps(findings))
     quick(run)

@@ -14,7 +14,7 @@ from tests.report.run_files import NOW
 from tests.report.sweep_files import make_sweep
 from trainer.errors import UsageError
 from trainer.report.query import parse_query
-from trainer.report.sweeps.facts import list_sweeps, read_sweep
+from trainer.report.sweeps.content import list_sweeps, read_sweep
 from trainer.report.sweeps.listing import (
     select_trials,
     sweep_json,
@@ -107,7 +107,7 @@ def test_list_sweeps(tmp_path: Path) -> None:
     assert (rows["two"][0], rows["two"][3]) == ("stopped", "4/6")
     assert (rows["none"][0], rows["none"][3:5]) == ("stopped", ("0/5", "–"))
     assert rows["one"][4].startswith("val_auc 0.")
-    facts = sweep_json(result["two"])
-    assert (facts["trials"], facts["counts"]) == (6, {"finished": 4})
-    assert facts["best"]["status"] == "finished"
-    assert facts["space"]["space"]["fit.batch_size"] == "int(8, 64)"
+    result = sweep_json(result["two"])
+    assert (result["trials"], result["counts"]) == (6, {"finished": 4})
+    assert result["best"]["status"] == "finished"
+    assert result["space"]["space"]["fit.batch_size"] == "int(8, 64)"

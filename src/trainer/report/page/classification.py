@@ -26,8 +26,8 @@ from trainer.report.page.content import (
     section,
     table_block,
 )
-from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, DASHES, INK, SOFT
+from trainer.report.page.run_content import RunContent
 from trainer.report.text import number, short_name
 from trainer.tasks.registry import get_task_kind
 
@@ -42,41 +42,41 @@ _THRESHOLD_METRICS = ("precision", "recall", "specificity", "F1", "share predict
 Float64Array = npt.NDArray[np.float64]
 
 
-def classification_section(facts: RunFacts) -> Section:
+def classification_section(content: RunContent) -> Section:
     """Make the section with the confusion matrix, ROC and precision-recall curves."""
-    return section("classes", "Classification", _classes(facts))
+    return section("classes", "Classification", _classes(content))
 
 
-def calibration_section(facts: RunFacts) -> Section:
+def calibration_section(content: RunContent) -> Section:
     """Make the section with the reliability diagram and metrics by threshold."""
-    return section("calibration", "Calibration and thresholds", _calibration(facts))
+    return section("calibration", "Calibration and thresholds", _calibration(content))
 
 
-def _predictions(facts: RunFacts) -> Predictions | None:
-    if facts.split is None or facts.rules is None or not facts.rules.has_classes:
+def _predictions(content: RunContent) -> Predictions | None:
+    if content.split is None or content.rules is None or not content.rules.has_classes:
         return None
-    predictions = facts.predictions[facts.split]
+    predictions = content.predictions[content.split]
     has_weight = predictions.weight is None or predictions.weight.sum() > 0
     return predictions if has_weight and np.isfinite(predictions.p).all() else None
 
 
-def _classes(facts: RunFacts) -> Iterator[Block]:
-    predictions = _predictions(facts)
+def _classes(content: RunContent) -> Iterator[Block]:
+    predictions = _predictions(content)
     if predictions is None:
         return
-    matrices = confusion_matrices(predictions, facts.threshold)
-    split = facts.split or ""
+    matrices = confusion_matrices(predictions, content.threshold)
+    split = content.split or ""
     if TASK_RULES[predictions.task].has_several_labels:
         yield column_counts(matrices, predictions, split)
     else:
         yield from confusion_blocks(matrices, predictions, split)
-    yield from _curve_plots(facts, predictions)
+    yield from _curve_plots(content, predictions)
 
 
-def _curve_plots(facts: RunFacts, predictions: Predictions) -> Iterator[Block]:
+def _curve_plots(content: RunContent, predictions: Predictions) -> Iterator[Block]:
     """Yield ROC and precision-recall plots of the positive class, or the worst classes or columns."""
     parts = _parts(predictions)
-    linear = facts.linear.get(facts.split or "")
+    linear = content.linear.get(content.split or "")
     if len(parts) > 1 or linear is None or not _same_rows(linear, predictions):
         linear = None
     parts = [
@@ -94,18 +94,18 @@ def _curve_plots(facts: RunFacts, predictions: Predictions) -> Iterator[Block]:
         rows = f" with at least {_MIN_ROWS} rows" if len(frequent) > _MAX_CURVES else ""
         parts = frequent if rows else parts
         selection = f"; the {_MAX_CURVES} worst of {len(parts):,} {what}{rows}"
-    yield _roc_plot(predictions, _worst(facts, predictions, parts, "auc"), linear, selection)
-    worst = _worst(facts, predictions, parts, "average_precision")
+    yield _roc_plot(predictions, _worst(content, predictions, parts, "auc"), linear, selection)
+    worst = _worst(content, predictions, parts, "average_precision")
     yield _precision_recall_plot(predictions, worst, linear, selection)
 
 
 def _worst(
-    facts: RunFacts, predictions: Predictions, parts: list[tuple[str, int]], metric: str
+    content: RunContent, predictions: Predictions, parts: list[tuple[str, int]], metric: str
 ) -> list[tuple[str, int]]:
     """Return the classes or columns with the lowest values of a metric, in ascending order."""
     if len(parts) <= _MAX_CURVES:
         return parts
-    metrics = facts.split_findings.metrics if facts.split_findings else {}
+    metrics = content.split_findings.metrics if content.split_findings else {}
     compute = _auc if metric == "auc" else _average_precision
 
     def value(part: tuple[str, int]) -> float:
@@ -219,26 +219,26 @@ def _unit_square(axes: Any) -> None:
     axes.set_ylim(-0.02, 1.04)
 
 
-def _calibration(facts: RunFacts) -> Iterator[Block]:
-    predictions = _predictions(facts)
+def _calibration(content: RunContent) -> Iterator[Block]:
+    predictions = _predictions(content)
     if predictions is None:
         return
-    decisions = facts.decisions
+    decisions = content.decisions
     if decisions is not None and decisions.temperature != 1:
         bias = "overconfident" if decisions.temperature > 1 else "underconfident"
         yield Paragraph(
             f"The probabilities are calibrated by temperature scaling: the logits are divided by "
             f"{number(decisions.temperature)}, fitted on {decisions.rows}. Without it they were {bias}."
         )
-    yield _reliability_plot(facts, predictions)
+    yield _reliability_plot(content, predictions)
     if TASK_RULES[predictions.task].has_positive_class:
         curve = threshold_curve(predictions.y, predictions.p, predictions.weight)
-        yield _threshold_plot(curve, predictions, facts.threshold)
-        yield _threshold_table(facts, predictions, facts.threshold)
+        yield _threshold_plot(curve, predictions, content.threshold)
+        yield _threshold_table(content, predictions, content.threshold)
 
 
-def _reliability_plot(facts: RunFacts, predictions: Predictions) -> Plot:
-    level = 0.95 if facts.findings is None else facts.findings.confidence_level
+def _reliability_plot(content: RunContent, predictions: Predictions) -> Plot:
+    level = 0.95 if content.findings is None else content.findings.confidence_level
     rules = TASK_RULES[predictions.task]
     if rules.predicts_most_likely:
         y, p = top_class(predictions.y, predictions.p)
@@ -330,14 +330,14 @@ def _metrics_at(predictions: Predictions, threshold: float) -> tuple[float, ...]
     return (*metrics.values(), float(np.average(is_positive, weights=predictions.weight)))
 
 
-def _threshold_table(facts: RunFacts, predictions: Predictions, threshold: float) -> TableBlock:
+def _threshold_table(content: RunContent, predictions: Predictions, threshold: float) -> TableBlock:
     thresholds = sorted({*_THRESHOLDS, threshold})
     rows = [(number(value), *map(number, _metrics_at(predictions, value))) for value in thresholds]
-    decisions = facts.decisions
+    decisions = content.decisions
     criterion = decisions.chosen_for if decisions else None
     chosen = f", chosen for {criterion} on {decisions.rows}" if decisions and criterion else ""
     title = (
-        f"Metrics by threshold, {facts.split} rows; current threshold {number(threshold)}{chosen}"
+        f"Metrics by threshold, {content.split} rows; current threshold {number(threshold)}{chosen}"
     )
     heads = ("threshold", *_THRESHOLD_METRICS)
     marked = (thresholds.index(threshold),)

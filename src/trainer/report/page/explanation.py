@@ -14,8 +14,8 @@ import numpy.typing as npt
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem
 from trainer.report.page.content import Block, Paragraph, Plot, Section, section, table_block
-from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, DASHES, INK, PAPER, SOFT, dots
+from trainer.report.page.run_content import RunContent
 from trainer.report.text import format_interval, number, short_name
 from trainer.runs import readers
 from trainer.runs.explanations import (
@@ -39,35 +39,35 @@ _LEVELS = 15
 Float64Array = npt.NDArray[np.float64]
 
 
-def explanation_section(facts: RunFacts) -> Section:
+def explanation_section(content: RunContent) -> Section:
     """Make the section with the content of each file in `explanation/`."""
-    return section("explanation", "Feature importance", _explanation(facts))
+    return section("explanation", "Feature importance", _explanation(content))
 
 
-def _explanation(facts: RunFacts) -> Iterator[Block]:
-    parts: dict[str, Callable[[Any, RunFacts], Iterator[Block]]] = {
+def _explanation(content: RunContent) -> Iterator[Block]:
+    parts: dict[str, Callable[[Any, RunContent], Iterator[Block]]] = {
         "importance": _importance,
         "partial_dependence": _dependence,
         "surface": _surface,
         "shap": _shap,
     }
     for name, blocks in parts.items():
-        if facts.explanation.get(name) is None:
+        if content.explanation.get(name) is None:
             continue
         try:
-            yield from list(blocks(from_json(FILES[name], facts.explanation[name]), facts))
+            yield from list(blocks(from_json(FILES[name], content.explanation[name]), content))
         except readers.DamageError as error:
-            path = facts.run.path / "explanation" / f"{name}.json"
+            path = content.run.path / "explanation" / f"{name}.json"
             fix = "write it again with `trainer explain`"
             problem = Problem(str(path), error.expected, error.found, fix)
             yield Paragraph(f"Damaged file: {problem}", "warning")
 
 
-def _is_noise(column: ColumnDrop) -> bool:
-    return column.low is None or column.high is None or column.low <= 0 <= column.high
+def _is_significant(column: ColumnDrop) -> bool:
+    return column.low is not None and column.low > 0
 
 
-def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
+def _importance(importance: ImportanceFile, content: RunContent) -> Iterator[Block]:
     columns = importance.columns
     if not columns:
         return
@@ -87,11 +87,11 @@ def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
 
     left = 0.2 + 0.075 * max(len(short_name(column.column)) for column in shown)
     largest = "; ".join(f"{column.column} {number(column.drop)}" for column in shown[:5])
-    noise = sum(map(_is_noise, columns))
+    significant = sum(map(_is_significant, columns))
     description = (
         f"Decrease in {importance.metric} (baseline {number(importance.baseline)}) when one column is "
-        f"shuffled, on {importance.rows:,} {importance.split} rows. The largest: {largest}. For "
-        f"{noise} of {len(columns)} columns it is within noise."
+        f"shuffled, on {importance.rows:,} {importance.split} rows. The largest: {largest}. It "
+        f"is significant for {significant} of {len(columns)} columns."
     )
     title = f"Permutation importance (decrease in {importance.metric})"
     yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown), left)
@@ -100,7 +100,7 @@ def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
             column.column,
             number(column.drop),
             format_interval(column.low, column.high),
-            "noise" if _is_noise(column) else "",
+            "" if _is_significant(column) else "not significant",
         )
         for column in columns
     ]
@@ -113,18 +113,20 @@ def _importance(importance: ImportanceFile, facts: RunFacts) -> Iterator[Block]:
     yield table_block(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
 
 
-def _dependence(dependence: DependenceFile, facts: RunFacts) -> Iterator[Block]:
+def _dependence(dependence: DependenceFile, content: RunContent) -> Iterator[Block]:
     for index, curve in enumerate(dependence.columns[:_MAX_CURVES]):
         predictions = _matrix(curve.predictions)
         if len(predictions) != len(curve.values) or not len(predictions):
             raise readers.DamageError("a prediction for each value", curve.column)
-        outputs = _output_names(facts, predictions.shape[1])
+        outputs = _output_names(content, predictions.shape[1])
         yield _dependence_plot(index, curve, predictions, outputs)
 
 
-def _output_names(facts: RunFacts, count: int) -> list[str]:
+def _output_names(content: RunContent, count: int) -> list[str]:
     names = (
-        facts.names if facts.task is None else get_task_kind(facts.task).scored_names(facts.names)
+        content.names
+        if content.task is None
+        else get_task_kind(content.task).scored_names(content.names)
     )
     return list(names) if len(names) == count else [f"output {index + 1}" for index in range(count)]
 
@@ -170,7 +172,7 @@ def _value_text(value: float | str | None) -> str:
     return str(value) if isinstance(value, str) or value is None else number(value)
 
 
-def _surface(surface: SurfaceFile, facts: RunFacts) -> Iterator[Block]:
+def _surface(surface: SurfaceFile, content: RunContent) -> Iterator[Block]:
     if len(surface.columns) != 2 or min(len(surface.x), len(surface.y)) < 2:
         raise readers.DamageError("two columns with values", surface.columns)
     x, y = np.array(surface.x), np.array(surface.y)
@@ -178,7 +180,7 @@ def _surface(surface: SurfaceFile, facts: RunFacts) -> Iterator[Block]:
     if not np.isfinite(cells).all():
         yield Paragraph("No surface plot: some predictions are not finite.", "warning")
         return
-    yield _surface_plot(surface.columns, x, y, cells, surface.points, facts)
+    yield _surface_plot(surface.columns, x, y, cells, surface.points, content)
 
 
 def _cells(rows: Any, shape: tuple[int, int]) -> Float64Array:
@@ -202,10 +204,10 @@ def _surface_plot(
     y: Float64Array,
     cells: Float64Array,
     points: SurfacePoints | None,
-    facts: RunFacts,
+    content: RunContent,
 ) -> Plot:
     groups = _groups(points)
-    rules = None if facts.task is None else TASK_RULES[facts.task]
+    rules = None if content.task is None else TASK_RULES[content.task]
     is_binary = rules is not None and rules.has_positive_class
     limits = (0.0, 1.0) if is_binary else (float(cells.min()), float(cells.max()))
     what = (
@@ -213,8 +215,8 @@ def _surface_plot(
         if rules is not None and rules.predicts_most_likely
         else "the prediction"
     )
-    if is_binary and len(facts.names) == 2:
-        what = f"the probability of {facts.names[1]}"
+    if is_binary and len(content.names) == 2:
+        what = f"the probability of {content.names[1]}"
 
     def draw(axes: Any) -> None:
         low, high = limits if limits[0] < limits[1] else (limits[0] - 0.5, limits[1] + 0.5)
@@ -261,7 +263,7 @@ def _first(value: tuple[float | None, ...] | float | None) -> float | None:
     return value
 
 
-def _shap(shap: ShapFile, facts: RunFacts) -> Iterator[Block]:
+def _shap(shap: ShapFile, content: RunContent) -> Iterator[Block]:
     rows = [
         (column.column, *map(number, column.mean_absolute))
         for column in shap.columns

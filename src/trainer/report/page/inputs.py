@@ -24,7 +24,7 @@ from trainer.report.page.content import (
     section,
     table_block,
 )
-from trainer.report.page.facts import RunFacts
+from trainer.report.page.run_content import RunContent
 from trainer.report.text import number, short_name
 from trainer.runs.example import ExampleRow, read_example
 
@@ -38,29 +38,29 @@ _CYCLES = {
 }
 
 
-def preprocessing_section(facts: RunFacts) -> Section:
+def preprocessing_section(content: RunContent) -> Section:
     """Make the section with formulas of features and target, and code that reproduces a prediction."""
-    return section("inputs", "Preprocessing", _inputs(facts))
+    return section("inputs", "Preprocessing", _inputs(content))
 
 
-def _inputs(facts: RunFacts) -> Iterator[Block]:
+def _inputs(content: RunContent) -> Iterator[Block]:
     try:
-        networks = read_networks(facts.run)
-        example = read_example(facts.run)
+        networks = read_networks(content.run)
+        example = read_example(content.run)
     except RunError as error:
         for problem in error.problems:
-            if problem not in facts.problems:
+            if problem not in content.problems:
                 yield Paragraph(f"Damaged file: {problem}", "warning")
         return
     if not networks:
         return
     preprocessing = networks[0].preprocessing
     yield _columns_table(preprocessing)
-    steps = _output_steps(facts, networks)
+    steps = _output_steps(content, networks)
     yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
     if example is not None and all(map(Path.is_file, models)):
-        yield from _code(facts, networks, example)
+        yield from _code(content, networks, example)
 
 
 def _columns_table(preprocessing: Preprocessing) -> TableBlock:
@@ -182,7 +182,7 @@ def _level(level: str) -> str:
     return short_name(level, _LONGEST_LEVEL)
 
 
-def _output_steps(facts: RunFacts, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
+def _output_steps(content: RunContent, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
     """Yield the steps from model outputs to predictions, in order."""
     target = networks[0].preprocessing.target
     has_classes = TASK_RULES[target.task].has_classes
@@ -195,7 +195,7 @@ def _output_steps(facts: RunFacts, networks: Sequence[Network]) -> Iterator[tupl
         what = "p" if has_classes else "prediction"
         yield "ensemble", f"mean {what} of {len(networks):,} networks"
     if has_classes:
-        yield "label", _label(target, facts.threshold)
+        yield "label", _label(target, content.threshold)
 
 
 def _probability(target: FittedTarget) -> str:
@@ -247,15 +247,15 @@ def _regression_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
         yield name, f"prediction = {y}"
 
 
-def _code(facts: RunFacts, networks: Sequence[Network], row: ExampleRow) -> Iterator[Block]:
-    members = [network.run.path for network in networks if network.run.path != facts.run.path]
+def _code(content: RunContent, networks: Sequence[Network], row: ExampleRow) -> Iterator[Block]:
+    members = [network.run.path for network in networks if network.run.path != content.run.path]
     example = Example(
-        path=str(facts.run.path),
+        path=str(content.run.path),
         preprocessing=[network.preprocessing for network in networks],
         values=row.values,
-        members=[path.relative_to(facts.run.path).as_posix() for path in members],
+        members=[path.relative_to(content.run.path).as_posix() for path in members],
         is_calibrated=any(network.temperature != 1 for network in networks),
-        has_custom=_has_custom(facts.settings.get("model")),
+        has_custom=_has_custom(content.settings.get("model")),
     )
     yield Paragraph(
         f"This code reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "

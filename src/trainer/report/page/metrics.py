@@ -14,7 +14,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.evaluation.metrics import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
-from trainer.report.page.facts import SPLITS, RunFacts
+from trainer.report.page.run_content import SPLITS, RunContent
 from trainer.report.summary import verdict
 from trainer.report.tables import metric_text
 from trainer.report.text import format_with_interval, number, pluralize
@@ -42,19 +42,19 @@ _SPLIT_TITLES = {
 }
 
 
-def metrics_section(facts: RunFacts) -> Section:
+def metrics_section(content: RunContent) -> Section:
     """Make the section with the metrics of each split."""
-    return section("scores", "Metrics", _scores(facts))
+    return section("scores", "Metrics", _scores(content))
 
 
-def _scores(facts: RunFacts) -> Iterator[Block]:
-    findings = facts.findings
-    if facts.members or findings is None:
-        yield _evaluation_table(facts)
+def _scores(content: RunContent) -> Iterator[Block]:
+    findings = content.findings
+    if content.members or findings is None:
+        yield _evaluation_table(content)
     if findings is None:
         return
-    yield Paragraph(_explanation(facts, findings))
-    labels = read_decision_summary(facts.run).labels
+    yield Paragraph(_explanation(content, findings))
+    labels = read_decision_summary(content.run).labels
     for split in SPLITS:
         if split in findings.splits:
             result = findings.splits[split]
@@ -65,14 +65,14 @@ def _scores(facts: RunFacts) -> Iterator[Block]:
             )
     last = findings.last()
     if last is not None:
-        yield _averages_table(findings.splits[last], last, facts)
-        yield _parts_table(findings.splits[last], last, facts)
+        yield _averages_table(findings.splits[last], last, content)
+        yield _parts_table(findings.splits[last], last, content)
 
 
-def _explanation(facts: RunFacts, findings: Findings) -> str:
+def _explanation(content: RunContent, findings: Findings) -> str:
     level = f"{100 * findings.confidence_level:g}%"
     text = f"Brackets are {level} bootstrap confidence intervals."
-    if facts.members:
+    if content.members:
         text += (
             " The metrics are of the ensemble, whose prediction is the mean of the predictions of its "
             "networks."
@@ -85,24 +85,24 @@ def _explanation(facts: RunFacts, findings: Findings) -> str:
         )
         text += (
             f" There are two baselines: the prior, which always predicts {prior}, and a linear model. "
-            "A difference whose interval contains 0 is marked as noise."
+            "A difference whose interval contains 0 is not significant."
         )
     return text
 
 
-def _evaluation_table(facts: RunFacts) -> Block:
+def _evaluation_table(content: RunContent) -> Block:
     """Make a table of the metrics in `evaluation/`; with several networks, their means."""
-    run = facts.report.summary
+    run = content.report.summary
     names = dict.fromkeys(name for metrics in run.metrics.values() for name in metrics)
-    labels = read_decision_summary(facts.run).labels
+    labels = read_decision_summary(content.run).labels
     rows = [
         (labels.of(name), *(metric_text(run, split, name) for split in run.metrics))
         for name in names
     ]
     heads = ("metric", *run.metrics)
     title = "Metrics named in the config"
-    if facts.members:
-        title = f"Mean over {len(facts.members)} networks with 95% confidence intervals"
+    if content.members:
+        title = f"Mean over {len(content.members)} networks with 95% confidence intervals"
     return table_block(title, heads, rows, right=range(1, len(heads)))
 
 
@@ -150,7 +150,7 @@ def interval_text(metric: MetricValue) -> str:
 
 
 def difference_text(difference: MetricDifference | None, name: str) -> str:
-    """Format a difference: +0.0120 [0.0010, 0.0230] better; noise if its interval contains 0."""
+    """Format a difference: +0.0120 [0.0010, 0.0230] better."""
     if difference is None or difference.value is None:
         return _NOTHING
     interval = ""
@@ -165,7 +165,7 @@ def _fixed(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 1 else number(value)
 
 
-def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlock:
+def _averages_table(result: SplitFindings, split: str, content: RunContent) -> TableBlock:
     rows = [
         (
             name,
@@ -176,14 +176,14 @@ def _averages_table(result: SplitFindings, split: str, facts: RunFacts) -> Table
         for name, metric in result.metrics.items()
         if not split_metric_name(name)[0] and not _is_default_average(name)
     ]
-    has_columns = facts.rules is not None and facts.rules.has_several_labels
+    has_columns = content.rules is not None and content.rules.has_several_labels
     parts = "columns" if has_columns else "classes"
     title = f"Other averages over the {parts}, {split} rows"
     heads = ("metric", "value", "prior", "linear model")
     return table_block(title, heads, rows, right=(1, 2, 3), is_folded=True)
 
 
-def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlock:
+def _parts_table(result: SplitFindings, split: str, content: RunContent) -> TableBlock:
     """Make a table with the number of rows and the metrics of each class or column."""
     by_part: dict[str, dict[str, MetricValue]] = {}
     for name, value in result.metrics.items():
@@ -191,9 +191,9 @@ def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlo
         if part:
             by_part.setdefault(part, {})[metric] = value
     metrics = list(dict.fromkeys(name for values in by_part.values() for name in values))
-    counts = _part_counts(facts, split)
+    counts = _part_counts(content, split)
     shown = list(by_part)
-    rules = facts.rules
+    rules = content.rules
     is_by_class = rules is not None and rules.is_exclusive
     title = "Metrics by class (one-vs-rest)" if is_by_class else "Metrics by column"
     if len(shown) > _MAX_PARTS:
@@ -218,25 +218,25 @@ def _parts_table(result: SplitFindings, split: str, facts: RunFacts) -> TableBlo
     return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
 
 
-def _part_counts(facts: RunFacts, split: str) -> dict[str, int]:
+def _part_counts(content: RunContent, split: str) -> dict[str, int]:
     """Return the rows of each class, or the positive rows of each column."""
-    rules = facts.rules
+    rules = content.rules
     if rules is None or not rules.has_classes or rules.has_positive_class:
         return {}
-    if split not in facts.predictions:
+    if split not in content.predictions:
         return {}
-    predictions = facts.predictions[split]
+    predictions = content.predictions[split]
     totals = predictions.y.sum(axis=0, dtype=np.float64)
     return {name: int(total) for name, total in zip(predictions.names, totals, strict=True)}
 
 
-def errors_section(facts: RunFacts) -> Section:
+def errors_section(content: RunContent) -> Section:
     """Make the section with slices worse than all rows, and the rows with the largest loss."""
-    return section("slices", "Error analysis", _slices(facts))
+    return section("slices", "Error analysis", _slices(content))
 
 
-def _slices(facts: RunFacts) -> Iterator[Block]:
-    findings = facts.findings
+def _slices(content: RunContent) -> Iterator[Block]:
+    findings = content.findings
     if findings is None:
         return
     last = findings.last()

@@ -8,7 +8,7 @@ from typing import Any
 from trainer.config.task_rules import TASK_RULES
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
-from trainer.report.page.facts import SPLITS, RunFacts
+from trainer.report.page.run_content import SPLITS, RunContent
 from trainer.report.text import duration, format_bytes, number, pluralize
 from trainer.runs.manifest import Manifest
 from trainer.tasks.registry import get_task_kind
@@ -20,34 +20,34 @@ _MAX_CLASSES = 100
 _ORDER = ("train", "validation", "test")
 
 
-def title_of(facts: RunFacts) -> str:
+def title_of(content: RunContent) -> str:
     """Return the title: the name of the run and of its directory."""
-    return f"{facts.report.summary.name} – {facts.run.path.absolute().name}"
+    return f"{content.report.summary.name} – {content.run.path.absolute().name}"
 
 
-def lead_of(facts: RunFacts) -> tuple[str, ...]:
+def lead_of(content: RunContent) -> tuple[str, ...]:
     """Return the introduction: what was trained on which data, how it ended, the headline metric."""
-    return tuple(_lead(facts))
+    return tuple(_lead(content))
 
 
-def _lead(facts: RunFacts) -> Iterator[str]:
-    manifest = facts.report.summary.manifest
+def _lead(content: RunContent) -> Iterator[str]:
+    manifest = content.report.summary.manifest
     if manifest is None:
-        yield f"This run is damaged: {len(facts.problems)} of its files cannot be read."
+        yield f"This run is damaged: {len(content.problems)} of its files cannot be read."
         return
-    what = "A network" if not facts.members else f"{len(facts.members)} networks"
-    task = f" for {TASK_RULES[facts.task].title}" if facts.task else ""
-    target = f" of {facts.target}" if facts.target else ""
+    what = "A network" if not content.members else f"{len(content.members)} networks"
+    task = f" for {TASK_RULES[content.task].title}" if content.task else ""
+    target = f" of {content.target}" if content.target else ""
     rows = manifest.splits.get("train")
-    trained = f", trained on {pluralize(rows, 'row')}" if rows and not facts.members else ""
-    yield f"{what}{task}{target}{trained}: {_status_text(facts, manifest)}."
-    if facts.findings is not None:
-        yield facts.findings.sentence
+    trained = f", trained on {pluralize(rows, 'row')}" if rows and not content.members else ""
+    yield f"{what}{task}{target}{trained}: {_status_text(content, manifest)}."
+    if content.findings is not None:
+        yield content.findings.sentence
         return
     for split in SPLITS:
-        metrics = facts.report.summary.metrics.get(split)
+        metrics = content.report.summary.metrics.get(split)
         if metrics:
-            labels = read_decision_summary(facts.run).labels
+            labels = read_decision_summary(content.run).labels
             shown = ", ".join(
                 f"{labels.of(name)} {number(value)}" for name, value in list(metrics.items())[:4]
             )
@@ -55,25 +55,25 @@ def _lead(facts: RunFacts) -> Iterator[str]:
             return
 
 
-def _status_text(facts: RunFacts, manifest: Manifest) -> str:
-    status = facts.report.summary.status
+def _status_text(content: RunContent, manifest: Manifest) -> str:
+    status = content.report.summary.status
     text: str = status
     if status == "dead":
         text = "dead (marked as running, but its process has ended)"
-    if facts.members and manifest.epochs == 0:
+    if content.members and manifest.epochs == 0:
         return text
     best = f", best epoch {manifest.best_epoch}" if manifest.best_epoch is not None else ""
     text += f" after {pluralize(manifest.epochs, 'epoch')}{best}"
     return f"{text}; {manifest.stopped_because}" if manifest.stopped_because else text
 
 
-def warnings_section(facts: RunFacts) -> Section:
+def warnings_section(content: RunContent) -> Section:
     """Make the section with warnings, errors, damaged files, resumptions and rollbacks."""
-    return section("notices", "Warnings", _notices(facts))
+    return section("notices", "Warnings", _notices(content))
 
 
-def _notices(facts: RunFacts) -> Iterator[Block]:
-    manifest = facts.report.summary.manifest
+def _notices(content: RunContent) -> Iterator[Block]:
+    manifest = content.report.summary.manifest
     if manifest is not None:
         for problem in manifest.problems:
             yield Paragraph(f"The run failed: {problem}", "warning")
@@ -101,20 +101,20 @@ def _notices(facts: RunFacts) -> Iterator[Block]:
         ]
         columns = ("rolled back to epoch", "step", "new learning rate")
         yield table_block("Rollbacks after a non-finite loss", columns, rollbacks, right=(0, 1, 2))
-    for problem in facts.problems:
+    for problem in content.problems:
         yield Paragraph(f"Damaged file: {problem}", "warning")
 
 
-def data_section(facts: RunFacts) -> Section:
+def data_section(content: RunContent) -> Section:
     """Make the section with files, rows by split, class frequencies, columns."""
-    return section("data", "Data", _data(facts))
+    return section("data", "Data", _data(content))
 
 
-def _data(facts: RunFacts) -> Iterator[Block]:
-    manifest = facts.report.summary.manifest
+def _data(content: RunContent) -> Iterator[Block]:
+    manifest = content.report.summary.manifest
     if manifest is not None:
         yield _splits_table(manifest)
-        yield _classes_table(facts, manifest)
+        yield _classes_table(content, manifest)
         dropped = [(reason, f"{count:,}") for reason, count in manifest.dropped.items()]
         yield table_block("Dropped rows", ("reason", "rows"), dropped, right=(1,))
         files = [
@@ -122,7 +122,7 @@ def _data(facts: RunFacts) -> Iterator[Block]:
             for file in manifest.data
         ]
         yield table_block("Files", ("file", "rows", "size", "SHA-256 prefix"), files, right=(1, 2))
-    yield from _columns_table(facts)
+    yield from _columns_table(content)
 
 
 def _splits_table(manifest: Manifest) -> TableBlock:
@@ -144,23 +144,23 @@ def _sorted_splits(manifest: Manifest) -> list[str]:
     )
 
 
-def _classes_table(facts: RunFacts, manifest: Manifest) -> TableBlock:
+def _classes_table(content: RunContent, manifest: Manifest) -> TableBlock:
     """Make a table of class counts and shares: classes as rows, splits as columns."""
-    splits = [split for split in _sorted_splits(manifest) if split in facts.predictions]
+    splits = [split for split in _sorted_splits(manifest) if split in content.predictions]
     counts = {
         split: get_task_kind(predictions.task).class_totals(predictions.y)
-        for split, predictions in facts.predictions.items()
+        for split, predictions in content.predictions.items()
         if split in splits
     }
-    is_exclusive = facts.task is not None and TASK_RULES[facts.task].is_exclusive
-    classes = list(range(len(facts.names))) if is_exclusive else []
+    is_exclusive = content.task is not None and TASK_RULES[content.task].is_exclusive
+    classes = list(range(len(content.names))) if is_exclusive else []
     title = "Class frequencies"
     if len(classes) > _MAX_CLASSES and splits:
         classes.sort(key=lambda index: -counts[splits[0]][index])
         classes = classes[:_MAX_CLASSES]
-        title += f", the {_MAX_CLASSES} most frequent of {len(facts.names):,}"
+        title += f", the {_MAX_CLASSES} most frequent of {len(content.names):,}"
     rows = [
-        (facts.names[index], *(_with_share(counts[split], index) for split in splits))
+        (content.names[index], *(_with_share(counts[split], index) for split in splits))
         for index in classes
         if splits
     ]
@@ -174,8 +174,8 @@ def _with_share(counts: Any, index: int) -> str:
     return f"{int(counts[index]):,} ({100 * counts[index] / total:.1f}%)" if total else "–"
 
 
-def _columns_table(facts: RunFacts) -> Iterator[Block]:
-    match facts.preprocessing:
+def _columns_table(content: RunContent) -> Iterator[Block]:
+    match content.preprocessing:
         case {"columns": [*items]}:
             columns = [column for column in items if isinstance(column, dict)]
         case _:

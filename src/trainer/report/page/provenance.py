@@ -16,8 +16,8 @@ from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import RunError, command_text
 from trainer.report.page.content import Block, CodeBlock, Section, section, table_block
-from trainer.report.page.facts import RunFacts
 from trainer.report.page.overview import durations
+from trainer.report.page.run_content import RunContent
 from trainer.report.tables import next_step
 from trainer.report.text import cell, truncate
 from trainer.runs.directory import RunDirectory
@@ -28,17 +28,17 @@ _LONGEST = 200
 _CHANGES = {True: ", modified", False: "", None: ", modifications unknown"}
 
 
-def config_section(facts: RunFacts) -> Section:
+def config_section(content: RunContent) -> Section:
     """Make the section with settings that differ from their defaults, and all settings."""
-    return section("config", "Config", _config(facts))
+    return section("config", "Config", _config(content))
 
 
-def _config(facts: RunFacts) -> Iterator[Block]:
-    text = _text(facts.run)
-    document = parse_yaml(text, Source(str(facts.run.config), facts.run.path))
+def _config(content: RunContent) -> Iterator[Block]:
+    text = _text(content.run)
+    document = parse_yaml(text, Source(str(content.run.config), content.run.path))
     if document.root is None or document.problems:
         return
-    defaults = default_settings(facts.settings)
+    defaults = default_settings(content.settings)
     marked: set[int] = set()
     rows = []
     for path, lines, value in _settings(document.root):
@@ -101,9 +101,9 @@ def _text(run: RunDirectory) -> str:
         return ""
 
 
-def environment_section(facts: RunFacts) -> Section:
+def environment_section(content: RunContent) -> Section:
     """Make the section with versions, device and hashes."""
-    manifest = facts.report.summary.manifest
+    manifest = content.report.summary.manifest
     entries = [] if manifest is None else _environment(manifest)
     rows = [(name, value) for name, value in entries if value]
     return section("environment", "Environment", [table_block("", ("", ""), rows)])
@@ -125,25 +125,25 @@ def _environment(manifest: Manifest) -> Iterator[tuple[str, str]]:
         yield "git", manifest.git.commit + _CHANGES[manifest.git.dirty]
 
 
-def commands_section(facts: RunFacts) -> Section:
+def commands_section(content: RunContent) -> Section:
     """Make the section with commands to reproduce, evaluate, use and resume the run."""
-    return section("commands", "Commands", _commands(facts))
+    return section("commands", "Commands", _commands(content))
 
 
-def _commands(facts: RunFacts) -> Iterator[Block]:
-    manifest = facts.report.summary.manifest
+def _commands(content: RunContent) -> Iterator[Block]:
+    manifest = content.report.summary.manifest
     if manifest is not None and manifest.command:
         yield CodeBlock("This run was created by", (cell(shlex.join(manifest.command)),))
-    run = cell(str(facts.run.path))
+    run = cell(str(content.run.path))
     lines = [
-        f"{command_text('fit', cell(str(facts.run.config)))}    # train again from scratch",
+        f"{command_text('fit', cell(str(content.run.config)))}    # train again from scratch",
         f"{command_text('eval', run)}    # evaluate",
         f"{command_text('predict', run, 'FILE', '-o', 'OUT')}    # predict the rows of FILE",
     ]
-    status = facts.report.summary.status
-    if status == "finished" and not facts.members:
+    status = content.report.summary.status
+    if status == "finished" and not content.members:
         lines.append(f"{command_text('resume', run, 'fit.epochs=+20')}    # train 20 more epochs")
-    for name, command in next_step(facts.run, status):
+    for name, command in next_step(content.run, status):
         if name == "resume with":
             lines.append(f"{cell(command)}    # resume training")
     yield CodeBlock("Commands to reproduce and use this run", tuple(lines))

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from trainer.evaluation.predictions import Predictions
 from trainer.report.page.content import Block, Plot, Section, section, table_block
-from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, SOFT, dots
+from trainer.report.page.run_content import RunContent
 from trainer.report.prediction_intervals import IntervalWidth, interval_widths
 from trainer.report.text import format_interval, number, short_name
 
@@ -22,16 +22,16 @@ _BAND_POINTS = 200
 Float64Array = npt.NDArray[np.float64]
 
 
-def regression_section(facts: RunFacts) -> Section:
+def regression_section(content: RunContent) -> Section:
     """Make the section with predictions and residuals of the first target columns."""
-    return section("numbers", "Predictions and residuals", _blocks(facts))
+    return section("numbers", "Predictions and residuals", _blocks(content))
 
 
-def _blocks(facts: RunFacts) -> Iterator[Block]:
-    if facts.split is None or facts.rules is None or facts.rules.has_classes:
+def _blocks(content: RunContent) -> Iterator[Block]:
+    if content.split is None or content.rules is None or content.rules.has_classes:
         return
-    predictions = facts.predictions[facts.split]
-    widths = interval_widths(facts.preprocessing, facts.decisions)
+    predictions = content.predictions[content.split]
+    widths = interval_widths(content.preprocessing, content.decisions)
     for index, name in enumerate(predictions.names[:_MAX_COLUMNS]):
         y = predictions.y[:, index].astype(np.float64)
         p = predictions.p[:, index].astype(np.float64)
@@ -42,8 +42,8 @@ def _blocks(facts: RunFacts) -> Iterator[Block]:
         yield _actual_plot(index, name, y[finite], p[finite], width)
         yield _residual_plot(index, name, y[finite], p[finite], width)
         yield _residual_histogram(index, name, y[finite] - p[finite])
-    yield _quantiles_table(facts, predictions)
-    yield _coverage_table(facts)
+    yield _quantiles_table(content, predictions)
+    yield _coverage_table(content)
 
 
 def _sample(count: int) -> npt.NDArray[np.intp]:
@@ -143,7 +143,7 @@ def _residual_histogram(index: int, name: str, residuals: Float64Array) -> Plot:
     return Plot(f"errors-{index}", title, description, draw)
 
 
-def _quantiles_table(facts: RunFacts, predictions: Predictions) -> Block:
+def _quantiles_table(content: RunContent, predictions: Predictions) -> Block:
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
     rows = []
     for index, name in enumerate(predictions.names):
@@ -152,15 +152,15 @@ def _quantiles_table(facts: RunFacts, predictions: Predictions) -> Block:
         if len(finite):
             rows.append((name, *(number(float(value)) for value in np.quantile(finite, levels))))
     heads = ("column", *(f"{100 * level:g}%" for level in levels))
-    title = f"Quantiles of the residuals (actual - predicted), {facts.split} rows"
+    title = f"Quantiles of the residuals (actual - predicted), {content.split} rows"
     return table_block(title, heads, rows, right=range(1, 6))
 
 
-def _coverage_table(facts: RunFacts) -> Block:
-    decisions, findings = facts.decisions, facts.split_findings
+def _coverage_table(content: RunContent) -> Block:
+    decisions, findings = content.decisions, content.split_findings
     rows = []
     if decisions is not None and decisions.coverage is not None:
-        for name, width in interval_widths(facts.preprocessing, decisions).items():
+        for name, width in interval_widths(content.preprocessing, decisions).items():
             coverage = findings.interval_coverage.get(name) if findings is not None else None
             share = "–" if coverage is None else number(coverage.value)
             interval = "–" if coverage is None else format_interval(coverage.low, coverage.high)
@@ -169,7 +169,7 @@ def _coverage_table(facts: RunFacts) -> Block:
         "column",
         "half width",
         "nominal coverage",
-        f"coverage on the {facts.split} rows",
+        f"coverage on the {content.split} rows",
         "confidence interval",
     )
     fitted_on = "the validation rows" if decisions is None else decisions.rows

@@ -18,9 +18,9 @@ from trainer.report.comparison import Comparison, Row
 from trainer.report.comparison_tables import run_label
 from trainer.report.decisions import common_label, read_decision_summary
 from trainer.report.page.content import Block, Page, Paragraph, Plot, Section, section, table_block
-from trainer.report.page.facts import SPLITS, RunFacts
 from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x
 from trainer.report.page.metrics import difference_text, interval_text
+from trainer.report.page.run_content import SPLITS, RunContent
 from trainer.report.page.training import scale_loss, series, thinned
 from trainer.report.tables import metric_text
 from trainer.report.text import number, truncate
@@ -34,19 +34,19 @@ _MAX_DRAWS = 50_000_000
 """Limit of rows × resamples for the differences."""
 
 
-def several_page(comparison: Comparison, runs: Sequence[RunFacts]) -> Page:
+def several_page(comparison: Comparison, runs: Sequence[RunContent]) -> Page:
     """Make the page that compares two or more runs, in the given order.
 
     Args:
         comparison: What differs.
-        runs: The facts of the same runs.
+        runs: The content of the same runs.
     """
     sections = (
         _runs_section(runs),
         _settings_section(comparison),
         _metrics_section(runs),
         _curves_section(runs),
-        _facts_section(comparison),
+        _details_section(comparison),
     )
     return Page(
         f"Comparison of {len(runs)} runs",
@@ -56,39 +56,39 @@ def several_page(comparison: Comparison, runs: Sequence[RunFacts]) -> Page:
 
 
 def side_by_side(
-    comparison: Comparison, runs: Sequence[RunFacts], names: Sequence[str]
+    comparison: Comparison, runs: Sequence[RunContent], names: Sequence[str]
 ) -> Iterator[Block]:
     """Yield the blocks that compare runs, as a part of another page.
 
     Args:
         comparison: What differs.
-        runs: The facts of the same runs.
+        runs: The content of the same runs.
         names: The names of the runs.
     """
     rows = [
-        (run_label(index), name, str(facts.run.path))
-        for index, (name, facts) in enumerate(zip(names, runs, strict=True))
+        (run_label(index), name, str(content.run.path))
+        for index, (name, content) in enumerate(zip(names, runs, strict=True))
     ]
     yield table_block("", ("", "name", "run"), rows)
     for part in (_settings_section(comparison), _metrics_section(runs)):
         yield from part.blocks
 
 
-def _runs_section(runs: Sequence[RunFacts]) -> Section:
+def _runs_section(runs: Sequence[RunContent]) -> Section:
     rows = []
-    for index, facts in enumerate(runs):
-        summary = facts.report.summary
+    for index, content in enumerate(runs):
+        summary = content.report.summary
         epochs = f"{summary.manifest.epochs:,}" if summary.manifest else _NOTHING
-        sentence = facts.findings.sentence if facts.findings else ""
+        sentence = content.findings.sentence if content.findings else ""
         label = run_label(index)
-        rows.append((label, summary.name, str(facts.run.path), summary.status, epochs, sentence))
+        rows.append((label, summary.name, str(content.run.path), summary.status, epochs, sentence))
     blocks: list[Block] = [
         table_block("", ("", "name", "run", "status", "epochs", "findings"), rows, right=(4,))
     ]
-    for index, facts in enumerate(runs):
+    for index, content in enumerate(runs):
         blocks += [
             Paragraph(f"Damaged file of {run_label(index)}: {problem}", "warning")
-            for problem in facts.problems
+            for problem in content.problems
         ]
     return section("runs", "Runs", blocks)
 
@@ -102,12 +102,12 @@ def _settings_section(comparison: Comparison) -> Section:
     return section("settings", "Settings", [table_block("Settings that differ", heads, rows)])
 
 
-def _facts_section(comparison: Comparison) -> Section:
+def _details_section(comparison: Comparison) -> Section:
     count = len(comparison.runs)
-    rows = [(key, *_cells(row, count, _fact_text)) for key, row in comparison.facts.items()]
+    rows = [(key, *_cells(row, count, _detail_text)) for key, row in comparison.details.items()]
     heads = ("", *map(run_label, range(count)))
     title = "Differences in data, rows, packages and device"
-    return section("facts", "Other differences", [table_block(title, heads, rows)])
+    return section("details", "Other differences", [table_block(title, heads, rows)])
 
 
 def _cells(row: Row, count: int, text: Callable[[Any], str]) -> Iterator[str]:
@@ -116,19 +116,19 @@ def _cells(row: Row, count: int, text: Callable[[Any], str]) -> Iterator[str]:
         yield truncate(text(row[index]), _LONGEST) if index in row else _NOTHING
 
 
-def _fact_text(value: Any) -> str:
+def _detail_text(value: Any) -> str:
     return value if isinstance(value, str) else flow_text(value)
 
 
-def _metrics_section(runs: Sequence[RunFacts]) -> Section:
+def _metrics_section(runs: Sequence[RunContent]) -> Section:
     return section("scores", "Metrics", _metric_blocks(runs))
 
 
-def _metric_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
+def _metric_blocks(runs: Sequence[RunContent]) -> Iterator[Block]:
     heads = ("metric", *map(run_label, range(len(runs))))
-    labels = [read_decision_summary(facts.run).labels for facts in runs]
+    labels = [read_decision_summary(content.run).labels for content in runs]
     for split in SPLITS:
-        columns = [_metric_texts(facts, split) for facts in runs]
+        columns = [_metric_texts(content, split) for content in runs]
         names = list(dict.fromkeys(name for column in columns for name in column))
         rows = [
             (common_label(labels, name), *(column.get(name, _NOTHING) for column in columns))
@@ -141,15 +141,15 @@ def _metric_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
     yield from _against_first(runs)
 
 
-def _metric_texts(facts: RunFacts, split: str) -> Mapping[str, str]:
+def _metric_texts(content: RunContent, split: str) -> Mapping[str, str]:
     """Return metrics with intervals by name, from the findings or else from `evaluation/`."""
-    summary = facts.report.summary
+    summary = content.report.summary
     texts = {
         name: metric_text(summary, split, name)
         for name in (*summary.metrics.get(split, {}), *summary.intervals.get(split, {}))
     }
-    if facts.findings is not None and split in facts.findings.splits:
-        metrics = facts.findings.splits[split].metrics
+    if content.findings is not None and split in content.findings.splits:
+        metrics = content.findings.splits[split].metrics
         texts |= {
             name: interval_text(metric)
             for name, metric in metrics.items()
@@ -158,7 +158,7 @@ def _metric_texts(facts: RunFacts, split: str) -> Mapping[str, str]:
     return texts
 
 
-def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
+def _against_first(runs: Sequence[RunContent]) -> Iterator[Block]:
     """Yield the differences of the other runs from the first, on the same bootstrap resamples."""
     first = runs[0]
     if first.task is None or first.split is None:
@@ -168,14 +168,15 @@ def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
     names = () if first.findings is None else first.findings.compared_metrics
     names = names or TASK_RULES[first.task].compared_metrics
     columns = [
-        _difference(first, facts, split, names) if index else {} for index, facts in enumerate(runs)
+        _difference(first, content, split, names) if index else {}
+        for index, content in enumerate(runs)
     ]
     others = [index for index, column in enumerate(columns) if column]
     if not others:
         return
     yield Paragraph(
         "Differences are computed on the same bootstrap resamples of the rows. A difference whose "
-        "interval contains 0 is marked as noise. Variation between random seeds is not included."
+        "interval contains 0 is not significant. Variation between random seeds is not included."
     )
     heads = ("metric", *(f"{run_label(index)} - A" for index in others))
     rows = [
@@ -186,23 +187,23 @@ def _against_first(runs: Sequence[RunFacts]) -> Iterator[Block]:
 
 
 def _difference(
-    first: RunFacts, facts: RunFacts, split: str, names: Sequence[str]
+    first: RunContent, content: RunContent, split: str, names: Sequence[str]
 ) -> dict[str, MetricDifference]:
-    if split not in facts.predictions:
+    if split not in content.predictions:
         return {}
-    predictions, reference = facts.predictions[split], first.predictions[split]
+    predictions, reference = content.predictions[split], first.predictions[split]
     if not _are_comparable(predictions, reference):
         return {}
     differences = paired_bootstrap(
         predictions,
         reference,
-        threshold=facts.threshold,
+        threshold=content.threshold,
         other_threshold=first.threshold,
         names=names,
         resamples=max(100, min(_RESAMPLES, _MAX_DRAWS // len(predictions))),
     )
     return {
-        name: MetricDifference(entry.value, entry.low, entry.high, entry.is_noise)
+        name: MetricDifference(entry.value, entry.low, entry.high, entry.is_significant)
         for name, entry in differences.items()
         if np.isfinite((entry.value, entry.low, entry.high)).all()
     }
@@ -220,29 +221,29 @@ def _are_comparable(a: Predictions, b: Predictions) -> bool:
     )
 
 
-def _curves_section(runs: Sequence[RunFacts]) -> Section:
+def _curves_section(runs: Sequence[RunContent]) -> Section:
     return section("curves", "Curves", _curve_blocks(runs))
 
 
-def _curve_blocks(runs: Sequence[RunFacts]) -> Iterator[Block]:
+def _curve_blocks(runs: Sequence[RunContent]) -> Iterator[Block]:
     if len(runs) > _MAX_CURVES:
         yield Paragraph(f"Curves are drawn for the first {_MAX_CURVES} runs.")
     runs = runs[:_MAX_CURVES]
     for name in ("loss", "val_loss"):
         curves = [
-            (run_label(index), *series(facts.report.history, name))
-            for index, facts in enumerate(runs)
+            (run_label(index), *series(content.report.history, name))
+            for index, content in enumerate(runs)
         ]
         curves = [curve for curve in curves if len(curve[2]) > 1]
         if curves:
             yield _history_plot(name, curves)
     binary = [
-        (run_label(index), facts.predictions["test"])
-        for index, facts in enumerate(runs)
-        if facts.task is not None
-        and TASK_RULES[facts.task].has_positive_class
-        and "test" in facts.predictions
-        and _has_roc(facts.predictions["test"])
+        (run_label(index), content.predictions["test"])
+        for index, content in enumerate(runs)
+        if content.task is not None
+        and TASK_RULES[content.task].has_positive_class
+        and "test" in content.predictions
+        and _has_roc(content.predictions["test"])
     ]
     if binary:
         yield _roc_plot(binary)

@@ -13,8 +13,8 @@ from trainer.errors import RunError, TrainerError, command_text
 from trainer.report.comparison import compare_runs
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, section, table_block
-from trainer.report.page.facts import read_facts
 from trainer.report.page.run_comparison import side_by_side
+from trainer.report.page.run_content import read_run_content
 from trainer.report.page.sweep_plots import (
     Trials,
     curves_plot,
@@ -25,7 +25,7 @@ from trainer.report.page.sweep_plots import (
     setting_plot,
 )
 from trainer.report.sweeps.axes import MIN_TRIALS, Axis, make_axes, setting_importance
-from trainer.report.sweeps.facts import SweepFacts
+from trainer.report.sweeps.content import SweepContent
 from trainer.report.sweeps.tables import ended_text, failures_table, space_table, status_text
 from trainer.report.sweeps.text import listed_text, short_names
 from trainer.report.text import cell, duration, number, pluralize
@@ -46,7 +46,7 @@ _MAX_AXES = 12
 _NOTHING = "–"
 
 
-def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
+def sweep_page(sweep: SweepContent, now: datetime) -> Page:
     """Make the page of a sweep in any state, without empty sections.
 
     Args:
@@ -75,7 +75,7 @@ def sweep_page(sweep: SweepFacts, now: datetime) -> Page:
     return Page(title, tuple(_lead(sweep, now)), tuple(part for part in sections if part.blocks))
 
 
-def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
+def _lead(sweep: SweepContent, now: datetime) -> Iterator[str]:
     settings = pluralize(sum(len(dimension.keys) for dimension in sweep.dimensions), "setting")
     name = {"tpe": "TPE"}.get(sweep.search, sweep.search.capitalize())
     search = f"{name} search over {settings}" if name else "A search"
@@ -104,7 +104,7 @@ def _lead(sweep: SweepFacts, now: datetime) -> Iterator[str]:
         yield f"Its test metrics are {shown}."
 
 
-def _notices(sweep: SweepFacts) -> Iterator[Block]:
+def _notices(sweep: SweepContent) -> Iterator[Block]:
     for problem in sweep.problems:
         yield Paragraph(f"Damaged file: {problem}", "warning")
     failed = sweep.counts.get("failed", 0)
@@ -115,7 +115,7 @@ def _notices(sweep: SweepFacts) -> Iterator[Block]:
         yield Paragraph(f"The sweep is not finished; resume it with: {resume}", "warning")
 
 
-def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
+def _best(sweep: SweepContent, trials: Trials) -> Iterator[Block]:
     if not trials.rows:
         return
     shown = [row for row in trials.rows[:_BEST] if row.ended is not None]
@@ -136,13 +136,13 @@ def _best(sweep: SweepFacts, trials: Trials) -> Iterator[Block]:
         yield order_plot(trials)
 
 
-def _heads(sweep: SweepFacts) -> tuple[str, ...]:
+def _heads(sweep: SweepContent) -> tuple[str, ...]:
     objective = sweep.leaderboard.objective or "objective"
     keys = [key for dimension in sweep.dimensions for key in dimension.keys]
     return ("trial", objective, "best epoch", "epochs", "status", *short_names(keys).values())
 
 
-def _cells(sweep: SweepFacts, row: TrialRow) -> tuple[str, ...]:
+def _cells(sweep: SweepContent, row: TrialRow) -> tuple[str, ...]:
     ended = row.ended
     keys = [key for dimension in sweep.dimensions for key in dimension.keys]
     settings = row.trial.settings
@@ -156,7 +156,7 @@ def _cells(sweep: SweepFacts, row: TrialRow) -> tuple[str, ...]:
     )
 
 
-def _settings(sweep: SweepFacts, axes: list[Axis], trials: Trials) -> Iterator[Block]:
+def _settings(sweep: SweepContent, axes: list[Axis], trials: Trials) -> Iterator[Block]:
     if len(trials.rows) < 2 or not axes:
         return
     if trials.clipped:
@@ -165,7 +165,7 @@ def _settings(sweep: SweepFacts, axes: list[Axis], trials: Trials) -> Iterator[B
             f"{'is' if trials.clipped == 1 else 'are'} drawn at the end of the scale."
         )
     if sweep.counts.get("eliminated"):
-        yield Paragraph("Grey points are trials that were eliminated, after fewer epochs.")
+        yield Paragraph("Gray points are trials that were eliminated, after fewer epochs.")
     if len(axes) > _MAX_AXES:
         yield Paragraph(f"Parallel coordinates show {_MAX_AXES} of {len(axes)} settings.")
     yield parallel_plot(axes[:_MAX_AXES], trials)
@@ -219,7 +219,7 @@ def _importance(
     yield table_block("Shares", ("setting", "share", "standard deviation"), rows, right=(1, 2))
 
 
-def _curves(sweep: SweepFacts) -> Iterator[Block]:
+def _curves(sweep: SweepContent) -> Iterator[Block]:
     histories = {}
     for row, run in sweep.kept(_MAX_CURVES):
         with suppress(RunError):
@@ -229,21 +229,21 @@ def _curves(sweep: SweepFacts) -> Iterator[Block]:
         yield plot
 
 
-def _compared(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
+def _compared(sweep: SweepContent, now: datetime) -> Iterator[Block]:
     kept = sweep.kept(_MAX_COMPARED)
     if len(kept) < 2:
         return
     try:
         comparison = compare_runs([run.path for _, run in kept], now)
-        facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
+        contents = [read_run_content(RunDirectory(run.path), now) for run in comparison.runs]
     except TrainerError as error:
         yield Paragraph(f"Damaged file: {error.problems[0]}", "warning")
         return
     names = [f"trial {row.trial.number}" for row, _ in kept]
-    yield from side_by_side(comparison, facts, names)
+    yield from side_by_side(comparison, contents, names)
 
 
-def _failed(sweep: SweepFacts) -> Iterator[Block]:
+def _failed(sweep: SweepContent) -> Iterator[Block]:
     failures = failures_table(sweep)
     yield table_block("Why trials failed", failures.columns, failures.rows, right=(0,))
     ends: dict[int, int] = {}
@@ -254,14 +254,14 @@ def _failed(sweep: SweepFacts) -> Iterator[Block]:
     yield table_block("Eliminated by halving", ("after epoch", "trials"), rows, right=(0, 1))
 
 
-def _search(sweep: SweepFacts) -> Iterator[Block]:
+def _search(sweep: SweepContent) -> Iterator[Block]:
     space = space_table(sweep)
     yield table_block("Search space", space.columns, space.rows)
     if sweep.config is None or sweep.config.sweep is None:
         return
     settings = sweep.config.sweep
     seed = sweep.config.seed if settings.seed is None else settings.seed
-    facts = [
+    rows = [
         ("search", sweep.search),
         ("seed of the search", str(seed)),
         ("trials", "until the time limit" if sweep.trials is None else f"{sweep.trials:,}"),
@@ -269,13 +269,13 @@ def _search(sweep: SweepFacts) -> Iterator[Block]:
     ]
     if settings.halving is not None:
         halving = settings.halving
-        facts.append(("halving", f"one in {halving.factor} continues, first after {halving.first}"))
+        rows.append(("halving", f"one in {halving.factor} continues, first after {halving.first}"))
     if sweep.jobs is not None:
-        facts.append(("jobs", str(sweep.jobs)))
-    yield table_block("", ("", ""), facts if sweep.leaderboard.objective else facts[:3])
+        rows.append(("jobs", str(sweep.jobs)))
+    yield table_block("", ("", ""), rows if sweep.leaderboard.objective else rows[:3])
 
 
-def _all_trials(sweep: SweepFacts) -> Iterator[Block]:
+def _all_trials(sweep: SweepContent) -> Iterator[Block]:
     rows = sweep.ranked
     if len(rows) <= _BEST and all(row.ended is not None for row in rows):
         return
@@ -291,7 +291,7 @@ def _all_trials(sweep: SweepFacts) -> Iterator[Block]:
     )
 
 
-def _commands(sweep: SweepFacts, now: datetime) -> Iterator[Block]:
+def _commands(sweep: SweepContent, now: datetime) -> Iterator[Block]:
     for _, run in sweep.kept(1):
         manifest = summarize(run, now, this_process()).manifest
         if manifest is not None and manifest.command:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Plot, Section, section, table_block
-from trainer.report.page.facts import RunFacts
 from trainer.report.page.figures import COLORS, DASHES, SOFT, use_integer_x, use_log_y
+from trainer.report.page.run_content import RunContent
 from trainer.report.text import number
 
 _BINS = 150
@@ -23,18 +23,18 @@ History = Sequence[Mapping[str, Any]]
 Float64Array = npt.NDArray[np.float64]
 
 
-def training_section(facts: RunFacts) -> Section:
+def training_section(content: RunContent) -> Section:
     """Make the section with learning curves, the learning rate if it varies, and the networks."""
-    return section("training", "Training", _training(facts))
+    return section("training", "Training", _training(content))
 
 
-def _training(facts: RunFacts) -> Iterator[Block]:
-    history = facts.report.history
-    manifest = facts.report.summary.manifest
+def _training(content: RunContent) -> Iterator[Block]:
+    history = content.report.history
+    manifest = content.report.summary.manifest
     best = manifest.best_epoch if manifest else None
     if len(history) > 1:
-        yield _curve(history, "loss", best, read_decision_summary(facts.run).labels.of("loss"))
-        metric = _main_metric(facts, history)
+        yield _curve(history, "loss", best, read_decision_summary(content.run).labels.of("loss"))
+        metric = _main_metric(content, history)
         if metric is not None:
             yield _curve(history, metric, best, metric)
         _, rates = series(history, _LEARNING_RATE)
@@ -42,10 +42,10 @@ def _training(facts: RunFacts) -> Iterator[Block]:
             yield _learning_rate_plot(history)
     if history:
         yield _epochs_table(history, best)
-    if facts.members:
-        if any(len(member.history) > 1 for member in facts.members):
-            yield _members_plot(facts)
-        yield _members_table(facts)
+    if content.members:
+        if any(len(member.history) > 1 for member in content.members):
+            yield _members_plot(content)
+        yield _members_table(content)
 
 
 def series(history: History, name: str) -> tuple[Float64Array, Float64Array]:
@@ -77,7 +77,7 @@ def _is_number(value: object) -> bool:
     return is_number and math.isfinite(value)  # type: ignore[arg-type]
 
 
-def _main_metric(facts: RunFacts, history: History) -> str | None:
+def _main_metric(content: RunContent, history: History) -> str | None:
     """Return the metric to draw next to the loss: the monitored one, else the default of the task."""
     names = dict.fromkeys(name for record in history for name in record)
     metrics = [
@@ -87,12 +87,12 @@ def _main_metric(facts: RunFacts, history: History) -> str | None:
     ]
     monitors = []
     for section_name in ("early_stopping", "checkpoint"):
-        match facts.settings:
+        match content.settings:
             case {"fit": {**fit}}:
                 match fit.get(section_name):
                     case {"monitor": str(monitor)}:
                         monitors.append(monitor.removeprefix(_PREFIX))
-    default = None if facts.rules is None else facts.rules.compared_metrics[0]
+    default = None if content.rules is None else content.rules.compared_metrics[0]
     preferred = [name for name in (*monitors, default) if name in metrics]
     return next(iter([*preferred, *metrics]), None)
 
@@ -182,9 +182,9 @@ def _epochs_table(history: History, best: int | None) -> Block:
     )
 
 
-def _members_plot(facts: RunFacts) -> Plot:
+def _members_plot(content: RunContent) -> Plot:
     curves = []
-    for member in facts.members:
+    for member in content.members:
         for name in ("val_loss", "loss"):
             epochs, values = series(member.history, name)
             if len(values) > 1:
@@ -207,10 +207,10 @@ def _members_plot(facts: RunFacts) -> Plot:
     return Plot("curve-members", f"{name} by epoch for each network", description, draw)
 
 
-def _members_table(facts: RunFacts) -> Block:
+def _members_table(content: RunContent) -> Block:
     metrics = {
         (split, name): None
-        for member in facts.members
+        for member in content.members
         for split in ("validation", "test")
         for name in member.metrics.get(split, {})
     }
@@ -219,7 +219,7 @@ def _members_table(facts: RunFacts) -> Block:
             f"{member.number}",
             *(number(member.metrics.get(split, {}).get(name)) for split, name in metrics),
         )
-        for member in facts.members
+        for member in content.members
     ]
     heads = ("network", *(f"{split} {name}" for split, name in metrics))
     is_folded = len(rows) > 10

@@ -12,7 +12,6 @@ from trainer.report.comparison import compare_runs
 from trainer.report.page.classification import calibration_section, classification_section
 from trainer.report.page.content import Page
 from trainer.report.page.explanation import explanation_section
-from trainer.report.page.facts import read_facts
 from trainer.report.page.figures import can_draw, png_bytes
 from trainer.report.page.html import page_html
 from trainer.report.page.inputs import preprocessing_section
@@ -21,9 +20,10 @@ from trainer.report.page.overview import data_section, lead_of, title_of, warnin
 from trainer.report.page.provenance import commands_section, config_section, environment_section
 from trainer.report.page.regression import regression_section
 from trainer.report.page.run_comparison import several_page
+from trainer.report.page.run_content import read_run_content
 from trainer.report.page.sweep import sweep_page
 from trainer.report.page.training import training_section
-from trainer.report.sweeps.facts import read_sweep
+from trainer.report.sweeps.content import read_sweep
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import storage_errors, write_atomically
 from trainer.runs.sweeps import SweepDirectory
@@ -64,10 +64,12 @@ def write_page(run: RunDirectory, now: datetime) -> Path:
 
 def run_page(run: RunDirectory, now: datetime) -> Page:
     """Make the page of a run, without empty sections."""
-    facts = read_facts(run, now)
-    sections = (make_section(facts) for make_section in _SECTIONS)
+    content = read_run_content(run, now)
+    sections = (make_section(content) for make_section in _SECTIONS)
     return Page(
-        title_of(facts), lead_of(facts), tuple(section for section in sections if section.blocks)
+        title_of(content),
+        lead_of(content),
+        tuple(section for section in sections if section.blocks),
     )
 
 
@@ -79,8 +81,8 @@ def run_comparison_page(paths: Sequence[Path], now: datetime) -> Page:
         RunError: A path without a run, or a run without a readable config.
     """
     comparison = compare_runs(paths, now)
-    facts = [read_facts(RunDirectory(run.path), now) for run in comparison.runs]
-    return several_page(comparison, facts)
+    content = [read_run_content(RunDirectory(run.path), now) for run in comparison.runs]
+    return several_page(comparison, content)
 
 
 def write_sweep_page(directory: SweepDirectory, now: datetime) -> Path:

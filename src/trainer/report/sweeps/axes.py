@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.domains import Choices, Dimension, Floats, Integers
-from trainer.report.sweeps.facts import SweepFacts
+from trainer.report.sweeps.content import SweepContent
 from trainer.sweep.forest import InputImportance, input_importance
 from trainer.sweep.leaderboard import TrialRow
 
@@ -84,7 +84,7 @@ class Axis:
                 return low, high
 
 
-def make_axes(sweep: SweepFacts) -> tuple[Axis, ...]:
+def make_axes(sweep: SweepContent) -> tuple[Axis, ...]:
     """Return an axis for each searched setting with more than one value."""
     from trainer.report.sweeps.text import short_names
 
@@ -101,7 +101,7 @@ def make_axes(sweep: SweepFacts) -> tuple[Axis, ...]:
     )
 
 
-def _choice_names(sweep: SweepFacts, dimension: Dimension) -> tuple[str, ...]:
+def _choice_names(sweep: SweepContent, dimension: Dimension) -> tuple[str, ...]:
     if not isinstance(dimension.domain, Choices):
         return ()
     return tuple(

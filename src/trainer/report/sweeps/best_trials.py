@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from trainer.errors import Problem, RunError, UsageError, command_text
-from trainer.report.sweeps.facts import SweepFacts, read_sweep
+from trainer.report.sweeps.content import SweepContent, read_sweep
 from trainer.runs.sweeps import sweep_at
 
 BEST = 5
@@ -42,7 +42,7 @@ def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Pa
     return result
 
 
-def _too_few_trials(sweep: SweepFacts, path: Path, count: int) -> Problem:
+def _too_few_trials(sweep: SweepContent, path: Path, count: int) -> Problem:
     expected = "a sweep with trials to compare"
     directory = sweep.directory.path
     if sweep.problems and not sweep.rows:

@@ -15,21 +15,21 @@ from trainer.report.listing import columns_table, problem_json
 from trainer.report.query import Query, Selection, requested_names, select_from
 from trainer.report.run_values import RunValues, measured, metric_names, with_requested_values
 from trainer.report.settings import Value
-from trainer.report.sweeps.facts import SweepFacts
+from trainer.report.sweeps.content import SweepContent
 from trainer.report.text import Table, age, cell, number
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary, summarize
 from trainer.runs.process import this_process
 from trainer.sweep.leaderboard import TrialRow
 
-TRIAL_FACTS = (
+TRIAL_FIELDS = (
     "trial", "status", "objective", "epochs", "best_epoch", "seconds", "run", "reason",
 )  # fmt: skip
-"""Names of facts of a trial: `run` is the path of its run directory, if any."""
+"""Names of fields of a trial: `run` is the path of its run directory, if any."""
 _NOTHING = "–"
 
 
-def select_trials(sweep: SweepFacts, query: Query, now: datetime) -> Selection:
+def select_trials(sweep: SweepContent, query: Query, now: datetime) -> Selection:
     """Select the trials that match a query, in its order; by default the best first.
 
     Raises:
@@ -44,7 +44,7 @@ def select_trials(sweep: SweepFacts, query: Query, now: datetime) -> Selection:
         if run is not None:
             summary = summarize(RunDirectory(path), now, process)
         run_values.append(RunValues(summary, trial_values(sweep, row, summary)))
-    trials = with_requested_values(run_values, list(requested_names(query)), TRIAL_FACTS, "trial")
+    trials = with_requested_values(run_values, list(requested_names(query)), TRIAL_FIELDS, "trial")
     metrics = metric_names([trial.run for trial in run_values])
     objective = sweep.leaderboard.objective
     if objective:
@@ -52,23 +52,23 @@ def select_trials(sweep: SweepFacts, query: Query, now: datetime) -> Selection:
     return select_from(trials, query, metrics)
 
 
-def trial_values(sweep: SweepFacts, row: TrialRow, run: RunSummary) -> dict[str, Value]:
-    """Return the values of a trial by name: facts, metrics, searched settings."""
-    facts = row.to_json()
-    settings = facts.pop("settings")
-    facts["run"] = str(run.path) if sweep.run_of(row) is not None else None
-    objective = facts["objective"]
+def trial_values(sweep: SweepContent, row: TrialRow, run: RunSummary) -> dict[str, Value]:
+    """Return the values of a trial by name: fields, metrics, searched settings."""
+    fields = row.to_json()
+    settings = fields.pop("settings")
+    fields["run"] = str(run.path) if sweep.run_of(row) is not None else None
+    objective = fields["objective"]
     if objective is not None and not math.isfinite(objective):
-        facts["objective"] = objective = None
+        fields["objective"] = objective = None
     values: dict[str, Value] = {
-        name: value for name, value in facts.items() if value is not None and value != ""
+        name: value for name, value in fields.items() if value is not None and value != ""
     }
     if objective is not None and sweep.leaderboard.objective:
         values[sweep.leaderboard.objective] = objective
     return {**values, **measured(run), **settings}
 
 
-def trials_table(sweep: SweepFacts, trials: Sequence[RunValues], query: Query) -> Table:
+def trials_table(sweep: SweepContent, trials: Sequence[RunValues], query: Query) -> Table:
     """Make a table of trials: number, status, objective, epochs, requested columns, settings."""
     if query.columns:
         return columns_table(trials, query.columns)
@@ -85,26 +85,26 @@ def trials_table(sweep: SweepFacts, trials: Sequence[RunValues], query: Query) -
     return Table("", (*table.columns, "settings"), rows, table.right)
 
 
-def trial_json(trial: RunValues, sweep: SweepFacts, columns: Sequence[str]) -> dict[str, Any]:
+def trial_json(trial: RunValues, sweep: SweepContent, columns: Sequence[str]) -> dict[str, Any]:
     """Return one trial of `trainer ls SWEEP --json`; missing values are null."""
     if columns:
         return {name: trial.values.get(name) for name in columns}
     row = next(row for row in sweep.rows if row.trial.number == trial.values["trial"])
-    facts = {name: trial.values.get(name) for name in TRIAL_FACTS}
+    fields = {name: trial.values.get(name) for name in TRIAL_FIELDS}
     metrics = {split: dict(values) for split, values in trial.run.metrics.items()}
-    return {**facts, "settings": dict(row.trial.settings), "metrics": metrics}
+    return {**fields, "settings": dict(row.trial.settings), "metrics": metrics}
 
 
-def trials_csv(sweep: SweepFacts, trials: Sequence[RunValues], query: Query) -> Iterator[str]:
-    """Yield the lines of `trainer ls SWEEP --csv`: these columns, or all facts, metrics and settings."""
+def trials_csv(sweep: SweepContent, trials: Sequence[RunValues], query: Query) -> Iterator[str]:
+    """Yield the lines of `trainer ls SWEEP --csv`: these columns, or fields, metrics and settings."""
     searched = [key for dimension in sweep.dimensions for key in dimension.keys]
     objective = [sweep.leaderboard.objective] if sweep.leaderboard.objective else []
     metrics = metric_names([trial.run for trial in trials])
-    names = dict.fromkeys((*TRIAL_FACTS, *objective, *metrics, *searched, *query.names))
+    names = dict.fromkeys((*TRIAL_FIELDS, *objective, *metrics, *searched, *query.names))
     return csv_lines(query.columns or list(names), (trial.values for trial in trials))
 
 
-def sweeps_table(sweeps: Sequence[SweepFacts], now: datetime) -> Table:
+def sweeps_table(sweeps: Sequence[SweepContent], now: datetime) -> Table:
     """Make a table of sweeps: status, name, path, trials, best trial, age."""
     rows = tuple(
         (
@@ -120,13 +120,13 @@ def sweeps_table(sweeps: Sequence[SweepFacts], now: datetime) -> Table:
     return Table("", ("status", "name", "sweep", "trials", "best", "age"), rows)
 
 
-def trials_text(sweep: SweepFacts) -> str:
+def trials_text(sweep: SweepContent) -> str:
     """Format the number of ended trials and the total: 12/64."""
     ended = sum(row.ended is not None for row in sweep.rows)
     return f"{ended:,}" if sweep.trials is None else f"{ended:,}/{sweep.trials:,}"
 
 
-def best_text(sweep: SweepFacts) -> str:
+def best_text(sweep: SweepContent) -> str:
     """Format the objective of the best trial: `val_auc 0.8662 (trial 9)`."""
     best = sweep.leaderboard.best
     if best is None or best.ended is None:
@@ -135,7 +135,7 @@ def best_text(sweep: SweepFacts) -> str:
     return f"{sweep.leaderboard.objective} {objective} (trial {best.trial.number})"
 
 
-def sweep_json(sweep: SweepFacts) -> dict[str, Any]:
+def sweep_json(sweep: SweepContent) -> dict[str, Any]:
     """Return a sweep as a JSON object, without its trials."""
     best = sweep.leaderboard.best
     config = sweep.config
@@ -157,12 +157,12 @@ def sweep_json(sweep: SweepFacts) -> dict[str, Any]:
             "pairs": config.sweep.pairs,
             "when": config.sweep.when,
         },
-        "best": None if best is None else trial_facts(sweep, best),
+        "best": None if best is None else trial_json_fields(sweep, best),
         "problems": [problem_json(problem) for problem in sweep.problems],
     }
 
 
-def trial_facts(sweep: SweepFacts, row: TrialRow) -> dict[str, Any]:
+def trial_json_fields(sweep: SweepContent, row: TrialRow) -> dict[str, Any]:
     """Return a trial as a JSON object; `run` is the path of its run directory, or null."""
     run = sweep.run_of(row)
     return {**row.to_json(), "run": None if run is None else str(run.path)}

@@ -9,8 +9,8 @@ from typing import Any
 
 from trainer.config.domains import Choices, Dimension, Domain, Floats, Integers
 from trainer.report.decisions import read_decision_summary
-from trainer.report.sweeps.facts import SweepFacts
-from trainer.report.sweeps.listing import sweep_json, trial_facts
+from trainer.report.sweeps.content import SweepContent
+from trainer.report.sweeps.listing import sweep_json, trial_json_fields
 from trainer.report.sweeps.text import best_table, legend_table, listed_text
 from trainer.report.tables import metric_text
 from trainer.report.text import Table, cell, duration, number, pluralize
@@ -28,16 +28,16 @@ _STATUS_TEXTS = {
 }
 
 
-def show_json(sweep: SweepFacts) -> dict[str, Any]:
+def show_json(sweep: SweepContent) -> dict[str, Any]:
     """Return the output of `trainer show SWEEP --json`: the sweep, its ranked trials, next commands."""
     return {
         **sweep_json(sweep),
-        "trials_by_rank": [trial_facts(sweep, row) for row in sweep.ranked],
+        "trials_by_rank": [trial_json_fields(sweep, row) for row in sweep.ranked],
         "commands": dict(sweep.commands),
     }
 
 
-def show_tables(sweep: SweepFacts, now: datetime) -> list[Table]:
+def show_tables(sweep: SweepContent, now: datetime) -> list[Table]:
     """Make the tables of `trainer show SWEEP`, without empty ones."""
     leaderboard = sweep.leaderboard
     best = best_table(leaderboard, sweep.labels, "best trials")
@@ -45,7 +45,7 @@ def show_tables(sweep: SweepFacts, now: datetime) -> list[Table]:
     problems = tuple((cell(str(problem)),) for problem in sweep.problems)
     next_steps = tuple(sweep.commands.items())
     tables = [
-        Table("", ("", ""), tuple(_facts(sweep))),
+        Table("", ("", ""), tuple(_summary_rows(sweep))),
         space_table(sweep),
         best,
         Table("", ("",), ((more,),) if more and best.rows else ()),
@@ -58,12 +58,12 @@ def show_tables(sweep: SweepFacts, now: datetime) -> list[Table]:
     return [table for table in tables if table.rows]
 
 
-def status_text(sweep: SweepFacts) -> str:
+def status_text(sweep: SweepContent) -> str:
     """Return the status with an explanation."""
     return _STATUS_TEXTS[sweep.status]
 
 
-def _facts(sweep: SweepFacts) -> Iterator[tuple[str, str]]:
+def _summary_rows(sweep: SweepContent) -> Iterator[tuple[str, str]]:
     leaderboard = sweep.leaderboard
     yield "sweep", cell(str(sweep.directory.path))
     yield "name", cell(sweep.name)
@@ -96,7 +96,7 @@ def _facts(sweep: SweepFacts) -> Iterator[tuple[str, str]]:
         yield "report", cell(str(sweep.directory.report))
 
 
-def ended_text(sweep: SweepFacts) -> str:
+def ended_text(sweep: SweepContent) -> str:
     """Format the progress: `14 of 64 trials ended (12 finished, 2 failed)`."""
     ended = sum(row.ended is not None for row in sweep.rows)
     total = "" if sweep.trials is None else f" of {sweep.trials:,}"
@@ -105,7 +105,7 @@ def ended_text(sweep: SweepFacts) -> str:
     return f"{ended:,}{total} {noun} ended" + (f" ({counts})" if counts else "")
 
 
-def space_table(sweep: SweepFacts) -> Table:
+def space_table(sweep: SweepContent) -> Table:
     """Make a table of the search space: setting, values, condition."""
     rows = []
     for dimension in sweep.dimensions:
@@ -119,7 +119,7 @@ def space_table(sweep: SweepFacts) -> Table:
     return Table("search space", columns, tuple(row[: len(columns)] for row in rows))
 
 
-def domain_text(sweep: SweepFacts, dimension: Dimension, index: int) -> str:
+def domain_text(sweep: SweepContent, dimension: Dimension, index: int) -> str:
     """Format the values of a setting of a dimension: `log(0.0001, 0.1)`, `32, 64, 128`."""
     domain: Domain = dimension.domain
     match domain:
@@ -133,7 +133,7 @@ def domain_text(sweep: SweepFacts, dimension: Dimension, index: int) -> str:
             return ", ".join(sweep.labels.value(dimension.keys[index], value) for value in values)
 
 
-def _best_trial_table(sweep: SweepFacts, now: datetime) -> Table:
+def _best_trial_table(sweep: SweepContent, now: datetime) -> Table:
     """Make a table of the metrics of the best trial on each evaluated split."""
     best = sweep.leaderboard.best
     run = None if best is None else sweep.run_of(best)
@@ -151,7 +151,7 @@ def _best_trial_table(sweep: SweepFacts, now: datetime) -> Table:
     return Table(title, ("metric", *map(cell, summary.metrics)), rows, right)
 
 
-def failures_table(sweep: SweepFacts) -> Table:
+def failures_table(sweep: SweepContent) -> Table:
     """Make a table of the reasons of failures, the most frequent first."""
     reasons: dict[str, list[int]] = defaultdict(list)
     for row in sweep.rows:

@@ -31,7 +31,7 @@ SweepStatus = Literal["running", "finished", "stopped", "dead", "damaged"]
 
 
 @dataclass(frozen=True)
-class SweepFacts:
+class SweepContent:
     """The state of a sweep.
 
     Attributes:
@@ -139,7 +139,7 @@ class SweepFacts:
         return commands
 
 
-def read_sweep(directory: SweepDirectory) -> SweepFacts:
+def read_sweep(directory: SweepDirectory) -> SweepContent:
     """Read the config, journal and lock of a sweep."""
     problems: list[Problem] = []
     config = _config(directory, problems)
@@ -166,12 +166,12 @@ def read_sweep(directory: SweepDirectory) -> SweepFacts:
     elif held == "dead":
         status = "dead"
     jobs = None if begun is None else begun.jobs
-    return SweepFacts(
+    return SweepContent(
         directory, status, config, leaderboard, trials, jobs, elapsed, tuple(problems)
     )
 
 
-def list_sweeps(root: Path) -> list[SweepFacts]:
+def list_sweeps(root: Path) -> list[SweepContent]:
     """List the sweeps at a folder or up to two levels below it, the newest first."""
     sweeps = [read_sweep(SweepDirectory(path)) for path in find_sweeps(root)]
     return sorted(sweeps, key=lambda sweep: sweep.directory.path.name, reverse=True)

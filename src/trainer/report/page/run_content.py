@@ -44,7 +44,7 @@ class Member:
 
 
 @dataclass(frozen=True)
-class RunFacts:
+class RunContent:
     """The content of a run.
 
     Attributes:
@@ -109,7 +109,7 @@ class RunFacts:
                 return ""
 
 
-def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
+def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
     """Read the content of a run; `now` is used to detect dead runs that are marked as running."""
     problems: list[Problem] = []
 
@@ -140,7 +140,7 @@ def read_facts(run: RunDirectory, now: datetime) -> RunFacts:
         for name in _EXPLANATIONS
         if (path := run.explanation / f"{name}.json").exists()
     }
-    return RunFacts(
+    return RunContent(
         run=run,
         report=report,
         settings=settings,

@@ -16,7 +16,7 @@ from tests.report.run_files import NOW
 from tests.report.sweep_files import make_sweep
 from trainer.errors import RunError
 from trainer.report.sweeps.best_trials import with_best_trials
-from trainer.report.sweeps.facts import read_sweep
+from trainer.report.sweeps.content import read_sweep
 from trainer.report.sweeps.tables import show_json, show_tables
 from trainer.report.sweeps.text import SettingLabels
 from trainer.report.text import plain_lines
@@ -129,7 +129,7 @@ def test_sweep_is_replaced_by_its_best_trials(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("facts", "message"),
+    ("arguments", "message"),
     [
         ({"trials": 4, "kept": 0}, "no run directory"),
         ({"trials": 4, "kept": 1}, "one trial with a run directory"),
@@ -138,9 +138,9 @@ def test_sweep_is_replaced_by_its_best_trials(tmp_path: Path) -> None:
     ],
 )
 def test_sweep_without_trials_to_compare_is_rejected(
-    tmp_path: Path, facts: dict[str, Any], message: str
+    tmp_path: Path, arguments: dict[str, Any], message: str
 ) -> None:
-    directory = make_sweep(tmp_path, **facts)
+    directory = make_sweep(tmp_path, **arguments)
     with pytest.raises(RunError, match=message):
         with_best_trials([directory.path])
 
