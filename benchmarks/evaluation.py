@@ -51,23 +51,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--resamples", type=int, default=1_000)
-    given = parser.parse_args()
+    args = parser.parse_args()
     # Restrict all libraries to one core.
     threadpool_limits(1)
     intervals = {
-        name: measure(predictions, given.resamples)
+        name: measure(predictions, args.resamples)
         for name, predictions in {
-            "binary": draw("binary", 1, given.rows),
-            "multiclass": draw("multiclass", 10, given.rows),
-            "regression": draw("regression", 1, given.rows),
+            "binary": draw("binary", 1, args.rows),
+            "multiclass": draw("multiclass", 10, args.rows),
+            "regression": draw("regression", 1, args.rows),
         }.items()
     }
-    linear = {"rows": linear_seconds(given.rows), "digits": digits_seconds()}
+    linear = {"rows": linear_seconds(args.rows), "digits": digits_seconds()}
     print(
         json.dumps(
             {
-                "rows": given.rows,
-                "resamples": given.resamples,
+                "rows": args.rows,
+                "resamples": args.resamples,
                 "intervals": intervals,
                 "linear": linear,
             }
@@ -93,11 +93,11 @@ def draw(task: TaskName, columns: int, rows: int) -> Predictions:
 
 def measure(predictions: Predictions, resamples: int) -> dict[str, Any]:
     rng = np.random.default_rng(0)
-    began = process_time()
+    start_time = process_time()
     for _ in range(LOOPED):
         index = rng.integers(0, len(predictions), len(predictions))
         sklearn_metrics(predictions.task, predictions.y[index], predictions.p[index])
-    looped = (process_time() - began) / LOOPED * resamples
+    looped = (process_time() - start_time) / LOOPED * resamples
     return {
         "seconds": median_of(lambda: bootstrap(predictions, resamples=resamples)),
         "metrics": len(bootstrap(predictions, resamples=1)),
@@ -155,9 +155,9 @@ def digits_seconds() -> float:
 def median_of(call: Callable[[], object]) -> float:
     times = []
     for _ in range(3):
-        began = process_time()
+        start_time = process_time()
         call()
-        times.append(process_time() - began)
+        times.append(process_time() - start_time)
     return statistics.median(times)
 
 

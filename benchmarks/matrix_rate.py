@@ -22,9 +22,9 @@ def best_rate(multiply: Callable[[], object], operations: float) -> float:
     best = 0.0
     end = perf_counter() + SECONDS
     multiply()
-    while (began := perf_counter()) < end:
+    while (start_time := perf_counter()) < end:
         multiply()
-        best = max(best, operations / (perf_counter() - began))
+        best = max(best, operations / (perf_counter() - start_time))
     return best
 
 

@@ -118,10 +118,10 @@ def torch_seconds(workload: Workload, rows: Rows, epochs: int, *, loader: bool) 
                 right.float().mean().item()
 
     epoch()
-    began = perf_counter()
+    start_time = perf_counter()
     for _ in range(epochs):
         epoch()
-    return (perf_counter() - began) / epochs
+    return (perf_counter() - start_time) / epochs
 
 
 def sklearn_seconds(workload: Workload, rows: Rows, epochs: int) -> float:
@@ -137,9 +137,9 @@ def sklearn_seconds(workload: Workload, rows: Rows, epochs: int) -> float:
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        began = perf_counter()
+        start_time = perf_counter()
         model.fit(*rows)
-        return (perf_counter() - began) / model.n_iter_
+        return (perf_counter() - start_time) / model.n_iter_
 
 
 def main() -> None:
@@ -152,21 +152,21 @@ def main() -> None:
     parser.add_argument(
         "--settings", type=json.loads, default={}, help="settings of Keras's compile, as JSON"
     )
-    given = parser.parse_args()
-    workload = WORKLOADS[given.workload]
-    with np.load(given.table) as file:
-        rows = file["x"][: given.rows], file["y"][: given.rows]
+    args = parser.parse_args()
+    workload = WORKLOADS[args.workload]
+    with np.load(args.table) as file:
+        rows = file["x"][: args.rows], file["y"][: args.rows]
     workload = replace(workload, table=replace(workload.table, rows=len(rows[0])))
-    if given.settings.get("steps_per_execution") == "epoch":
-        given.settings["steps_per_execution"] = workload.steps
-    match given.peer:
+    if args.settings.get("steps_per_execution") == "epoch":
+        args.settings["steps_per_execution"] = workload.steps
+    match args.peer:
         case "keras":
-            seconds = keras_seconds(workload, rows, given.epochs, **given.settings)
+            seconds = keras_seconds(workload, rows, args.epochs, **args.settings)
         case "sklearn":
-            seconds = sklearn_seconds(workload, rows, given.epochs)
+            seconds = sklearn_seconds(workload, rows, args.epochs)
         case _:
-            loader = given.peer == "torch_loader"
-            seconds = torch_seconds(workload, rows, given.epochs, loader=loader)
+            loader = args.peer == "torch_loader"
+            seconds = torch_seconds(workload, rows, args.epochs, loader=loader)
     print(seconds)
 
 

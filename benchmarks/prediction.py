@@ -48,11 +48,11 @@ def write_tables(folder: Path, rows: int) -> None:
 
 def run(folder: Path, *arguments: str) -> tuple[float, str]:
     """Return the seconds of a command and its output."""
-    began = perf_counter()
+    start_time = perf_counter()
     completed = subprocess.run(
         [TRAINER, *arguments], cwd=folder, check=True, stdout=subprocess.PIPE, text=True
     )
-    return perf_counter() - began, completed.stdout.strip()
+    return perf_counter() - start_time, completed.stdout.strip()
 
 
 def measured(folder: Path, before: list[str], after: list[str]) -> dict[str, float]:
@@ -61,8 +61,8 @@ def measured(folder: Path, before: list[str], after: list[str]) -> dict[str, flo
     for _ in range(ROUNDS):
         for name, seconds in times.items():
             seconds.append(run(folder, *before, f"{name}.parquet", *after)[0])
-    few, whole = (statistics.median(seconds) for seconds in times.values())
-    return {"seconds": round(whole, 3), "start_up_seconds": round(few, 3)}
+    ten_rows, all_rows = (statistics.median(seconds) for seconds in times.values())
+    return {"seconds": round(all_rows, 3), "start_up_seconds": round(ten_rows, 3)}
 
 
 def main() -> None:

@@ -38,11 +38,11 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
     """
     variables = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **(environment or {})}
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        began = perf_counter()
+        start_time = perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=errors, cwd=ROOT, env=variables)
         # Unlike process.wait(), this returns the resources used by this process.
         _, status, used = os.wait4(process.pid, 0)
-        seconds = perf_counter() - began
+        seconds = perf_counter() - start_time
         process.returncode = os.waitstatus_to_exitcode(status)
         output.seek(0)
         errors.seek(0)

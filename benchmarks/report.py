@@ -50,10 +50,10 @@ def main() -> None:
         write_table(folder, rows * 5 // 2)
         (folder / "config.yaml").write_text(CONFIG, encoding="utf-8")
         _, trained = run(folder, "fit", "config.yaml", "--quiet")
-        place = Path(folder / trained)
+        directory = Path(folder / trained)
         times: dict[str, list[float]] = {"report": [], "page": [], "explain": [], "audit": []}
         for _ in range(ROUNDS):
-            (place / "findings.json").unlink(missing_ok=True)
+            (directory / "findings.json").unlink(missing_ok=True)
             times["report"].append(run(folder, "report", trained)[0])
             times["page"].append(run(folder, "report", trained)[0])
             times["explain"].append(
@@ -61,7 +61,7 @@ def main() -> None:
             )
             times["audit"].append(run(folder, "check", "--data", "config.yaml", "--quiet")[0])
         seconds = {name: round(statistics.median(values), 3) for name, values in times.items()}
-        size = (place / "report.html").stat().st_size
+        size = (directory / "report.html").stat().st_size
     print(json.dumps({"rows": rows, "columns": COLUMNS, "page_bytes": size, "seconds": seconds}))
 
 

@@ -96,8 +96,8 @@ def _summary(measured: Mapping[str, Any]) -> str:
         if workload.matrix_share is not None:
             comparisons.append(("matrix rate", *_matrix_target_met(workload, measured[key])))
         rows += [
-            (key, against, reached, wanted, _yes(met))
-            for against, reached, wanted, met in comparisons
+            (key, against, reached, target_text, _yes(met))
+            for against, reached, target_text, met in comparisons
         ]
     return _table(("", "compared with", "measured", "target", ""), rows)
 
@@ -108,15 +108,15 @@ def _section(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
     targets = {target.against: target for target in workload.targets}
     rows = []
     for name, values in measured["measured"].items():
-        middle = statistics.median(values)
-        ratio = "1" if name == OURS else f"{middle / ours:.1f}×"
-        wanted = f"{targets[name].at_least:g}×" if name in targets else ""
+        median = statistics.median(values)
+        ratio = "1" if name == OURS else f"{median / ours:.1f}×"
+        target_text = f"{targets[name].at_least:g}×" if name in targets else ""
         met = _yes(_target_met(workload, measured, targets[name])[2]) if name in targets else ""
         label = NAMES[name]
         if name in measured["settings"]:
             label += f" ({measured['settings'][name]})"
-        spread = f"{_figure(min(values))}–{_figure(max(values))}"
-        rows.append((label, _figure(middle), spread, ratio, wanted, met))
+        value_range = f"{_figure(min(values))}–{_figure(max(values))}"
+        rows.append((label, _figure(median), value_range, ratio, target_text, met))
     head = ("", _UNITS[workload.unit], "range", "relative to trainer", "target", "")
     yield _table(head, rows)
     yield from _matrix_lines(workload, measured)
@@ -151,8 +151,8 @@ def matrix_share(workload: Workload, measured: Mapping[str, Any]) -> float:
 
 def _matrix_target_met(workload: Workload, measured: Mapping[str, Any]) -> tuple[str, str, bool]:
     assert workload.matrix_share is not None
-    share, wanted = matrix_share(workload, measured), workload.matrix_share.at_least
-    return f"{share:.0%}", f"{wanted:.0%}", share >= wanted
+    share, target_text = matrix_share(workload, measured), workload.matrix_share.at_least
+    return f"{share:.0%}", f"{target_text:.0%}", share >= target_text
 
 
 def _matrix_lines(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
@@ -162,13 +162,13 @@ def _matrix_lines(workload: Workload, measured: Mapping[str, Any]) -> Iterator[s
         name: statistics.median(rate[name] for rate in measured["matrix"]) / 1e9
         for name in measured["matrix"][0]
     }
-    reached, wanted, met = _matrix_target_met(workload, measured)
+    reached, target_text, met = _matrix_target_met(workload, measured)
     yield (
         "Float32 matrix multiplication on this machine, measured in the same rounds with all cores, "
         f"runs at {rates['numpy']:.0f} GFLOP/s with NumPy and {rates['tensorflow']:.0f} with TensorFlow "
         f"(2,048 × 2,048), and at {rates['tensorflow_w2']:.0f} with TensorFlow for 128 × 784 by "
         f"784 × 512, this network's largest product. trainer reaches {reached} of the higher of the "
-        f"first two; target {wanted}: {_yes(met)}. Only matrix products are counted."
+        f"first two; target {target_text}: {_yes(met)}. Only matrix products are counted."
     )
 
 
@@ -246,9 +246,9 @@ def _encoding(measured: Mapping[str, Any]) -> str:
 def _prediction(measured: Mapping[str, Any]) -> str:
     rows = []
     for verb in ("predict", "eval"):
-        whole, start = measured[verb]["seconds"], measured[verb]["start_up_seconds"]
-        times = [f"{seconds:.1f} s" for seconds in (whole, start, whole - start)]
-        rows.append((f"`trainer {verb}`", *times, "2 s", _yes(whole - start < 2)))
+        total, start = measured[verb]["seconds"], measured[verb]["start_up_seconds"]
+        times = [f"{seconds:.1f} s" for seconds in (total, start, total - start)]
+        rows.append((f"`trainer {verb}`", *times, "2 s", _yes(total - start < 2)))
     text = (
         f"{measured['rows']:,} rows of {measured['columns']} numbers from Parquet with a 64-64-1 "
         "network, whole processes; start-up is the same command on ten rows. Medians of five.\n\n"

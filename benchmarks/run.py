@@ -267,8 +267,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(NAMES))
     parser.add_argument("--quick", action="store_true")
-    given = parser.parse_args()
-    if unknown := set(given.names) - set(NAMES):
+    args = parser.parse_args()
+    if unknown := set(args.names) - set(NAMES):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(NAMES)}")
     environment = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d"),
@@ -276,14 +276,14 @@ def main() -> None:
         "versions": versions(),
     }
     results: dict[str, Any] = {"workloads": {}, **environment}
-    began = perf_counter()
+    start_time = perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        for name in given.names or NAMES:
-            measure(name, Path(folder), results, quick=given.quick)
-            if not given.quick:
+        for name in args.names or NAMES:
+            measure(name, Path(folder), results, quick=args.quick)
+            if not args.quick:
                 write(results)
-    log(f"total: {(perf_counter() - began) / 60:.1f} minutes")
-    if given.quick:
+    log(f"total: {(perf_counter() - start_time) / 60:.1f} minutes")
+    if args.quick:
         print(render(results))
 
 
@@ -292,11 +292,11 @@ def write(results: dict[str, Any]) -> None:
     before: dict[str, Any] = {"workloads": {}}
     if STORE.exists():
         before = json.loads(STORE.read_text(encoding="utf-8"))
-    whole = {**before, **results, "workloads": {**before["workloads"], **results["workloads"]}}
-    STORE.write_text(json.dumps(whole, indent=1), encoding="utf-8")
-    PAGE.write_text(render(whole), encoding="utf-8")
-    if whole.get("growth"):
-        plot.draw_growth(PICTURE, whole["growth"])
+    stored = {**before, **results, "workloads": {**before["workloads"], **results["workloads"]}}
+    STORE.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+    PAGE.write_text(render(stored), encoding="utf-8")
+    if stored.get("growth"):
+        plot.draw_growth(PICTURE, stored["growth"])
 
 
 if __name__ == "__main__":

@@ -26,9 +26,9 @@ def seconds(*arguments: str) -> float:
     """Return the median wall-clock time of a command."""
     times = []
     for _ in range(RUNS):
-        began = perf_counter()
+        start_time = perf_counter()
         subprocess.run([TRAINER, *arguments], check=True, capture_output=True)
-        times.append(perf_counter() - began)
+        times.append(perf_counter() - start_time)
     return statistics.median(times)
 
 

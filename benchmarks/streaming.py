@@ -54,7 +54,7 @@ def write_table(folder: Path, rows: int) -> None:
 
 def run(command: list[str], folder: Path) -> dict[str, float]:
     """Run a command; return its peak memory in bytes and its seconds."""
-    began = time.perf_counter()
+    start_time = time.perf_counter()
     peaks = {"VmHWM": 0, "RssAnon": 0}
     with subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -69,7 +69,7 @@ def run(command: list[str], folder: Path) -> dict[str, float]:
             time.sleep(0.02)
     if process.returncode:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}")
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - start_time
     return {"peak": peaks["VmHWM"], "anonymous": peaks["RssAnon"], "seconds": seconds}
 
 
@@ -104,26 +104,26 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--folder", type=Path, help="keep the table in this folder, and reuse it")
     parser.add_argument("--engines", nargs="+", default=["resident", "streaming"])
-    given = parser.parse_args()
-    folder = given.folder or Path(tempfile.mkdtemp(dir="/var/tmp"))
+    args = parser.parse_args()
+    folder = args.folder or Path(tempfile.mkdtemp(dir="/var/tmp"))
     folder.mkdir(parents=True, exist_ok=True)
     try:
         if not list(folder.glob("*.parquet")):
-            write_table(folder, given.rows)
-        (folder / "w7.yaml").write_text(CONFIG.format(folder=folder, epochs=given.epochs))
+            write_table(folder, args.rows)
+        (folder / "w7.yaml").write_text(CONFIG.format(folder=folder, epochs=args.epochs))
         start = run([sys.executable, "-c", START], folder)
         results: dict[str, object] = {
-            "rows": given.rows,
+            "rows": args.rows,
             "columns": COLUMNS,
             "cores": os.cpu_count(),
             "start_gb": round(start["peak"] / 1e9, 3),
         }
-        for engine in given.engines:
+        for engine in args.engines:
             shutil.rmtree(folder / f"runs-{engine}", ignore_errors=True)
             results[engine] = measured(folder, engine, start)
         print(json.dumps(results, indent=2))
     finally:
-        if given.folder is None:
+        if args.folder is None:
             shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -94,11 +94,11 @@ def learning_rates(folder: Path, networks: int) -> dict[str, Any]:
         fitted = trainer(folder, "fit", config, "--runs", folder / "runs", "--quiet")
         times["trainer_fit"].append(fitted.seconds)
         # In one process: the time that each further config adds.
-        one = trainer(folder, "fit", copies[0], "--runs", folder / "runs", "--quiet")
+        single = trainer(folder, "fit", copies[0], "--runs", folder / "runs", "--quiet")
         several = trainer(folder, "fit", *copies, "--runs", folder / "runs", "--quiet")
-        per_config = (several.seconds - one.seconds) / SAMPLE
-        times["one_process"].append(one.seconds + per_config * (networks - 1))
-        times["one_fit"].append(one.seconds)
+        per_config = (several.seconds - single.seconds) / SAMPLE
+        times["one_process"].append(single.seconds + per_config * (networks - 1))
+        times["one_fit"].append(single.seconds)
         shutil.rmtree(folder / "runs")
     medians = {name: statistics.median(seconds) for name, seconds in times.items()}
     return {
@@ -142,14 +142,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--networks", type=int, default=64)
     parser.add_argument("--trials", type=int, default=200)
-    given = parser.parse_args()
+    args = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        results = {"learning_rates": learning_rates(folder, given.networks)}
+        results = {"learning_rates": learning_rates(folder, args.networks)}
         print(results, file=sys.stderr)
         results["folds"] = folds(folder)
         print(results, file=sys.stderr)
-        results["search"] = search(folder, given.trials)
+        results["search"] = search(folder, args.trials)
     print(json.dumps(results))
 
 

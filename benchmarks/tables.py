@@ -30,16 +30,16 @@ def main() -> None:
     for name in ("rows", "features", "classes"):
         parser.add_argument(name, type=int)
     parser.add_argument("--exclusive-or", action="store_true")
-    given = parser.parse_args()
-    if given.exclusive_or:
+    args = parser.parse_args()
+    if args.exclusive_or:
         x, y = np.array([[0, 0], [0, 1], [1, 0], [1, 1]], np.float32), np.array([0, 1, 1, 0])
     else:
-        x, y = make_table(given.rows, given.features, given.classes)
-    if given.file.suffix == ".npz":
-        np.savez(given.file, x=x, y=y)
+        x, y = make_table(args.rows, args.features, args.classes)
+    if args.file.suffix == ".npz":
+        np.savez(args.file, x=x, y=y)
     else:
         columns = {f"x{number}": x[:, number] for number in range(x.shape[1])}
-        pl.DataFrame({**columns, "y": y}).write_csv(given.file)
+        pl.DataFrame({**columns, "y": y}).write_csv(args.file)
 
 
 if __name__ == "__main__":

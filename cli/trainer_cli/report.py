@@ -34,7 +34,7 @@ def command(
             show_default="RUN/report.html; for several runs report.html; for md stdout",
         ),
     ] = None,
-    form: Annotated[
+    output_format: Annotated[
         str, typer.Option("--format", help="html, or md: GitHub Markdown for a pull request.")
     ] = "html",
     png: Annotated[
@@ -52,10 +52,10 @@ def command(
 
     Example: trainer report runs/breast-cancer/20261122-141530-9f3c
     """
-    if form not in _FORMATS:
-        fix = did_you_mean(form, _FORMATS)
-        raise UsageError(Problem("--format", "html or md", f"'{form}'", fix))
-    is_text = str(out) == "-" or (out is None and form == "md")
+    if output_format not in _FORMATS:
+        fix = did_you_mean(output_format, _FORMATS)
+        raise UsageError(Problem("--format", "html or md", f"'{output_format}'", fix))
+    is_text = str(out) == "-" or (out is None and output_format == "md")
     if is_text and json and png is None:
         fix = "remove --json, or choose a file with --out"
         raise UsageError(Problem("trainer report", "one result on stdout", "two", fix))
@@ -70,7 +70,7 @@ def command(
         else:
             console.result(str(png))
         return
-    text = _text(page, form)
+    text = _text(page, output_format)
     if path is None:
         console.result(text.rstrip("\n"))
         return
@@ -108,8 +108,8 @@ def _page(runs: list[Path]) -> Page:
     return run_page(found[0], now) if len(found) == 1 else run_comparison_page(runs, now)
 
 
-def _text(page: Page, form: str) -> str:
-    if form == "md":
+def _text(page: Page, output_format: str) -> str:
+    if output_format == "md":
         from trainer.report.page.markdown import page_markdown
 
         return page_markdown(page)

@@ -50,8 +50,8 @@ class Problem:
         return replace(self, where=where)
 
     def __str__(self) -> str:
-        place = " ".join(part for part in (self.where, self.key) if part)
-        text = f"{place}: expected {self.expected}, found {self.found}"
+        location = " ".join(part for part in (self.where, self.key) if part)
+        text = f"{location}: expected {self.expected}, found {self.found}"
         return f"{text}; {self.fix}" if self.fix else text
 
 

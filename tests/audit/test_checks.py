@@ -70,7 +70,7 @@ def test_duplicates_with_new_identifiers_are_duplicates(audit_columns: Audit) ->
 def test_locations_and_counts_of_rows(audit_columns: Audit) -> None:
     columns = add_duplicates(clean_columns(1), np.random.default_rng(2))
     (finding,) = audit_columns(columns)
-    lines = [int(place.rpartition(":")[2]) for place in finding.rows]
+    lines = [int(index.rpartition(":")[2]) for index in finding.rows]
     assert len(finding.rows) == 5 < finding.count <= 24
     assert lines == sorted(lines)
     assert f"table.csv:{lines[0]} [duplicate_rows]" in str(finding.problem)
@@ -83,7 +83,7 @@ def test_rows_repeated_by_chance_are_a_note(audit_columns: Audit) -> None:
     rng = np.random.default_rng(0)
     words = rng.choice(["a", "b", "c"], (600, 4))
     label = np.where((words[:, 0] == "a") ^ (rng.random(600) < 0.2), "yes", "no")
-    columns = {f"w{place}": words[:, place] for place in range(4)} | {"target": label}
+    columns = {f"w{index}": words[:, index] for index in range(4)} | {"target": label}
     findings = audit_columns(columns, target="target")
     assert {(finding.kind, finding.severity) for finding in findings} == {
         ("duplicate_rows", "note"),
@@ -182,8 +182,8 @@ def test_drift_of_a_column_without_separation(audit_columns: Audit) -> None:
 def test_drift_only_of_all_columns_together(audit_columns: Audit) -> None:
     columns = drift(clean_columns(1), np.random.default_rng(2))
     columns["x2"] = clean_columns(1)["x2"]
-    for place in range(5):
-        columns[f"x{place}"] = columns[f"x{place}"] + 0.3 * (columns["part"] == "test")
+    for index in range(5):
+        columns[f"x{index}"] = columns[f"x{index}"] + 0.3 * (columns["part"] == "test")
     (finding,) = audit_columns(columns, **BY_PART)
     assert (finding.kind, finding.columns) == ("drift", ())
     assert "AUC" in finding.found

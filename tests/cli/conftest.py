@@ -148,22 +148,22 @@ def keep(folder: Path, kept: Path) -> Callable[..., Path]:
     wrote before with the same files in `folder`. It returns the result of `train`, a path.
     """
 
-    def call(place: str, key: Sequence[object], train: Callable[[], Path]) -> Path:
-        digest = hashlib.sha256(repr((place, *key)).encode())
+    def call(directory: str, key: Sequence[object], train: Callable[[], Path]) -> Path:
+        digest = hashlib.sha256(repr((directory, *key)).encode())
         for path in sorted(folder.rglob("*")):
             name = path.relative_to(folder)
             if path.is_file() and name.parts[0] not in TRAINED:
                 digest.update(repr((str(name), path.read_bytes())).encode())
         copy = kept / digest.hexdigest()
         if not copy.exists():
-            before = set(Path(place).glob("*/*"))
+            before = set(Path(directory).glob("*/*"))
             result = train()
-            for path in set(Path(place).glob("*/*")) - before:
-                shutil.copytree(path, copy / path.relative_to(place))
+            for path in set(Path(directory).glob("*/*")) - before:
+                shutil.copytree(path, copy / path.relative_to(directory))
             (copy / "result").write_text(str(result))
         else:
             for path in copy.glob("*/*"):
-                shutil.copytree(path, Path(place) / path.relative_to(copy))
+                shutil.copytree(path, Path(directory) / path.relative_to(copy))
         return Path((copy / "result").read_text())
 
     return call

@@ -34,7 +34,7 @@ def write(path: Path, **more: Any) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(ROWS, 3))
     label = np.where(x[:, 0] + rng.normal(size=ROWS) > 0, "yes", "no")
-    columns = {f"x{place}": x[:, place].round(4) for place in range(3)}
+    columns = {f"x{index}": x[:, index].round(4) for index in range(3)}
     pl.DataFrame({**columns, **more, "answer": label}).write_csv(path)
 
 
@@ -93,7 +93,7 @@ def test_rows_are_named_by_file_and_line(clean: Path, trainer: Callable) -> None
     (found,) = trainer("check", "--data", "--json", clean.name).json["findings"]
     assert found["kind"] == "duplicate_rows"
     assert len(found["rows"]) == 5 < found["count"]
-    assert all(place.startswith("clean.csv:") for place in found["rows"])
+    assert all(index.startswith("clean.csv:") for index in found["rows"])
 
 
 @pytest.mark.parametrize(

@@ -176,33 +176,39 @@ def test_refused_in_a_separate_process(arguments: list[str], folder: Path) -> No
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory with a small finished run in `runs/good/first`, its table and its config."""
-    place = tmp_path_factory.mktemp("trained")
+    directory = tmp_path_factory.mktemp("trained")
     rows = "".join(
         f"{index % 17},{'AB'[index % 2]},{'yes' if index % 17 > 8 else 'no'}\n"
         for index in range(60)
     )
-    (place / "table.csv").write_text("age,city,answer\n" + rows)
-    (place / "good.yaml").write_text(
+    (directory / "table.csv").write_text("age,city,answer\n" + rows)
+    (directory / "good.yaml").write_text(
         "data: {source: table.csv, target: answer}\n"
         "model: {layers: [{dense: 3}]}\n"
         "fit: {epochs: 2, batch_size: 16}\n"
     )
-    assert run(["fit", str(place / "good.yaml"), "--runs", str(place / "runs"), "--quiet"]) == 0
-    (trained_run,) = (place / "runs" / "good").iterdir()
+    assert (
+        run(["fit", str(directory / "good.yaml"), "--runs", str(directory / "runs"), "--quiet"])
+        == 0
+    )
+    (trained_run,) = (directory / "runs" / "good").iterdir()
     trained_run.rename(trained_run.with_name("first"))
-    yield place
-    shutil.rmtree(place)
+    yield directory
+    shutil.rmtree(directory)
 
 
 @pytest.fixture
 def copied(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of that directory as the working directory; the run is `runs/good/first`."""
-    place = tmp_path / "copy"
-    shutil.copytree(trained, place)
-    for path in (place / "runs/good/first/config.yaml", place / "runs/good/first/manifest.json"):
-        path.write_text(path.read_text().replace(str(trained), str(place)))
-    monkeypatch.chdir(place)
-    return place
+    directory = tmp_path / "copy"
+    shutil.copytree(trained, directory)
+    for path in (
+        directory / "runs/good/first/config.yaml",
+        directory / "runs/good/first/manifest.json",
+    ):
+        path.write_text(path.read_text().replace(str(trained), str(directory)))
+    monkeypatch.chdir(directory)
+    return directory
 
 
 RUN = "runs/good/first"

@@ -261,9 +261,9 @@ def test_no_permission(
     """In a child process that gives up the permissions of root."""
     verb, name, *options = arguments
     assert trainer(verb, name, *options).code == 0  # imports modules before permissions are dropped
-    for place in folder.parents:
-        if place.stat().st_uid == os.getuid() and place.is_relative_to(gettempdir()):
-            place.chmod(place.stat().st_mode | 0o055)
+    for directory in folder.parents:
+        if directory.stat().st_uid == os.getuid() and directory.is_relative_to(gettempdir()):
+            directory.chmod(directory.stat().st_mode | 0o055)
     folder.chmod(0o755)
     (folder / forbidden).chmod(0)
     reading, writing = os.pipe()
@@ -377,14 +377,14 @@ def test_class_of_one_row_with_a_random_split(
 def test_paths_with_spaces_and_unicode(
     folder: Path, trainer: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    place = folder / "M\u00fc \u6f22\u5b57 [1] 'x' \U0001f600"
-    place.mkdir()
-    (folder / "table.csv").rename(place / "t \u00e9*.csv")
-    (place / "good one.yaml").write_text(
+    directory = folder / "M\u00fc \u6f22\u5b57 [1] 'x' \U0001f600"
+    directory.mkdir()
+    (folder / "table.csv").rename(directory / "t \u00e9*.csv")
+    (directory / "good one.yaml").write_text(
         'data: {source: "t \u00e9*.csv", target: answer}\nmodel: {layers: [{dense: 4}]}\n'
     )
-    assert trainer("check", place / "good one.yaml").code == 0
-    monkeypatch.chdir(place)
+    assert trainer("check", directory / "good one.yaml").code == 0
+    monkeypatch.chdir(directory)
     assert trainer("check", "good one.yaml", "--json").code == 0
 
 

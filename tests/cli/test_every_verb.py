@@ -110,13 +110,13 @@ def write_rows(path: Path, task: str) -> None:
     size, share = rng.normal(size=ROWS), rng.random(ROWS)
     columns: dict[str, Sequence[object]] = {
         "size": size.round(3).tolist(),
-        "day": [f"2026-{1 + at % 12:02}-{1 + at % 28:02}" for at in range(ROWS)],
+        "day": [f"2026-{1 + index % 12:02}-{1 + index % 28:02}" for index in range(ROWS)],
         "color, 🎨": rng.choice(["red", 'dark "blue"', "new\nline"], ROWS).tolist(),
     }
     if task in CLASSES:
         classes = CLASSES[task]
-        place = np.argsort(np.argsort(size + 0.3 * share)) * len(classes) // ROWS
-        columns["answer"] = [classes[at] for at in place]
+        class_indices = np.argsort(np.argsort(size + 0.3 * share)) * len(classes) // ROWS
+        columns["answer"] = [classes[index] for index in class_indices]
     for number, name in enumerate(TARGETS[task] if task not in CLASSES else []):
         if task == "multilabel":
             columns[name] = (size + rng.normal(size=ROWS) > number / 3).astype(int).tolist()

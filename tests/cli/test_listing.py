@@ -66,8 +66,8 @@ def test_csv(runs: list[RunDirectory], trainer: Callable) -> None:
 
 def test_json(runs: list[RunDirectory], trainer: Callable) -> None:
     arguments = ("ls", "--json", "--sort", "-name")
-    whole = [json.loads(line) for line in trainer(*arguments).out.splitlines()]
-    assert [line["name"] for line in whole] == ["wine", "wine", "größe, é"]
+    lines = [json.loads(line) for line in trainer(*arguments).out.splitlines()]
+    assert [line["name"] for line in lines] == ["wine", "wine", "größe, é"]
     some = trainer(*arguments, "--columns", "optimizer.clip_norm,val_auc,seed").out.splitlines()
     assert json.loads(some[0]) == {"optimizer.clip_norm": None, "val_auc": 0.7, "seed": 7}
     assert json.loads(some[2]) == {"optimizer.clip_norm": None, "val_auc": None, "seed": 7}
@@ -113,8 +113,8 @@ def test_hostile_config_is_not_executed(
 ) -> None:
     runs[0].config.write_text(f"optimizer: !!python/object/apply:os.system ['touch {SECRET}']\n")
     bomb = "a: &a [x, x]\n" + "".join(
-        f"{chr(place)}: &{chr(place)} [*{chr(place - 1)}, *{chr(place - 1)}]\n"
-        for place in range(ord("b"), ord("z"))
+        f"{chr(code)}: &{chr(code)} [*{chr(code - 1)}, *{chr(code - 1)}]\n"
+        for code in range(ord("b"), ord("z"))
     )
     runs[1].config.write_text(f"{bomb}optimizer: *y\n")
     result = trainer("ls", "--where", "optimizer.name in adam,sgd", "--columns", "run")
@@ -132,11 +132,11 @@ def test_hostile_config_is_not_executed(
 
 def test_members_and_trials(folder: Path, trainer: Callable) -> None:
     parent = make_run(folder / "runs", evaluations=scores(auc=0.8))
-    for place in (parent.path / "members", folder / "sweeps" / "wine" / "now" / "trials"):
+    for code in (parent.path / "members", folder / "sweeps" / "wine" / "now" / "trials"):
         for number in range(3):
             run = make_run(folder / "made", minutes=number)
-            place.mkdir(parents=True, exist_ok=True)
-            run.path.rename(place / f"{number:04}")
+            code.mkdir(parents=True, exist_ok=True)
+            run.path.rename(code / f"{number:04}")
 
     def listed(path: str | Path) -> list[str]:
         return [json.loads(line)["run"] for line in trainer("ls", path, "--json").out.splitlines()]

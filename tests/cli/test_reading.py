@@ -172,7 +172,10 @@ def test_first_line_that_looks_like_data(
 
 
 def test_objects_in_ndjson(folder: Path, refused: Callable, trainer: Callable) -> None:
-    rows = [{"x": at, "meta": {"k": [at]}, "answer": "no" if at % 3 else "yes"} for at in range(40)]
+    rows = [
+        {"x": index, "meta": {"k": [index]}, "answer": "no" if index % 3 else "yes"}
+        for index in range(40)
+    ]
     Path("t.ndjson").write_text("\n".join(map(json.dumps, rows)))
     arguments = ["good.yaml", "data.source=t.ndjson"]
     result = refused(

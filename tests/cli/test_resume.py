@@ -41,13 +41,13 @@ def test_resumed_run_has_the_bytes_of_an_uninterrupted_run(
 def test_json_of_resume_has_the_fields_of_fit(
     folder: Path, trainer: Callable, stopped_run: Callable
 ) -> None:
-    whole = trainer("fit", "good.yaml", *SETTINGS, "--runs", "whole", "--json").json
+    uninterrupted = trainer("fit", "good.yaml", *SETTINGS, "--runs", "whole", "--json").json
     run = stopped_run("good.yaml")
     result = trainer("resume", run, "--json", "--quiet")
     assert result.err == ""
     different = {"run": str(run), "seconds": result.json["seconds"]}
-    assert result.json == {**whole, **different, "timings": result.json["timings"]}
-    assert set(result.json["timings"]) == set(whole["timings"])
+    assert result.json == {**uninterrupted, **different, "timings": result.json["timings"]}
+    assert set(result.json["timings"]) == set(uninterrupted["timings"])
 
 
 def test_run_is_stopped_twice(
@@ -122,8 +122,8 @@ def test_early_stopped_run_resumes_with_more_patience(
     result = trainer("resume", run, "fit.early_stopping.patience=+5")
     assert result.code == 0, result.err
     assert len(log_lines(run)) > stopped_at
-    whole = whole_run(*patient, "fit.early_stopping.patience=7")
-    assert comparable_files(run) == comparable_files(whole)
+    uninterrupted = whole_run(*patient, "fit.early_stopping.patience=7")
+    assert comparable_files(run) == comparable_files(uninterrupted)
     # More epochs alone do not help: they are not why it stopped.
     more = f"trainer resume {run} fit.early_stopping.patience=+10"
     mentions = [f"a finished run (val_loss has not improved for 7 epochs); extend it: {more}"]
@@ -197,12 +197,12 @@ def test_run_of_another_process_is_refused(
 def test_moved_run_resumes(
     folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable
 ) -> None:
-    place = folder / "elsewhere" / "größer, mit Leerzeichen" / "läuft $HOME 'x'"
-    place.parent.mkdir(parents=True)
-    stopped_run("good.yaml").rename(place)
-    result = trainer("resume", place, "--json")
+    directory = folder / "elsewhere" / "größer, mit Leerzeichen" / "läuft $HOME 'x'"
+    directory.parent.mkdir(parents=True)
+    stopped_run("good.yaml").rename(directory)
+    result = trainer("resume", directory, "--json")
     assert result.code == 0, result.err
-    assert result.json["run"] == str(place)
+    assert result.json["run"] == str(directory)
     shutil.rmtree(folder / "elsewhere")
 
 
@@ -213,13 +213,13 @@ def test_run_resumes_from_inside_its_directory(
     whole_run: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    whole = comparable_files(whole_run())
+    uninterrupted = comparable_files(whole_run())
     run = folder / stopped_run("good.yaml")
     monkeypatch.chdir(run)
     result = trainer("resume", ".")
     assert result.code == 0, result.err
     assert result.out == ".\n"
-    assert comparable_files(run) == whole
+    assert comparable_files(run) == uninterrupted
 
 
 def test_warm_started_run_resumes_without_the_run_it_started_from(
@@ -227,7 +227,7 @@ def test_warm_started_run_resumes_without_the_run_it_started_from(
 ) -> None:
     shutil.move(folder / "whole", folder / "former")
     former = next((folder / "former").glob("good/*"))
-    whole = trainer(
+    uninterrupted = trainer(
         "fit", "good.yaml", *SETTINGS, f"fit.warm_start={former}", "--runs", "whole", "--quiet"
     )
     run = stopped_run("good.yaml", f"fit.warm_start={former}")
@@ -235,7 +235,7 @@ def test_warm_started_run_resumes_without_the_run_it_started_from(
     result = trainer("resume", run)
     assert result.code == 0, result.err
     assert "warm start" not in result.err
-    assert comparable_files(run) == comparable_files(Path(whole.out.strip()))
+    assert comparable_files(run) == comparable_files(Path(uninterrupted.out.strip()))
 
 
 def test_custom_layer_needs_permission_again(

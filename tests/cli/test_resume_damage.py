@@ -34,7 +34,7 @@ def test_damaged_checkpoint_is_skipped(
     checkpoints = run / "checkpoints"
     assert read_checkpoint(checkpoints / "last").metadata["epoch"] == 3
     assert read_checkpoint(checkpoints / "last-1").metadata["epoch"] == 2
-    whole = comparable_files(whole_run(each_epoch))
+    uninterrupted = comparable_files(whole_run(each_epoch))
     intact = run.with_name("intact")
     shutil.copytree(run, intact)
     for name in ("model.keras", "state.npz", "checkpoint.json"):
@@ -46,7 +46,7 @@ def test_damaged_checkpoint_is_skipped(
         assert f"checkpoints/last/{name}" in result.err
         assert "last-1 is used" in result.err
         assert "resumes after epoch 2" in result.err
-        assert comparable_files(run) == whole
+        assert comparable_files(run) == uninterrupted
         manifest = read_manifest(run)
         assert manifest["resumptions"][0]["checkpoint"] == "last-1"
         assert any(f"last/{name}" in warning for warning in manifest["warnings"])

@@ -195,12 +195,12 @@ def test_accepted_differences_are_recorded(
     assert trainer("eval", run).code == 0
 
 
-@pytest.mark.parametrize("place", ["last", "checkpoints"])
+@pytest.mark.parametrize("kind", ["last", "checkpoints"])
 def test_missing_checkpoints(
-    place: str, folder: Path, stopped_run: Callable, trainer: Callable, refused: Callable
+    kind: str, folder: Path, stopped_run: Callable, trainer: Callable, refused: Callable
 ) -> None:
     run = stopped_run("good.yaml")
-    if place == "checkpoints":
+    if kind == "checkpoints":
         shutil.rmtree(run / "checkpoints")
     else:
         for former in (run / "checkpoints").glob("last*"):

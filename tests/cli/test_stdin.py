@@ -14,9 +14,9 @@ def piped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], No
     """Make stdin a file with this text."""
 
     def call(text: str) -> None:
-        place = tmp_path / "piped"
-        place.write_text(text)
-        monkeypatch.setattr("sys.stdin", place.open())
+        path = tmp_path / "piped"
+        path.write_text(text)
+        monkeypatch.setattr("sys.stdin", path.open())
 
     return call
 

@@ -106,32 +106,32 @@ def test_without_early_stopping_there_is_no_patience_to_add_to() -> None:
 
 @given(settings, settings)
 def test_equal_settings_do_not_differ_and_others_do_both_ways(
-    one: dict[str, Any], other: dict[str, Any]
+    first: dict[str, Any], other: dict[str, Any]
 ) -> None:
-    assert changed_settings(one, copy.deepcopy(one)) == {}
-    assert set(changed_settings(one, other)) == set(changed_settings(other, one))
-    if not changed_settings(one, other):
-        assert _without_nulls(one) == _without_nulls(other)
+    assert changed_settings(first, copy.deepcopy(first)) == {}
+    assert set(changed_settings(first, other)) == set(changed_settings(other, first))
+    if not changed_settings(first, other):
+        assert _without_nulls(first) == _without_nulls(other)
 
 
 @given(settings, st.data())
-def test_one_change_is_named_by_its_place(one: dict[str, Any], data: st.DataObject) -> None:
-    changed = copy.deepcopy(one)
+def test_single_change_is_reported_with_its_key(first: dict[str, Any], data: st.DataObject) -> None:
+    changed = copy.deepcopy(first)
     path: list[str] = []
-    place: Any = changed
+    parent: Any = changed
     while True:
-        step = data.draw(st.sampled_from(_steps(place))) if _steps(place) else None
+        step = data.draw(st.sampled_from(_steps(parent))) if _steps(parent) else None
         if step is None:
             return
         path.append(str(step))
-        if _steps(place[step]):
-            place = place[step]
+        if _steps(parent[step]):
+            parent = parent[step]
             continue
-        place[step] = "something else entirely"
+        parent[step] = "something else entirely"
         break
-    (key,) = changed_settings(one, changed)
+    (key,) = changed_settings(first, changed)
     assert key == ".".join(path)
-    assert changed_settings(one, changed)[key].endswith(" → something else entirely")
+    assert changed_settings(first, changed)[key].endswith(" → something else entirely")
 
 
 def test_a_difference_says_was_and_now() -> None:

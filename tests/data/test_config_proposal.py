@@ -15,7 +15,7 @@ from trainer.data.prepare import prepare
 ROWS = 400
 AMOUNTS = [17 * row**2 + 5 for row in range(ROWS)]
 DAYS = [date(2021, 1, 1) + timedelta(days=row // 2) for row in range(ROWS)]
-SHUFFLED = [DAYS[place] for place in np.random.default_rng(0).permutation(ROWS)]
+SHUFFLED = [DAYS[index] for index in np.random.default_rng(0).permutation(ROWS)]
 CLASSES = np.where(np.arange(ROWS) % 3, "no", "yes")
 
 

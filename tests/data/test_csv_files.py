@@ -141,8 +141,8 @@ def test_columns_without_name(file):
     ],
 )
 def test_malformed_files(file, content, where, result):
-    place, _, saw, _ = problem(file, content)
-    assert (place, saw[: len(result)]) == (where, result)
+    location, _, found, _ = problem(file, content)
+    assert (location, found[: len(result)]) == (where, result)
 
 
 def test_many_ragged_lines_are_counted(file):

@@ -34,13 +34,13 @@ def read(values, date_format):
 def test_day_above_12_determines_the_format(date_format, moments):
     moments = [*moments, datetime(2018, 6, 13, 18, 30)]
     if "%H" not in date_format and "%I" not in date_format:
-        moments = [datetime.combine(form.date(), datetime.min.time()) for form in moments]
+        moments = [datetime.combine(moment.date(), datetime.min.time()) for moment in moments]
     seconds = 0 if "%S" not in date_format else None
     moments = [
-        form.replace(microsecond=0, second=form.second if seconds is None else 0)
-        for form in moments
+        moment.replace(microsecond=0, second=moment.second if seconds is None else 0)
+        for moment in moments
     ]
-    texts = [form.strftime(date_format) for form in moments]
+    texts = [moment.strftime(date_format) for moment in moments]
     result = detect(texts)
     assert len(result.formats) == 1, result
     assert read(texts, result.formats[0]) == moments
@@ -48,7 +48,7 @@ def test_day_above_12_determines_the_format(date_format, moments):
 
 @given(st.lists(st.dates(date(1990, 1, 1), date(2060, 1, 1)), min_size=1, max_size=10))
 def test_days_up_to_12_are_ambiguous(days):
-    texts = [f"{1 + form.day % 12}/{form.month}/{form.year}" for form in days]
+    texts = [f"{1 + day.day % 12}/{day.month}/{day.year}" for day in days]
     assert detect(texts).formats == ("%d/%m/%Y", "%m/%d/%Y")
     assert detect(texts, "%m/%d/%Y").formats == ("%m/%d/%Y",)
 
@@ -74,7 +74,7 @@ def test_formats(values, formats):
 
 def test_eight_digits_need_many_dates():
     days = [date(2018, 1, 1) + timedelta(days=9 * step) for step in range(20)]
-    assert detect([f"{form:%Y%m%d}" for form in days]).formats == ("%Y%m%d",)
+    assert detect([f"{day:%Y%m%d}" for day in days]).formats == ("%Y%m%d",)
     assert detect(["20180613", "20180714"]).formats == ()
     assert detect([str(20180101 + step) for step in range(31)]).formats == ()
     assert detect([str(20180101 + step) for step in range(60)]).formats == ()

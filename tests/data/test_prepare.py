@@ -308,7 +308,7 @@ def test_invalid_tables(prepare_frame, frame, data, where, message):
     assert message in str(caught.value)
     locations = [problem.where.rpartition("/")[2] for problem in caught.value.problems]
     assert locations[0].startswith(where)
-    assert all(place or problem.key for place, problem in
+    assert all(location or problem.key for location, problem in
                zip(locations, caught.value.problems, strict=True))  # fmt: skip
 
 

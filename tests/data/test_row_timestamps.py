@@ -10,8 +10,8 @@ from trainer.config.data import Data
 from trainer.data.row_timestamps import row_timestamps
 from trainer.errors import DataError
 
-PLACES = (9, 1, 5, 3, 7, 2, 8, 4, 6, 0)
-DAYS = [date(2024, 1, 10) + timedelta(days=place) for place in PLACES]
+DAY_OFFSETS = (9, 1, 5, 3, 7, 2, 8, 4, 6, 0)
+DAYS = [date(2024, 1, 10) + timedelta(days=day) for day in DAY_OFFSETS]
 
 
 def times(values, **columns):
@@ -22,8 +22,8 @@ def times(values, **columns):
 @pytest.mark.parametrize(
     "values",
     [
-        list(PLACES),
-        [str(place) for place in PLACES],
+        list(DAY_OFFSETS),
+        [str(day) for day in DAY_OFFSETS],
         DAYS,
         [str(day) for day in DAYS],
         [day.strftime("%d/%m/%Y") for day in DAYS],
@@ -33,7 +33,7 @@ def times(values, **columns):
     ],
 )
 def test_timestamps_are_in_order(values):
-    assert np.argsort(np.argsort(times(values))).tolist() == list(PLACES)
+    assert np.argsort(np.argsort(times(values))).tolist() == list(DAY_OFFSETS)
 
 
 def test_explicit_format_is_used():

@@ -39,9 +39,9 @@ def test_it_is_due_by_epochs_steps_or_time(
 def test_writing_takes_a_twentieth_of_the_time_at_most() -> None:
     clock = Clock()
     schedule = CheckpointSchedule("1 epoch", 0, 0, clock)
-    began = clock.now
+    start_time = clock.now
     clock.now += 2.0
-    schedule.record_write(1, 10, began)
+    schedule.record_write(1, 10, start_time)
     clock.now += 39.0
     assert not schedule.is_due(2, 20)
     clock.now += 1.5

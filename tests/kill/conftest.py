@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.kill.fork_server import ForkServer
-from tests.kill.histories import PLACES, ReferenceRun, train_reference
+from tests.kill.histories import PHASES, ReferenceRun, train_reference
 from tests.kill.trainings import TrainingCase
 
 HISTORIES = int(os.environ.get("TRAINER_KILL_HISTORIES", "5"))
@@ -48,7 +48,7 @@ def reference_run(
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print the numbers of histories, interruptions by place, and failed operations."""
+    """Print the numbers of histories, interruptions by phase, and failed operations."""
     properties = [
         (name, value)
         for reports in terminalreporter.stats.values()
@@ -61,15 +61,15 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     histories = [value for name, value in properties if name == "history"]
     sweeps = Counter(value for name, value in properties if name == "sweep")
     operations = [value for name, value in properties if name == "operations"]
-    places = Counter(place for history in histories for _, place, _ in history)
+    phases = Counter(phase for history in histories for _, phase, _ in history)
     signals = Counter(number for history in histories for number, _, _ in history)
     seconds = sorted(took for history in histories for *_, took in history if took is not None)
     terminalreporter.section("interrupted trainings")
     if histories:
         terminalreporter.line(
-            f"{len(histories)} histories, {places.total()} interruptions "
+            f"{len(histories)} histories, {phases.total()} interruptions "
             f"({', '.join(f'{count} {name}' for name, count in signals.items())}): "
-            f"{', '.join(f'{places[place]} {place}' for place in PLACES)}"
+            f"{', '.join(f'{phases[phase]} {phase}' for phase in PHASES)}"
         )
     if seconds:
         terminalreporter.line(
@@ -77,7 +77,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             f"{seconds[-1]:.2f} s at most"
         )
     if sweeps:
-        counts = ", ".join(f"{count} {place}" for place, count in sorted(sweeps.items()))
+        counts = ", ".join(f"{count} {phase}" for phase, count in sorted(sweeps.items()))
         terminalreporter.line(f"killed in sweeps: {counts}")
     if operations:
         terminalreporter.line(f"{sum(operations)} disk operations failed")

@@ -17,7 +17,7 @@ from tests.kill.trainings import TrainingCase
 
 KILL = (signal.SIGKILL,)
 STOP = (signal.SIGTERM, signal.SIGINT)
-PLACES = ("before training", "training", "validation", "a save", "evaluation", "after the end")
+PHASES = ("before training", "training", "validation", "a save", "evaluation", "after the end")
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
 MAX_INTERRUPTIONS = 5
 
@@ -43,23 +43,23 @@ class Interruption:
     """A signal that ended a process.
 
     Attributes:
-        place: One of `PLACES`.
+        phase: One of `PHASES`.
         seconds: Between a signal other than SIGKILL during training and the end of the process.
     """
 
     number: int
-    place: str
+    phase: str
     seconds: float | None
 
 
 def train_reference(fork_server: ForkServer, case: TrainingCase, directory: Path) -> ReferenceRun:
     """Train a case in a directory without interruption."""
     config = case.write(directory)
-    began = time.monotonic()
+    start_time = time.monotonic()
     child = fork_server.start(["fit", config], directory, case.patches)
     assert child.wait() == 0, child.err
     (run,) = (directory / "runs" / case.name).iterdir()
-    return ReferenceRun(case, config, run, time.monotonic() - began)
+    return ReferenceRun(case, config, run, time.monotonic() - start_time)
 
 
 def resumable(runs: Path) -> set[Path]:
@@ -120,8 +120,8 @@ class History:
             assert child.code == 0, f"{self}\n{child.err}"
             return
         is_training = self._status() == "running" and self._checkpoint() is not None
-        place = self._place()
-        began = time.monotonic()
+        phase = self._phase()
+        start_time = time.monotonic()
         child.send(number)
         if number != signal.SIGKILL and self.random.random() < 0.2 and not child.has_ended(0.05):
             # A user who presses Ctrl-C again.
@@ -129,9 +129,9 @@ class History:
         code = child.wait()
         is_timed = is_training and number != signal.SIGKILL
         if code == 0 or self._is_finished():
-            place = "after the end"
-        seconds = time.monotonic() - began if is_timed else None
-        self._note(child, Interruption(number, place, seconds))
+            phase = "after the end"
+        seconds = time.monotonic() - start_time if is_timed else None
+        self._note(child, Interruption(number, phase, seconds))
 
     def _interrupt_validation(self, number: signal.Signals) -> None:
         epochs = len((self.reference.run / "metrics.jsonl").read_bytes().splitlines())
@@ -143,7 +143,7 @@ class History:
     def _note(self, child: Child, interruption: Interruption) -> None:
         self.interruptions.append(interruption)
         number = signal.Signals(interruption.number)
-        self.transcript.append(f"  {number.name} ({interruption.place}) → {child.code}")
+        self.transcript.append(f"  {number.name} ({interruption.phase}) → {child.code}")
         if number == signal.SIGKILL:
             assert child.code in {-signal.SIGKILL, 0}, f"{self}\n{child.err}"
             return
@@ -192,7 +192,7 @@ class History:
     def _is_saving(self) -> bool:
         return any(self.runs.glob("*/*/checkpoints/*.new"))
 
-    def _place(self) -> str:
+    def _phase(self) -> str:
         run = self._newest_run()
         if self._is_saving():
             return "a save"

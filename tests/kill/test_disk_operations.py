@@ -165,10 +165,10 @@ def test_disk_refuses_an_operation(
 
 
 def _problem_of_message(child: Child, operation: str) -> str | None:
-    """Return what is wrong unless the process ended with exit code 3, a place and a fix."""
+    """Return what is wrong unless the process ended with exit code 3, a location and a fix."""
     if child.code == 0:
         return None  # the operation was not needed
-    # A place where no run directory can be created is wrong input, not a failed training.
+    # A location where no run directory can be created is invalid input, not a failed training.
     codes = {2, 3} if re.fullmatch(r"mkdir (/[^/]+){1,2}", operation) else {3}
     if child.code not in codes or "Traceback" in child.err or not MESSAGE.search(child.err):
         return f"exit {child.code}: {child.err}"

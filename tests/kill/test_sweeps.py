@@ -115,9 +115,9 @@ def reference_sweep(
         config.write_text(CONFIG.replace("SEARCH", search), encoding="utf-8")
         (directory / "reference").mkdir()
         reference = SweepProcesses(directory / "reference", config)
-        began = time.monotonic()
+        start_time = time.monotonic()
         reference.finish()
-        return config, reference, time.monotonic() - began
+        return config, reference, time.monotonic() - start_time
 
     return call
 

@@ -54,9 +54,9 @@ def fill(text: str) -> Callable[[Path], None]:
 
 
 def content(directory: Path) -> str:
-    place = existing_directory(directory)
-    assert place is not None
-    texts = {(place / "a").read_text(), (place / "b").read_text()}
+    entry = existing_directory(directory)
+    assert entry is not None
+    texts = {(entry / "a").read_text(), (entry / "b").read_text()}
     assert len(texts) == 1
     return texts.pop()
 
@@ -179,7 +179,7 @@ def test_two_kills_in_a_row(tmp_path: Path, failing_process: MakeProcess) -> Non
                     assert content(path) in texts[2:]
                 remove_leftovers(path, keep=keep)
                 assert content(path) in texts[2:]
-                previous = [content(place) for place in previous_directories(path)]
+                previous = [content(entry) for entry in previous_directories(path)]
                 assert previous == sorted(previous, reverse=True)
                 replace_directory(path, fill("5"), UNSYNCED, keep)
                 assert content(path) == "5"
@@ -193,7 +193,7 @@ def test_only_leftovers_are_removed(tmp_path: Path) -> None:
     for name in (*names, *others):
         (tmp_path / name).mkdir()
     remove_leftovers(path, keep=2)
-    assert {place.name for place in tmp_path.iterdir()} == {*names[:2], *others}
+    assert {entry.name for entry in tmp_path.iterdir()} == {*names[:2], *others}
     assert previous_directories(path) == [
         path.with_name(name) for name in ("directory-1", "directory-2024")
     ]
@@ -215,10 +215,10 @@ def test_kill_while_removing_the_old_directory(tmp_path: Path) -> None:
     replace_directory(path, fill("old"))
     calls = 0
 
-    def remove(place: Path) -> None:
+    def remove(entry: Path) -> None:
         nonlocal calls
         calls += 1
-        (DISK.remove if calls == 1 else remove_one_file)(place)
+        (DISK.remove if calls == 1 else remove_one_file)(entry)
 
     with pytest.raises(KeyboardInterrupt):
         replace_directory(path, fill("new"), FileSystem(remove=remove))
@@ -258,10 +258,10 @@ def test_failed_removal_of_the_old_directory_is_ignored(tmp_path: Path) -> None:
     path = tmp_path / "directory"
     replace_directory(path, fill("old"))
 
-    def remove(place: Path) -> None:
-        if place.name == "directory-1":
+    def remove(entry: Path) -> None:
+        if entry.name == "directory-1":
             raise OSError(errno.ENOTEMPTY, "held open")
-        DISK.remove(place)
+        DISK.remove(entry)
 
     replace_directory(path, fill("new"), FileSystem(remove=remove))
     assert content(path) == "new"

@@ -178,9 +178,9 @@ def several(tmp_path_factory) -> MembersFinished:
 @pytest.fixture(scope="session")
 def uninterrupted(tmp_path_factory) -> Folder:
     """A pack that was trained without a break."""
-    place = tmp_path_factory.mktemp("undisturbed")
-    write_table(place / "small.csv")
-    (place / "config.yaml").write_text(folders.CONFIG, encoding="utf-8")
-    folder = Folder(place / "runs", place / "config.yaml")
+    root = tmp_path_factory.mktemp("uninterrupted")
+    write_table(root / "small.csv")
+    (root / "config.yaml").write_text(folders.CONFIG, encoding="utf-8")
+    folder = Folder(root / "runs", root / "config.yaml")
     assert [member.status for member in folder.train()] == ["finished"] * len(folders.MEMBERS)
     return folder

@@ -218,7 +218,7 @@ def test_shap_values_of_a_linear_model_are_exact(linear, tmp_path, source):
         sample.frame.write_csv(shap_rows)
     result = explain_run(linear.run, shap_rows=shap_rows)
     frame = pl.read_parquet(result.folder / "shap.parquet")
-    assert frame.columns == ["row", "answer", "column", "value", "shap"]
+    assert frame.columns == ["row", "prediction", "column", "value", "shap"]
     encoder, task = opened.preprocessing, opened.task
     background = draw_row_sample(table, "train", 100, opened.loaded.config.seed).frame
     x, background_x = encoder.transform(sample.frame).x, encoder.transform(background).x
@@ -248,7 +248,7 @@ def test_shap_values_add_up(copied):
     result = explain_run(copied, shap_rows=5)
     assert result.files[-2:] == ("shap.json", "shap.parquet")
     frame = pl.read_parquet(result.folder / "shap.parquet")
-    assert set(frame["answer"]) == {"probability_yes"}
+    assert set(frame["prediction"]) == {"probability_yes"}
     assert frame.height == 10
     assert result.shap["largest_gap"] < 1e-6
     again = explain_run(copied, shap_rows=5)

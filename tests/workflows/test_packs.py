@@ -23,7 +23,7 @@ NUMBERS = list(range(len(MEMBERS)))
 
 @pytest.fixture
 def folder(tmp_path: Path, uninterrupted: Folder) -> Folder:
-    """The runs of the undisturbed pack, not yet trained."""
+    """The runs of the uninterrupted pack, not yet trained."""
     return Folder(tmp_path / "runs", uninterrupted.config)
 
 
@@ -62,9 +62,9 @@ def test_interrupted_and_killed_pack_resumes_exactly(folder: Folder, uninterrupt
     # fit.checkpoint.every is 2 epochs.
     assert saved_epochs(folder) == [2] * len(MEMBERS)
     # As a kill during a write leaves it.
-    for place in (folder.run(1), folder.run(2) / "evaluation", pack_directory(folder)):
-        place.mkdir(exist_ok=True)
-        (place / ".file.json.01234567.new").touch()
+    for path in (folder.run(1), folder.run(2) / "evaluation", pack_directory(folder)):
+        path.mkdir(exist_ok=True)
+        (path / ".file.json.01234567.new").touch()
 
     with (
         changed(folder.config.parent / "small.csv"),
@@ -233,16 +233,16 @@ def test_interrupted_worker_process_saves_a_checkpoint(
 
 def child_processes() -> list[int]:
     """Return the worker processes of this process."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*"):
+    pids = []
+    for path in Path("/proc").glob("[0-9]*"):
         try:
-            status = (place / "stat").read_text().rsplit(")", 1)[1].split()
-            command = (place / "cmdline").read_bytes()
+            status = (path / "stat").read_text().rsplit(")", 1)[1].split()
+            command = (path / "cmdline").read_bytes()
         except (OSError, IndexError):
             continue
         if int(status[1]) == os.getpid() and status[0] != "Z" and b"spawn_main" in command:
-            found.append(int(place.name))
-    return found
+            pids.append(int(path.name))
+    return pids
 
 
 @pytest.mark.parametrize("damage", ['{"members": ["x"], "done": false}', "[]", "{"])

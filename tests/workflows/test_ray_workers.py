@@ -119,7 +119,7 @@ def test_node_that_does_not_see_the_directory_is_named(
     folder: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def pool(tables) -> RayWorkerPool:
-        # The worker looks for its lease in another place.
+        # The worker looks for its lease in another directory.
         monkeypatch.setattr(Path, "absolute", lambda path: Path("/elsewhere") / path.name)
         return Pools(folder)(tables)
 

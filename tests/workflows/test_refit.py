@@ -109,9 +109,9 @@ def trial(finished: Any, tmp_path: Path) -> Callable[..., RunDirectory]:
     """Make a copy of a run with other settings, and with other learning rates in its log."""
 
     def copy(change: Callable[[dict[str, Any]], None], rates: list[float]) -> RunDirectory:
-        place = tmp_path / "trial"
-        shutil.copytree(finished.run, place)
-        run = RunDirectory(place)
+        copied = tmp_path / "trial"
+        shutil.copytree(finished.run, copied)
+        run = RunDirectory(copied)
         settings = yaml.safe_load(run.config.read_text(encoding="utf-8"))
         change(settings)
         run.config.write_text(yaml.safe_dump(settings), encoding="utf-8")

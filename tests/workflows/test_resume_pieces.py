@@ -1,7 +1,7 @@
-"""Every piece of the training state is needed: a run resumed without one of them differs.
+"""Every part of the training state is needed: a run resumed without one of them differs.
 
 The kill tests compare the bytes of run directories. These tests check that the comparison detects the
-loss of each piece.
+loss of each part.
 """
 
 from __future__ import annotations
@@ -53,20 +53,22 @@ fit:
   reduce_on_plateau: {monitor: val_loss, patience: 3, factor: 0.5}
 """
 Drop = Callable[[Snapshot, Snapshot], Snapshot]
-"""Return a snapshot without a piece, from the whole snapshot and that of a fresh training."""
+"""Return a snapshot without a part, from a complete snapshot and one of a fresh training."""
 
 
 def arrays(pattern: str) -> Drop:
     """Replace arrays by those of a fresh training, or by zeros if it has none."""
 
-    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        dropped = [name for name in whole.arrays if re.search(pattern, name)]
-        assert dropped, list(whole.arrays)
+    def drop(snapshot: Snapshot, fresh: Snapshot) -> Snapshot:
+        dropped = [name for name in snapshot.arrays if re.search(pattern, name)]
+        assert dropped, list(snapshot.arrays)
         new = {
-            name: fresh.arrays[name] if name in fresh.arrays else np.zeros_like(whole.arrays[name])
+            name: fresh.arrays[name]
+            if name in fresh.arrays
+            else np.zeros_like(snapshot.arrays[name])
             for name in dropped
         }
-        return replace(whole, arrays={**whole.arrays, **new})
+        return replace(snapshot, arrays={**snapshot.arrays, **new})
 
     return drop
 
@@ -74,10 +76,10 @@ def arrays(pattern: str) -> Drop:
 def monitor(name: str) -> Drop:
     """Reset a monitor."""
 
-    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        monitors = {**whole.metadata["monitors"], name: fresh.metadata["monitors"][name]}
-        assert monitors != whole.metadata["monitors"]
-        return replace(whole, metadata={**whole.metadata, "monitors": monitors})
+    def drop(snapshot: Snapshot, fresh: Snapshot) -> Snapshot:
+        monitors = {**snapshot.metadata["monitors"], name: fresh.metadata["monitors"][name]}
+        assert monitors != snapshot.metadata["monitors"]
+        return replace(snapshot, metadata={**snapshot.metadata, "monitors": monitors})
 
     return drop
 
@@ -85,11 +87,11 @@ def monitor(name: str) -> Drop:
 def wait_counter(name: str) -> Drop:
     """Reset a monitor's number of epochs without improvement, but not its best value."""
 
-    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        state = whole.metadata["monitors"][name]
+    def drop(snapshot: Snapshot, fresh: Snapshot) -> Snapshot:
+        state = snapshot.metadata["monitors"][name]
         assert state["waited"] > 0
-        monitors = {**whole.metadata["monitors"], name: {**state, "waited": 0}}
-        return replace(whole, metadata={**whole.metadata, "monitors": monitors})
+        monitors = {**snapshot.metadata["monitors"], name: {**state, "waited": 0}}
+        return replace(snapshot, metadata={**snapshot.metadata, "monitors": monitors})
 
     return drop
 
@@ -97,20 +99,21 @@ def wait_counter(name: str) -> Drop:
 def metadata_fields(*names: str) -> Drop:
     """Replace metadata by that of a fresh training."""
 
-    def drop(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-        assert all(whole.metadata[name] != fresh.metadata[name] for name in names)
+    def drop(snapshot: Snapshot, fresh: Snapshot) -> Snapshot:
+        assert all(snapshot.metadata[name] != fresh.metadata[name] for name in names)
         return replace(
-            whole, metadata={**whole.metadata, **{name: fresh.metadata[name] for name in names}}
+            snapshot,
+            metadata={**snapshot.metadata, **{name: fresh.metadata[name] for name in names}},
         )
 
     return drop
 
 
-def nothing(whole: Snapshot, fresh: Snapshot) -> Snapshot:
-    return whole
+def unchanged(snapshot: Snapshot, fresh: Snapshot) -> Snapshot:
+    return snapshot
 
 
-PIECES: dict[str, tuple[str, Drop]] = {
+PARTS: dict[str, tuple[str, Drop]] = {
     "weights": (AVERAGED, arrays(r"^network/.*/(kernel|bias|gamma|beta)$")),
     "batch-norm statistics": (AVERAGED, arrays(r"/moving_(mean|variance)$")),
     "seed generators": (AVERAGED, arrays(r"/seed_generator_state$")),
@@ -153,7 +156,7 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 
 def revealing_epoch(text: str, run: Path) -> int:
-    """Return an epoch that did not improve, after which every piece of the state matters."""
+    """Return an epoch that did not improve, after which every part of the state matters."""
     log = read_log(run)
     losses = [line["val_loss"] for line in log]
     rates = [line["learning_rate"] for line in log]
@@ -165,7 +168,7 @@ def revealing_epoch(text: str, run: Path) -> int:
             matters = rates[0] > rates[epoch - 2] == rates[epoch - 1]
         if matters and losses[epoch - 1] > best:
             return epoch
-    raise AssertionError(f"no epoch reveals every piece: {losses}, {rates}")
+    raise AssertionError(f"no epoch reveals every part: {losses}, {rates}")
 
 
 @pytest.fixture(scope="module")
@@ -178,26 +181,29 @@ def several_calls_per_epoch():
 
 @pytest.fixture(scope="module")
 def pairs(several_calls_per_epoch, tmp_path_factory):
-    """For each config, an undisturbed run and an interrupted one."""
+    """For each config, an uninterrupted run and an interrupted one."""
     runs = {}
     for text in (AVERAGED, PLATEAU):
-        folder = tmp_path_factory.mktemp("pieces")
+        folder = tmp_path_factory.mktemp("parts")
         write_table(folder / "small.csv")
         config = folder / "config.yaml"
         config.write_text(CONFIG + text, encoding="utf-8")
-        whole = train_run(config, folder / "whole", None)
-        runs[text] = (whole, train_run(config, folder / "stopped", revealing_epoch(text, whole)))
+        snapshot = train_run(config, folder / "whole", None)
+        runs[text] = (
+            snapshot,
+            train_run(config, folder / "stopped", revealing_epoch(text, snapshot)),
+        )
     return runs
 
 
 @pytest.fixture
 def resumed(pairs, tmp_path, monkeypatch):
-    """Resume the interrupted run without a piece; return the differences to the undisturbed run."""
+    """Resume the interrupted run without a part of the state; return how it differs."""
 
-    def call(text: str, drop_piece: Drop, change: Callable[[Path], None] = lambda run: None):
-        def restore_snapshot(training: Training, whole: Snapshot) -> None:
-            assert whole.metadata["steps_begun"] > 0
-            restore(training, drop_piece(whole, training.snapshot()))
+    def call(text: str, drop_part: Drop, change: Callable[[Path], None] = lambda run: None):
+        def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
+            assert snapshot.metadata["steps_begun"] > 0
+            restore(training, drop_part(snapshot, training.snapshot()))
 
         restore = Training.restore_snapshot
         monkeypatch.setattr(Training, "restore_snapshot", restore_snapshot)
@@ -213,13 +219,13 @@ def resumed(pairs, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("text", [AVERAGED, PLATEAU], ids=["averaged", "plateau"])
 def test_resumed_run_is_exact(text, resumed) -> None:
-    assert resumed(text, nothing) == []
+    assert resumed(text, unchanged) == []
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("piece", PIECES)
-def test_resumed_run_differs_without_one_part_of_the_state(piece, resumed) -> None:
-    assert resumed(*PIECES[piece])
+@pytest.mark.parametrize("part", PARTS)
+def test_resumed_run_differs_without_one_part_of_the_state(part, resumed) -> None:
+    assert resumed(*PARTS[part])
 
 
 def append_line(run: Path) -> None:
@@ -230,11 +236,11 @@ def append_line(run: Path) -> None:
 
 
 def test_lines_after_the_checkpoint_are_truncated(resumed) -> None:
-    assert resumed(AVERAGED, nothing, append_line) == []
+    assert resumed(AVERAGED, unchanged, append_line) == []
 
 
 @pytest.mark.slow
 def test_resumed_run_differs_without_truncating_the_log(resumed, monkeypatch) -> None:
     monkeypatch.setattr(resume, "truncate_log", lambda *_: None)
-    found = resumed(AVERAGED, nothing, append_line)
+    found = resumed(AVERAGED, unchanged, append_line)
     assert any(difference.startswith("metrics.jsonl: ") for difference in found)

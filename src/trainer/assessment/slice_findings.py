@@ -74,10 +74,10 @@ def find_slices(
     searched = _columns(frame, available, predictions, _SEARCHED_LEVELS)
     worst = find_worst_slices(predictions, {**searched, **named}, limit=_SHOWN, **bootstrap)
     slices = evaluate_slices(predictions, named, **bootstrap)
-    whole = MetricValue.of(worst.overall, math.nan, math.nan).value
+    overall = MetricValue.of(worst.overall, math.nan, math.nan).value
     return (
-        NamedSlices(worst.metric, whole, _slice_findings(slices)),
-        WorstSlices(worst.metric, whole, _slice_findings(worst.slices), worst.searched),
+        NamedSlices(worst.metric, overall, _slice_findings(slices)),
+        WorstSlices(worst.metric, overall, _slice_findings(worst.slices), worst.searched),
     )
 
 

@@ -189,12 +189,12 @@ def _configured_task_conflicts(config: Config) -> Iterator[Conflict]:
 
 
 def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
-    words = TASK_RULES[task].description
+    description = TASK_RULES[task].description
     if config.metrics != "auto":
         for index, name in enumerate(config.metrics):
             if task not in METRICS[name].tasks:
                 fitting = [other for other, info in METRICS.items() if task in info.tasks]
-                expected = f"a metric for {words}: {', '.join(fitting)}"
+                expected = f"a metric for {description}: {', '.join(fitting)}"
                 fix = "remove it, or change it"
                 yield conflict(f"metrics.{index}", expected, name, fix, "data.task")
     settings, evaluate = config.data, config.evaluate
@@ -230,11 +230,11 @@ def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
             lambda rules: rules.has_classes,
         ),
     ]
-    for key, is_set, what, fits in only_for:
+    for key, is_set, setting_noun, fits in only_for:
         if is_set and not fits(TASK_RULES[task]):
-            wanted = " or ".join(rules.description for rules in TASK_RULES.values() if fits(rules))
-            expected = f"{what} only for {wanted}"
-            yield conflict(key, expected, f"a target of {words}", "remove it", "data.task")
+            tasks = " or ".join(rules.description for rules in TASK_RULES.values() if fits(rules))
+            expected = f"{setting_noun} only for {tasks}"
+            yield conflict(key, expected, f"a target of {description}", "remove it", "data.task")
 
 
 def _class_conflicts(config: Config, task: TaskName, classes: Sequence[str]) -> Iterator[Conflict]:

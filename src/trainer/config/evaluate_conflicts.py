@@ -59,8 +59,8 @@ def evaluate_conflicts(
     }
     if has_validation or settings.decisions_from is not None:
         return
-    for key, (purpose, is_wanted, otherwise) in chosen.items():
-        if is_wanted:
+    for key, (purpose, is_set, otherwise) in chosen.items():
+        if is_set:
             fix = (
                 f"{validation_fix(config)}, take it from another run with "
                 f"evaluate.decisions_from: RUN, or {otherwise}"

@@ -33,11 +33,11 @@ def loss_conflicts(config: Config) -> Iterator[Conflict]:
         "alpha": ("a focal cross-entropy", name not in _FOCAL),
         "delta": ("huber", name != "huber"),
     }
-    for key, (wanted, is_ignored) in ignored.items():
+    for key, (losses, is_ignored) in ignored.items():
         if is_ignored and differs_from_default(loss, key):
             yield conflict(
                 f"loss.{key}",
-                f"{key} only with {wanted}",
+                f"{key} only with {losses}",
                 f"loss.name: {name}, which ignores it",
                 f"set loss.name, or remove {key}",
                 "loss.name",
@@ -136,5 +136,5 @@ def _configured_scales(config: Config, task: TaskName) -> Iterator[tuple[str, Re
         )
 
 
-def _join_with_or(words: tuple[str, ...]) -> str:
-    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _join_with_or(parts: tuple[str, ...]) -> str:
+    return " or ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))

@@ -164,9 +164,9 @@ def without_value(
     if before is None:
         known = [name for name, entry in node.entries.items() if entry.explicit]
         fix = did_you_mean(key, known, f"keys that are set: {', '.join(known) or 'none'}")
-        whole = join_key((*prefix, *steps))
+        full_key = join_key((*prefix, *steps))
         raise OverrideError(
-            "a key that is set", f"'{whole}', which is not set", fix, (*prefix, *steps)
+            "a key that is set", f"'{full_key}', which is not set", fix, (*prefix, *steps)
         )
     if not rest:
         return without_entry(node, key)

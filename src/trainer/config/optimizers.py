@@ -64,8 +64,8 @@ class OptimizerSettings(Section):
 
     def keras_arguments(self) -> dict[str, Any]:
         """Return the arguments of the Keras optimizer besides those that all optimizers have."""
-        own = type(self).model_fields.keys() - OptimizerSettings.model_fields.keys() - {"name"}
-        return {self.keras_names.get(name, name): getattr(self, name) for name in own}
+        fields = type(self).model_fields.keys() - OptimizerSettings.model_fields.keys() - {"name"}
+        return {self.keras_names.get(name, name): getattr(self, name) for name in fields}
 
     def updates(self, batches: int) -> int:
         """Return the number of updates in `batches` batches: Keras counts some settings in updates."""

@@ -65,9 +65,9 @@ def wrong_kind_error(
         fixes.append(f"{join_key(prefix[:-1])} has {_listing(siblings)}.")
     searched = list(fixes)
     if tagged is None or tagged.member(step) is not None:
-        whole = flow_text(_nested(steps, to_python(value)))
-        fixes.append(f"To replace it, write {shlex.quote(f'{key}={whole}')}")
-        searched.append(f"To replace it, write {key}: [{whole}]")
+        section = flow_text(_nested(steps, to_python(value)))
+        fixes.append(f"To replace it, write {shlex.quote(f'{key}={section}')}")
+        searched.append(f"To replace it, write {key}: [{section}]")
     expected = f"a setting of {key}, which is {_kind(node)}"
     return OverrideError(expected, f"'{step}'", _text(fixes), (*prefix, step), _text(searched))
 
@@ -118,9 +118,9 @@ def list_index(node: Node, steps: KeyPath, prefix: KeyPath, value: Node | None) 
     fixes.append(f"It has {_listing(items)}." if items else "It is empty.")
     searched = list(fixes)
     if value is not None and re.fullmatch(r"[0-9]+", step):
-        whole = flow_text(_nested(steps[1:], to_python(value)))
-        fixes.append(f"To append, write {shlex.quote(f'{key}.{count}={whole}')}")
-        searched.append(f"To append, write {key}.{count}: [{whole}]")
+        item = flow_text(_nested(steps[1:], to_python(value)))
+        fixes.append(f"To append, write {shlex.quote(f'{key}.{count}={item}')}")
+        searched.append(f"To append, write {key}.{count}: [{item}]")
     path = (*prefix, step)
     raise OverrideError(expected, f"'{step}'", _text(fixes), path, _text(searched))
 

@@ -80,8 +80,8 @@ def expand_path(text: str) -> str:
             raise UnsetVariableError(Problem("", expected, f"that it {state}, in {where}", fix))
         return glob.escape(content) if is_pattern else content
 
-    whole = _VARIABLE.sub(value, text)
-    return os.path.expanduser(whole)  # noqa: PTH111 (an unknown ~user is kept)
+    expanded = _VARIABLE.sub(value, text)
+    return os.path.expanduser(expanded)  # noqa: PTH111 (an unknown ~user is kept)
 
 
 def absolute_path(text: str, directory: Path) -> str:

@@ -178,19 +178,19 @@ def _same_spelling(name: str, known: Iterable[str]) -> str | None:
 
 
 def _alias(name: str, known: Sequence[str], table: dict[str, str]) -> str | None:
-    wanted = _plain(name)
+    plain_name = _plain(name)
     for candidate in known:
         others = table[candidate].split() if candidate in table else []
-        if wanted in {_plain(other) for other in others}:
+        if plain_name in {_plain(other) for other in others}:
             return candidate
     return None
 
 
 def _similar(name: str, known: Sequence[str], cutoff: float) -> str | None:
-    found = did_you_mean(name, known).removeprefix("did you mean '").removesuffix("'?")
-    if not found or SequenceMatcher(None, _plain(name), _plain(found)).ratio() < cutoff:
+    suggestion = did_you_mean(name, known).removeprefix("did you mean '").removesuffix("'?")
+    if not suggestion or SequenceMatcher(None, _plain(name), _plain(suggestion)).ratio() < cutoff:
         return None
-    return found
+    return suggestion
 
 
 def suggest_key(name: str, known: Sequence[str], elsewhere: dict[str, str]) -> str | None:

@@ -90,10 +90,10 @@ def _fix_as_typed(fix: str, argument: str) -> str:
     parent = parse_key(match[2]) or ()
     rest = steps[len(parent) :]
     opening = "".join(f"{{{step}: " for step in rest)
-    whole = [f"{opening}{part}{'}' * len(rest)}" for part in split_values(value)]
-    if len(whole) < 2 or is_range(value):
+    alternatives = [f"{opening}{part}{'}' * len(rest)}" for part in split_values(value)]
+    if len(alternatives) < 2 or is_range(value):
         return fix
-    return match[1] + shlex.quote(f"{match[2]}={','.join(whole)}")
+    return match[1] + shlex.quote(f"{match[2]}={','.join(alternatives)}")
 
 
 def _key_and_value(argument: str) -> tuple[tuple[str, ...], str] | None:

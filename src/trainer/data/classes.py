@@ -35,10 +35,10 @@ def class_indices(
         by_key = {casefold_level(name): index for index, name in enumerate(classes)}
         return {label: by_key.get(casefold_level(label)) for label in labels}
     exact = {name: index for index, name in enumerate(classes)}
-    whole = {canonical_level(name): index for index, name in enumerate(classes)}
+    by_level = {canonical_level(name): index for index, name in enumerate(classes)}
     indices: dict[str, int | None] = {}
     for label in labels:
-        index = exact.get(label, whole.get(canonical_level(label)))
+        index = exact.get(label, by_level.get(canonical_level(label)))
         if index is None and label.lower() in ("true", "false"):
             same = [i for i, name in enumerate(classes) if name.lower() == label.lower()]
             index = same[0] if len(same) == 1 else None

@@ -231,14 +231,14 @@ def _read_with_polars(
     source: CsvSource, text: bytes, names: list[str], columns: Sequence[str] | None
 ) -> pl.DataFrame | None:
     """Read with polars all columns, or those given and the last; None if polars cannot read the file."""
-    wanted = None
+    selected = None
     if columns is not None:
-        wanted = [index for index, name in enumerate(names) if name in {*columns, names[-1]}]
+        selected = [index for index, name in enumerate(names) if name in {*columns, names[-1]}]
     quote = source.csv.quote
     try:
         frame = pl.read_csv(
             text,
-            columns=wanted,
+            columns=selected,
             separator=source.separator,
             quote_char=quote,
             infer_schema=False,

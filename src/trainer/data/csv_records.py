@@ -92,9 +92,9 @@ def block_of(source: CsvSource, text: bytes, lines: int, *, first: bool) -> Bloc
     if source.separator == " ":
         text = collapse_spaces(text, source.csv.quote)
     if text[:1] in (b"\n", b"\r"):
-        whole = text
+        content = text
         text = text.lstrip(b"\r\n")
-        lines += whole.count(b"\n", 0, len(whole) - len(text))
+        lines += content.count(b"\n", 0, len(content) - len(text))
     return Block(text, lines, first)
 
 

@@ -53,22 +53,22 @@ def whole_text(path: Path, csv: Csv) -> bytes:
         DataError: If it is empty, not text, or in another encoding.
     """
     # Joining a single chunk does not copy it.
-    return b"".join(text_pieces(path, csv, whole=True))
+    return b"".join(text_pieces(path, csv, single_chunk=True))
 
 
-def text_pieces(path: Path, csv: Csv, *, whole: bool = False) -> Iterator[bytes]:
+def text_pieces(path: Path, csv: Csv, *, single_chunk: bool = False) -> Iterator[bytes]:
     """Yield the text of a file in chunks of any length.
 
     Args:
         path: The file.
         csv: The CSV settings.
-        whole: Whether to yield a single chunk.
+        single_chunk: Whether to yield a single chunk.
 
     Raises:
         DataError: See `whole_text`.
     """
     raw = read_chunks(path)
-    if whole:
+    if single_chunk:
         raw = iter((b"".join(raw),))
     text = _with_newlines(_decoded(path, csv, raw))
     if csv.skip:

@@ -117,8 +117,8 @@ class Dataset:
         if split not in self._encoded and self.rows(split):
             together: tuple[SplitName, ...] = ("train", "validation")
             is_alone = self.source.in_memory or split not in together
-            wanted = (split,) if is_alone else together
-            self._encoded.update(self._encode([name for name in wanted if self.rows(name)]))
+            splits = (split,) if is_alone else together
+            self._encoded.update(self._encode([name for name in splits if self.rows(name)]))
         return self._encoded.get(split)
 
     def release_samples(self) -> None:
@@ -196,8 +196,8 @@ def _whole(parts: list[Float32Array] | ScratchArray) -> Float32Array:
     """Return all rows, which are one batch if they are in memory."""
     if isinstance(parts, ScratchArray):
         return parts.mapped()
-    (whole,) = parts
-    return whole
+    (combined,) = parts
+    return combined
 
 
 def count_reasons(reasons: Assignment) -> dict[str, int]:

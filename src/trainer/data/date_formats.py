@@ -186,14 +186,18 @@ class DateFormatDetector:
 
     def detect(self) -> DetectedDates:
         """Return the detected formats."""
-        fitting = tuple(form for form, count in self.counts.items() if count == self.known)
-        usual = tuple(form for form in fitting if not self._is_last_resort(form))
+        fitting = tuple(
+            date_format for date_format, count in self.counts.items() if count == self.known
+        )
+        usual = tuple(
+            date_format for date_format in fitting if not self._is_last_resort(date_format)
+        )
         if self.configured is not None and self.configured in fitting:
             usual = (self.configured,)
         elif self._is_compact and not (len(self.distinct) >= _MIN_COMPACT and len(self.months) > 1):
             # A number of eight digits may be a date by chance.
             usual, fitting = (), ()
-        best_format = max(self.counts, key=lambda form: self.counts[form], default="")
+        best_format = max(self.counts, key=lambda date_format: self.counts[date_format], default="")
         return DetectedDates(
             formats=usual or fitting,
             best_format=best_format,

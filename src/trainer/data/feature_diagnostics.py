@@ -66,7 +66,7 @@ def feature_diagnostics(first: pl.DataFrame, columns: Sequence[Column], data: Da
             f"{quoted(padded, _SHOWN)}; "
             f"for codes set {column_key(padded[0])}.kind: categorical"
         )
-    values = {name: _whole(first[name]) for name in numeric if name not in padded}
+    values = {name: _integers(first[name]) for name in numeric if name not in padded}
     rows = [name for name, numbers in values.items() if _are_row_numbers(name, numbers)]
     if rows:
         diagnostics.notes.append(
@@ -80,7 +80,7 @@ def feature_diagnostics(first: pl.DataFrame, columns: Sequence[Column], data: Da
     ]
     if codes:
         diagnostics.hints.append(
-            f"read as numbers, although they have few whole values or are named like codes: "
+            f"read as numbers, although they have few distinct integers or are named like codes: "
             f"{quoted(codes, _SHOWN)}; for categories set {column_key(codes[0])}.kind: categorical"
         )
     return diagnostics
@@ -91,7 +91,7 @@ def _has_leading_zeros(series: pl.Series) -> bool:
     return series.dtype == pl.String and bool(series.str.contains(r"^0\d+$").any())
 
 
-def _whole(series: pl.Series) -> pl.Series:
+def _integers(series: pl.Series) -> pl.Series:
     """Return the numbers of a column if all are whole, otherwise none."""
     numbers = (
         series.to_frame().select(number_expr(series.name, series.dtype)).to_series().drop_nulls()

@@ -31,16 +31,16 @@ def no_target_problem(table: Table, targets: Sequence[str]) -> Problem:
         expected = f"rows with a value in each of {quoted(targets)}"
         fix = "fill them, or use one column"
         return Problem(table.name, expected, found, fix, "data.target")
-    words = count_null_values(table, empty[:1])[empty[0]]
+    counts = count_null_values(table, empty[:1])[empty[0]]
     expected = f"rows with a target: values in {quoted(empty)}"
     found = f"none with a target in {rows}"
     fix = "fill the column, or set data.target to another"
-    if words:
-        shown = null_values_text(words)
+    if counts:
+        shown = null_values_text(counts)
         found += f" ({shown})"
         fix = (
-            f"if {quoted(list(words)[:_SHOWN])} {'is a value' if len(words) == 1 else 'are values'}"
-            f", set data.csv.null_values to a list without {'it' if len(words) == 1 else 'them'}; "
+            f"if {quoted(list(counts)[:_SHOWN])} {'is a value' if len(counts) == 1 else 'are values'}"
+            f", set data.csv.null_values to a list without {'it' if len(counts) == 1 else 'them'}; "
             "otherwise set data.target to another column"
         )
     return Problem(table.name, expected, found, fix, "data.target")

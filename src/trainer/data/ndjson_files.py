@@ -137,7 +137,7 @@ def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:
         raise _NotARowError(f"{raw[:40].decode(errors='replace').strip()!r}") from error
     if not isinstance(row, dict):
         raise _NotARowError("a list" if isinstance(row, list) else f"the value {row!r}")
-    whole: dict[str, Any] | None = None
+    parsed: dict[str, Any] | None = None
     for name, value in row.items():
         match value:
             case bool():
@@ -148,9 +148,9 @@ def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:
                 pass
             case _:
                 nested.add(name)
-                if whole is None:  # with its numbers as numbers
-                    whole = _with_numbers(raw)
-                row[name] = json.dumps(whole[name], ensure_ascii=False)
+                if parsed is None:  # with its numbers as numbers
+                    parsed = _with_numbers(raw)
+                row[name] = json.dumps(parsed[name], ensure_ascii=False)
     return row
 
 

@@ -190,14 +190,14 @@ def _check_columns(
     Raises:
         DataError: If columns are missing or contain lists or objects.
     """
-    wanted = [*features, *others]
+    names = [*features, *others]
     available = table.frame.columns
-    missing = [name for name in wanted if name not in available]
+    missing = [name for name in names if name not in available]
     if not missing:
         schema = table.frame.schema
         nested = [
             nested_problem(table, name, schema[name], feature=False)
-            for name in wanted
+            for name in names
             if name not in lists or not is_list_type(schema[name])
         ]
         problems = [replace(problem, fix=_AS_TRAINED) for problem in nested if problem is not None]
@@ -215,7 +215,7 @@ def _check_columns(
             "no such column",
             did_you_mean(
                 name,
-                [other for other in available if other not in wanted],
+                [other for other in available if other not in names],
                 "add it, empty where the value is unknown",
             ),
         )

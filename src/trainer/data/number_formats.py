@@ -293,10 +293,10 @@ class NumberFormatDetector:
         """
         marks = MARKS if decimal is None else (decimal,)
         formats = {mark: self._format(mark) for mark in marks}
-        whole = [mark for mark, (_, count) in formats.items() if count == self.known]
-        best = whole[0] if whole else max(marks, key=lambda mark: formats[mark][1])
+        complete = [mark for mark, (_, count) in formats.items() if count == self.known]
+        best = complete[0] if complete else max(marks, key=lambda mark: formats[mark][1])
         number_format, count = formats[best]
-        is_number = bool(whole) and self.bracketed < self.known and self.known > 0
+        is_number = bool(complete) and self.bracketed < self.known and self.known > 0
         example, value = next(
             ((cell, values[best]) for cell, unit, values in self.examples
              if unit in ("", number_format.unit)),
@@ -308,7 +308,7 @@ class NumberFormatDetector:
         return DetectedNumbers(
             format=number_format if is_number else None,
             best_format=number_format,
-            ambiguous=len(whole) > 1 and self.marked > 0,
+            ambiguous=len(complete) > 1 and self.marked > 0,
             example=example,
             value=0.0 if value is None else value,
             matched=count,

@@ -174,10 +174,10 @@ def _dropped_lines(
     counts = count_reasons(reasons)
     lines = [f"{count:,} rows dropped: {reason}" for reason, count in counts.items()]
     if has_classes and (reasons == NO_TARGET).any():
-        words = sum(count_null_values(table, targets).values(), Counter[str]())
-        if words:
+        null_counts = sum(count_null_values(table, targets).values(), Counter[str]())
+        if null_counts:
             # NO_TARGET is the first reason, so that its line is the first.
-            lines[0] += f" ({null_values_text(words)}: see data.csv.null_values)"
+            lines[0] += f" ({null_values_text(null_counts)}: see data.csv.null_values)"
     return lines
 
 

@@ -139,7 +139,7 @@ class Preprocessing(FittedBase):
             DataError: If feature columns are missing.
         """
         available = frame.columns
-        lacking = {column.name for column in self.columns}.difference(available)
+        missing = {column.name for column in self.columns}.difference(available)
         problems = [
             Problem(
                 "",
@@ -148,7 +148,7 @@ class Preprocessing(FittedBase):
                 did_you_mean(column.name, available, "the network needs it to predict"),
             )
             for column in self.columns
-            if column.name in lacking
+            if column.name in missing
         ]
         if problems:
             raise DataError(problems)

@@ -66,8 +66,8 @@ def load_recorded_dataset(
     keys = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
     table = source.read_columns([name for name in keys if name in available] or available[:1])
     _check_files(table, fingerprints)
-    lacking = [name for name in keys if name not in available]
-    if lacking:
+    missing = [name for name in keys if name not in available]
+    if missing:
         raise RunError(
             Problem(
                 "",
@@ -75,7 +75,7 @@ def load_recorded_dataset(
                 f"'{name}'",
                 did_you_mean(name, available, "restore the files from a copy of the run"),
             )
-            for name in lacking
+            for name in missing
         )
     weight = None
     if data.weight is not None:

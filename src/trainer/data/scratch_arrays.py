@@ -30,7 +30,7 @@ def scratch_folder() -> Path:
     return Path(tempfile.gettempdir())
 
 
-def check_free_space(wanted: int) -> None:
+def check_free_space(size: int) -> None:
     """Check that there is free space for a number of bytes and a reserve.
 
     Raises:
@@ -38,11 +38,11 @@ def check_free_space(wanted: int) -> None:
     """
     folder = scratch_folder()
     free = shutil.disk_usage(folder).free
-    if free < wanted + _SPARE_BYTES:
+    if free < size + _SPARE_BYTES:
         raise StorageError(
             Problem(
                 str(folder),
-                f"{(wanted + _SPARE_BYTES) / 1e9:.1f} GB of free disk space for the encoded rows",
+                f"{(size + _SPARE_BYTES) / 1e9:.1f} GB of free disk space for the encoded rows",
                 f"{free / 1e9:.1f} GB",
                 "set TMPDIR to a folder with more free space, or exclude columns",
             )

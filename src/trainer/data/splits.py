@@ -184,8 +184,8 @@ def _class_quotas(
     shares = np.array([1 - test - validation, validation, test])
     quotas = np.round(np.outer(counts, shares), 9)
     cells = np.floor(quotas).astype(np.int64)
-    wanted = np.array([int(counts.sum()) - sum(sizes), sizes[1], sizes[0]])
-    need = (wanted - cells.sum(axis=0)).tolist()
+    targets = np.array([int(counts.sum()) - sum(sizes), sizes[1], sizes[0]])
+    need = (targets - cells.sum(axis=0)).tolist()
     rounded: list[tuple[int, int]] = []
     for quota, cell, count in zip(quotas.tolist(), cells.tolist(), counts.tolist(), strict=True):
         urgency = [

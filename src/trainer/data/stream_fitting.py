@@ -152,27 +152,27 @@ def _first(stream: Rows, names: Sequence[str]) -> pl.DataFrame:
 def _number_batches(
     stream: Rows,
     names: Sequence[str],
-    wanted: BoolArray,
+    mask: BoolArray,
     accumulators: Mapping[str, ColumnAccumulator],
 ) -> Iterator[Batch]:
     """Yield batches as `_batches` does, with formatted numbers parsed."""
     number_format = number_formats({name: accumulators[name].spec for name in names})
-    for rows, frame in _batches(stream, names, wanted):
+    for rows, frame in _batches(stream, names, mask):
         yield rows, parse_number_columns(frame, number_format) if number_format else frame
 
 
-def _batches(stream: Rows, names: Sequence[str], wanted: BoolArray) -> Iterator[Batch]:
-    """Yield the wanted rows in batches, with their row numbers."""
+def _batches(stream: Rows, names: Sequence[str], mask: BoolArray) -> Iterator[Batch]:
+    """Yield the rows selected by a mask in batches, with their row numbers."""
     if not names:
         return
     for start, frame in stream.batches(names):
-        rows = np.flatnonzero(wanted[start : start + frame.height])
+        rows = np.flatnonzero(mask[start : start + frame.height])
         if len(rows):
             yield rows + start, frame if len(rows) == frame.height else frame[rows]
 
 
-def _add(stream: Rows, accumulators: Mapping[str, ColumnAccumulator], wanted: BoolArray) -> None:
-    for rows, frame in _batches(stream, list(accumulators), wanted):
+def _add(stream: Rows, accumulators: Mapping[str, ColumnAccumulator], mask: BoolArray) -> None:
+    for rows, frame in _batches(stream, list(accumulators), mask):
         keys: UInt64Array = row_keys(_SEED, rows)
         for name, accumulator in accumulators.items():
             accumulator.add(frame[name], rows, keys)
@@ -300,18 +300,18 @@ def _dropped_rows(
     outlier_rows: list[RowIndex] = [np.empty(0, dtype=np.int64)]
     names = list(dict.fromkeys([*required, *bounds]))
     for rows, frame in _number_batches(stream, names, training, accumulators):
-        lacking = np.zeros(len(rows), dtype=np.bool_)
+        has_missing = np.zeros(len(rows), dtype=np.bool_)
         beyond = np.zeros(len(rows), dtype=np.bool_)
         for name in required:
             if kinds[name] == "numeric":
-                lacking |= np.isnan(number_matrix(frame, [name])[:, 0])
+                has_missing |= np.isnan(number_matrix(frame, [name])[:, 0])
             else:
-                lacking |= frame[name].is_null().to_numpy()
+                has_missing |= frame[name].is_null().to_numpy()
         for name, usual in bounds.items():
             values = number_matrix(frame, [name])[:, 0]
             beyond |= (values < usual.lower) | (values > usual.upper)
-        missing.append(rows[lacking])
-        outlier_rows.append(rows[beyond & ~lacking])
+        missing.append(rows[has_missing])
+        outlier_rows.append(rows[beyond & ~has_missing])
     return np.concatenate(missing), np.concatenate(outlier_rows), bounds
 
 

@@ -112,10 +112,10 @@ class Stream:
 
     def _file(self, index: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
         kind, path = self.header.formats[index], self.parts[index][1]
-        wanted = self._types(columns)
+        types = self._types(columns)
         rows = batch_rows(len(columns))
-        for frame in _blocks(path, kind, self.header.csv, wanted, rows):
-            typed = cast_columns(frame, wanted)
+        for frame in _blocks(path, kind, self.header.csv, types, rows):
+            typed = cast_columns(frame, types)
             for start in range(0, frame.height, rows):
                 yield typed.slice(start, rows)
 

@@ -149,9 +149,9 @@ def inspect_table(data: Data) -> TableFindings:
         inferred = infer_task(values, data)
         same = _same_but_case(values, inferred.task, data)
         if same:
-            own = data.columns.get(targets[0], ColumnSettings())
-            own = own.model_copy(update={"ignore_case": True})
-            data = data.model_copy(update={"columns": {**data.columns, targets[0]: own}})
+            settings = data.columns.get(targets[0], ColumnSettings())
+            settings = settings.model_copy(update={"ignore_case": True})
+            data = data.model_copy(update={"columns": {**data.columns, targets[0]: settings}})
             inferred = infer_task(values, data)
     except DataError as error:
         raise DataError(table.with_location(error.problems)) from error
@@ -276,9 +276,9 @@ def _exclusion(known: pl.Series, spec: ParseSpec, distinct: int) -> str | None:
         known = known if spec.number_format is None else parse_numbers(known, spec.number_format)
         numbers = known.to_frame().select(number_expr(name, known.dtype)).to_series()
         ordered = np.sort(numbers.to_numpy())
-        whole = bool(np.all(ordered == np.round(ordered)))
-        counting = whole and bool(np.all(np.diff(ordered) == 1))
-        if counting or (whole and IDENTIFIER_NAME.search(name) is not None):
+        are_integers = bool(np.all(ordered == np.round(ordered)))
+        counting = are_integers and bool(np.all(np.diff(ordered) == 1))
+        if counting or (are_integers and IDENTIFIER_NAME.search(name) is not None):
             return "identifier"
     return None
 

@@ -29,20 +29,20 @@ def write_table(parts: Iterable[pl.DataFrame], out: Path) -> tuple[int, list[str
         StorageError: If it cannot be written.
     """
     folder = out.with_name(f".{out.name}.{secrets.token_hex(4)}.new")
-    whole = folder / f"whole{out.suffix}"
+    combined = folder / f"whole{out.suffix}"
     rows, columns = 0, list[str]()
     with storage_errors(out, "write this file"):
         DISK.make_directory(folder)
     try:
         for number, frame in enumerate(parts):
             with storage_errors(out, "write this file"):
-                _add(frame, number, folder, whole)
+                _add(frame, number, folder, combined)
             rows, columns = rows + frame.height, frame.columns
         with storage_errors(out, "write this file"):
-            if whole.suffix == ".parquet":
-                _join(sorted(folder.iterdir()), whole)
-            DISK.sync(whole)
-            DISK.rename(whole, out)
+            if combined.suffix == ".parquet":
+                _join(sorted(folder.iterdir()), combined)
+            DISK.sync(combined)
+            DISK.rename(combined, out)
             DISK.sync(out.parent)
     finally:
         with suppress(OSError):
@@ -60,20 +60,20 @@ def csv_bytes(frame: pl.DataFrame, *, header: bool) -> bytes:
     return buffer.getvalue()
 
 
-def _add(frame: pl.DataFrame, number: int, folder: Path, whole: Path) -> None:
+def _add(frame: pl.DataFrame, number: int, folder: Path, combined: Path) -> None:
     """Append to CSV; write each part of Parquet to its own file, to be joined later."""
     # Serialize in memory first, so that a disk error is an OSError with an errno.
-    if whole.suffix == ".parquet":
+    if combined.suffix == ".parquet":
         buffer = io.BytesIO()
         frame.write_parquet(buffer)
         (folder / f"{number:09}").write_bytes(buffer.getbuffer())
     else:
-        with whole.open("ab") as file:
+        with combined.open("ab") as file:
             file.write(csv_bytes(frame, header=number == 0))
 
 
-def _join(files: list[Path], whole: Path) -> None:
+def _join(files: list[Path], combined: Path) -> None:
     if len(files) == 1:
-        files[0].rename(whole)
+        files[0].rename(combined)
     else:
-        pl.scan_parquet(files, glob=False).sink_parquet(whole)
+        pl.scan_parquet(files, glob=False).sink_parquet(combined)

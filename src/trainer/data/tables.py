@@ -208,7 +208,7 @@ def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) 
     schemas = [frame.schema for frame in frames]
     problems = []
     for schema, file in zip(schemas[1:], files[1:], strict=True):
-        lacking = [name for name in schemas[0] if name not in schema]
+        missing = [name for name in schemas[0] if name not in schema]
         extra = [name for name in schema if name not in schemas[0]]
         problems += [
             Problem(
@@ -217,7 +217,7 @@ def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) 
                 f"no column '{name}'",
                 did_you_mean(name, extra, "use the same columns in every file"),
             )
-            for name in lacking[:10]
+            for name in missing[:10]
         ]
         problems += [
             Problem(
@@ -227,7 +227,7 @@ def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) 
                 "use the same columns in every file",
             )
             for name in extra[:10]
-            if not lacking
+            if not missing
         ]
     if problems:
         raise DataError(problems)
@@ -263,22 +263,22 @@ def _shared_type(types: list[pl.DataType]) -> pl.DataType:
     return pl.String()
 
 
-def _as_type(name: str, dtype: pl.DataType, wanted: pl.DataType) -> pl.Expr:
+def _as_type(name: str, dtype: pl.DataType, target: pl.DataType) -> pl.Expr:
     column = pl.col(name)
-    if dtype == wanted or is_same_dtype(dtype, wanted):
+    if dtype == target or is_same_dtype(dtype, target):
         return column
-    if wanted == NESTED and dtype == pl.String:
+    if target == NESTED and dtype == pl.String:
         return as_nested(name)
-    if is_nested(wanted):
+    if is_nested(target):
         # Such a column cannot be used, so that its content does not matter.
-        return pl.lit(None, dtype=wanted).alias(name)
-    if wanted == pl.String and isinstance(dtype, pl.Datetime):
+        return pl.lit(None, dtype=target).alias(name)
+    if target == pl.String and isinstance(dtype, pl.Datetime):
         return column.dt.to_string("iso:strict")
-    if dtype in (pl.Duration, pl.Time) and wanted in (pl.Float64, pl.String):
-        return number_expr(name, dtype).cast(wanted)
-    return column.cast(wanted, strict=False)
+    if dtype in (pl.Duration, pl.Time) and target in (pl.Float64, pl.String):
+        return number_expr(name, dtype).cast(target)
+    return column.cast(target, strict=False)
 
 
-def is_same_dtype(one: pl.DataType, other: pl.DataType) -> bool:
+def is_same_dtype(left: pl.DataType, right: pl.DataType) -> bool:
     """Return whether two types are equal, including their parameters."""
-    return type(one) is type(other) and one == other
+    return type(left) is type(right) and left == right

@@ -151,9 +151,9 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
             )
         return inferred
     _check_text(series, detected)
-    words = level_text(series).drop_nulls().unique()
+    levels = level_text(series).drop_nulls().unique()
     ignore_case = data is not None and ignores_target_case(data)
-    distinct = len(set(map(casefold_level, words))) if ignore_case else len(words)
+    distinct = len(set(map(casefold_level, levels))) if ignore_case else len(levels)
     known = len(series) - series.null_count()
     parsed = known - (numbers.null_count() - series.null_count())
     if series.dtype == pl.Boolean or parsed < known:
@@ -166,8 +166,8 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
             "true and false" if series.dtype == pl.Boolean else f"{distinct} distinct text values"
         )
         return InferredTask(task, f"'{series.name}' has {values}")
-    whole = bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all())
-    if not whole:
+    are_integers = bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all())
+    if not are_integers:
         return InferredTask("regression", f"'{series.name}' has numbers with fractions")
     if distinct <= 2:
         return InferredTask("binary", f"'{series.name}' has {distinct} distinct integers")

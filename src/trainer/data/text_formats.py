@@ -242,15 +242,15 @@ def _text_note(name: str, numbers: DetectedNumbers, dates: DetectedDates) -> Par
         what = f"'{name}' is read as text: its numbers have {units}"
         return ParseNote("numbers", what, f"write them in one format, or {confirm}")
     about: Literal["numbers", "dates"] = "numbers"
-    count, wanted, unmatched = numbers.known - numbers.matched, "numbers", numbers.unmatched
+    count, expected, unmatched = numbers.known - numbers.matched, "numbers", numbers.unmatched
     is_close = numbers.is_close
     if dates.best_format and dates.matched >= _HALF * dates.known:
         about, unmatched, is_close = "dates", dates.unmatched, True
-        count, wanted = dates.known - dates.matched, f"dates in the format '{dates.best_format}'"
+        count, expected = dates.known - dates.matched, f"dates in the format '{dates.best_format}'"
     if not is_close or not count:
         return None
     what = (
-        f"'{name}' is read as text: {count:,} of {numbers.known:,} values are not {wanted} "
+        f"'{name}' is read as text: {count:,} of {numbers.known:,} values are not {expected} "
         f"({quoted(unmatched)}{', …' if count > len(unmatched) else ''})"
     )
     return ParseNote(about, what, f"correct them, add them to data.csv.null_values, or {confirm}")

@@ -185,8 +185,8 @@ def normalize_types(path: Path, frame: pl.DataFrame) -> pl.DataFrame:
     for name, dtype in frame.schema.items():
         column = pl.col(name)
         if dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null):
-            words = column.cast(pl.String).str.strip_chars()
-            changes.append(pl.when(words == "").then(None).otherwise(words).alias(name))
+            texts = column.cast(pl.String).str.strip_chars()
+            changes.append(pl.when(texts == "").then(None).otherwise(texts).alias(name))
         elif dtype == pl.Decimal or dtype in (pl.Int128, pl.Float16):
             changes.append(column.cast(pl.Float64))
     return frame.with_columns(changes) if changes else frame

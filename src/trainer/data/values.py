@@ -97,8 +97,8 @@ def to_text(series: pl.Series) -> pl.Series:
     if series.dtype.is_float():
         cell = pl.col(series.name).cast(pl.Float64).fill_nan(None)
         positive = pl.when(cell == 0).then(0.0).otherwise(cell)
-        whole = positive.cast(pl.String).str.strip_suffix(".0")
-        return series.to_frame().select(whole.alias(series.name)).to_series()
+        integers = positive.cast(pl.String).str.strip_suffix(".0")
+        return series.to_frame().select(integers.alias(series.name)).to_series()
     return series.cast(pl.String)
 
 
@@ -154,8 +154,8 @@ def level_text(series: pl.Series) -> pl.Series:
     if series.dtype != pl.String:
         return to_text(series)
     spellings = series.unique().drop_nulls()
-    whole = spellings.str.contains(_INTEGRAL_PATTERN) & spellings.str.contains(r"[+.]|^-0")
-    changes = spellings.filter(whole | spellings.str.contains(_NOT_NORMALIZED_PATTERN)).to_list()
+    integral = spellings.str.contains(_INTEGRAL_PATTERN) & spellings.str.contains(r"[+.]|^-0")
+    changes = spellings.filter(integral | spellings.str.contains(_NOT_NORMALIZED_PATTERN)).to_list()
     if not changes:
         return series
     return series.replace(changes, [canonical_level(label) for label in changes])
@@ -196,9 +196,9 @@ def parse_booleans(series: pl.Series, *, accept_marks: bool) -> pl.Series:
     """
     if series.dtype == pl.Boolean:
         return series
-    words = pl.col(series.name).str.to_lowercase()
-    yes = words.is_in(list(TRUE_TOKENS if accept_marks else TRUE_WORDS))
-    no = words.is_in(list(FALSE_TOKENS if accept_marks else FALSE_WORDS))
+    texts = pl.col(series.name).str.to_lowercase()
+    yes = texts.is_in(list(TRUE_TOKENS if accept_marks else TRUE_WORDS))
+    no = texts.is_in(list(FALSE_TOKENS if accept_marks else FALSE_WORDS))
     parsed = pl.when(yes | no).then(yes).alias(series.name)
     return to_text(series).to_frame().select(parsed).to_series()
 
@@ -213,11 +213,11 @@ def to_microseconds(series: pl.Series, date_format: str | None) -> pl.Series:
     """
     if is_date_type(series.dtype):
         return _microseconds(series)
-    words = to_text(series)
+    texts = to_text(series)
     if date_format is not None:
-        dates = words.to_frame().select(parsed_dates(pl.col(words.name), date_format))
+        dates = texts.to_frame().select(parsed_dates(pl.col(texts.name), date_format))
         return _microseconds(dates.to_series())
-    return _iso(words)
+    return _iso(texts)
 
 
 def _microseconds(series: pl.Series) -> pl.Series:
@@ -233,25 +233,25 @@ _ISO = re.compile(
 )
 
 
-def _iso(words: pl.Series) -> pl.Series:
+def _iso(texts: pl.Series) -> pl.Series:
     """Parse ISO 8601 by fixed positions, so that each row is parsed independently of the others."""
-    cell = pl.col(words.name)
+    cell = pl.col(texts.name)
     day = cell.str.slice(0, 10).str.strptime(pl.Date, "%Y-%m-%d", strict=False)
     rest = cell.str.slice(11)
 
-    def whole(pattern: str) -> pl.Expr:
+    def integer(pattern: str) -> pl.Expr:
         return rest.str.extract(pattern, 1).cast(pl.Int64, strict=False).fill_null(0)
 
-    hour, minute = whole(r"^(\d{2})"), whole(r"^\d{2}:(\d{2})")
-    second = whole(r"^\d{2}:\d{2}:(\d{2})")
+    hour, minute = integer(r"^(\d{2})"), integer(r"^\d{2}:(\d{2})")
+    second = integer(r"^\d{2}:\d{2}:(\d{2})")
     fraction = rest.str.extract(r"[.,](\d{1,9})", 1).fill_null("0").str.pad_end(6, "0")
-    offset = whole(r"[+-](\d{2}):?(?:\d{2})?$") * 60 + whole(r"[+-]\d{2}:?(\d{2})$")
+    offset = integer(r"[+-](\d{2}):?(?:\d{2})?$") * 60 + integer(r"[+-]\d{2}:?(\d{2})$")
     east = rest.str.contains(r"\+[\d:]+$")
     clock = (hour * 60 + minute + pl.when(east).then(-offset).otherwise(offset)) * 60 + second
     stamp = day.cast(pl.Datetime("us")).cast(pl.Int64) + clock * 1_000_000
     stamp += fraction.str.slice(0, 6).cast(pl.Int64)
     is_valid = cell.str.contains(_ISO.pattern) & (hour < 24) & (minute < 60) & (second < 60)
-    return words.to_frame().select(pl.when(is_valid).then(stamp).alias(words.name)).to_series()
+    return texts.to_frame().select(pl.when(is_valid).then(stamp).alias(texts.name)).to_series()
 
 
 def looks_like_date(word: str) -> bool:

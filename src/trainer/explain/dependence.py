@@ -173,8 +173,8 @@ def surface_json(
 ) -> dict[str, Any] | None:
     """Return the content of `explanation/surface.json`; None unless the features are two numbers.
 
-    Its `answers` has a row for each value of `y` with a cell for each value of `x`: a number, or one
-    for each of `names` if there are several.
+    Its `predictions` have a row for each value of `y` with a cell for each value of `x`: a number, or
+    one for each of `names` if there are several.
 
     Args:
         encoders: The encoders of the rows.
@@ -189,10 +189,10 @@ def surface_json(
         return None
     names = [column.name for column in columns]
     points = number_matrix(encoders[0].parse_number_columns(frame), names)
-    whole = np.flatnonzero(np.isfinite(points).all(axis=1))
-    if not len(whole):
+    finite = np.flatnonzero(np.isfinite(points).all(axis=1))
+    if not len(finite):
         return None
-    x, y = (_axis(points[whole, at]) for at in range(2))
+    x, y = (_axis(points[finite, index]) for index in range(2))
     grid_x, grid_y = np.meshgrid(x, y)
     grid = pl.DataFrame({names[0]: grid_x.ravel(), names[1]: grid_y.ravel()})
     predictions = predict([encoder.transform(grid).x for encoder in encoders]).astype(np.float64)
@@ -200,9 +200,9 @@ def surface_json(
     shape = (len(y), len(x), *cells.shape[1:])
     rows = cells.reshape(shape).tolist()
     surface_points = SurfacePoints(
-        tuple(points[whole, 0].tolist()),
-        tuple(points[whole, 1].tolist()),
-        tuple(actual[int(at)] for at in whole),
+        tuple(points[finite, 0].tolist()),
+        tuple(points[finite, 1].tolist()),
+        tuple(actual[int(index)] for index in finite),
     )
     record = SurfaceFile(
         columns=tuple(names),
@@ -244,8 +244,10 @@ def _axis(values: Float64Array) -> Float64Array:
 
 def _levels(column: CategoricalColumn) -> list[str | None]:
     """Return the most frequent levels in their order, a rare one, and missing."""
-    frequent = sorted(range(len(column.levels)), key=lambda at: -column.counts[at])[:MAX_LEVELS]
-    levels: list[str | None] = [column.levels[at] for at in sorted(frequent)]
+    frequent = sorted(range(len(column.levels)), key=lambda index: -column.counts[index])[
+        :MAX_LEVELS
+    ]
+    levels: list[str | None] = [column.levels[index] for index in sorted(frequent)]
     levels += column.merged[:1]
     return [*levels, None] if column.has_missing_level else levels
 

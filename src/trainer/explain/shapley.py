@@ -45,7 +45,7 @@ class ShapValues:
         columns: Columns of the table.
         base: (k,) the mean prediction for the background rows.
         values: (n, columns, k); base plus their sum over the columns is the prediction.
-        answers: (n, k) predictions.
+        predictions: (n, k).
         orders: The number of permutations, used forward and backward; None for all.
     """
 
@@ -153,8 +153,8 @@ class _Model:
         """Predict (m, columns) row numbers → (m, k)."""
         numbers = np.asarray(ids, np.float64).astype(np.int64)
         parts = [
-            self._predict(numbers[at : at + _MAX_BATCH])
-            for at in range(0, len(numbers), _MAX_BATCH)
+            self._predict(numbers[start : start + _MAX_BATCH])
+            for start in range(0, len(numbers), _MAX_BATCH)
         ]
         return np.concatenate(parts)
 

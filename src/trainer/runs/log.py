@@ -53,9 +53,9 @@ class MetricsLog:
         self._flushed_at = -float("inf")
         if path.is_file():
             content = read_bytes(path)
-            whole = _without_torn_line(content)
-            if len(whole) != len(content):
-                write_atomically(path, whole, disk)
+            complete = _without_torn_line(content)
+            if len(complete) != len(content):
+                write_atomically(path, complete, disk)
         with storage_errors(path, _ACTION):
             self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
 
@@ -213,8 +213,8 @@ def _record(line: bytes) -> dict[str, Any] | None:
 
 
 def _without_torn_line(content: bytes) -> bytes:
-    whole = content[: content.rfind(b"\n") + 1]
-    last = whole[whole.rfind(b"\n", 0, -1) + 1 :]
+    complete = content[: content.rfind(b"\n") + 1]
+    last = complete[complete.rfind(b"\n", 0, -1) + 1 :]
     if last and _record(last) is None:
-        return whole[: -len(last)]
-    return whole
+        return complete[: -len(last)]
+    return complete

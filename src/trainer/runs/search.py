@@ -86,7 +86,7 @@ def not_a_run_problem(path: Path) -> Problem:
 def _nearest(path: Path) -> str:
     base = next((parent for parent in path.parents if parent.is_dir()), Path())
     folders = [base, base / "runs"] if base.name != "runs" else [base]
-    runs = [run for place in folders for run in islice(find_runs(place), _SUGGESTED)]
+    runs = [run for folder in folders for run in islice(find_runs(folder), _SUGGESTED)]
     if not runs:
         return "list all runs with `trainer ls`"
     by_name = {name: run for run in sorted(runs, key=_age) for name in (run.parent.name, run.name)}

@@ -21,9 +21,9 @@ def trial_count(config: Config) -> int | None:
 def too_few_combinations(config: Config) -> str:
     """Return a warning if the space has fewer combinations than `sweep.trials`; else an empty string."""
     assert config.sweep is not None, "a sweep has a sweep section"
-    wanted, trials = config.sweep.trials, trial_count(config)
-    if wanted is None or trials is None or trials >= wanted:
+    requested, trials = config.sweep.trials, trial_count(config)
+    if requested is None or trials is None or trials >= requested:
         return ""
     exist = "combination of settings exists" if trials == 1 else "combinations of settings exist"
     actual = f"{trials:,} trial{'' if trials == 1 else 's'}"
-    return f"sweep.space: only {trials:,} {exist}; running {actual} instead of {wanted:,}"
+    return f"sweep.space: only {trials:,} {exist}; running {actual} instead of {requested:,}"

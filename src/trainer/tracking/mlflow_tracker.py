@@ -202,15 +202,15 @@ def _metrics(metrics: Mapping[str, float], step: int, at_seconds: float) -> list
     return [Metric(name, value, milliseconds, step) for name, value in metrics.items()]
 
 
-def _logged(run: RunDirectory, began: float) -> Iterator[EpochLogs]:
-    """Yield the epochs of the run's log, all timed at `began`: the log has no end times."""
+def _logged(run: RunDirectory, start_time: float) -> Iterator[EpochLogs]:
+    """Yield the epochs of the run's log, all timed at `start_time`: the log has no end times."""
     for line in read_log(run.metrics) if run.metrics.exists() else ():
         metrics = {
             name: float("nan") if value is None else float(value)
             for name, value in line.items()
             if name not in _NOT_METRICS
         }
-        yield EpochLogs(line["epoch"], line["learning_rate"], metrics, began)
+        yield EpochLogs(line["epoch"], line["learning_rate"], metrics, start_time)
 
 
 def _files(run: RunDirectory) -> Iterable[tuple[Path, str | None]]:

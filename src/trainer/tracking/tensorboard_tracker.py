@@ -53,9 +53,9 @@ class TensorBoardTracker:
             # The root's file has no epochs, and its content is written again.
             kept = -1 if name == "." else start.manifest.epochs
             self._files[name] = _EventFile(folder, kept)
-        began = start.manifest.started.timestamp()
+        start_time = start.manifest.started.timestamp()
         # HParams groups sessions with the same identifier as repeats: every run gets its own.
-        summary = hparams_pb(hyperparameters(start.config), str(start.run.path), began)
+        summary = hparams_pb(hyperparameters(start.config), str(start.run.path), start_time)
         self._files["."].add([summary], 0, time.time())
 
     def on_epoch_end(self, epoch: EpochLogs) -> None:

@@ -63,9 +63,9 @@ class Trackers:
         if not self._trackers:
             return
         # Outside `_notify`: an error in the model must not disable a tracker.
-        wanted = any(tracker.wants_weights(number) for tracker in self._trackers.values())
+        needs_weights = any(tracker.wants_weights(number) for tracker in self._trackers.values())
         epoch = EpochLogs(
-            number, learning_rate, dict(metrics), time.time(), weights() if wanted else None
+            number, learning_rate, dict(metrics), time.time(), weights() if needs_weights else None
         )
         self._notify(lambda tracker: tracker.on_epoch_end(epoch))
 
@@ -133,13 +133,13 @@ def warn_once() -> None:
 def tracking_problems(config: Config) -> Iterator[Problem]:
     """Yield problems for packages that trackers need and that are not installed."""
     board, store = config.track.tensorboard, config.track.mlflow
-    wanted = {"tensorboard": bool(board), "mlflow": store is not None}
-    for extra, is_wanted in wanted.items():
+    configured = {"tensorboard": bool(board), "mlflow": store is not None}
+    for extra, is_configured in configured.items():
         packages = _EXTRAS[extra]
         if store is not None and "://" in store.uri and not store.uri.startswith("sqlite"):
             packages = packages[:1]
         missing = [name for name in packages if find_spec(name) is None]
-        if is_wanted and missing:
+        if is_configured and missing:
             key = f"track.{extra}"
             yield Problem(
                 "",
@@ -152,16 +152,16 @@ def tracking_problems(config: Config) -> Iterator[Problem]:
 
 def tracker_locations(config: Config) -> dict[str, str]:
     """Return each tracker's destination as text."""
-    places: dict[str, str] = {}
+    destinations: dict[str, str] = {}
     board, store = config.track.tensorboard, config.track.mlflow
     if board:
-        places["TensorBoard"] = "the run's folder tensorboard"
+        destinations["TensorBoard"] = "the run's folder tensorboard"
         if isinstance(board, TensorBoard) and board.histograms is not None:
-            places["TensorBoard"] += f", histograms every {board.histograms}"
+            destinations["TensorBoard"] += f", histograms every {board.histograms}"
     if store is not None:
         experiment = store.experiment or config.name
-        places["MLflow"] = f"{_without_password(store.uri)}, experiment {experiment}"
-    return places
+        destinations["MLflow"] = f"{_without_password(store.uri)}, experiment {experiment}"
+    return destinations
 
 
 def _end(run: RunDirectory, manifest: Manifest) -> RunEnd:

@@ -38,7 +38,7 @@ class ProcessWorkerPool(WorkerPool["WorkerProcess"]):
         """Return an idle worker, starting one if needed; None at the limit."""
         if len(self._busy()) == self.jobs:
             return None
-        worker = next((each for each in self.workers if each.item is None), None)
+        worker = next((worker for worker in self.workers if worker.item is None), None)
         if worker is None:
             worker = WorkerProcess(self._make_runner)
             self.workers.append(worker)

@@ -136,12 +136,12 @@ def _rate_overrides(run: RunDirectory, config: Config, epochs: int, batches: int
     if schedule is not None:
         return []
     rates = [row.get("learning_rate") for row in read_log(run.metrics)][:epochs]
-    at, factors = [], []
+    steps, factors = [], []
     for epoch, (before, rate) in enumerate(pairwise(rates), 1):
         if isinstance(rate, float) and rate != before:
-            at.append(f"{epoch} epochs")
+            steps.append(f"{epoch} epochs")
             factors.append(f"{rate / optimizer.learning_rate:.7g}")
-    if not at:
+    if not steps:
         return []
-    return [f"optimizer.schedule={{piecewise: {{at: [{', '.join(at)}], "
+    return [f"optimizer.schedule={{piecewise: {{at: [{', '.join(steps)}], "
             f"factors: [{', '.join(factors)}]}}}}"]  # fmt: skip

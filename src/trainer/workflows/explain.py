@@ -298,9 +298,11 @@ def _write_shap(
             "row": pl.Series(shap_rows.numbers, dtype=pl.Int64).gather(
                 [row for row in range(height) for _ in range(numbers)] * width
             ),
-            "answer": list(prediction_names) * (height * width),
+            "prediction": list(prediction_names) * (height * width),
             "column": [name for name in shap.columns for _ in range(height * numbers)],
-            "value": cells.gather([at for at in range(height * width) for _ in range(numbers)]),
+            "value": cells.gather(
+                [index for index in range(height * width) for _ in range(numbers)]
+            ),
             "shap": shap.values.transpose(1, 0, 2).ravel(),
         }
     )
@@ -310,8 +312,10 @@ def _write_shap(
     record = ShapFile(
         names=tuple(prediction_names),
         columns=tuple(
-            ShapColumn(name, tuple(sizes[at].tolist()))
-            for at, name in sorted(enumerate(shap.columns), key=lambda item: -sizes[item[0]].sum())
+            ShapColumn(name, tuple(sizes[index].tolist()))
+            for index, name in sorted(
+                enumerate(shap.columns), key=lambda item: -sizes[item[0]].sum()
+            )
         ),
         source=shap_rows.source,
         rows=tuple(shap_rows.numbers),

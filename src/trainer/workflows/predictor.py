@@ -60,7 +60,7 @@ class Predictor:
             if member.preprocessing not in self.encoders:
                 self.encoders.append(member.preprocessing)
                 self.representatives.append(member)
-        self.encoder_of_member = [self.encoders.index(each.preprocessing) for each in members]
+        self.encoder_of_member = [self.encoders.index(member.preprocessing) for member in members]
         self._device = device
         self._allow_custom = allow_custom
 
@@ -147,8 +147,8 @@ def std_columns(
         others: The names of the columns before them.
     """
     return {
-        free_name(f"{name}_std", others, "_of_members"): std[:, at]
-        for at, name in enumerate(task.prediction_names)
+        free_name(f"{name}_std", others, "_of_members"): std[:, index]
+        for index, name in enumerate(task.prediction_names)
     }
 
 

@@ -54,8 +54,8 @@ def test_yaml_creates_no_objects(text: str, run: Path, mark: Path, trainer: Call
     text = text.replace("MARK", str(mark))
     (run.parent / "module_of_hostile_yaml.py").write_text(f"open({str(mark)!r}, 'w')\n")
     good = (run.parent / "good.yaml").read_text()
-    for place in ("X\n", "? X\n: 1\n", "name: [&a X, *a]\n", "seed: X\n"):
-        hostile = place.replace("X", text)
+    for template in ("X\n", "? X\n: 1\n", "name: [&a X, *a]\n", "seed: X\n"):
+        hostile = template.replace("X", text)
         (run.parent / "bad.yaml").write_text(good + hostile)
         for verb in ("check", "fit"):
             result = trainer(verb, "bad.yaml")
@@ -114,13 +114,13 @@ def with_marking_module(folder: Path, mark: Path) -> str:
     return "module_that_marks:custom"
 
 
-@pytest.mark.parametrize("place", ["config", "run", "both"])
+@pytest.mark.parametrize("source", ["config", "run", "both"])
 def test_custom_functions_are_not_imported_without_permission(
-    place: str, run: Path, mark: Path, trainer: Callable
+    source: str, run: Path, mark: Path, trainer: Callable
 ) -> None:
     function = with_marking_module(run.parent, mark)
     with_marking_module(run, mark)
-    if place != "run":
+    if source != "run":
         for setting in (
             f"model.layers=[{{custom: '{function}'}}]",
             f"fit.callbacks=[{{custom: '{function}'}}]",
@@ -128,7 +128,7 @@ def test_custom_functions_are_not_imported_without_permission(
             for verb in ("check", "fit"):
                 result = trainer(verb, "good.yaml", *SETTINGS, setting)
                 assert result.code == (0 if verb == "check" else 2), result
-    if place != "config":
+    if source != "config":
         config = run / "config.yaml"
         text = config.read_text()
         assert "  layers:\n" in text
@@ -170,10 +170,10 @@ def keras_file(mark: Path, kind: str) -> bytes:
         mark.unlink()
     else:
         model = keras.Sequential([keras.layers.Input((inputs,)), keras.layers.Dense(1)])
-    place = mark.with_name("model_of_attacker.keras")
-    model.save(place)
+    path = mark.with_name("model_of_attacker.keras")
+    model.save(path)
     content = io.BytesIO()
-    with zipfile.ZipFile(place) as archive, zipfile.ZipFile(content, "w") as packed:
+    with zipfile.ZipFile(path) as archive, zipfile.ZipFile(content, "w") as packed:
         for name in archive.namelist():
             text = archive.read(name)
             if kind == "module" and name == "config.json":
@@ -185,7 +185,7 @@ def keras_file(mark: Path, kind: str) -> bytes:
                 }
                 text = json.dumps(config).encode()
             packed.writestr(name, text)
-    place.unlink()
+    path.unlink()
     return content.getvalue()
 
 

@@ -103,18 +103,18 @@ def test_values_in_a_checkpoint(value: str, run: Path, trainer: Callable) -> Non
         json.dumps(parsed)
     except (ValueError, RecursionError):
         parsed = value  # a text
-    for place in [*((name,) for name in names), *inner]:
+    for key_path in [*((name,) for name in names), *inner]:
 
-        def put(metadata: dict[str, Any], place: tuple[str, ...] = place) -> None:
-            for key in place[:-1]:
+        def put(metadata: dict[str, Any], key_path: tuple[str, ...] = key_path) -> None:
+            for key in key_path[:-1]:
                 metadata = metadata[key]
-            metadata[place[-1]] = parsed
+            metadata[key_path[-1]] = parsed
 
         reseal(last, put)
         result = trainer("resume", "run", "fit.epochs=+1")
-        is_valid = place == ("stopped_because",) and (parsed is None or isinstance(parsed, str))
-        assert result.code == 2 or is_valid, (place, result)
-        assert "Traceback" not in result.err, (place, result)
+        is_valid = key_path == ("stopped_because",) and (parsed is None or isinstance(parsed, str))
+        assert result.code == 2 or is_valid, (key_path, result)
+        assert "Traceback" not in result.err, (key_path, result)
         shutil.rmtree(run)
         shutil.copytree(original, run)
 

@@ -107,7 +107,7 @@ def test_list_sweeps(tmp_path: Path) -> None:
     assert (rows["two"][0], rows["two"][3]) == ("stopped", "4/6")
     assert (rows["none"][0], rows["none"][3:5]) == ("stopped", ("0/5", "–"))
     assert rows["one"][4].startswith("val_auc 0.")
-    result = sweep_json(result["two"])
-    assert (result["trials"], result["counts"]) == (6, {"finished": 4})
-    assert result["best"]["status"] == "finished"
-    assert result["space"]["space"]["fit.batch_size"] == "int(8, 64)"
+    two = sweep_json(result["two"])
+    assert (two["trials"], two["counts"]) == (6, {"finished": 4})
+    assert two["best"]["status"] == "finished"
+    assert two["space"]["space"]["fit.batch_size"] == "int(8, 64)"
