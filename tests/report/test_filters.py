@@ -148,7 +148,7 @@ def test_missing_value_never_matches(sign: str) -> None:
     assert not matches_filter(run_with(1, MANIFEST), parsed(f"other {sign} 1"))
 
 
-def test_damaged_run_matches_by_fields_only() -> None:
+def test_damaged_run_matches_by_properties_only() -> None:
     assert not matches_filter(run_with(1), parsed("x.y == 1"))
     assert matches_filter(run_with(1), parsed("status == damaged"))
 

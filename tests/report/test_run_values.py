@@ -7,7 +7,7 @@ import pytest
 
 from tests.report.run_files import NOW, make_run, scores, settings
 from trainer.errors import UsageError
-from trainer.report.run_values import RUN_FIELDS, RequestedName, metric_names, read_run_values
+from trainer.report.run_values import RUN_PROPERTIES, RequestedName, metric_names, read_run_values
 from trainer.runs.listing import list_runs
 
 
@@ -15,7 +15,7 @@ def requested(*names: str) -> list[RequestedName]:
     return [RequestedName("--columns", name) for name in names]
 
 
-def test_fields_metrics_and_settings(tmp_path: Path) -> None:
+def test_properties_metrics_and_settings(tmp_path: Path) -> None:
     run = make_run(tmp_path, evaluations=scores(auc=0.9, f1=None))
     (run.evaluation / "best.json").write_text('{"metrics": {"epoch": 1, "brier": NaN}}')
     run.write_evaluation("train", {"metrics": {"loss": 1}})
@@ -38,7 +38,7 @@ def test_fields_metrics_and_settings(tmp_path: Path) -> None:
         "optimizer.clip_norm": None,
         'data.columns."a.b".scale': "robust",
     }
-    assert set(RUN_FIELDS) < set(listed.values)
+    assert set(RUN_PROPERTIES) < set(listed.values)
 
 
 def test_seconds_of_running_and_dead_runs(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_config_is_read_only_if_requested(tmp_path: Path) -> None:
     assert run.run.problems == ()
 
 
-def test_damaged_run_has_few_fields(tmp_path: Path) -> None:
+def test_damaged_run_has_few_properties(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     run.manifest.write_text("{")
     (run,) = read_run_values(list_runs(tmp_path, NOW), [], NOW)

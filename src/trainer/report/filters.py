@@ -18,7 +18,7 @@ from typing import Literal, TypeGuard, assert_never
 from trainer.config.nodes import Scalar
 from trainer.config.yaml_reader import parse_scalar
 from trainer.errors import Problem
-from trainer.report.run_values import RUN_FIELDS, RunValues
+from trainer.report.run_values import RUN_PROPERTIES, RunValues
 from trainer.report.settings import Value
 
 Relation = Literal["==", "!=", "<", "<=", ">", ">=", "~", "in"]
@@ -108,8 +108,8 @@ def check_comparable(condition: RunFilter, runs: Sequence[RunValues]) -> Problem
 def matches_filter(run: RunValues, condition: RunFilter) -> bool:
     """Return whether a condition holds for a run."""
     name = condition.name
-    # A damaged run has only reliable fields, no metrics or settings.
-    if name not in run.values or (run.run.status == "damaged" and name not in RUN_FIELDS):
+    # Only the properties of a damaged run are reliable.
+    if name not in run.values or (run.run.status == "damaged" and name not in RUN_PROPERTIES):
         return False
     value = run.values[name]
     operand = condition.operands[0]

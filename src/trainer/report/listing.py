@@ -9,7 +9,7 @@ from typing import Any
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
 from trainer.report.csv_output import csv_lines
-from trainer.report.run_values import RUN_FIELDS, RunValues, metric_names
+from trainer.report.run_values import RUN_PROPERTIES, RunValues, metric_names
 from trainer.report.settings import Value
 from trainer.report.text import Table, age, cell, duration, number, short_name
 from trainer.runs.evaluations import Metrics
@@ -87,12 +87,12 @@ def values_json(run: RunValues, columns: Sequence[str]) -> dict[str, Value]:
 def runs_csv(
     runs: Sequence[RunValues], columns: Sequence[str], requested: Sequence[str]
 ) -> Iterator[str]:
-    """Yield the lines of `trainer ls --csv`: these columns, by default all fields except the age, all
-    metrics and other requested names.
+    """Yield the lines of `trainer ls --csv`: these columns, by default all properties except the age,
+    all metrics and other requested names.
     """
     metrics = metric_names([run.run for run in runs])
-    fields = [name for name in RUN_FIELDS if name != "age"]
-    selected = columns or list(dict.fromkeys((*fields, *metrics, *requested)))
+    properties = [name for name in RUN_PROPERTIES if name != "age"]
+    selected = columns or list(dict.fromkeys((*properties, *metrics, *requested)))
     return csv_lines(selected, (run.values for run in runs))
 
 
@@ -121,7 +121,7 @@ def _text(name: str, value: Value, *, metric: bool) -> str:
             return age(value)
         case int() | float() if name == "seconds":
             return duration(value)
-        case int() if name in RUN_FIELDS:
+        case int() if name in RUN_PROPERTIES:
             return f"{value:,}"
         case float() if metric:
             return number(value)

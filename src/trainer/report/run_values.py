@@ -1,4 +1,4 @@
-"""Values of a run by name: fields (`status`), metrics (`val_auc`), settings (`optimizer.name`)."""
+"""Values of a run by name: properties (`status`), metrics (`val_auc`), settings (`optimizer.name`)."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trainer.report.text import pluralize
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary
 
-RUN_FIELDS = ("status", "name", "run", "epochs", "best_epoch", "started", "seconds", "age")
-"""Names of fields: `run` is the path, `started` is in ISO 8601 and UTC, `seconds` is the duration, `age`
-the seconds since the start."""
+RUN_PROPERTIES = ("status", "name", "run", "epochs", "best_epoch", "started", "seconds", "age")
+"""Names of properties: `run` is the path, `started` is in ISO 8601 and UTC, `seconds` is the duration,
+`age` the seconds since the start."""
 
 _PREFIXES = {"validation": "val"}
 _MAX_CONFIGS = 20
@@ -31,7 +31,7 @@ class RunValues:
 
     Attributes:
         run: The run.
-        values: Name → value: fields, metrics and the requested settings; without missing values.
+        values: Name → value: properties, metrics and the requested settings; without missing values.
         config_problems: Problems of its config, if settings were requested.
     """
 
@@ -74,19 +74,22 @@ def read_run_values(
     Raises:
         UsageError: There are runs, and none has a value for one of the names.
     """
-    values = [RunValues(run, {**measured(run), **_run_fields(run, now)}) for run in runs]
-    return with_requested_values(values, requested, RUN_FIELDS, "run")
+    values = [RunValues(run, {**measured(run), **_run_properties(run, now)}) for run in runs]
+    return with_requested_values(values, requested, RUN_PROPERTIES, "run")
 
 
 def with_requested_values(
-    runs: Sequence[RunValues], requested: Sequence[RequestedName], fields: Sequence[str], noun: str
+    runs: Sequence[RunValues],
+    requested: Sequence[RequestedName],
+    properties: Sequence[str],
+    noun: str,
 ) -> list[RunValues]:
     """Add the requested settings; configs are read only if there are some.
 
     Args:
         runs: The runs with the values that do not need the config.
         requested: The requested names.
-        fields: Names that any run can have, even if none of these has a value.
+        properties: Names that any run can have, even if none of these has a value.
         noun: What to call the runs.
 
     Raises:
@@ -94,7 +97,7 @@ def with_requested_values(
     """
     available = dict.fromkeys(
         (
-            *fields,
+            *properties,
             *metric_names([run.run for run in runs]),
             *(key for run in runs for key in run.values),
         )
@@ -111,25 +114,25 @@ def with_requested_values(
     if unknown and runs:
         names = [*available, *islice(_setting_names([run.run for run in runs]), _MAX_NAMES)]
         listed = pluralize(len(runs), noun)
-        raise UsageError(_unknown_name(request, names, fields, listed) for request in unknown)
+        raise UsageError(_unknown_name(request, names, properties, listed) for request in unknown)
     return completed
 
 
-def _run_fields(run: RunSummary, now: datetime) -> dict[str, Value]:
-    fields: dict[str, Value] = {"status": run.status, "name": run.name, "run": str(run.path)}
+def _run_properties(run: RunSummary, now: datetime) -> dict[str, Value]:
+    properties: dict[str, Value] = {"status": run.status, "name": run.name, "run": str(run.path)}
     if run.started is not None:
         with suppress(OverflowError):  # a damaged date at the limit of the calendar
-            fields["started"] = run.started.astimezone(UTC).isoformat()
-        fields["age"] = (now - run.started).total_seconds()
+            properties["started"] = run.started.astimezone(UTC).isoformat()
+        properties["age"] = (now - run.started).total_seconds()
     manifest = run.manifest
     if manifest is not None:
-        fields["epochs"] = manifest.epochs
+        properties["epochs"] = manifest.epochs
         if manifest.best_epoch is not None:
-            fields["best_epoch"] = manifest.best_epoch
+            properties["best_epoch"] = manifest.best_epoch
         ended = now if run.status == "running" else manifest.ended
         if ended is not None:
-            fields["seconds"] = (ended - manifest.started).total_seconds()
-    return fields
+            properties["seconds"] = (ended - manifest.started).total_seconds()
+    return properties
 
 
 def measured(run: RunSummary) -> dict[str, Value]:
@@ -177,7 +180,7 @@ def _keys(settings: Value, steps: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def _unknown_name(
-    request: RequestedName, names: Sequence[str], fields: Sequence[str], listed: str
+    request: RequestedName, names: Sequence[str], properties: Sequence[str], listed: str
 ) -> Problem:
     # Imports pydantic and the whole schema, 0.1 s: only for this message.
     from trainer.config.matching import keys_by_name
@@ -195,8 +198,9 @@ def _unknown_name(
         fix = did_you_mean(request.name, names)
     return Problem(
         where=request.where,
-        expected=f"a field, metric or setting of the {listed}",
+        expected=f"a property, metric or setting of the {listed}",
         found=f"'{request.name}'",
         fix=fix
-        or f"fields are {', '.join(fields)}; a metric is val_auc, a setting optimizer.learning_rate",
+        or f"properties are {', '.join(properties)}; a metric is val_auc, a setting "
+        "optimizer.learning_rate",
     )

@@ -22,10 +22,10 @@ from trainer.runs.listing import RunSummary, summarize
 from trainer.runs.process import this_process
 from trainer.sweep.leaderboard import TrialRow
 
-TRIAL_FIELDS = (
+TRIAL_PROPERTIES = (
     "trial", "status", "objective", "epochs", "best_epoch", "seconds", "run", "reason",
 )  # fmt: skip
-"""Names of fields of a trial: `run` is the path of its run directory, if any."""
+"""Names of properties of a trial: `run` is the path of its run directory, if any."""
 _NOTHING = "–"
 
 
@@ -44,7 +44,9 @@ def select_trials(sweep: SweepContent, query: Query, now: datetime) -> Selection
         if run is not None:
             summary = summarize(RunDirectory(path), now, process)
         run_values.append(RunValues(summary, trial_values(sweep, row, summary)))
-    trials = with_requested_values(run_values, list(requested_names(query)), TRIAL_FIELDS, "trial")
+    trials = with_requested_values(
+        run_values, list(requested_names(query)), TRIAL_PROPERTIES, "trial"
+    )
     metrics = metric_names([trial.run for trial in run_values])
     objective = sweep.leaderboard.objective
     if objective:
@@ -53,15 +55,15 @@ def select_trials(sweep: SweepContent, query: Query, now: datetime) -> Selection
 
 
 def trial_values(sweep: SweepContent, row: TrialRow, run: RunSummary) -> dict[str, Value]:
-    """Return the values of a trial by name: fields, metrics, searched settings."""
-    fields = row.to_json()
-    settings = fields.pop("settings")
-    fields["run"] = str(run.path) if sweep.run_of(row) is not None else None
-    objective = fields["objective"]
+    """Return the values of a trial by name: properties, metrics, searched settings."""
+    properties = row.to_json()
+    settings = properties.pop("settings")
+    properties["run"] = str(run.path) if sweep.run_of(row) is not None else None
+    objective = properties["objective"]
     if objective is not None and not math.isfinite(objective):
-        fields["objective"] = objective = None
+        properties["objective"] = objective = None
     values: dict[str, Value] = {
-        name: value for name, value in fields.items() if value is not None and value != ""
+        name: value for name, value in properties.items() if value is not None and value != ""
     }
     if objective is not None and sweep.leaderboard.objective:
         values[sweep.leaderboard.objective] = objective
@@ -90,17 +92,17 @@ def trial_json(trial: RunValues, sweep: SweepContent, columns: Sequence[str]) ->
     if columns:
         return {name: trial.values.get(name) for name in columns}
     row = next(row for row in sweep.rows if row.trial.number == trial.values["trial"])
-    fields = {name: trial.values.get(name) for name in TRIAL_FIELDS}
+    properties = {name: trial.values.get(name) for name in TRIAL_PROPERTIES}
     metrics = {split: dict(values) for split, values in trial.run.metrics.items()}
-    return {**fields, "settings": dict(row.trial.settings), "metrics": metrics}
+    return {**properties, "settings": dict(row.trial.settings), "metrics": metrics}
 
 
 def trials_csv(sweep: SweepContent, trials: Sequence[RunValues], query: Query) -> Iterator[str]:
-    """Yield the lines of `trainer ls SWEEP --csv`: these columns, or fields, metrics and settings."""
+    """Yield the lines of `trainer ls SWEEP --csv`: these columns, by default all values."""
     searched = [key for dimension in sweep.dimensions for key in dimension.keys]
     objective = [sweep.leaderboard.objective] if sweep.leaderboard.objective else []
     metrics = metric_names([trial.run for trial in trials])
-    names = dict.fromkeys((*TRIAL_FIELDS, *objective, *metrics, *searched, *query.names))
+    names = dict.fromkeys((*TRIAL_PROPERTIES, *objective, *metrics, *searched, *query.names))
     return csv_lines(query.columns or list(names), (trial.values for trial in trials))
 
 
@@ -157,12 +159,12 @@ def sweep_json(sweep: SweepContent) -> dict[str, Any]:
             "pairs": config.sweep.pairs,
             "when": config.sweep.when,
         },
-        "best": None if best is None else trial_json_fields(sweep, best),
+        "best": None if best is None else trial_row_json(sweep, best),
         "problems": [problem_json(problem) for problem in sweep.problems],
     }
 
 
-def trial_json_fields(sweep: SweepContent, row: TrialRow) -> dict[str, Any]:
+def trial_row_json(sweep: SweepContent, row: TrialRow) -> dict[str, Any]:
     """Return a trial as a JSON object; `run` is the path of its run directory, or null."""
     run = sweep.run_of(row)
     return {**row.to_json(), "run": None if run is None else str(run.path)}

@@ -10,7 +10,7 @@ from typing import Any
 from trainer.config.domains import Choices, Dimension, Domain, Floats, Integers
 from trainer.report.decisions import read_decision_summary
 from trainer.report.sweeps.content import SweepContent
-from trainer.report.sweeps.listing import sweep_json, trial_json_fields
+from trainer.report.sweeps.listing import sweep_json, trial_row_json
 from trainer.report.sweeps.text import best_table, legend_table, listed_text
 from trainer.report.tables import metric_text
 from trainer.report.text import Table, cell, duration, number, pluralize
@@ -32,7 +32,7 @@ def show_json(sweep: SweepContent) -> dict[str, Any]:
     """Return the output of `trainer show SWEEP --json`: the sweep, its ranked trials, next commands."""
     return {
         **sweep_json(sweep),
-        "trials_by_rank": [trial_json_fields(sweep, row) for row in sweep.ranked],
+        "trials_by_rank": [trial_row_json(sweep, row) for row in sweep.ranked],
         "commands": dict(sweep.commands),
     }
 
