@@ -95,12 +95,12 @@ def check_usable(run: Path, trainer: Callable) -> None:
 
 
 def check_resumes(run: Path, trainer: Callable, *settings: str) -> None:
-    """Check that the run ends like one that was never interrupted."""
+    """Check that the resumed run equals an uninterrupted one."""
     result = trainer("resume", run, "--quiet")
     assert result.code == 0, result.err
-    whole = trainer(*FIT, *settings, "--runs", "whole")
-    assert whole.code == 0, whole.err
-    assert comparable_files(run) == comparable_files(Path(whole.out.strip()))
+    uninterrupted = trainer(*FIT, *settings, "--runs", "whole")
+    assert uninterrupted.code == 0, uninterrupted.err
+    assert comparable_files(run) == comparable_files(Path(uninterrupted.out.strip()))
 
 
 def test_disk_fills_up(small_disk: None, trainer: Callable, after_epoch: Callable) -> None:

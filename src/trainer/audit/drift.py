@@ -31,8 +31,8 @@ def find_drift(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
     A column has drifted if its population stability index over 10 quantile bins of the training rows
     (or over levels) exceeds 0.25 and the critical value at p = 0.001 over all columns; without drift it
     is approximately chi-square divided by the harmonic number of rows. All columns together have
-    drifted if a linear classifier tells held-out rows apart with an AUC above 0.6 whose 99.9% interval
-    excludes 0.5.
+    drifted if a linear classifier separates held-out training rows from them with an AUC above 0.6
+    whose 99.9% interval excludes 0.5.
 
     Args:
         audited: The audited table.

@@ -167,7 +167,7 @@ def _settings_of(spec: TaggedSpec, tag: str) -> list[str] | None:
 
 
 def _settings(spec: Spec) -> list[str] | None:
-    """Return the settings of a section, with the one that a shorthand sets first."""
+    """Return the settings of a section, the setting of its shorthand first."""
     match spec:
         case SectionSpec(model):
             return list(section_fields(model))

@@ -122,7 +122,7 @@ def _kind_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
                 f"{key}.decimal",
                 "settings of one kind of column",
                 f"decimal (numeric) and {dated[0]} (datetime)",
-                "remove the one that does not apply to the column",
+                "remove the setting that does not apply to the column",
                 f"{key}.{dated[0]}",
             )
         numeric = [name for name in present if name in (*_NUMERIC, *_DATETIME, "decimal")]

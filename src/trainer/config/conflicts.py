@@ -81,7 +81,7 @@ def task_conflicts(
         config: A config for which `conflict_problems` finds nothing.
         task: The task of the target.
         head: The resolved head.
-        classes: The classes of a binary or multiclass target, as text; else empty.
+        classes: The classes of a binary or multiclass target, as text; otherwise empty.
         has_validation: Whether there are validation rows.
     """
     conflicts = [

@@ -24,10 +24,10 @@ class TaskRules:
         title: The task in a report.
         description: The target, in messages: 'a target of …'.
         explanation: The target, in the first line of a config that `trainer init` writes.
-        heads: The heads that fit; the first one is the default.
+        heads: The valid heads, the default first.
         metrics: The metrics of `metrics: auto`.
         compared_metrics: The metrics used to compare a run with baselines and with other runs; the
-            first one is the headline, unless the config says what to optimize.
+            first one is the headline, unless the config specifies another one.
         has_classes: Whether targets are classes or labels and predictions probabilities; otherwise
             both are numbers.
         is_exclusive: Whether each row has exactly one class, given in one target column.

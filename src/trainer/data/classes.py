@@ -94,7 +94,7 @@ def check_classes(task: TaskName, column: str, counts: dict[str, int]) -> None:
 def positive_class(
     classes: tuple[str, ...], counts: dict[str, int], configured: Scalar | None, ignore_case: bool
 ) -> str:
-    """Return the positive class: the configured one, the one that means yes, or the rarer one.
+    """Return the positive class: the configured class, the one meaning yes, or the rarer class.
 
     Raises:
         DataError: If the configured class does not exist.

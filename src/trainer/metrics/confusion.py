@@ -14,10 +14,10 @@ class Confusion:
     """The weight of rows by actual and predicted label, of one class against the rest.
 
     Attributes:
-        positive: Of the rows that are positive; an array of any shape, or one that broadcasts.
-        negative: Of the rows that are not.
-        predicted: Of the rows that are predicted positive.
-        hits: Of the rows that are positive and predicted positive.
+        positive: Of the positive rows; an array of any shape, or broadcastable to that of the others.
+        negative: Of the negative rows.
+        predicted: Of the rows predicted positive.
+        hits: Of the positive rows predicted positive.
     """
 
     positive: Float64Array

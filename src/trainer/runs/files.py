@@ -142,7 +142,7 @@ def remove_temporaries(directory: Path) -> None:
 def replace_directory(
     path: Path, write: Callable[[Path], None], disk: FileSystem = DISK, keep: int = 1
 ) -> None:
-    """Replace the directory `path` by one that `write` fills, and keep previous versions.
+    """Replace the directory `path` by a new one filled by `write`, and keep previous versions.
 
     The new directory is written as `path.new`. Then each previous one moves up by one number, `path`
     becomes `path-1`, `path.new` becomes `path`, and directories numbered `keep` or more are removed.

@@ -101,7 +101,7 @@ def summarize(run: RunDirectory, now: datetime, observer: ProcessIdentity) -> Ru
             problems=(*error.problems, *problems),
         )
     if manifest.status == "running":
-        # The manifest of a run in training, or of one that died, is older than its log.
+        # The manifest of a running or dead run is older than its log.
         manifest = replace(manifest, epochs=max(manifest.epochs, last_epoch(run.metrics)))
     return RunSummary(
         path=run.path,

@@ -1,7 +1,7 @@
-"""The loop of a sweep: ask the search for a batch, train it, halve it, record and tell the results.
+"""The loop of a sweep: get a batch of trials from the search, train it, halve it, record the results.
 
 Every decision is in the journal before anything depends on it. To resume, a process replays the
-journal: it asks and tells the search the same batches, which restores the search's state.
+journal: the same calls of `ask` and `tell` restore the state of the search.
 """
 
 from __future__ import annotations

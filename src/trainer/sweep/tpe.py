@@ -1,7 +1,7 @@
 """The tree-structured Parzen estimator of Optuna, an optional dependency that only this module imports.
 
 Trials are suggested in batches: trials without a result count as bad ones (`constant_liar`), so that the
-trials of a batch are spread out. The state of a search is restored by asking and telling the same again.
+trials of a batch are spread out. Repeating the calls of `ask` and `tell` restores the state of a search.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Numbers."""
+"""Regression: numbers."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from trainer.tasks.base import TaskKind
 
 
 class Regression(TaskKind):
-    """y (rows, columns) has numbers, scaled for the head as the fitted target says."""
+    """y (rows, columns) has numbers, scaled by the fitted target to fit the head."""
 
     name = "regression"

@@ -93,7 +93,7 @@ class Reply:
     Attributes:
         end_reasons: Members to end after the reported epoch.
         stop: The reason to stop, or None.
-        is_epoch_reply: Whether it replies to an epoch; else it was sent in between.
+        is_epoch_reply: Whether it replies to an epoch; otherwise it was sent in between.
     """
 
     end_reasons: EndReasons = field(default_factory=dict)

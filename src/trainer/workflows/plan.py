@@ -101,7 +101,7 @@ class TableCache:
             engine = choose_engine(config)
             self._made[key] = (engine, prepare(config, streamed=engine.engine == "streaming"))
         for other, (_, dataset) in self._made.items():
-            # Encoded rows take as much memory as the table, and a former table may not be used again.
+            # Encoded rows take as much memory as the table, and earlier tables are rarely used again.
             if other != key:
                 dataset.release_samples()
         return self._made[key]
