@@ -1,4 +1,4 @@
-"""Extract the settings that a message proposes as overrides, so that tests can apply them."""
+"""Extract the settings that a message suggests as overrides, so that tests can apply them."""
 
 from __future__ import annotations
 

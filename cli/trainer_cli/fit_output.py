@@ -80,7 +80,7 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 def follow_training(
     events: Generator[Event, None, None], stderr: console.Console, signals: Signals
 ) -> RunFinished:
-    """Run a training to its end and print its progress."""
+    """Train to the end and print the progress."""
     from trainer.workflows.training import RunFinished, RunStarted
     from trainer_cli.progress import Progress
 

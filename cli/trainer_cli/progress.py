@@ -20,7 +20,7 @@ _DRAWS_PER_SECOND = 10
 
 
 class Progress:
-    """Shows the epochs of a training.
+    """Shows the epochs of a training run.
 
     In a pipe it prints about ten lines, or more if epochs are slow; the full history is in
     metrics.jsonl.

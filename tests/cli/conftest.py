@@ -1,4 +1,4 @@
-"""The command run in this process on real files, and the checks that every refusal passes."""
+"""Run commands in this process on real files, and check that invalid input is refused properly."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def start(folder: Path) -> Iterator[Callable[..., Process]]:
 
 @pytest.fixture
 def whole_run(trainer: Callable, keep: Callable) -> Callable[..., Path]:
-    """The run of a training from start to end, below `whole`."""
+    """An uninterrupted run, below `whole`."""
 
     def call(*overrides: str, config: str = "good.yaml") -> Path:
         def train() -> Path:
@@ -257,7 +257,7 @@ def whole_run(trainer: Callable, keep: Callable) -> Callable[..., Path]:
 
 @pytest.fixture
 def stopped_run(keep: Callable) -> Callable[..., Path]:
-    """The run of a training that was stopped by a signal after some epochs, below `runs`."""
+    """A run that was stopped by a signal after some epochs, below `runs`."""
 
     def call(config: str, *overrides: str, after: int = 3) -> Path:
         def train() -> Path:

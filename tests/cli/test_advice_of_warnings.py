@@ -1,4 +1,4 @@
-"""Applying the settings that a warning of `check` proposes removes it and causes no other warning."""
+"""Applying the settings that a warning of `check` suggests removes it and causes no other warning."""
 
 from __future__ import annotations
 

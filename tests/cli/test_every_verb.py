@@ -1,4 +1,4 @@
-"""Every verb reads what the others write, without a warning that is not listed here.
+"""Every command reads what the others write, without warnings that are not listed here.
 
 The cases are the shipped configs, each task trained as a single run and with folds, a sweep and a
 streamed training. Names of classes and columns contain commas, quotes, line breaks and suffixes of

@@ -1,4 +1,4 @@
-"""Files in another format than configured: the message proposes settings that read the file, in
+"""Files in another format than configured: the message suggests settings that read the file, in
 check, init, predict, eval and explain.
 """
 
@@ -22,7 +22,7 @@ def table(folder: Path) -> str:
 
 
 def proposed_settings(result: CommandResult) -> list[str]:
-    """Return the settings that a message proposes for the command line, split as by a shell."""
+    """Return the settings that a message suggests for the command line, split as by a shell."""
     (problem,) = result.json["error"]["problems"]
     found = re.findall(r"\(on the command line (.+?)\)(?=$|,| and )", problem["fix"])
     return [word for text in found for word in shlex.split(text)]

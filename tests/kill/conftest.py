@@ -64,7 +64,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     phases = Counter(phase for history in histories for _, phase, _ in history)
     signals = Counter(number for history in histories for number, _, _ in history)
     seconds = sorted(took for history in histories for *_, took in history if took is not None)
-    terminalreporter.section("interrupted trainings")
+    terminalreporter.section("interrupted training runs")
     if histories:
         terminalreporter.line(
             f"{len(histories)} histories, {phases.total()} interruptions "

@@ -1,4 +1,4 @@
-"""A kill history: a training that is killed or stopped several times and resumed until it is done."""
+"""A kill history: a run that is killed or stopped several times and resumed until it is finished."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def resumable(runs: Path) -> set[Path]:
 
 @dataclass(slots=True)
 class History:
-    """A training that is interrupted.
+    """A run that is interrupted.
 
     Attributes:
         fork_server: Starts its processes.
@@ -95,7 +95,7 @@ class History:
         return self.directory / "runs"
 
     def run(self) -> None:
-        """Interrupt the training one to five times, let it finish, and compare."""
+        """Interrupt the run one to five times, let it finish, and compare."""
         for _ in range(self.random.randint(1, MAX_INTERRUPTIONS)):
             self._interrupt()
         # The last signal may have come after the run had finished.
@@ -116,7 +116,7 @@ class History:
             return
         child = self._start(None)
         if moment(child):
-            # The training ended before the moment came.
+            # The run ended before the moment came.
             assert child.code == 0, f"{self}\n{child.err}"
             return
         is_training = self._status() == "running" and self._checkpoint() is not None

@@ -1,4 +1,4 @@
-"""The trainings that are killed: each takes a few seconds and has different state to lose."""
+"""Training runs that are killed: each takes a few seconds and has different state to lose."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ fit:
 
 @dataclass(frozen=True, slots=True)
 class TrainingCase:
-    """A training.
+    """A training run.
 
     Attributes:
         name: The name in its config.

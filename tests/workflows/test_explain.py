@@ -208,7 +208,7 @@ def test_surface_of_two_numeric_columns(linear, tmp_path):
 @needs_shap
 @pytest.mark.parametrize("source", ["rows", "file"])
 def test_shap_values_of_a_linear_model_are_exact(linear, tmp_path, source):
-    """They are weight × (value - mean of the background), summed by column."""
+    """SHAP values of a linear model are weight × (value - background mean), summed by column."""
     opened = open_trained(linear.run)
     table = load_run_table(opened)
     shap_rows = 8

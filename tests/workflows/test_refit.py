@@ -27,7 +27,7 @@ from trainer.workflows.sweep import sweep
 from trainer.workflows.trained_runs import open_trained
 from trainer.workflows.training import RunFinished, RunStarted
 
-# Lamb is never packed; packs are compiled, which takes longer than these trainings.
+# Lamb is never packed; packs are compiled, which takes longer than training here.
 TRIALS = ("optimizer.name=lamb", "optimizer.learning_rate=1e-3,1e-2")
 
 

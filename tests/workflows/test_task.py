@@ -1,4 +1,4 @@
-"""Labels are those that the metrics count."""
+"""Predicted labels match the metrics, and predictions are in the range of the head."""
 
 from __future__ import annotations
 

@@ -114,7 +114,7 @@ def refit_config(run: RunDirectory) -> RefitConfig:
 
 
 def _rate_overrides(run: RunDirectory, config: Config, epochs: int, batches: int) -> list[str]:
-    """Return overrides that keep the learning rates of a trial in a training of another length.
+    """Return overrides that keep the learning rates of a trial in a run of another length.
 
     Args:
         run: The trial.

@@ -90,7 +90,7 @@ def read_resume_state(checkpoint: Checkpoint) -> dict[str, Any]:
     """Return the metadata of a checkpoint; `config` has all settings.
 
     Raises:
-        RunError: It is not a checkpoint of a training.
+        RunError: It is not a checkpoint of a run.
     """
     try:
         # Checkpoints of an earlier version have no entry for callbacks.

@@ -365,7 +365,7 @@ def write_fitted_data(run: RunDirectory, kept: FittedData) -> None:
 def recording(
     run: RunDirectory, config: Config, manifest: Manifest, recorded: RecordedTraining
 ) -> Iterator[Recording]:
-    """Context manager that records a training in an existing, locked run directory.
+    """Context manager that records training in an existing, locked run directory.
 
     If the block ends with an exception, the manifest is written first: `failed` with its problems, or
     `stopped` if the user or the system stopped the run.
