@@ -1,6 +1,6 @@
 """The report page of a run, of several runs or of a sweep, as HTML or Markdown.
 
-run directory ─ `content` ─► RunContent ─ sections ─► Page ─ `html` | `markdown` ─► text
+run directory ─ `run_content` ─► RunContent ─ sections ─► Page ─ `html` | `markdown` ─► text
 
 The sections of a run are in `overview`, `training`, `metrics`, `classification`, `regression`,
 `explanation`, `inputs` and `provenance`, those of several runs in `run_comparison`, of a sweep in

@@ -241,7 +241,7 @@ def _slices(content: RunContent) -> Iterator[Block]:
         return
     last = findings.last()
     if findings.slices is not None:
-        title = f"NamedSlices named in the config, {last} rows"
+        title = f"Slices named in the config, {last} rows"
         yield _slices_table(findings.slices, title, is_search=False)
     worst = findings.worst_slices
     if worst is not None and worst.searched:
