@@ -35,7 +35,7 @@ RATE = "optimizer.learning_rate"
         (("fit.folds=3,5",), ["fit.folds", "one model"]),
         ((RATES, "sweep.objective=val_acuracy"), ["val_acuracy", "did you mean 'val_accuracy'"]),
         ((RATES, "sweep.search=gird"), ["gird", "did you mean 'grid'"]),
-        ((RATES, "fit.repeats=2"), ["fit.repeats", "one network a trial"]),
+        ((RATES, "fit.repeats=2"), ["fit.repeats", "one network per trial"]),
         (
             ("model.layers.0.dense.units=int(1, 1000)", "sweep.search=grid"),
             ["only lists with search: grid", "model.layers.0.dense.units"],

@@ -277,7 +277,7 @@ def test_sweep_without_a_finite_objective_fails(small: Path) -> None:
 
 def test_invalid_sweep_leaves_no_directory(small: Path) -> None:
     rates = "optimizer.learning_rate=1e-3,1e-2"
-    with pytest.raises(ConfigError, match="one network a trial"):
+    with pytest.raises(ConfigError, match="one network per trial"):
         run_sweep(small, rates, "fit.repeats=2")
     with pytest.raises(ConfigError, match="validation rows"):
         run_sweep(small, rates, "sweep.objective=val_auc", "data.split.validation=0")

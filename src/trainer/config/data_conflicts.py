@@ -135,7 +135,7 @@ def _target_conflicts(data: Data) -> Iterator[Conflict]:
                 "data.features.include",
                 "features without the target",
                 f"'{name}'",
-                "remove it: it is what is predicted",
+                "remove it: it is the target",
                 "data.target",
             )
         if name == data.weight:

@@ -49,7 +49,7 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
     match column:
         case NumericColumn():
             if column.divisor <= 0:
-                yield f"{column.divisor:g} at {where}.spread"
+                yield f"{column.divisor:g} at {where}.divisor"
             if column.smooth_clip is not None and column.smooth_clip <= 0:
                 yield f"{column.smooth_clip:g} at {where}.smooth_clip"
             grid = column.quantiles

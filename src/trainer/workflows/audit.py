@@ -183,7 +183,7 @@ def _label_finding(
             expected="labels that agree with a network that was not trained on them",
             found=f"{len(label_issues):,} of {count_text(rows, 'label')} that it confidently "
             f"contradicts: {', '.join(descriptions)}{more}",
-            effect="some are wrong labels and some are hard rows",
+            effect="some are label errors, others are hard rows",
             fix="check them and correct wrong labels; --json lists all",
         )
     ]

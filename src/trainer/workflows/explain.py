@@ -269,7 +269,7 @@ def _shap_rows(
         parts.append(part.kept)
         rows = sum(kept.height for kept in parts)
         if rows > MAX_SHAP_ROWS:
-            fix = "use fewer rows: each needs many thousand predictions"
+            fix = "use fewer rows: each needs thousands of predictions"
             expected = f"at most {MAX_SHAP_ROWS:,} rows to explain"
             raise DataError(Problem(str(count_or_file), expected, f"{rows:,}", fix))
     return _ShapRows(str(count_or_file), range(rows), pl.concat(parts).select(names), background)

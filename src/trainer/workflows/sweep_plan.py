@@ -179,4 +179,4 @@ def _many_members(config: Config) -> Problem:
     key = "fit.folds" if config.fit.folds is not None else "fit.repeats"
     found = str(config.fit.folds if config.fit.folds is not None else config.fit.repeats)
     fix = f"sweep without it, then run trainer fit $(trainer best SWEEP)/config.yaml {key}={found}"
-    return Problem("", "one network a trial", found, fix, key)
+    return Problem("", "one network per trial", found, fix, key)
