@@ -23,7 +23,7 @@ test-slow: .venv/.dev  ## Run the remaining tests: wide grids, whole clusters, k
 
 test-all: test test-slow  ## Run all tests.
 
-test-kill: .venv/.dev  ## Kill 200 trainings at random moments, and others at every disk operation (ARGS).
+test-kill: .venv/.dev  ## Kill 200 training runs at random moments, and others at every disk operation (ARGS).
 	TRAINER_KILL_HISTORIES=200 $(PYTEST) tests/kill $(ARGS)
 
 check: .venv/.dev  ## Check style, types and layers without changing files.

@@ -56,12 +56,12 @@ def write_table(folder: Path, rows: int) -> tuple[Path, Path]:
     for index in range(10):
         values = generator.normal(loc=index, scale=1 + index, size=rows).round(4)
         score += values / (1 + index)
-        columns[f"number_{index}"] = _with_gaps(generator, pl.Series(values))
+        columns[f"number_{index}"] = _with_missing(generator, pl.Series(values))
     for index in range(10):
         levels = pl.Series([f"level_{code}" for code in range(3 + index)])
         codes = generator.integers(len(levels), size=rows)
         score += codes % 2
-        columns[f"category_{index}"] = _with_gaps(generator, levels.gather(codes))
+        columns[f"category_{index}"] = _with_missing(generator, levels.gather(codes))
     noisy = score + generator.normal(size=rows)
     columns["target"] = pl.Series(np.where(noisy > np.median(noisy), "yes", "no"))
     frame = pl.DataFrame(columns)
@@ -71,9 +71,9 @@ def write_table(folder: Path, rows: int) -> tuple[Path, Path]:
     return parquet, csv
 
 
-def _with_gaps(generator: np.random.Generator, series: pl.Series) -> pl.Series:
-    gaps = pl.Series(generator.random(len(series)) < 0.02)
-    return pl.select(pl.when(~gaps).then(series)).to_series()
+def _with_missing(generator: np.random.Generator, series: pl.Series) -> pl.Series:
+    missing = pl.Series(generator.random(len(series)) < 0.02)
+    return pl.select(pl.when(~missing).then(series)).to_series()
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ class Progress:
         self._steps_per_epoch = plan.steps_per_epoch
         self._epochs = -(-plan.total_steps // plan.steps_per_epoch)
         self._every = max(1, self._epochs // _LINES)
-        self._watched = tuple(measure for _, measure in monitored_metrics(plan.config.fit))
+        self._watched = tuple(metric for _, metric in monitored_metrics(plan.config.fit))
         self._shown_at = monotonic()
         self._bar: Any = None
         if stderr.terminal and not stderr.quiet:

@@ -41,7 +41,7 @@ class SweepProgress:
         self._compiling: dict[tuple[int, ...], str] = {}
         self._done: dict[int, Any] = {}
         self._before = 0.0
-        self._began = self._shown_at = monotonic()
+        self._start_time = self._shown_at = monotonic()
         self._screen: Any = None
 
     def phase(self, text: str) -> None:
@@ -68,7 +68,7 @@ class SweepProgress:
             if row.ended is not None:
                 self._done[row.trial.number] = row.ended
         self._before = float(len(self._done))
-        self._began = self._shown_at = monotonic()
+        self._start_time = self._shown_at = monotonic()
 
     def planned(self, batch: Any) -> None:
         """Handle the start of a batch."""
@@ -163,7 +163,7 @@ class SweepProgress:
         done = len(self._done) + sum(min(1.0, epoch / self._epochs) for epoch in epochs)
         if self._total is None or done <= self._before or len(self._done) == self._total:
             return None
-        per_trial = (monotonic() - self._began) / (done - self._before)
+        per_trial = (monotonic() - self._start_time) / (done - self._before)
         return float(max(0.0, per_trial * (self._total - done)))
 
     def _start_screen(self) -> Any:

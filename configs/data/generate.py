@@ -18,12 +18,12 @@ ROWS, FEATURES, SEED = 1000, 10, 20261122
 
 def tables() -> dict[str, list[list[str]]]:
     """Return the rows of each file, header first."""
-    draw = np.random.default_rng(SEED)
-    x = draw.normal(size=(ROWS, FEATURES))
-    line = x @ draw.normal(size=FEATURES)
-    label = line + 3 * np.sin(3 * x[:, 0]) + 0.3 * draw.normal(size=ROWS) > 0
-    missing = draw.random(x.shape) < 0.03
-    outlier = draw.random(x.shape) < 0.01
+    rng = np.random.default_rng(SEED)
+    x = rng.normal(size=(ROWS, FEATURES))
+    line = x @ rng.normal(size=FEATURES)
+    label = line + 3 * np.sin(3 * x[:, 0]) + 0.3 * rng.normal(size=ROWS) > 0
+    missing = rng.random(x.shape) < 0.03
+    outlier = rng.random(x.shape) < 0.01
     header = [*(f"feature_{number}" for number in range(FEATURES)), "label"]
     clean, dirty = [header], [header]
     for row in range(ROWS):

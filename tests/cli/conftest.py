@@ -170,7 +170,7 @@ def keep(folder: Path, kept: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def refused_alike(folder: Path, refused: Callable, trainer: Callable) -> Callable:
+def refused_by_check_and_fit(folder: Path, refused: Callable, trainer: Callable) -> Callable:
     """Check that `check` and `fit` refuse a command with the same message, that nothing is written,
     and that the settings which the message proposes help.
     """

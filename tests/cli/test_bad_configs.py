@@ -448,51 +448,55 @@ FILES: dict[str, tuple[bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_settings(name: str, folder: Path, refused_alike: Callable) -> None:
+def test_settings(name: str, folder: Path, refused_by_check_and_fit: Callable) -> None:
     text, mentions = SETTINGS[name]
     (folder / "config.yaml").write_text(DATA + text)
     (folder / "base.yaml").write_text(
         "data:\n  source: table.csv\n  target: answer\n  format: parquet\n  csv: {separator: ;}\n"
     )
-    refused_alike("config.yaml", mentions=mentions)
+    refused_by_check_and_fit("config.yaml", mentions=mentions)
 
 
 @pytest.mark.parametrize("name", DATA_SECTIONS)
-def test_data_sections(name: str, folder: Path, refused_alike: Callable) -> None:
+def test_data_sections(name: str, folder: Path, refused_by_check_and_fit: Callable) -> None:
     text, mentions = DATA_SECTIONS[name]
     (folder / "config.yaml").write_text(f"data:\n  {text}\n")
-    refused_alike("config.yaml", mentions=mentions)
+    refused_by_check_and_fit("config.yaml", mentions=mentions)
 
 
 @pytest.mark.parametrize("name", OVERRIDES)
-def test_overrides(name: str, folder: Path, refused_alike: Callable) -> None:
+def test_overrides(name: str, folder: Path, refused_by_check_and_fit: Callable) -> None:
     arguments, mentions = OVERRIDES[name]
-    refused_alike("good.yaml", *arguments, mentions=mentions)
+    refused_by_check_and_fit("good.yaml", *arguments, mentions=mentions)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_files(name: str, folder: Path, refused_alike: Callable) -> None:
+def test_files(name: str, folder: Path, refused_by_check_and_fit: Callable) -> None:
     content, mentions = FILES[name]
     (folder / "config.yaml").write_bytes(content)
-    refused_alike("config.yaml", mentions=mentions)
+    refused_by_check_and_fit("config.yaml", mentions=mentions)
 
 
-def test_config_of_100_mb_is_not_read(folder: Path, refused_alike: Callable) -> None:
+def test_config_of_100_mb_is_not_read(folder: Path, refused_by_check_and_fit: Callable) -> None:
     with (folder / "config.yaml").open("wb") as file:
         file.truncate(100_000_000)
-    refused_alike("config.yaml", mentions=["config.yaml", "1,000,000 bytes", "100,000,000"])
+    refused_by_check_and_fit(
+        "config.yaml", mentions=["config.yaml", "1,000,000 bytes", "100,000,000"]
+    )
 
 
-def test_missing_config(folder: Path, refused_alike: Callable) -> None:
-    refused_alike("god.yaml", mentions=["god.yaml", "no such file", "did you mean 'good.yaml'?"])
+def test_missing_config(folder: Path, refused_by_check_and_fit: Callable) -> None:
+    refused_by_check_and_fit(
+        "god.yaml", mentions=["god.yaml", "no such file", "did you mean 'good.yaml'?"]
+    )
 
 
-def test_directory_in_place_of_a_config(folder: Path, refused_alike: Callable) -> None:
-    refused_alike(folder, mentions=[str(folder), "a directory", "good.yaml"])
+def test_directory_in_place_of_a_config(folder: Path, refused_by_check_and_fit: Callable) -> None:
+    refused_by_check_and_fit(folder, mentions=[str(folder), "a directory", "good.yaml"])
 
 
-def test_table_in_place_of_a_config(folder: Path, refused_alike: Callable) -> None:
-    refused_alike("table.csv", mentions=["table.csv:1:1", "trainer init table.csv"])
+def test_table_in_place_of_a_config(folder: Path, refused_by_check_and_fit: Callable) -> None:
+    refused_by_check_and_fit("table.csv", mentions=["table.csv:1:1", "trainer init table.csv"])
 
 
 def test_all_problems_are_reported_at_once(folder: Path, refused: Callable) -> None:

@@ -115,11 +115,11 @@ def config(folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_tables(name: str, folder: Path, config: Path, refused_alike: Callable) -> None:
+def test_tables(name: str, folder: Path, config: Path, refused_by_check_and_fit: Callable) -> None:
     content, mentions = TABLES[name]
     content = content if isinstance(content, bytes) else content.encode()
     (folder / "table.csv").write_bytes(content)
-    refused_alike(config.name, mentions=mentions)
+    refused_by_check_and_fit(config.name, mentions=mentions)
 
 
 def _npz(**arrays: object) -> bytes:
@@ -173,77 +173,89 @@ OTHER_FILES: dict[str, tuple[str, bytes, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", OTHER_FILES)
-def test_other_files(name: str, folder: Path, config: Path, refused_alike: Callable) -> None:
+def test_other_files(
+    name: str, folder: Path, config: Path, refused_by_check_and_fit: Callable
+) -> None:
     file, content, mentions = OTHER_FILES[name]
     (folder / file).write_bytes(content)
-    refused_alike(config.name, f"data.source={file}", mentions=mentions)
+    refused_by_check_and_fit(config.name, f"data.source={file}", mentions=mentions)
 
 
-def test_directory_in_place_of_a_table(config: Path, folder: Path, refused_alike: Callable) -> None:
+def test_directory_in_place_of_a_table(
+    config: Path, folder: Path, refused_by_check_and_fit: Callable
+) -> None:
     (folder / "tables.csv").mkdir()
-    refused_alike(
+    refused_by_check_and_fit(
         config.name, "data.source=tables.csv", mentions=["tables.csv", "a directory", "*.csv"]
     )
 
 
-def test_url_in_place_of_a_table(config: Path, refused_alike: Callable) -> None:
+def test_url_in_place_of_a_table(config: Path, refused_by_check_and_fit: Callable) -> None:
     mentions = ["https://example.com/x.csv", "a URL", "download"]
-    refused_alike(config.name, "data.source=https://example.com/x.csv", mentions=mentions)
+    refused_by_check_and_fit(
+        config.name, "data.source=https://example.com/x.csv", mentions=mentions
+    )
 
 
-def test_file_name_too_long(config: Path, refused_alike: Callable) -> None:
-    refused_alike(config.name, f"data.source={'x' * 5000}.csv", mentions=["too long"])
+def test_file_name_too_long(config: Path, refused_by_check_and_fit: Callable) -> None:
+    refused_by_check_and_fit(config.name, f"data.source={'x' * 5000}.csv", mentions=["too long"])
 
 
-def test_pipe_in_place_of_a_table(config: Path, folder: Path, refused_alike: Callable) -> None:
+def test_pipe_in_place_of_a_table(
+    config: Path, folder: Path, refused_by_check_and_fit: Callable
+) -> None:
     os.mkfifo(folder / "pipe.csv")
-    refused_alike(config.name, "data.source=pipe.csv", mentions=["pipe.csv", "a pipe"])
+    refused_by_check_and_fit(config.name, "data.source=pipe.csv", mentions=["pipe.csv", "a pipe"])
 
 
-def test_broken_link(config: Path, folder: Path, refused_alike: Callable) -> None:
+def test_broken_link(config: Path, folder: Path, refused_by_check_and_fit: Callable) -> None:
     (folder / "link.csv").symlink_to(folder / "gone.csv")
-    refused_alike(config.name, "data.source=link.csv", mentions=["link.csv"])
+    refused_by_check_and_fit(config.name, "data.source=link.csv", mentions=["link.csv"])
 
 
-def test_files_with_different_columns(config: Path, folder: Path, refused_alike: Callable) -> None:
+def test_files_with_different_columns(
+    config: Path, folder: Path, refused_by_check_and_fit: Callable
+) -> None:
     (folder / "more.csv").write_text("agge,answer\n1,yes\n")
     mentions = ["more.csv", "'age'", "did you mean 'agge'?"]
-    refused_alike(config.name, "data.source=[table.csv, more.csv]", mentions=mentions)
+    refused_by_check_and_fit(config.name, "data.source=[table.csv, more.csv]", mentions=mentions)
 
 
-def test_every_missing_file_is_reported(config: Path, refused_alike: Callable) -> None:
+def test_every_missing_file_is_reported(config: Path, refused_by_check_and_fit: Callable) -> None:
     source = "data.source={train: table.csv, validation: no.csv, test: nowhere/*.csv}"
-    refused_alike(config.name, source, mentions=["no.csv", "nowhere/*.csv"])
+    refused_by_check_and_fit(config.name, source, mentions=["no.csv", "nowhere/*.csv"])
 
 
 def test_class_that_occurs_only_in_the_test_file(
-    config: Path, folder: Path, refused_alike: Callable
+    config: Path, folder: Path, refused_by_check_and_fit: Callable
 ) -> None:
     (folder / "test.csv").write_text("age,income,city,answer\n1,2,A,maybe\n")
     source = "data.source={train: table.csv, test: test.csv}"
-    refused_alike(config.name, source, mentions=["test.csv:2", "'maybe'", "'no', 'yes'"])
+    refused_by_check_and_fit(config.name, source, mentions=["test.csv:2", "'maybe'", "'no', 'yes'"])
 
 
-def test_negative_weight(config: Path, folder: Path, refused_alike: Callable) -> None:
+def test_negative_weight(config: Path, folder: Path, refused_by_check_and_fit: Callable) -> None:
     (folder / "table.csv").write_text(with_column("weight", ["1", "-1"]))
-    refused_alike(config.name, "data.weight=weight", mentions=["table.csv:3", "weight", "'-1'"])
+    refused_by_check_and_fit(
+        config.name, "data.weight=weight", mentions=["table.csv:3", "weight", "'-1'"]
+    )
 
 
 def test_missing_target_is_an_error_if_configured(
-    config: Path, folder: Path, refused_alike: Callable
+    config: Path, folder: Path, refused_by_check_and_fit: Callable
 ) -> None:
     (folder / "table.csv").write_text(NAMES + ROWS + "3,\n")
     mentions = ["table.csv:22", "a value in 'answer'", "data.clean.missing_target"]
-    refused_alike(config.name, "data.clean.missing_target=error", mentions=mentions)
+    refused_by_check_and_fit(config.name, "data.clean.missing_target=error", mentions=mentions)
 
 
-def test_all_rows_dropped(config: Path, folder: Path, refused_alike: Callable) -> None:
+def test_all_rows_dropped(config: Path, folder: Path, refused_by_check_and_fit: Callable) -> None:
     names = "size,other,answer\n"
     rows = [f"{'' if index % 2 else index},{index if index % 2 else ''},{'yes' if index % 3 else 'no'}\n"
             for index in range(30)]  # fmt: skip
     (folder / "table.csv").write_text(names + "".join(rows))
     mentions = ["override 'data.numeric.impute=drop'", "training rows"]
-    refused_alike(config.name, "data.numeric.impute=drop", mentions=mentions)
+    refused_by_check_and_fit(config.name, "data.numeric.impute=drop", mentions=mentions)
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,11 @@ def table() -> pl.DataFrame:
     count = 160
     a, b = rng.normal(size=count), rng.integers(0, 40, count).astype(float)
     score = a + rng.normal(size=count)
-    gaps = rng.random(count) < 0.1
+    missing = rng.random(count) < 0.1
     days = rng.integers(0, 900, count)
     return pl.DataFrame(
         {
-            "a": np.where(gaps, np.nan, a.round(4)),
+            "a": np.where(missing, np.nan, a.round(4)),
             "b": b,
             "color": rng.choice(["red", "blue", "grün"], count),
             "size": rng.choice(["small", "medium", "large"], count),

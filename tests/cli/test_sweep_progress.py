@@ -140,12 +140,12 @@ def test_shortened_table_names_the_command_for_all_trials(
 
     trials = tuple(Trial(number, {"seed": number}) for number in range(12))
     ends = [TrialEnded(number, "finished", number / 20, 3, 2, None, 1.0) for number in range(12)]
-    begun = SweepHeader("val_auc", "higher", 12, 1)
+    header = SweepHeader("val_auc", "higher", 12, 1)
     for count, mentions in (
         (12, "10 of 12 trials; list all with: trainer ls 'sweeps/a b/c'"),
         (10, ""),
     ):
-        leaderboard = make_leaderboard([begun, BatchSuggested(trials[:count]), *ends[:count]])
+        leaderboard = make_leaderboard([header, BatchSuggested(trials[:count]), *ends[:count]])
         finished = SweepFinished(Path("sweeps/a b/c"), "trials", leaderboard, None, {}, 1.0)
         follow_sweep(generate([finished]), Console(), Signals())
         output = capsys.readouterr().err

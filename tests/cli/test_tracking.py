@@ -57,13 +57,15 @@ def test_warning_is_printed_once_and_recorded(folder: Path, trainer: Callable) -
         (["track.tensorbord=true"], ["did you mean 'tensorboard'"]),
     ],
 )
-def test_invalid_settings(refused_alike: Callable, arguments: list, mentions: list) -> None:
-    refused_alike("good.yaml", *arguments, mentions=mentions)
+def test_invalid_settings(
+    refused_by_check_and_fit: Callable, arguments: list, mentions: list
+) -> None:
+    refused_by_check_and_fit("good.yaml", *arguments, mentions=mentions)
 
 
 def test_missing_package_is_reported_before_training(
-    refused_alike: Callable, monkeypatch: pytest.MonkeyPatch
+    refused_by_check_and_fit: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(trackers, "find_spec", lambda name: None)
     mentions = ["track.tensorboard", "the package tensorboard", "pip install 'tensorboard"]
-    refused_alike("good.yaml", "track.tensorboard=true", mentions=mentions)
+    refused_by_check_and_fit("good.yaml", "track.tensorboard=true", mentions=mentions)

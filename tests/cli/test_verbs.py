@@ -85,11 +85,13 @@ def test_only_the_start_of_a_path_is_shortened(folder: Path, trainer: Callable) 
 
 
 @pytest.mark.parametrize("monitor", ["fit.early_stopping", "fit.checkpoint"])
-def test_monitor_without_a_value(folder: Path, refused_alike: Callable, monitor: str) -> None:
+def test_monitor_without_a_value(
+    folder: Path, refused_by_check_and_fit: Callable, monitor: str
+) -> None:
     rows = [f"{index},{'yes' if index % 2 else 'no'},train" for index in range(20)]
     rows += [f"{index},yes,validation" for index in range(5)]
     (folder / "one_sided.csv").write_text("\n".join(["age,answer,part", *rows]) + "\n")
-    refused_alike(
+    refused_by_check_and_fit(
         "good.yaml",
         "data.source=one_sided.csv",
         "data.split={by: column, column: part}",

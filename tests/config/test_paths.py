@@ -67,12 +67,12 @@ def custom_of(path: Path, *overrides: str) -> Any:
 
 @pytest.mark.parametrize("layer", ["'own:wide'", "{function: 'own:wide'}"])
 def test_folder_of_a_custom_layer(write: Write, layer: str) -> None:
-    own = write(f"{DATA}model: {{layers: [{{custom: {layer}}}]}}\n", "own/c.yaml")
+    base = write(f"{DATA}model: {{layers: [{{custom: {layer}}}]}}\n", "own/c.yaml")
     other = write("extends: ../own/c.yaml\n", "other/c.yaml")
-    assert custom_of(own)["folder"] == str(own.parent)
-    assert custom_of(other)["folder"] == str(own.parent)
+    assert custom_of(base)["folder"] == str(base.parent)
+    assert custom_of(other)["folder"] == str(base.parent)
     kept = write(dump_config(load_config(other).config), "runs/x/config.yaml")
-    assert custom_of(kept) == custom_of(own)
+    assert custom_of(kept) == custom_of(base)
 
 
 def test_configured_folder_of_a_custom_layer(write: Write) -> None:

@@ -46,14 +46,16 @@ def mixed_frame() -> pl.DataFrame:
     rng = np.random.default_rng(5)
     rows = 120
     number = pl.Series(rng.normal(size=rows))
-    gaps = pl.Series(rng.random(rows) < 0.1)
+    missing = pl.Series(rng.random(rows) < 0.1)
     return pl.DataFrame(
         {
             "a": number,
-            "b": pl.select(pl.when(~gaps).then(pl.Series(rng.integers(0, 50, rows)))).to_series(),
+            "b": pl.select(
+                pl.when(~missing).then(pl.Series(rng.integers(0, 50, rows)))
+            ).to_series(),
             "c": rng.choice(["red", "green", "blue"], rows),
             "d": pl.select(
-                pl.when(~gaps).then(pl.Series(rng.choice(["x", "y", "z"], rows)))
+                pl.when(~missing).then(pl.Series(rng.choice(["x", "y", "z"], rows)))
             ).to_series(),
             "e": rng.choice(["yes", "no"], rows),
             "f": [f"2024-{1 + i % 12:02d}-{1 + i % 28:02d}T{i % 24:02d}:30" for i in range(rows)],

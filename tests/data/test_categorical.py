@@ -96,10 +96,10 @@ def test_booleans():
     series = pl.Series("e", ["yes", "No", None, "TRUE"])
     column = fit_boolean("e", series, Categorical())
     assert column.features == ("e", "e=(missing)")
-    values, gaps, wrong = boolean_values(column, pl.Series("e", ["no", None, "maybe", "1"]))
+    values, missing, invalid = boolean_values(column, pl.Series("e", ["no", None, "maybe", "1"]))
     assert values.tolist() == [False, False, False, True]
-    assert gaps.tolist() == [False, True, True, False]
-    assert wrong.tolist() == [False, False, True, False]
+    assert missing.tolist() == [False, True, True, False]
+    assert invalid.tolist() == [False, False, True, False]
     frequent = fit_boolean("e", series, Categorical(impute="most_frequent"))
     assert frequent.fill is True
     assert frequent.features == ("e",)

@@ -76,8 +76,8 @@ def test_archive_without_inner_extension(tmp_path):
 
 
 def test_hidden_files_in_archives_are_ignored(tmp_path):
-    beside = {"__MACOSX/._x.csv": "\0", ".DS_Store": "\0", "x.csv": TEXT}
-    assert b"".join(read_chunks(zipped(tmp_path / "x.csv.zip", **beside))) == TEXT.encode()
+    others = {"__MACOSX/._x.csv": "\0", ".DS_Store": "\0", "x.csv": TEXT}
+    assert b"".join(read_chunks(zipped(tmp_path / "x.csv.zip", **others))) == TEXT.encode()
 
 
 def test_compression_is_detected_from_content(tmp_path):

@@ -41,10 +41,10 @@ def kinds(dataset):
 @pytest.mark.parametrize(
     ("values", "line"),
     [
-        ([f"${one:,}" for one in AMOUNTS],
+        ([f"${n:,}" for n in AMOUNTS],
          "x: {decimal: point}  # 'x' is read as numbers: '$1,093' is 1093"),
-        ([f"{one}%" for one in AMOUNTS], "x: {decimal: point}  # 'x' is read as numbers: '5%' is 5"),
-        ([f"{one},5" for one in AMOUNTS], "x: {decimal: comma}  # 'x' is read as numbers: '5,5'"),
+        ([f"{n}%" for n in AMOUNTS], "x: {decimal: point}  # 'x' is read as numbers: '5%' is 5"),
+        ([f"{n},5" for n in AMOUNTS], "x: {decimal: comma}  # 'x' is read as numbers: '5,5'"),
     ],
 )  # fmt: skip
 def test_numbers_as_text_are_features(proposed, values, line):
@@ -57,7 +57,7 @@ def test_numbers_as_text_are_features(proposed, values, line):
 @pytest.mark.parametrize("date_format", ["%d/%m/%Y", "%m.%d.%Y", "%d-%b-%Y %H:%M", "%Y%m%d"])
 def test_dates_as_text_are_features(proposed, date_format):
     moments = [datetime.combine(day, datetime.min.time()) for day in SHUFFLED]
-    values = [each.strftime(date_format) for each in moments]
+    values = [item.strftime(date_format) for item in moments]
     text, dataset = proposed({"x": values, "y": CLASSES})
     assert "x: {kind: datetime, format: " in text
     assert kinds(dataset)["x"] == "datetime"
@@ -65,7 +65,7 @@ def test_dates_as_text_are_features(proposed, date_format):
     assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}  # alternative" in text
 
 
-def test_dates_with_two_meanings_are_left_out_with_the_setting(proposed):
+def test_ambiguous_dates_are_excluded_with_the_setting_to_include_them(proposed):
     values = [f"{row % 12 + 1:02d}/{row % 9 + 1:02d}/{2000 + row % 20}" for row in range(ROWS)]
     text, dataset = proposed({"x": values, "y": CLASSES})
     assert "- x  # ambiguous dates" in text
@@ -78,7 +78,7 @@ def test_dates_with_two_meanings_are_left_out_with_the_setting(proposed):
     ("values", "comment"),
     [
         (
-            ["n.v.", *[f"${one:,}" for one in AMOUNTS[1:]]],
+            ["n.v.", *[f"${n:,}" for n in AMOUNTS[1:]]],
             "1 of 400 values are not numbers ('n.v.')",
         ),
         (["slip", *map(str, AMOUNTS[1:])], "not all values are numbers: 'slip'"),
@@ -87,7 +87,7 @@ def test_dates_with_two_meanings_are_left_out_with_the_setting(proposed):
             "1 of 400 values are not dates in the format",
         ),
         (
-            ["5", *[f"{one}%" for one in AMOUNTS[1:]]],
+            ["5", *[f"{n}%" for n in AMOUNTS[1:]]],
             "the unit '%' in some rows and no unit in others",
         ),
     ],
@@ -101,14 +101,14 @@ def test_text_that_is_mostly_numbers_or_dates_has_a_comment(proposed, values, co
 
 @pytest.mark.parametrize(
     "values",
-    [[f"${100_000 + one:,}" for one in AMOUNTS], [f"{one}%" for one in AMOUNTS]],
+    [[f"${100_000 + n:,}" for n in AMOUNTS], [f"{n}%" for n in AMOUNTS]],
 )
-def test_a_target_of_numbers_as_text_is_a_regression(proposed, values):
+def test_target_of_numbers_as_text_is_a_regression(proposed, values):
     text, dataset = proposed({"price": values}, "price")
     assert "task: regression" in text
     assert "price: {decimal: point}  # 'price' is read as numbers: '" in text
     assert dataset.preprocessing.target.task == "regression"
-    assert not [each for each in dataset.warnings if "read as" in each]
+    assert not [item for item in dataset.warnings if "read as" in item]
 
 
 @pytest.mark.parametrize("date_format", ["%Y-%m-%d", "%d/%m/%Y"])

@@ -22,7 +22,7 @@ def source(tmp_path, c, y=("no", "yes"), name="t.csv"):
 
 
 def column(dataset, name="c"):
-    return next(one for one in dataset.preprocessing.columns if one.name == name)
+    return next(column for column in dataset.preprocessing.columns if column.name == name)
 
 
 @EITHER
@@ -97,12 +97,12 @@ def test_value_outside_explicit_levels_raises_with_its_row(tmp_path, make_config
     config = make_config(path, "y", {"columns": {"c": {"levels": ["low", "high"]}}, "split": split})
     with pytest.raises(
         DataError, match=r"t\.csv:4: .*levels \(low, high\).*ignore_case: true"
-    ) as one:
+    ) as error:
         dataset(config)
     config = make_config(path, "y", {"columns": {"c": {"levels": ["low"]}}, "split": split})
     with pytest.raises(DataError, match=r"t\.csv:3: .*'high'.*add it to data\.columns\.c\.levels"):
         dataset(config)
-    assert len(one.value.problems) == 1
+    assert len(error.value.problems) == 1
 
 
 def test_explicit_level_read_as_missing_raises_and_the_fix_works(tmp_path, make_config):

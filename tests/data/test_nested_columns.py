@@ -68,10 +68,10 @@ def test_unused_columns_can_be_nested(tmp_path, make_config, name, read, feature
 @pytest.mark.parametrize("name", ["{}.parquet", "{}.ndjson"])
 @pytest.mark.parametrize("read", [prepare, prepare_streaming])
 def test_unused_nested_columns_can_differ_between_files(tmp_path, make_config, name, read):
-    one, other = odd_frame(), odd_frame("b").with_columns(list=pl.lit("plain"))
+    first, second = odd_frame(), odd_frame("b").with_columns(list=pl.lit("plain"))
     sources = [
-        write(one, tmp_path / name.format("one")),
-        write(other, tmp_path / name.format("two")),
+        write(first, tmp_path / name.format("one")),
+        write(second, tmp_path / name.format("two")),
     ]
     dataset = read(make_config(sources, "y", {"features": {"include": ["x"]}}))
     assert dataset.rows("train") == 48
@@ -144,7 +144,7 @@ def test_nested_features_in_new_data_raise(tmp_path, make_config, streamed):
         write(odd_frame(), tmp_path / "x.parquet"), "y", {"features": {"include": ["x"]}}
     )
     encoder = prepare(config).preprocessing
-    other = odd_frame().with_columns(x=pl.col("list"))
-    data = make_config(write(other, tmp_path / "y.ndjson"), "y").data
+    second = odd_frame().with_columns(x=pl.col("list"))
+    data = make_config(write(second, tmp_path / "y.ndjson"), "y").data
     with pytest.raises(DataError, match=r"single values in 'x'.*as in training"):
         list(prediction_batches(data, encoder, [], streamed=streamed))

@@ -101,10 +101,10 @@ def evaluate(prepared, path, *, streamed):
 @BOTH
 @pytest.mark.parametrize("name", ["other.csv", "other.parquet"])
 def test_rows_with_a_target_are_evaluated(prepared, mixed_frame, tmp_path, name, streamed):
-    gaps = mixed_frame.with_columns(
+    with_missing = mixed_frame.with_columns(
         pl.when(pl.int_range(mixed_frame.height) % 10 != 3).then("y").alias("y")
     )
-    table = evaluate(prepared, write(gaps, tmp_path / name), streamed=streamed)
+    table = evaluate(prepared, write(with_missing, tmp_path / name), streamed=streamed)
     samples = table.samples("test")
     dataset, _ = prepared
     at = np.flatnonzero(np.arange(mixed_frame.height) % 10 != 3)

@@ -254,7 +254,7 @@ def test_few_counts_are_regression_if_a_setting_requires_numbers(prepare_frame, 
     assert prepare_frame(frame).preprocessing.target.task == "multiclass"
     target = prepare_frame(frame, **sections).preprocessing.target
     assert (target.task, target.scale) == ("regression", (1.0,))
-    words = {"x": range(120), "y": [f"class {one}" for one in COUNTS]}
+    words = {"x": range(120), "y": [f"class {n}" for n in COUNTS]}
     assert prepare_frame(words, **sections).preprocessing.target.task == "multiclass"
 
 

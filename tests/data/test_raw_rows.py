@@ -42,8 +42,10 @@ def test_it_is_the_first_whole_validation_row(tmp_path: Path, read: Any) -> None
 
 def test_without_a_whole_row_it_is_the_first(tmp_path: Path) -> None:
     table = frame()
-    gaps = pl.when(pl.col("part") == "validation").then(None).otherwise(pl.col("b")).alias("b")
-    table.with_columns(gaps).write_csv(tmp_path / "t.csv")
+    with_missing = (
+        pl.when(pl.col("part") == "validation").then(None).otherwise(pl.col("b")).alias("b")
+    )
+    table.with_columns(with_missing).write_csv(tmp_path / "t.csv")
     example = example_row(prepare(config_of(tmp_path / "t.csv")))
     assert (example.row, example.values) == (2, {"a": None, "b": None})
 

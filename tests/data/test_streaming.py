@@ -22,22 +22,25 @@ def frame(rows=ROWS, seed=0):
     number = rng.normal(5, 3, rows)
     number[::97] *= 40
     whole = rng.integers(-50, 1000, rows)
-    gaps = rng.random(rows) < 0.1
+    missing = rng.random(rows) < 0.1
     words = np.array(["red", "green", "blue", "a, b", "10", "9"])[rng.integers(0, 6, rows)]
     days = datetime.date(2020, 1, 1)
     return pl.DataFrame(
         {
             "number": number,
             "gappy": pl.Series(
-                [None if gap else value for gap, value in zip(gaps, number[::-1], strict=True)]
+                [
+                    None if is_missing else value
+                    for is_missing, value in zip(missing, number[::-1], strict=True)
+                ]
             ),
             "whole": whole,
             "word": words,
             "rare": np.where(rng.random(rows) < 0.004, "odd", words),
             "answer": pl.Series(
                 [
-                    None if gap else bool(one)
-                    for gap, one in zip(gaps[::-1], whole % 3 == 0, strict=True)
+                    None if is_missing else bool(one)
+                    for is_missing, one in zip(missing[::-1], whole % 3 == 0, strict=True)
                 ]
             ),
             "day": pl.Series([days + datetime.timedelta(int(abs(one))) for one in whole]),
@@ -86,25 +89,25 @@ def write(table, folder, kind, parts=1):
     return names
 
 
-def same(one, other):
+def assert_close(actual, expected):
     """Assert equality up to the rounding of means and standard deviations."""
-    if isinstance(one, dict):
-        assert one.keys() == other.keys()
-        for key in one:
-            same(one[key], other[key])
-    elif isinstance(one, list):
-        assert len(one) == len(other)
-        for left, right in zip(one, other, strict=True):
-            same(left, right)
-    elif isinstance(one, float):
-        assert one == pytest.approx(other, rel=1e-12, abs=1e-12)
+    if isinstance(actual, dict):
+        assert actual.keys() == expected.keys()
+        for key in actual:
+            assert_close(actual[key], expected[key])
+    elif isinstance(actual, list):
+        assert len(actual) == len(expected)
+        for left, right in zip(actual, expected, strict=True):
+            assert_close(left, right)
+    elif isinstance(actual, float):
+        assert actual == pytest.approx(expected, rel=1e-12, abs=1e-12)
     else:
-        assert one == other
+        assert actual == expected
 
 
 def both(settings):
     resident, streamed = prepare(settings), prepare_streaming(settings)
-    same(streamed.preprocessing.to_json(), resident.preprocessing.to_json())
+    assert_close(streamed.preprocessing.to_json(), resident.preprocessing.to_json())
     assert np.array_equal(streamed.assignment, resident.assignment)
     assert streamed.dropped == resident.dropped
     assert streamed.warnings == resident.warnings
@@ -115,18 +118,18 @@ def both(settings):
     for split in ("train", "validation", "test"):
         assert streamed.rows(split) == resident.rows(split)
         assert streamed.classes(split) == resident.classes(split)
-        mine, other = streamed.samples(split), resident.samples(split)
-        assert (mine is None) == (other is None)
-        if mine is None:
+        actual, expected = streamed.samples(split), resident.samples(split)
+        assert (actual is None) == (expected is None)
+        if actual is None:
             continue
-        np.testing.assert_allclose(mine.x, other.x, rtol=1e-6, atol=1e-6)
-        np.testing.assert_allclose(mine.y, other.y, rtol=1e-6, atol=1e-6)
-        assert np.array_equal(mine.rows, other.rows)
-        assert np.array_equal(mine.unseen, other.unseen)
-        assert sorted(mine.warnings) == sorted(other.warnings)
-        assert (mine.weight is None) == (other.weight is None)
-        if mine.weight is not None:
-            assert np.array_equal(mine.weight, other.weight)
+        np.testing.assert_allclose(actual.x, expected.x, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(actual.y, expected.y, rtol=1e-6, atol=1e-6)
+        assert np.array_equal(actual.rows, expected.rows)
+        assert np.array_equal(actual.unseen, expected.unseen)
+        assert sorted(actual.warnings) == sorted(expected.warnings)
+        assert (actual.weight is None) == (expected.weight is None)
+        if actual.weight is not None:
+            assert np.array_equal(actual.weight, expected.weight)
     return streamed
 
 
@@ -142,7 +145,7 @@ SETTINGS = {
     "clipped": {"clean": {"outliers": {"method": "iqr", "factor": 1.5}}},
     "clipped by zscore": {"clean": {"outliers": {"method": "zscore", "factor": 2.0}}},
     "outliers dropped": {"clean": {"outliers": {"action": "drop"}}},
-    "gaps dropped": {
+    "missing values dropped": {
         "numeric": {"impute": "drop"},
         "categorical": {"impute": "drop"},
         "clean": {"outliers": {"method": "iqr", "factor": 1.5}},
@@ -269,21 +272,21 @@ def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
     monkeypatch.setattr(sketches, "SAMPLE_ROWS", 500)
     settings = config(write(frame(), tmp_path, "parquet"), numeric={"scale": "quantile"})
     resident, streamed = prepare(settings), prepare_streaming(settings)
-    for mine, other in zip(
+    for sampled, exact in zip(
         streamed.preprocessing.columns, resident.preprocessing.columns, strict=True
     ):
-        if mine.kind != "numeric":
+        if sampled.kind != "numeric":
             continue
-        assert mine.sampled == 500
-        assert other.sampled is None
-        assert mine.mean == pytest.approx(other.mean, rel=1e-12)
-        assert (mine.minimum, mine.maximum) == (other.minimum, other.maximum)
+        assert sampled.sampled == 500
+        assert exact.sampled is None
+        assert sampled.mean == pytest.approx(exact.mean, rel=1e-12)
+        assert (sampled.minimum, sampled.maximum) == (exact.minimum, exact.maximum)
         # 500 of some 1,800: the median is within a few hundredths of the middle rank.
-        assert abs(mine.fill - other.fill) < 0.2 * other.std
+        assert abs(sampled.fill - exact.fill) < 0.2 * exact.std
     again = prepare_streaming(settings).preprocessing.to_json()
     assert again == streamed.preprocessing.to_json()
     monkeypatch.setattr(streams, "BATCH_ROWS", 100)
-    same(prepare_streaming(settings).preprocessing.to_json(), again)
+    assert_close(prepare_streaming(settings).preprocessing.to_json(), again)
 
 
 def test_disk_space_is_checked_before_encoding(tmp_path, monkeypatch):

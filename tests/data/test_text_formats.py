@@ -46,53 +46,53 @@ def about(dataset, name="x"):
 
 def settings_in(warning):
     """Return the column settings in a warning: {"decimal": "comma"}, …"""
-    found = re.findall(r"data\.columns\.x\.(\w+): ('[^']+'|\w+)", warning)
-    return [{key: value.strip("'")} for key, value in found]
+    settings = re.findall(r"data\.columns\.x\.(\w+): ('[^']+'|\w+)", warning)
+    return [{key: value.strip("'")} for key, value in settings]
 
 
 @pytest.mark.parametrize(
     ("values", "numbers", "example"),
     [
-        ([f"{amount:,}" for amount in AMOUNTS], AMOUNTS, "'1,093' is 1093, with ',' as"),
+        ([f"{n:,}" for n in AMOUNTS], AMOUNTS, "'1,093' is 1093, with ',' as"),
         (
-            [f"${amount:,}.50" for amount in AMOUNTS],
-            [amount + 0.5 for amount in AMOUNTS],
+            [f"${n:,}.50" for n in AMOUNTS],
+            [n + 0.5 for n in AMOUNTS],
             "'$5.50' is 5.5; set",
         ),
-        ([f"{amount % 90}%" for amount in AMOUNTS], [amount % 90 for amount in AMOUNTS], "'5%' is 5"),
-        ([f"{amount} kg" for amount in AMOUNTS], AMOUNTS, "'5 kg' is 5"),
-        ([f"{amount},5" for amount in AMOUNTS], [amount + 0.5 for amount in AMOUNTS], "'5,5' is 5.5"),
-        ([f"({amount:,})" if amount > 99 else str(amount) for amount in AMOUNTS],
-         [-amount if amount > 99 else amount for amount in AMOUNTS], "'(1,093)' is -1093"),
+        ([f"{n % 90}%" for n in AMOUNTS], [n % 90 for n in AMOUNTS], "'5%' is 5"),
+        ([f"{n} kg" for n in AMOUNTS], AMOUNTS, "'5 kg' is 5"),
+        ([f"{n},5" for n in AMOUNTS], [n + 0.5 for n in AMOUNTS], "'5,5' is 5.5"),
+        ([f"({n:,})" if n > 99 else str(n) for n in AMOUNTS],
+         [-n if n > 99 else n for n in AMOUNTS], "'(1,093)' is -1093"),
     ],
 )  # fmt: skip
 def test_formatted_numbers_are_numeric(fitted, values, numbers, example):
-    got, plain = fitted({"x": values}), fitted({"x": numbers})
-    (note,) = about(got)
+    dataset, plain = fitted({"x": values}), fitted({"x": numbers})
+    (note,) = about(dataset)
     assert example in note
-    written = column(got).number_format
+    written = column(dataset).number_format
     assert column(plain).number_format is None
-    assert column(got).model_copy(update={"number_format": None}) == column(plain)
+    assert column(dataset).model_copy(update={"number_format": None}) == column(plain)
     for split in ("train", "validation", "test"):
-        assert np.array_equal(got.samples(split).x, plain.samples(split).x)
-    content = got.preprocessing.to_json()
+        assert np.array_equal(dataset.samples(split).x, plain.samples(split).x)
+    content = dataset.preprocessing.to_json()
     assert content["columns"][1]["number_format"] == written.model_dump()
     assert "number_format" not in plain.preprocessing.to_json()["columns"][1]
-    assert Preprocessing.from_json(content) == got.preprocessing
+    assert Preprocessing.from_json(content) == dataset.preprocessing
 
 
 @pytest.mark.parametrize(
     "values",
     [
-        [f"{amount:,}" for amount in AMOUNTS],
-        [f"{amount}%" for amount in AMOUNTS],
+        [f"{n:,}" for n in AMOUNTS],
+        [f"{n}%" for n in AMOUNTS],
         [f"{day:%d/%m/%Y}" for day in DAYS],
         [f"{day:%m/%d/%Y}" for day in DAYS],
         [f"{row % 12 + 1:02d}/{row % 9 + 1:02d}/2020" for row in range(ROWS)],
-        ["n.v.", *[f"{amount:,}" for amount in AMOUNTS[1:]]],
-        ["5", *[f"{amount}%" for amount in AMOUNTS[1:]]],
+        ["n.v.", *[f"{n:,}" for n in AMOUNTS[1:]]],
+        ["5", *[f"{n}%" for n in AMOUNTS[1:]]],
         ["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]],
-        [str(amount) if row % 3 else f"r{amount}" for row, amount in enumerate(AMOUNTS)],
+        [str(n) if row % 3 else f"r{n}" for row, n in enumerate(AMOUNTS)],
     ],
 )
 def test_settings_in_notes_are_valid_and_remove_the_note(fitted, values):
@@ -100,11 +100,11 @@ def test_settings_in_notes_are_valid_and_remove_the_note(fitted, values):
     settings = settings_in(note)
     assert settings
     for setting in settings:
-        got = fitted({"x": values}, columns={"x": setting})
-        notes = [note for note in about(got) if "levels" not in note and "distinct" not in note]
+        dataset = fitted({"x": values}, columns={"x": setting})
+        notes = [note for note in about(dataset) if "levels" not in note and "distinct" not in note]
         assert notes == []
         kind = {"decimal": "numeric", "format": "datetime"}.get(next(iter(setting)), "categorical")
-        assert column(got).kind == kind
+        assert column(dataset).kind == kind
 
 
 @pytest.mark.parametrize(
@@ -118,23 +118,23 @@ def test_settings_in_notes_are_valid_and_remove_the_note(fitted, values):
     ],
 )
 def test_unambiguous_dates(fitted, date_format, order):
-    got = fitted({"x": [day.strftime(date_format) for day in DAYS]})
+    dataset = fitted({"x": [day.strftime(date_format) for day in DAYS]})
     plain = fitted({"x": [str(day) for day in DAYS]})
-    (note,) = about(got)
+    (note,) = about(dataset)
     assert order in note
     assert about(plain) == []
-    assert column(got).model_copy(update={"format": None}) == column(plain)
+    assert column(dataset).model_copy(update={"format": None}) == column(plain)
     assert column(plain).format is None
     for split in ("train", "validation", "test"):
-        assert np.array_equal(got.samples(split).x, plain.samples(split).x)
+        assert np.array_equal(dataset.samples(split).x, plain.samples(split).x)
 
 
 def test_ambiguous_dates_stay_text_with_a_note(fitted):
     values = [f"{row % 12 + 1:02d}/{row % 9 + 1:02d}/2020" for row in range(ROWS)]
-    got = fitted({"x": values})
-    (note,) = about(got)
+    dataset = fitted({"x": values})
+    (note,) = about(dataset)
     assert "data.columns.x.format: '%d/%m/%Y' (day first) or '%m/%d/%Y' (month first)" in note
-    assert column(got).kind == "categorical"
+    assert column(dataset).kind == "categorical"
     with pytest.raises(DataError, match=r"'%d/%m/%Y' .day first. or '%m/%d/%Y'"):
         fitted({"x": values}, columns={"x": {"kind": "datetime"}})
 
@@ -142,120 +142,118 @@ def test_ambiguous_dates_stay_text_with_a_note(fitted):
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        (["n.v.", "x", *[f"{amount:,}" for amount in AMOUNTS[2:]]], "values are not numbers"),
-        (["5", *[f"{amount}%" for amount in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
-        ([f"{'$€'[amount % 2]}{amount}" for amount in AMOUNTS], "the units '$', '€'"),
+        (["n.v.", "x", *[f"{n:,}" for n in AMOUNTS[2:]]], "values are not numbers"),
+        (["5", *[f"{n}%" for n in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
+        ([f"{'$€'[n % 2]}{n}" for n in AMOUNTS], "the units '$', '€'"),
         (["soon", *[f"{day:%d/%m/%Y}" for day in DAYS[1:]]], "not dates in the format '%d/%m/%Y'"),
     ],
 )
 def test_text_with_some_numbers_or_dates_stays_text(fitted, values, words):
-    got = fitted({"x": values}, split={"test": 0, "validation": 0})
-    (note,) = about(got)
+    dataset = fitted({"x": values}, split={"test": 0, "validation": 0})
+    (note,) = about(dataset)
     assert words in note
-    assert column(got).kind == "categorical"
+    assert column(dataset).kind == "categorical"
 
 
 @pytest.mark.parametrize("unit", ["", " €", " kg"])
 @pytest.mark.parametrize("mark", [" ", ".", "\u202f"])
 def test_formatted_numbers_with_decimal_comma(fitted, unit, mark):
-    values = [f"{amount:,}".replace(",", mark) + f",5{unit}" for amount in AMOUNTS]
+    values = [f"{n:,}".replace(",", mark) + f",5{unit}" for n in AMOUNTS]
     if unit != " kg":
         values[::2] = [value.removesuffix(unit) for value in values[::2]]
-    got = fitted({"x": values}, csv={"decimal_comma": True})
-    plain = fitted({"x": [amount + 0.5 for amount in AMOUNTS]})
-    assert np.array_equal(got.samples("train").x, plain.samples("train").x)
+    dataset = fitted({"x": values}, csv={"decimal_comma": True})
+    plain = fitted({"x": [n + 0.5 for n in AMOUNTS]})
+    assert np.array_equal(dataset.samples("train").x, plain.samples("train").x)
 
 
 def test_plain_columns_have_no_notes(fitted):
-    got = fitted({
-        "x": [f"street {amount}" for amount in AMOUNTS],
+    dataset = fitted({
+        "x": [f"street {n}" for n in AMOUNTS],
         "a": ["1", "2", "3"] * 20,
         "b": ["1a", "2b", "3c"] * 20,
         "c": ["10+", "5-9", "0-4"] * 20,
         "d": [str(20180101 + row) for row in range(ROWS)],
         "e": ["2024-01-31T10:00"] * 59 + ["2024-02-01"],
     })  # fmt: skip
-    kinds = {column.name: column.kind for column in got.preprocessing.columns}
+    kinds = {column.name: column.kind for column in dataset.preprocessing.columns}
     assert kinds["d"] == kinds["a"] == "numeric"
     assert kinds["b"] == kinds["c"] == kinds["x"] == "categorical"
     assert kinds["e"] == "datetime"
-    assert [line for line in got.warnings if "is read" in line or "looks" in line] == []
+    assert [line for line in dataset.warnings if "is read" in line or "looks" in line] == []
 
 
 def test_explicit_kind_needs_no_note(fitted):
-    values = [f"${amount}" for amount in AMOUNTS]
-    got = fitted({"x": values}, columns={"x": {"kind": "numeric"}})
-    assert about(got) == []
-    assert column(got).number_format.unit == "$"
+    values = [f"${n}" for n in AMOUNTS]
+    dataset = fitted({"x": values}, columns={"x": {"kind": "numeric"}})
+    assert about(dataset) == []
+    assert column(dataset).number_format.unit == "$"
     with pytest.raises(DataError, match=r"a number \(like 1,234.5 with \$\) in 'x'.*'free'"):
         fitted({"x": ["free", *values[1:]]}, columns={"x": {"kind": "numeric"}}, split={"test": 0})
 
 
 def test_datetime_format_does_not_affect_iso_dates(fitted):
     columns = {"x": [f"{day:%d.%m.%Y}" for day in DAYS], "w": [str(day) for day in DAYS]}
-    got = fitted(columns, datetime={"format": "%d.%m.%Y"})
-    assert column(got).format == "%d.%m.%Y"
-    assert column(got, "w").format is None
-    assert about(got) == []
+    dataset = fitted(columns, datetime={"format": "%d.%m.%Y"})
+    assert column(dataset).format == "%d.%m.%Y"
+    assert column(dataset, "w").format is None
+    assert about(dataset) == []
 
 
 def test_new_rows_are_parsed_like_training_rows(fitted, make_config, tmp_path):
-    got = fitted(
-        {"x": [f"{amount}%" for amount in AMOUNTS], "w": [f"{day:%d/%m/%Y}" for day in DAYS]}
-    )
+    dataset = fitted({"x": [f"{n}%" for n in AMOUNTS], "w": [f"{day:%d/%m/%Y}" for day in DAYS]})
     path = tmp_path / "new.csv"
     path.write_text("x,w,z\n5%,05/06/2021,1\n5,2021-06-05,1\n22%,06/05/2021,1\n")
     data = make_config(str(path), "y").data
     for streamed in (False, True):
-        (batch,) = prediction_batches(data, got.preprocessing, [], streamed=streamed)
+        (batch,) = prediction_batches(data, dataset.preprocessing, [], streamed=streamed)
         assert batch.encoded.unseen.tolist() == [False, True, False]
         assert batch.encoded.encoding_warnings == {
             ("x", "a value that is not a number (read as missing)"): 1,
             ("w", "a value that is not a date (read as missing)"): 1,
         }
     row = pl.read_csv(path, infer_schema=False)[:1]
-    assert raw_row(got.preprocessing, row) == {"z": 1, "x": 5, "w": "2021-06-05"}
+    assert raw_row(dataset.preprocessing, row) == {"z": 1, "x": 5, "w": "2021-06-05"}
     typed = pl.DataFrame({"x": [5.0], "w": [date(2021, 6, 5)], "z": [1]})
     frame = pl.DataFrame({"x": ["5%"], "w": ["05/06/2021"], "z": [1]})
     assert np.array_equal(
-        got.preprocessing.transform(typed).x, got.preprocessing.transform(frame).x
+        dataset.preprocessing.transform(typed).x, dataset.preprocessing.transform(frame).x
     )
 
 
 def test_clipped_and_dropped_outliers(fitted):
     settings = {"clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}}}
-    values = [f"{amount:,}" if row % 9 else None for row, amount in enumerate(AMOUNTS)]
-    plain = [amount if row % 9 else None for row, amount in enumerate(AMOUNTS)]
+    values = [f"{n:,}" if row % 9 else None for row, n in enumerate(AMOUNTS)]
+    plain = [n if row % 9 else None for row, n in enumerate(AMOUNTS)]
     for action in ("clip", "drop"):
         settings["clean"]["outliers"]["action"] = action
-        got, same = (fitted({"x": cells}, **settings, numeric={"impute": "drop"})
+        dataset, same = (fitted({"x": cells}, **settings, numeric={"impute": "drop"})
                      for cells in (values, plain))  # fmt: skip
-        assert column(got).model_copy(update={"number_format": None}) == column(same)
-        assert got.dropped == same.dropped
+        assert column(dataset).model_copy(update={"number_format": None}) == column(same)
+        assert dataset.dropped == same.dropped
 
 
 @pytest.mark.parametrize(
     ("values", "numbers"),
     [
         (
-            [f"${120_000 + amount:,}" for amount in AMOUNTS],
-            [120_000 + amount for amount in AMOUNTS],
+            [f"${120_000 + n:,}" for n in AMOUNTS],
+            [120_000 + n for n in AMOUNTS],
         ),
-        ([f"{amount}%" for amount in AMOUNTS], AMOUNTS),
-        ([f"{amount:,}".replace(",", " ") + " €" for amount in AMOUNTS], AMOUNTS),
+        ([f"{n}%" for n in AMOUNTS], AMOUNTS),
+        ([f"{n:,}".replace(",", " ") + " €" for n in AMOUNTS], AMOUNTS),
     ],
 )
 @pytest.mark.parametrize("task", ["auto", "regression"])
 def test_target_of_formatted_numbers(fitted, values, numbers, task):
-    got = fitted({"x": AMOUNTS, "price": values}, target="price", task=task)
+    dataset = fitted({"x": AMOUNTS, "price": values}, target="price", task=task)
     plain = fitted({"x": AMOUNTS, "price": numbers}, target="price", task=task)
-    assert got.preprocessing.target.task == "regression"
-    assert got.preprocessing.target.offset == plain.preprocessing.target.offset
-    assert np.array_equal(got.samples("test").y, plain.samples("test").y)
-    (note,) = about(got, "price")
+    assert dataset.preprocessing.target.task == "regression"
+    assert dataset.preprocessing.target.offset == plain.preprocessing.target.offset
+    assert np.array_equal(dataset.samples("test").y, plain.samples("test").y)
+    (note,) = about(dataset, "price")
     assert "is read as numbers" in note
     assert "number_formats" not in plain.preprocessing.to_json()["target"]
-    assert Preprocessing.from_json(got.preprocessing.to_json()) == got.preprocessing
+    assert Preprocessing.from_json(dataset.preprocessing.to_json()) == dataset.preprocessing
     decimal = {"columns": {"price": {"decimal": "point"}}}
     sure = fitted({"x": AMOUNTS, "price": values}, target="price", task=task, **decimal)
     assert about(sure, "price") == []
@@ -263,24 +261,24 @@ def test_target_of_formatted_numbers(fitted, values, numbers, task):
 
 def test_target_classes_that_look_like_numbers(fitted):
     values = [f"{10 * (row % 3)}%" for row in range(ROWS)]
-    got = fitted({"x": AMOUNTS, "rate": values}, target="rate")
-    assert got.preprocessing.target.classes == ("0%", "10%", "20%")
+    dataset = fitted({"x": AMOUNTS, "rate": values}, target="rate")
+    assert dataset.preprocessing.target.classes == ("0%", "10%", "20%")
     prices = [f"${row % 30}" for row in range(ROWS)]
-    got = fitted({"x": AMOUNTS, "p": prices}, target="p", task="multiclass",
+    dataset = fitted({"x": AMOUNTS, "p": prices}, target="p", task="multiclass",
                  split={"test": 0, "validation": 0})  # fmt: skip
-    assert len(got.preprocessing.target.classes) == 30
-    assert about(got, "p") == []
+    assert len(dataset.preprocessing.target.classes) == 30
+    assert about(dataset, "p") == []
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
         (
-            ["on request", *[f"${amount:,}" for amount in AMOUNTS[1:]]],
+            ["on request", *[f"${n:,}" for n in AMOUNTS[1:]]],
             "'on request' among 59 numbers",
         ),
-        (["5", *[f"{amount}%" for amount in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
-        ([f"{'$€'[amount % 2]}{amount}" for amount in AMOUNTS], "the units '\\$', '€'"),
+        (["5", *[f"{n}%" for n in AMOUNTS[1:]]], "the unit '%' in some rows and no unit"),
+        ([f"{'$€'[n % 2]}{n}" for n in AMOUNTS], "the units '\\$', '€'"),
         ([f"{day:%d/%m/%Y}" for day in DAYS], "dates in 'price'"),
         ([f"{day}" for day in DAYS], "dates in 'price'"),
     ],
@@ -292,12 +290,12 @@ def test_almost_numeric_target_raises(fitted, values, message):
     twice = [value for value in values[: ROWS // 2] for _ in range(2)]
     with pytest.raises(DataError, match=r"set data\.task: multiclass"):
         fitted({"x": AMOUNTS, "price": twice}, target="price", split={"test": 0, "validation": 0})
-    got = fitted({"x": AMOUNTS, "price": twice}, target="price", task="multiclass")
-    assert len(got.preprocessing.target.classes) == ROWS // 2
+    dataset = fitted({"x": AMOUNTS, "price": twice}, target="price", task="multiclass")
+    assert len(dataset.preprocessing.target.classes) == ROWS // 2
 
 
 def test_invalid_test_target_raises(fitted):
-    values = [f"${amount:,}" for amount in AMOUNTS]
+    values = [f"${n:,}" for n in AMOUNTS]
     values[40] = "free"
     part = ["test" if row == 40 else "train" for row in range(ROWS)]
     with pytest.raises(DataError, match=r"t0.csv:42.*a finite number in 'price'.*'free'"):
@@ -308,16 +306,16 @@ def test_invalid_test_target_raises(fitted):
 @pytest.mark.parametrize("date_format", ["%d/%m/%Y", "%Y-%m-%d", "%m/%d/%Y"])
 def test_time_split_detects_the_format(fitted, date_format):
     values = [day.strftime(date_format) for day in DAYS]
-    got = fitted({"x": values}, split={"by": "time", "column": "x", "test": 0.2})
-    assert np.flatnonzero(got.assignment == 2).tolist() == list(range(48, 60))
-    notes = about(got)
+    dataset = fitted({"x": values}, split={"by": "time", "column": "x", "test": 0.2})
+    assert np.flatnonzero(dataset.assignment == 2).tolist() == list(range(48, 60))
+    notes = about(dataset)
     assert [("is read as dates" in note) for note in notes] == [True, False][-len(notes) :]
     assert "is not a feature" in notes[-1]
-    assert [column.name for column in got.preprocessing.columns] == ["z"]
+    assert [column.name for column in dataset.preprocessing.columns] == ["z"]
     settings = {"columns": {"x": {"format": date_format}}, "features": {"exclude": ["x"]}}
     sure = fitted({"x": values}, split={"by": "time", "column": "x", "test": 0.2}, **settings)
     assert about(sure) == []
-    assert np.array_equal(sure.assignment, got.assignment)
+    assert np.array_equal(sure.assignment, dataset.assignment)
 
 
 def test_note_about_time_split_mentions_cycles(fitted):
@@ -329,8 +327,8 @@ def test_note_about_time_split_mentions_cycles(fitted):
         "features": {"include": ["*"]},
         "columns": {"x": {"parts": ["year", "week", "day"]}},
     }
-    got = fitted({"x": values}, split=split, **settings)
-    assert about(got) == []
-    assert column(got).features == ("x.year.sin", "x.year.cos", "x.week.sin", "x.week.cos")
+    dataset = fitted({"x": values}, split=split, **settings)
+    assert about(dataset) == []
+    assert column(dataset).features == ("x.year.sin", "x.year.cos", "x.week.sin", "x.week.cos")
     number = fitted({"x": list(range(ROWS))}, split=split)
     assert "data.features.include: ['*'] to use it anyway" in about(number)[0]

@@ -50,12 +50,12 @@ def inject_fault(
 
 def _send_signal_in_evaluation(evaluation: int, signal_number: int) -> None:
     evaluate = Evaluator.evaluate_in_parts
-    begun = count(1)
+    evaluations = count(1)
 
     def evaluate_in_parts(
         evaluator: Evaluator, samples: Samples
     ) -> Generator[None, None, EpochOutput]:
-        if next(begun) == evaluation:
+        if next(evaluations) == evaluation:
             os.kill(os.getpid(), signal_number)
         return evaluate(evaluator, samples)
 

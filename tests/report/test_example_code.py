@@ -58,10 +58,10 @@ def table() -> pl.DataFrame:
             "y": rng.choice(["no", "yes"], count),
         }
     )
-    gaps = {name: rng.random(count) < 0.15 for name in ("a", "color", "paid", "when", "size")}
+    missing = {name: rng.random(count) < 0.15 for name in ("a", "color", "paid", "when", "size")}
     return frame.with_columns(
-        pl.when(pl.Series(gap)).then(None).otherwise(pl.col(name)).alias(name)
-        for name, gap in gaps.items()
+        pl.when(pl.Series(is_missing)).then(None).otherwise(pl.col(name)).alias(name)
+        for name, is_missing in missing.items()
     )
 
 

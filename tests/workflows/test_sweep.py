@@ -16,7 +16,7 @@ from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.study import run_study
 from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
 from trainer.workflows import sweep as sweep_module
-from trainer.workflows.best_trial import best_trial_run, read_standing
+from trainer.workflows.best_trial import best_trial_run, read_leaderboard
 from trainer.workflows.sweep import (
     PhaseStarted,
     SweepFinished,
@@ -75,7 +75,7 @@ def resume(path: Path) -> list:
 
 def table(path: Path) -> list[dict]:
     """Return the results of the trials, without times."""
-    rows = [row.to_json() for row in read_standing(SweepDirectory(path)).rows]
+    rows = [row.to_json() for row in read_leaderboard(SweepDirectory(path)).rows]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 

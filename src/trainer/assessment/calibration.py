@@ -120,8 +120,8 @@ def calibration_error(
     errors = []
     for actual, column in zip(y.T, p.T.astype(np.float64), strict=True):
         _, index = _assign_bins(column, strategy, bins)
-        gaps = np.abs(np.bincount(index, rows * (column - actual)))
-        errors.append(gaps.sum() / rows.sum())
+        errors_of_bins = np.abs(np.bincount(index, rows * (column - actual)))
+        errors.append(errors_of_bins.sum() / rows.sum())
     return float(np.mean(errors))
 
 

@@ -144,7 +144,7 @@ def _bytes_of(path: Path) -> bytes | Problem:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)  # the size of a pipe is not known in advance
     except FileNotFoundError:
-        fix = did_you_mean(path.name, _names_beside(path), "check the path")
+        fix = did_you_mean(path.name, _sibling_names(path), "check the path")
         if fix.startswith("did you mean '"):
             near = fix.removeprefix("did you mean '").removesuffix("'?")
             fix = f"did you mean '{path.parent / near}'?"
@@ -162,7 +162,7 @@ def _too_large(where: str, found: str) -> Problem:
     return Problem(where, f"a config of at most {MAX_BYTES:,} bytes", found, fix)
 
 
-def _names_beside(path: Path) -> list[str]:
+def _sibling_names(path: Path) -> list[str]:
     try:
         return sorted(os.listdir(path.parent))  # noqa: PTH208 (names are needed, not paths)
     except OSError:
@@ -170,7 +170,7 @@ def _names_beside(path: Path) -> list[str]:
 
 
 def _in_directory(path: Path) -> str:
-    configs = [name for name in _names_beside(path / "x") if name.endswith((".yaml", ".yml"))]
+    configs = [name for name in _sibling_names(path / "x") if name.endswith((".yaml", ".yml"))]
     return f"give a file in it: {path / configs[0]}" if configs else "give a file"
 
 

@@ -23,7 +23,7 @@ from trainer.sweep.leaderboard import Leaderboard, TrialRow, best_trial, make_le
 from trainer.workflows.trained_runs import read_run_config
 
 
-def read_standing(directory: SweepDirectory) -> Leaderboard:
+def read_leaderboard(directory: SweepDirectory) -> Leaderboard:
     """Read the ranking of a sweep from its files.
 
     Raises:
@@ -41,7 +41,7 @@ def best_trial_run(path: Path) -> tuple[RunDirectory, TrialRow]:
         TrainingError: No trial can be compared.
     """
     directory = SweepDirectory.open(path)
-    leaderboard = read_standing(directory)
+    leaderboard = read_leaderboard(directory)
     if not any(row.ended for row in leaderboard.rows):
         fix = f"resume it: {command_text('resume', directory.path)}"
         raise RunError(Problem(str(path), "a sweep with trials that have ended", "none yet", fix))

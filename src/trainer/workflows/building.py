@@ -270,7 +270,7 @@ def _choose_execution(
 
 
 def member_execution(plan: RunPlan) -> ExecutionConfig:
-    """Return the config for a network that was trained in a pack and is resumed alone."""
+    """Return the config for a network that was trained in a pack and is resumed separately."""
     assert plan.parameters is not None, "a network of a pack has known sizes"
     batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
     return ExecutionConfig(

@@ -99,9 +99,9 @@ def _mean_predictions(
     target = plan.task.target
     predictions = []
     for run in runs:
-        member_question = _member_question(run, plan)
+        member_task = _member_task(run, plan)
         member_predictions = read_split_predictions(
-            run, split, target.task, member_question.target.names, member_question.prediction_names
+            run, split, target.task, member_task.target.names, member_task.prediction_names
         )
         if member_predictions is not None:
             predictions.append(member_predictions)
@@ -111,7 +111,7 @@ def _mean_predictions(
     return replace(predictions[0], names=target.names, p=p)
 
 
-def _member_question(run: RunDirectory, plan: RunPlan) -> Task:
+def _member_task(run: RunDirectory, plan: RunPlan) -> Task:
     """Return the task of a member.
 
     The name of a class with several spellings (`ignore_case`) is the most frequent one in the member's
@@ -137,7 +137,7 @@ def _with_targets(frame: pl.DataFrame, plan: RunPlan) -> Predictions:
 
 
 def _fold_predictions(run: RunDirectory, member: Member, plan: RunPlan) -> FoldPredictions:
-    names = _member_question(run, plan).prediction_names
+    names = _member_task(run, plan).prediction_names
     frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
     predictions = frame.select(names).to_numpy()
     return FoldPredictions(frame["row"].to_numpy(), predictions, member.fold or 0, member.repeat)

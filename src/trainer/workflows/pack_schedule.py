@@ -84,7 +84,7 @@ class PackSchedule:
     failed: Mapping[int, tuple[Problem, ...]]
 
     def __str__(self) -> str:
-        """Return for example `20 networks in 1 program`, and why networks are trained alone."""
+        """Return for example `20 networks in 1 program`, and why networks are trained singly."""
         count = sum(len(pack.members) for pack in self.packs)
         text = f"{pluralize(count, 'network')} in {pluralize(len(self.packs), 'program')}"
         reasons = dict.fromkeys(p.single_reason for p in self.packs if p.single_reason is not None)
@@ -104,7 +104,7 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
         jobs: The number of packs trained at a time.
     """
     groups: dict[str, list[PlannedRun]] = {}
-    alone: dict[int, PackSpec] = {}
+    singles: dict[int, PackSpec] = {}
     failed: dict[int, tuple[Problem, ...]] = {}
     for spec in specs:
         try:
@@ -119,18 +119,20 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
             key = pack_key(planned_run.plan.config, network_sizes(planned_run.plan))
             groups.setdefault(key, []).append(planned_run)
         else:
-            alone[spec.number] = PackSpec((planned_run,), reason)
+            singles[spec.number] = PackSpec((planned_run,), reason)
     for key in [key for key, group in groups.items() if len(group) == 1]:
         # Compiling a pack takes longer than training one network uncompiled.
         (planned_run,) = groups.pop(key)
-        alone[planned_run.spec.number] = PackSpec((planned_run,), "no other network of this shape")
+        singles[planned_run.spec.number] = PackSpec(
+            (planned_run,), "no other network of this shape"
+        )
     packs = [
         PackSpec(tuple(group[first : first + size]))
         for group in groups.values()
         for size in [pack_size(group[0].plan, len(group), jobs)]
         for first in range(0, len(group), size)
     ]
-    return PackSchedule((*packs, *alone.values()), failed)
+    return PackSchedule((*packs, *singles.values()), failed)
 
 
 def network_sizes(plan: RunPlan) -> ModelDimensions:

@@ -151,10 +151,10 @@ def choose_jobs(plan: RunPlan, trials: int | None, cluster: Cluster | None) -> i
     return max(1, min(limits))
 
 
-def _with_objective(loaded: LoadedConfig, measure: str) -> LoadedConfig:
+def _with_objective(loaded: LoadedConfig, metric: str) -> LoadedConfig:
     """Return the config for trials: the objective selects the best epoch."""
     fit = loaded.config.fit
-    checkpoint = fit.checkpoint.model_copy(update={"monitor": measure})
+    checkpoint = fit.checkpoint.model_copy(update={"monitor": metric})
     fit = fit.model_copy(update={"checkpoint": checkpoint})
     return replace(loaded, config=loaded.config.model_copy(update={"fit": fit}))
 

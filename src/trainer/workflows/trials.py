@@ -101,7 +101,7 @@ class TrialTrainer:
             allow_custom=self._allow_custom,
         )
         yield BatchPlanned(batch.trials, str(plan))
-        begun_packs: dict[tuple[int, ...], int] = {}
+        pack_numbers: dict[tuple[int, ...], int] = {}
         for member in ended:
             yield self._ended(member, start_time)
         # Packs that have not started when time is over are skipped.
@@ -120,7 +120,7 @@ class TrialTrainer:
             to_end = None
             if isinstance(event, PackStarted):
                 # The pack of a lost worker is restarted by another one.
-                pack_number = begun_packs.setdefault(event.numbers, len(begun_packs) + 1)
+                pack_number = pack_numbers.setdefault(event.numbers, len(pack_numbers) + 1)
                 yield TrialPackStarted(pack_number, len(items), event.numbers, event.epoch)
             elif isinstance(event, PackEpochEnded):
                 yield TrialPackEpoch(

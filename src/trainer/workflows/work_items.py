@@ -1,4 +1,4 @@
-"""Train several networks, each with its own run directory: in packs if possible, else alone.
+"""Train several networks, each with its own run directory: in packs if possible, otherwise singly.
 
     networks ─► packs, started ones first ─► worker processes, or this one ─► events
 

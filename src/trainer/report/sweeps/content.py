@@ -153,7 +153,7 @@ def read_sweep(directory: SweepDirectory) -> SweepContent:
         is_damaged = True
     leaderboard = make_leaderboard(records)
     trials = None if config is None else trial_count(config)
-    begun = header_of(records)
+    header = header_of(records)
     status: SweepStatus = "stopped"
     held = lock_state(directory.lock)
     if is_damaged:
@@ -165,7 +165,7 @@ def read_sweep(directory: SweepDirectory) -> SweepContent:
         status = "running"
     elif held == "dead":
         status = "dead"
-    jobs = None if begun is None else begun.jobs
+    jobs = None if header is None else header.jobs
     return SweepContent(
         directory, status, config, leaderboard, trials, jobs, elapsed, tuple(problems)
     )
