@@ -23,9 +23,9 @@ from sklearn import datasets, metrics
 from threadpoolctl import threadpool_limits
 
 from trainer.assessment.baselines import fit_linear
-from trainer.assessment.bootstrap import bootstrap
+from trainer.assessment.bootstrap import Resampling, bootstrap
 from trainer.config.data import TaskName
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 
 LOOPED = 5
 LABEL: tuple[Callable[..., Any], ...] = (
@@ -99,8 +99,8 @@ def measure(predictions: Predictions, resamples: int) -> dict[str, Any]:
         sklearn_metrics(predictions.task, predictions.y[index], predictions.p[index])
     looped = (process_time() - start_time) / LOOPED * resamples
     return {
-        "seconds": median_of(lambda: bootstrap(predictions, resamples=resamples)),
-        "metrics": len(bootstrap(predictions, resamples=1)),
+        "seconds": median_of(lambda: bootstrap(predictions, resampling=Resampling(resamples))),
+        "metrics": len(bootstrap(predictions, resampling=Resampling(1))),
         "loop_seconds": looped,
         "looped": LOOPED,
     }

@@ -11,11 +11,10 @@ import pytest
 import yaml
 
 from tests.marks import slow_except
-from tests.workflows.conftest import run_fit, run_members
+from tests.workflows.conftest import predict_table, run_fit, run_members
 from trainer.config.describe import json_schema
 from trainer.config.load import load_config
 from trainer.config.members import member_count
-from trainer.workflows.predict import predict
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -74,7 +73,7 @@ def test_config_trains_evaluates_and_predicts(path, tmp_path):
     if data.exists():
         with data.open() as table:
             rows = sum(1 for _ in csv.reader(table)) - 1
-        predictions = predict(done.run, data, keep=(), device="cpu", allow_custom=False)
+        predictions = predict_table(done.run, data)
         assert predictions.frame.height == rows
 
 

@@ -51,7 +51,7 @@ def command(
     if strict:
         raise UsageError(Problem("trainer check --strict", "--data as well", "no --data"))
     from trainer.config.members import member_configs
-    from trainer.workflows.checking import load_checked
+    from trainer.data.checking import load_checked
     from trainer.workflows.plan import make_plan
 
     config, overrides = one_config(arguments, "trainer check")
@@ -88,9 +88,9 @@ def command(
 
 def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
     from trainer.config.members import member_configs
+    from trainer.data.checking import load_checked
     from trainer.runs.search import is_run
     from trainer.workflows.audit import audit_data, audit_labels
-    from trainer.workflows.checking import load_checked
 
     path, overrides = one_config(arguments, "trainer check --data")
     if is_run(path):

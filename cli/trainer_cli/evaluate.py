@@ -60,6 +60,7 @@ def command(
         raise UsageError(Problem("trainer eval", expected, f"'{settings[0]}' alone", fix))
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
+    from trainer.prediction.predictor import open_predictor
     from trainer.report.decisions import read_decision_summary
     from trainer.runs.directory import RunDirectory
     from trainer.workflows.evaluate import evaluate
@@ -68,11 +69,9 @@ def command(
     chosen = device_name(device)
     with nullcontext() if data is None else data_file(data) as source:
         evaluations = evaluate(
-            run,
+            open_predictor(run, device=chosen, allow_custom=allow_custom),
             splits=splits,
             data=source,
-            device=chosen,
-            allow_custom=allow_custom,
             read_options=settings or (),
         )
     for warning in evaluations.warnings:

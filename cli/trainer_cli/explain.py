@@ -69,16 +69,15 @@ def command(
         raise UsageError(Problem("trainer explain", expected, f"'{settings[0]}' alone", fix))
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
+    from trainer.prediction.predictor import open_predictor
     from trainer.workflows.explain import explain
 
     done = explain(
-        run,
+        open_predictor(run, device=device_name(device), allow_custom=allow_custom),
         split=split_metric_name,
         repeats=repeats,
         columns=tuple(columns or ()),
         shap_rows=shap_rows,
-        device=device_name(device),
-        allow_custom=allow_custom,
         read_options=settings or (),
     )
     for part in _parts(done):

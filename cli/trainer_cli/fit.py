@@ -147,7 +147,7 @@ def _fit_members(
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
     """Load all configs before training any, so that an error in the last one is reported at once."""
-    from trainer.workflows.checking import load_checked
+    from trainer.data.checking import load_checked
 
     loaded: list[LoadedConfig] = []
     problems: list[Problem] = []

@@ -54,16 +54,15 @@ def command(
     """
     _check_output(out, data, json=json)
     console.Console(quiet=quiet).announce_loading(run)
+    from trainer.prediction.predictor import open_predictor
     from trainer.workflows.predict import predict
 
     chosen = device_name(device)
     with data_file(data) as source:
         predicted = predict(
-            run,
+            open_predictor(run, device=chosen, allow_custom=allow_custom),
             source,
             keep=tuple(keep or ()),
-            device=chosen,
-            allow_custom=allow_custom,
             read_options=settings or (),
         )
         if str(out) == "-":

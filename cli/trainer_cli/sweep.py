@@ -81,7 +81,7 @@ def command(
     cluster = cluster_of(engine, address)
     options = {"trials": trials, "max_seconds": max_seconds, "seed": seed, "keep": keep}
     settings += [f"sweep.{key}={value}" for key, value in options.items() if value is not None]
-    from trainer.workflows.checking import load_sweep_checked
+    from trainer.data.checking import load_sweep_checked
     from trainer.workflows.sweep import find_sweep, resume_sweep, sweep
 
     loaded = load_sweep_checked(config, settings)

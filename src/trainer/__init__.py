@@ -5,22 +5,22 @@
 
 The packages from high to low level; a package imports only from lower levels:
 
-    8  trainer_cli   the command line: one module per command, output, exit codes
-    7  workflows     combines the packages below into check, fit, resume, evaluate, predict,
+    9  trainer_cli   the command line: one module per command, output, exit codes
+    8  workflows     combines the packages below into check, fit, resume, evaluate, predict,
                      explain, sweep
+    7  prediction    a run directory → its networks, which predict rows in memory
     6  engine        the training loop: batches, epochs, callback state, devices         TensorFlow
        explain       importance, partial dependence, SHAP values of a predict function   NumPy
        workers       pools of worker processes, on this machine or a Ray cluster
        report        run directories and sweeps → tables, plots, report.html
        tracking      logging to TensorBoard and MLflow
-    5  assessment    confidence intervals, baselines, calibration, thresholds, slices    NumPy
+    5  assessment    decisions, intervals, baselines, calibration, slices of predictions  NumPy
        audit         faults in the data that raise no error
-    4  evaluation    predictions with all their metrics
-       sweep         search space, samplers, successive halving, the journal of trials
+    4  tasks         the form of targets and predictions of each task; the task of a run NumPy
+    3  sweep         search space, samplers, successive halving, the journal of trials
        data          read, split; fit and apply preprocessing                           Polars
        models        config and data shapes → Keras layers, losses, optimizers
-    3  tasks         the form of targets and predictions of each task                    NumPy
-    2  metrics       one definition per metric, for any weighting of the rows            NumPy
+    2  metrics       predictions; one definition per metric, for any row weights        NumPy
     1  config        schema, YAML with locations, overrides, validation
        runs          run directories, atomic writes, checkpoints, log, manifest, lock
     0  errors        the exceptions, which carry problems with their fixes
@@ -28,7 +28,7 @@ The packages from high to low level; a package imports only from lower levels:
 
 Commands that do not train import neither TensorFlow nor Keras: in `models` only `summary` and
 `pack_compatibility` can be imported without them, in `workflows` all modules except
-`building`, `recording` and `ensemble`, which are imported when needed.
+`building` and `recording`, which are imported when needed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ import os
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
-    from trainer.workflows.predictor import Predictor
+    from trainer.prediction.predictor import Predictor
 
 __all__ = ["load"]
 
@@ -63,7 +63,7 @@ def load(
     # Commands that only read files import `trainer` too, and must start fast.
     from pathlib import Path
 
-    from trainer.workflows.predictor import open_predictor
+    from trainer.prediction.predictor import open_predictor
 
     predictor = open_predictor(Path(run), device=device, allow_custom=allow_custom)
     predictor.load_networks()

@@ -10,24 +10,25 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.evaluation.samples import make_predictions, random_predictions
+from tests.metrics.samples import make_predictions, random_predictions
 from trainer.assessment import bootstrap as drawing
-from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
-from trainer.evaluation.metrics import compute_all_metrics
-from trainer.evaluation.predictions import Float64Array, Predictions
+from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.metrics.arrays import Float64Array
 from trainer.metrics.compute import compute_metrics
+from trainer.metrics.evaluator import compute_all_metrics
+from trainer.metrics.predictions import Predictions
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 
 def draws_of(sample: Predictions, resamples: int = 300) -> Float64Array:
-    return np.concatenate(list(drawing._draw_weights(drawing._sort(sample), resamples, 0)))
+    return np.concatenate(list(drawing._draw_weights(drawing._sort(sample), Resampling(resamples))))
 
 
 @pytest.mark.parametrize("task", TASKS)
 def test_values_are_computed_on_all_rows(task: str) -> None:
     sample = random_predictions(task, 60, 3, weight=np.linspace(0.5, 2, 60))
-    result = bootstrap(sample, resamples=100)
+    result = bootstrap(sample, resampling=Resampling(100))
     expected = compute_all_metrics(sample)
     assert list(result) == list(expected)
     for name, entry in result.items():
@@ -39,10 +40,10 @@ def test_values_are_computed_on_all_rows(task: str) -> None:
 def test_seed_determines_the_result(task: str) -> None:
     sample = random_predictions(task, 40, 5)
     mixed = sample.take(np.random.default_rng(1).permutation(40))
-    result = bootstrap(sample, resamples=60, seed=9)
-    assert bootstrap(sample, resamples=60, seed=9) == result
-    assert bootstrap(mixed, resamples=60, seed=9) == result
-    assert bootstrap(sample, resamples=60, seed=10) != result
+    result = bootstrap(sample, resampling=Resampling(60, seed=9))
+    assert bootstrap(sample, resampling=Resampling(60, seed=9)) == result
+    assert bootstrap(mixed, resampling=Resampling(60, seed=9)) == result
+    assert bootstrap(sample, resampling=Resampling(60, seed=10)) != result
 
 
 def test_resamples_are_stratified() -> None:
@@ -74,14 +75,14 @@ def test_rows_keep_their_weights() -> None:
 def test_draws_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "CHUNK", 30 * 7)
     sample = random_predictions("binary", 30, 0)
-    parts = list(drawing._draw_weights(sample, 50, 0))
+    parts = list(drawing._draw_weights(sample, Resampling(50)))
     assert [len(part) for part in parts] == [7] * 7 + [1]
     assert (np.concatenate(parts).sum(axis=1) == 30).all()
 
 
 def test_interval_matches_a_plain_loop() -> None:
     sample = random_predictions("binary", 300, 4, skill=0.5)
-    result = bootstrap(sample, resamples=2_000)
+    result = bootstrap(sample, resampling=Resampling(2_000))
     y, p = sample.y, sample.p
     classes = [np.flatnonzero(y[:, 0] == k) for k in (0, 1)]
     rng = np.random.default_rng(0)
@@ -100,7 +101,10 @@ def test_interval_matches_a_plain_loop() -> None:
 
 def test_confidence_level() -> None:
     sample = random_predictions("regression", 80, 0, columns=1)
-    narrow, wide = (bootstrap(sample, confidence_level=level)["rmse"] for level in (0.5, 0.99))
+    narrow, wide = (
+        bootstrap(sample, resampling=Resampling(confidence_level=level))["rmse"]
+        for level in (0.5, 0.99)
+    )
     assert wide.low < narrow.low < narrow.high < wide.high
 
 
@@ -119,26 +123,29 @@ def test_intervals_of_grouped_rows_are_wider() -> None:
 
 def test_single_class_and_no_rows() -> None:
     ones = make_predictions("binary", np.ones(6), np.linspace(0.1, 0.9, 6))
-    result = bootstrap(ones, resamples=50)
+    result = bootstrap(ones, resampling=Resampling(50))
     assert math.isnan(result["auc"].value)
     assert math.isnan(result["auc"].low)
     assert result["accuracy"].low <= 4 / 6 <= result["accuracy"].high
     for task in TASKS:
         nothing = random_predictions(task, 5, 0).take(np.zeros(5, bool))
-        assert all(math.isnan(entry.high) for entry in bootstrap(nothing, resamples=5).values())
+        assert all(
+            math.isnan(entry.high)
+            for entry in bootstrap(nothing, resampling=Resampling(5)).values()
+        )
 
 
 def test_undefined_draws_are_ignored() -> None:
     # Multilabel columns are not stratified, so some draws lack the only positive row.
     y, p = np.eye(8)[:, :1], np.linspace(0.9, 0.1, 8)[:, None]
-    result = bootstrap(make_predictions("multilabel", y, p), resamples=200)["auc"]
+    result = bootstrap(make_predictions("multilabel", y, p), resampling=Resampling(200))["auc"]
     assert (result.value, result.low, result.high) == (1, 1, 1)
 
 
 def test_differences_use_the_same_draws() -> None:
     sample = random_predictions("binary", 200, 0)
     rng = np.random.default_rng(1)
-    same = paired_bootstrap(sample, sample, resamples=50)
+    same = paired_bootstrap(sample, sample, resampling=Resampling(50))
     assert all(
         entry.value == entry.low == entry.high == 0 and not entry.is_significant
         for entry in same.values()
@@ -166,7 +173,7 @@ def test_differences_need_the_same_rows() -> None:
 
 def test_undefined_differences_are_not_significant() -> None:
     ones = make_predictions("binary", np.ones(6), np.linspace(0.1, 0.9, 6))
-    assert not paired_bootstrap(ones, ones, resamples=10)["auc"].is_significant
+    assert not paired_bootstrap(ones, ones, resampling=Resampling(10))["auc"].is_significant
 
 
 def _accuracy(rng: np.random.Generator) -> tuple[Predictions, float]:
@@ -203,6 +210,6 @@ def test_intervals_have_nominal_coverage(
     hits = 0
     for seed in range(1_000):
         sample, truth = make(rng)
-        result = bootstrap(sample, names=(name,), resamples=400, seed=seed)[name]
+        result = bootstrap(sample, names=(name,), resampling=Resampling(400, seed=seed))[name]
         hits += result.low <= truth <= result.high
     assert 930 <= hits <= 970

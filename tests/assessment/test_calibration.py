@@ -7,16 +7,16 @@ from hypothesis import strategies as st
 from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 
-from tests.evaluation.samples import random_predictions, samples
+from tests.metrics.samples import random_predictions, samples
 from trainer.assessment.calibration import (
     calibration_error,
     fit_temperature,
     reliability_curve,
     top_class,
 )
-from trainer.evaluation.activations import apply_temperature
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.activations import apply_temperature
 from trainer.metrics.compute import compute_metrics
+from trainer.metrics.predictions import Predictions
 
 
 def loss_at(sample: Predictions, temperature: float) -> float:

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from tests.evaluation.samples import random_predictions, samples
+from tests.metrics.samples import random_predictions, samples
 from trainer.assessment.curves import confusion_matrices, precision_recall_curve, roc_curve
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.metrics.ranking import roc_auc
 
 

@@ -10,7 +10,7 @@ import pytest
 from trainer.assessment.headline import compared
 from trainer.config.data import TaskName
 from trainer.config.schema import Config
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 
 NAMES: dict[TaskName, tuple[str, ...]] = {
     "binary": ("no", "yes"),

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from tests.evaluation.samples import make_predictions, random_predictions
+from tests.metrics.samples import make_predictions, random_predictions
+from trainer.assessment.bootstrap import Resampling
 from trainer.assessment.slices import (
     MISSING,
     SliceColumn,
@@ -16,8 +17,8 @@ from trainer.assessment.slices import (
     row_losses,
     worst_rows,
 )
-from trainer.evaluation.metrics import compute_all_metrics
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.evaluator import compute_all_metrics
+from trainer.metrics.predictions import Predictions
 
 
 def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[str, SliceColumn]:
@@ -90,7 +91,7 @@ def test_mape_is_undefined_in_a_slice_with_zeros() -> None:
 def test_bad_slice_is_found() -> None:
     columns = columns_of(2_000, 0)
     wrong = (columns["x1"].codes == 2) & (columns["x4"].codes == 0)
-    result = find_worst_slices(mostly_right(2_000, 1, wrong), columns, resamples=200)
+    result = find_worst_slices(mostly_right(2_000, 1, wrong), columns, resampling=Resampling(200))
     assert result.metric == "accuracy"
     assert result.slices[0].where == (("x1", "c"), ("x4", "a"))
     assert result.slices[0].p_value is not None
@@ -105,7 +106,7 @@ def test_false_positive_rate() -> None:
     significant = 0
     for seed in range(60):
         sample = mostly_right(400, seed, np.zeros(400, bool))
-        result = find_worst_slices(sample, columns_of(400, seed + 1, 4), resamples=10)
+        result = find_worst_slices(sample, columns_of(400, seed + 1, 4), resampling=Resampling(10))
         significant += any(
             entry.p_value < 0.05 for entry in result.slices if entry.p_value is not None
         )
@@ -125,7 +126,9 @@ def test_rare_errors_and_heavy_tails_are_not_significant(kind: str) -> None:
         else:
             y = np.zeros((1_000, 1))
             sample = make_predictions("binary", y, (rng.random(y.shape) < 0.01) * 1.0)
-        result = find_worst_slices(sample, columns_of(1_000, seed + 1, 3, 6), resamples=10)
+        result = find_worst_slices(
+            sample, columns_of(1_000, seed + 1, 3, 6), resampling=Resampling(10)
+        )
         significant += any(
             entry.p_value < 0.05 for entry in result.slices if entry.p_value is not None
         )
@@ -138,7 +141,7 @@ def test_regression_uses_rmse() -> None:
     y = rng.normal(size=(1_000, 1))
     spread = np.where(columns["x3"].codes == 1, 3.0, 1.0)[:, None]
     sample = make_predictions("regression", y, y + spread * rng.normal(size=y.shape))
-    result = find_worst_slices(sample, columns, limit=3, resamples=100)
+    result = find_worst_slices(sample, columns, limit=3, resampling=Resampling(100))
     assert result.overall == pytest.approx(compute_all_metrics(sample)["rmse"])
     assert len(result.slices) == 3
     assert ("x3", "b") in result.slices[0].where

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.evaluation.samples import samples
+from tests.metrics.samples import samples
 from trainer.assessment.thresholds import (
     Cost,
     OperatingPoint,
@@ -17,8 +17,8 @@ from trainer.assessment.thresholds import (
     choose_threshold,
     threshold_curve,
 )
-from trainer.evaluation.predictions import Predictions
 from trainer.metrics.compute import compute_metrics
+from trainer.metrics.predictions import Predictions
 
 CRITERIA = ("f1", "youden", Cost(1, 4), Cost(2.5, 0.5), PrecisionFloor(0.6))
 

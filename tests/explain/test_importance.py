@@ -5,7 +5,11 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.inspection import permutation_importance as of_sklearn
 
-from trainer.explain.importance import permutation_importance, should_compute_importance
+from trainer.explain.importance import (
+    PermutationSettings,
+    permutation_importance,
+    should_compute_importance,
+)
 from trainer.explain.perturbations import EncodedRows
 
 
@@ -56,10 +60,14 @@ COLUMNS = {"first": range(1), "second": range(1, 2), "noise": range(2, 3), "unus
 
 
 def importance(task, x, y, score_function, columns=None, weight=None, **settings):
-    settings = {"repeats": 5, "seed": 0, "confidence_level": 0.95, **settings}
     encoding = EncodedRows(x, columns or COLUMNS)
     return permutation_importance(
-        task, [encoding], y, weight, lambda encoded: score_function(encoded[0]), **settings
+        task,
+        [encoding],
+        y,
+        weight,
+        lambda encoded: score_function(encoded[0]),
+        PermutationSettings(**settings),
     )
 
 
@@ -138,9 +146,7 @@ def test_encodings_are_shuffled_in_the_same_order():
     def mean(encoded):
         return (score(encoded[0]) + score(encoded[1][:, ::-1] / 3)) / 2
 
-    both = permutation_importance(
-        "regression", twice, y, None, mean, repeats=5, seed=0, confidence_level=0.95
-    )
+    both = permutation_importance("regression", twice, y, None, mean, PermutationSettings())
     assert both.metric == alone.metric
     for item, other in zip(both.columns, alone.columns, strict=True):
         assert item.column == other.column

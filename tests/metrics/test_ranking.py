@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from sklearn import metrics as oracle
 
-from tests.evaluation.samples import samples
-from trainer.evaluation.predictions import Predictions
+from tests.metrics.samples import samples
+from trainer.metrics.predictions import Predictions
 from trainer.metrics.ranking import (
     ColumnRanking,
     average_precision,

@@ -19,7 +19,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import example_row, raw_row
 from trainer.data.target_transforms import TargetTransform
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.activations import apply_temperature
+from trainer.metrics.activations import apply_temperature
 from trainer.report.example_code import Example, example_code
 from trainer.runs.example import ExampleRow, read_example, write_example
 

@@ -10,7 +10,7 @@ import pytest
 
 from trainer.config.data import TaskName
 from trainer.errors import RunError
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.report.predictions import (
     predictions_to_parquet,
     read_split_predictions,

@@ -10,16 +10,11 @@ from sklearn.preprocessing import LabelBinarizer
 
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
+from trainer.metrics.labels import class_indices, class_totals, encode_classes
 from trainer.tasks.base import ExclusiveTask
 from trainer.tasks.registry import get_task_kind
 
 CODES = np.array([1, 0, 0, 1, 1])
-
-
-def exclusive(name: TaskName) -> ExclusiveTask:
-    kind = get_task_kind(name)
-    assert isinstance(kind, ExclusiveTask)
-    return kind
 
 
 @pytest.mark.parametrize("name", get_args(TaskName))
@@ -30,12 +25,12 @@ def test_every_task_is_registered(name: TaskName) -> None:
     assert isinstance(kind, ExclusiveTask) == kind.rules.is_exclusive
 
 
-def test_prediction_columns() -> None:
-    assert get_task_kind("binary").prediction_columns(("no", "yes")) == ["probability_yes"]
+def test_prediction_names() -> None:
+    assert get_task_kind("binary").prediction_names(("no", "yes")) == ["probability_yes"]
     columns = ["probability_a", "probability_b"]
-    assert get_task_kind("multiclass").prediction_columns(("a", "b")) == columns
-    assert get_task_kind("multilabel").prediction_columns(("a", "b")) == columns
-    assert get_task_kind("regression").prediction_columns(("x",)) == ["predicted_x"]
+    assert get_task_kind("multiclass").prediction_names(("a", "b")) == columns
+    assert get_task_kind("multilabel").prediction_names(("a", "b")) == columns
+    assert get_task_kind("regression").prediction_names(("x",)) == ["predicted_x"]
 
 
 def test_head_units() -> None:
@@ -51,17 +46,18 @@ def test_head_units() -> None:
 )
 def test_class_indices(name: TaskName, codes: np.ndarray) -> None:
     classes = int(codes.max()) + 1
-    y = exclusive(name).from_class_indices(codes, classes, np.float64)
+    columns = len(TASK_RULES[name].scored_names(["x"] * classes))
+    y = encode_classes(codes, columns, np.float64)
     np.testing.assert_array_equal(y, LabelBinarizer().fit_transform(codes))
-    np.testing.assert_array_equal(exclusive(name).class_indices(y), codes)
-    np.testing.assert_array_equal(exclusive(name).class_totals(y), np.bincount(codes))
+    np.testing.assert_array_equal(class_indices(y), codes)
+    np.testing.assert_array_equal(class_totals(name, y), np.bincount(codes))
     texts = [f"class {code}" for code in range(classes)]
-    assert exclusive(name).json_values(y, texts) == [f"class {code}" for code in codes]
+    assert get_task_kind(name).json_values(y, texts) == [f"class {code}" for code in codes]
 
 
 @pytest.mark.parametrize("units", [1, 2])
 def test_binary_head(units: int) -> None:
-    kind, y = exclusive("binary"), CODES[:, None].astype(np.float32)
+    kind, y = get_task_kind("binary"), CODES[:, None].astype(np.float32)
     encoded = kind.encode_for_head(y, units)
     assert encoded.dtype == np.float32
     np.testing.assert_array_equal(encoded, np.eye(2)[CODES] if units == 2 else y)
@@ -75,4 +71,4 @@ def test_labels_and_numbers_keep_their_columns() -> None:
         assert kind.encode_for_head(y, 2) is y
         assert kind.decode_from_head(y) is y
         assert kind.json_values(y, ()) == [[1.0, 0.0], [1.0, 1.0]]
-        assert kind.class_totals(y).tolist() == [2, 1]
+        assert class_totals(kind.name, y).tolist() == [2, 1]

@@ -12,6 +12,7 @@ from tests.workflows import folders
 from tests.workflows.folders import Folder
 from trainer.config.load import load_config
 from trainer.engine import devices
+from trainer.prediction.predictor import Predictor, open_predictor
 from trainer.workflows.evaluate import evaluate
 from trainer.workflows.fit import fit_run
 from trainer.workflows.members import MembersFinished, fit_members
@@ -109,12 +110,16 @@ def resume_fit(run: Path, *overrides: str) -> RunFinished:
     return last
 
 
+def open_on_cpu(run: Path) -> Predictor:
+    return open_predictor(run, device="cpu", allow_custom=False)
+
+
 def predict_table(run: Path, table: Path, *keep: str):
-    return predict(run, table, keep=keep, device="cpu", allow_custom=False)
+    return predict(open_on_cpu(run), table, keep=keep)
 
 
 def evaluate_run(run: Path, *splits: str, data: Path | None = None):
-    return evaluate(run, splits=splits, data=data, device="cpu", allow_custom=False)
+    return evaluate(open_on_cpu(run), splits=splits, data=data)
 
 
 def file_times(folder: Path) -> dict[Path, int]:

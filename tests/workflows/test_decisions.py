@@ -12,17 +12,17 @@ import pytest
 from sklearn.metrics import f1_score
 
 from tests.workflows.conftest import evaluate_run, predict_table
+from trainer.assessment.decisions import choose_decisions
 from trainer.config.schema import Evaluate
 from trainer.data.targets import FittedTarget
 from trainer.errors import RunError
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
+from trainer.prediction.trained_runs import open_trained
 from trainer.report.predictions import read_split_predictions
 from trainer.runs.decisions import Decisions, read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows.decisions import choose_decisions, with_decisions
-from trainer.workflows.task import Task
-from trainer.workflows.trained_runs import open_trained
+from trainer.tasks.task import Task
 
 ROWS = 400
 
@@ -50,7 +50,7 @@ def test_threshold_maximizes_f1(finished: Any) -> None:
     best = max(f1_score(truth, predictions.p[:, 0] >= at) for at in np.unique(predictions.p))
     assert decisions.achieved["f1"] == pytest.approx(best)
     assert f1_score(truth, predictions.p[:, 0] >= decisions.threshold) == pytest.approx(best)
-    assert with_decisions(task_of(finished), decisions).threshold == decisions.threshold
+    assert task_of(finished).with_decisions(decisions).threshold == decisions.threshold
 
 
 def test_unreachable_precision_is_noted(finished: Any) -> None:

@@ -8,8 +8,7 @@ from tests.workflows.conftest import evaluate_run, predict_table, run_fit, write
 from trainer.data import streams
 from trainer.engine import selection
 from trainer.errors import DataError, RunError
-from trainer.workflows.evaluate import load_run_table
-from trainer.workflows.trained_runs import open_trained
+from trainer.prediction.trained_runs import load_run_table, open_trained
 
 
 def evaluate_splits(run, *splits):

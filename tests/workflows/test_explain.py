@@ -12,19 +12,18 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import partial_dependence, permutation_importance
 
-from tests.workflows.conftest import run_fit, write_small
+from tests.workflows.conftest import open_on_cpu, run_fit, write_small
 from trainer.data import streams
 from trainer.data.sampling import draw_row_sample
 from trainer.data.values import number_matrix
 from trainer.engine import selection
 from trainer.errors import DataError, RunError, UsageError
-from trainer.explain.importance import compute_importance
+from trainer.explain.importance import PermutationSettings, compute_importance
 from trainer.explain.perturbations import EncodedRows
+from trainer.prediction.trained_runs import load_network, load_run_table, open_trained
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows.evaluate import load_run_table
 from trainer.workflows.explain import explain
-from trainer.workflows.trained_runs import load_network, open_trained
 
 # Not `importorskip`: the first import of shap decides how it computes.
 needs_shap = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
@@ -32,7 +31,7 @@ needs_shap = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
 
 def explain_run(run, **settings):
     settings = {"split": None, "repeats": 5, "columns": (), "shap_rows": None, **settings}
-    return explain(run, device="cpu", allow_custom=False, **settings)
+    return explain(open_on_cpu(run), **settings)
 
 
 def read(run, name):
@@ -130,9 +129,8 @@ def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
         opened.task.target_values(opened.task.encode_targets(samples)),
         samples.weight,
         lambda encoded: opened.task.decode_outputs(evaluator.predict(encoded[0])),
-        split="validation",
-        seed=opened.loaded.config.seed,
-        level=0.95,
+        "validation",
+        PermutationSettings(seed=opened.loaded.config.seed),
     )
     expected = explain_run(copied).importance
     expected.pop("seconds")

@@ -14,11 +14,11 @@ import pytest
 from tests.workflows.conftest import evaluate_run, predict_table, run_fit
 from trainer.config.load import load_config
 from trainer.errors import ConfigError, DivergedError
+from trainer.prediction.trained_runs import load_network, open_trained
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.building import build_training
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan
-from trainer.workflows.trained_runs import load_network, open_trained
 from trainer.workflows.training import RunFinished, RunStarted
 
 

@@ -12,14 +12,12 @@ import pytest
 from sklearn.metrics import f1_score, roc_auc_score
 
 from tests.marks import slow_except
-from tests.workflows.conftest import run_fit
+from tests.workflows.conftest import evaluate_run, predict_table, run_fit
 from trainer.config.load import load_config
 from trainer.report.predictions import read_split_predictions
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.audit import audit_labels
-from trainer.workflows.evaluate import evaluate
 from trainer.workflows.members import fit_members
-from trainer.workflows.predict import predict
 
 CLASSES = ("blue", "green", "red")
 CONFIG = """\
@@ -56,14 +54,14 @@ def read_targets(config: Path) -> np.ndarray:
 def test_fit_predict_and_eval(config: Path, tmp_path: Path, engine: str) -> None:
     run = run_fit(config, tmp_path, f"runtime.engine={engine}").run
     source = config.parent / "tags.csv"
-    predictions = predict(run, source, keep=("tags",), device="cpu", allow_custom=False).frame
+    predictions = predict_table(run, source, "tags").frame
     columns = [f"probability_{name}" for name in CLASSES]
     assert predictions.columns == ["row", "tags", "labels", *columns, "unseen"]
     p = predictions.select(columns).to_numpy()
     for labels, row in zip(predictions["labels"], p, strict=True):
         assert labels == ";".join(itertools.compress(CLASSES, row >= 0.5))
     y = read_targets(config)
-    (evaluation,) = evaluate(run, splits=(), data=source, device="cpu", allow_custom=False).results
+    (evaluation,) = evaluate_run(run, data=source).results
     assert evaluation.metrics["auc"] == pytest.approx(roc_auc_score(y, p, average="macro"))
     f1 = f1_score(y, p >= 0.5, average="macro", zero_division=0)
     assert evaluation.metrics["f1"] == pytest.approx(f1)

@@ -23,7 +23,7 @@ from trainer.data.prepare import prepare
 from trainer.errors import DataError, Problem
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
-from trainer.workflows.task import make_task
+from trainer.tasks.task import make_task
 
 RNG = np.random.default_rng(4)
 ROWS = 60

@@ -17,6 +17,7 @@ from tests.workflows.conftest import evaluate_run, predict_table, resume_fit, ru
 from trainer.config.load import load_config
 from trainer.config.sweep_loading import load_sweep
 from trainer.errors import ConfigError, RunError
+from trainer.prediction.trained_runs import open_trained
 from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
@@ -24,7 +25,6 @@ from trainer.workflows.best_trial import best_trial_run, refit_config
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan
 from trainer.workflows.sweep import sweep
-from trainer.workflows.trained_runs import open_trained
 from trainer.workflows.training import RunFinished, RunStarted
 
 # Lamb is never packed; packs are compiled, which takes longer than training here.

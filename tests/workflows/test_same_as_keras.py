@@ -19,9 +19,9 @@ from trainer.engine.runner import epoch_order
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
+from trainer.tasks.task import apply_class_weights
 from trainer.workflows.building import build_training
 from trainer.workflows.plan import make_plan
-from trainer.workflows.task import apply_class_weights
 
 EPOCHS = 3
 OPTIMIZERS = {name: [f"optimizer={name}"] for name in get_args(OptimizerName)}

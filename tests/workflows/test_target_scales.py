@@ -14,7 +14,7 @@ from matplotlib.pyplot import close, subplots
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_absolute_error, r2_score, root_mean_squared_error
 
-from tests.workflows.conftest import run_fit, run_members
+from tests.workflows.conftest import evaluate_run, open_on_cpu, predict_table, run_fit, run_members
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
 from trainer.report.page.content import Plot
@@ -25,9 +25,7 @@ from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import read_log
-from trainer.workflows.evaluate import evaluate
 from trainer.workflows.explain import explain
-from trainer.workflows.predict import predict
 from trainer.workflows.reporting import write_missing_findings
 
 ROWS = 200
@@ -88,9 +86,7 @@ def test_metrics_and_predictions_are_in_the_unit_of_the_target(
     assert metrics["r2"] == pytest.approx(r2_score(y, p))
     assert metrics["r2"] > 0.3
     assert read_log(done.run / "metrics.jsonl")[0]["loss"] < 20
-    predictions = predict(
-        done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
-    ).frame
+    predictions = predict_table(done.run, tmp_path / "prices.csv").frame
     low, middle, high = (
         predictions[f"predicted_price{end}"].to_numpy() for end in ("_low", "", "_high")
     )
@@ -111,7 +107,7 @@ def test_metrics_and_predictions_are_in_the_unit_of_the_target(
     assert findings["prior"]["mae"] == pytest.approx(
         np.abs(y - price[train.rows].mean()).mean(), rel=1e-6
     )
-    again = evaluate(done.run, splits=("test",), data=None, device="cpu", allow_custom=False)
+    again = evaluate_run(done.run, "test")
     assert again.results[0].metrics == pytest.approx(metrics, rel=1e-6)
 
 
@@ -134,13 +130,11 @@ def test_explanations_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
     price = write_prices(tmp_path / "prices.csv")
     done = run_fit(config(tmp_path), tmp_path / "runs", "data.target_scale=log")
     explain(
-        done.run,
+        open_on_cpu(done.run),
         split="test",
         repeats=2,
         columns=(),
         shap_rows=None,
-        device="cpu",
-        allow_custom=False,
     )
     curves = read_json(done.run / "explanation" / "partial_dependence.json")
     means = np.array(curves["columns"][0]["predictions"])
@@ -154,9 +148,7 @@ def test_report_plots_the_intervals_of_predict(tmp_path: Path, scale: str) -> No
     done = run_fit(
         config(tmp_path), tmp_path / "runs", f"data.target_scale={scale}", "fit.epochs=2"
     )
-    predictions = predict(
-        done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
-    ).frame
+    predictions = predict_table(done.run, tmp_path / "prices.csv").frame
     run = RunDirectory(done.run)
     decisions = read_decisions(run)
     width = interval_widths(run.read_preprocessing(), decisions)["price"]
@@ -197,9 +189,7 @@ def test_each_target_column_is_scaled_separately_in_folds(tmp_path: Path) -> Non
     done = run_members(
         path, tmp_path / "runs", "data.target_scale={price: log}", "fit.folds=2", "fit.epochs=2"
     )
-    predictions = predict(
-        done.run, tmp_path / "prices.csv", keep=(), device="cpu", allow_custom=False
-    ).frame
+    predictions = predict_table(done.run, tmp_path / "prices.csv").frame
     assert (predictions["predicted_price_low"] > 0).all()
     assert (predictions["predicted_price"] > predictions["predicted_price_low"]).all()
     widths = (predictions["predicted_rent_high"] - predictions["predicted_rent_low"]).to_numpy()

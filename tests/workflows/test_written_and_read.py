@@ -11,14 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
+from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.assessment.decisions import choose_decisions
+from trainer.assessment.findings import _defined_metrics, _differences, _metric_values
 from trainer.config.data import TaskName
 from trainer.config.schema import Evaluate
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.metrics import compute_all_metrics
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.evaluator import compute_all_metrics
+from trainer.metrics.predictions import Predictions
 from trainer.report.predictions import (
     predictions_to_parquet,
     read_split_predictions,
@@ -38,11 +40,7 @@ from trainer.runs.findings import (
     write_findings,
 )
 from trainer.tasks.registry import get_task_kind
-from trainer.workflows.decisions import choose_decisions
-from trainer.workflows.findings import _defined_metrics, _differences, _metric_values
-from trainer.workflows.predictor import prediction_columns as predicted_columns
-from trainer.workflows.predictor import std_columns
-from trainer.workflows.task import Task
+from trainer.tasks.task import Task
 
 HARD_NAMES = (
     "a,b", 'say "x"', "🙂", "new\nline", "1", "1.0", "nan", "null", "", " ", "row", "weight", "group",
@@ -92,7 +90,7 @@ def run_in(folder: Path) -> RunDirectory:
 @given(predictions=any_predictions())
 def test_predictions(tmp_path: Path, predictions: Predictions) -> None:
     run, task, names = run_in(tmp_path), predictions.task, predictions.names
-    columns = get_task_kind(task).prediction_columns(names)
+    columns = get_task_kind(task).prediction_names(names)
     run.write_predictions("test.parquet", predictions_to_parquet(predictions, columns))
     found = read_split_predictions(run, "test", task, names, columns)
     assert found is not None
@@ -112,7 +110,9 @@ def test_findings(
     task, names = predictions.task, predictions.names
     other = replace(predictions, p=np.roll(predictions.p, 1, axis=0))
     over = _differences(
-        paired_bootstrap(predictions, other, names=TASK_RULES[task].compared_metrics, resamples=20)
+        paired_bootstrap(
+            predictions, other, names=TASK_RULES[task].compared_metrics, resampling=Resampling(20)
+        )
     )
     value = MetricValue.of(float(predictions.p[0, 0]), np.nan, np.inf)
     part = SliceRecord(levels, 3, value.value, value.low, value.high, None)
@@ -126,7 +126,7 @@ def test_findings(
         splits={
             "test": SplitFindings(
                 rows=len(predictions),
-                metrics=_metric_values(bootstrap(predictions, resamples=20)),
+                metrics=_metric_values(bootstrap(predictions, resampling=Resampling(20))),
                 prior=_defined_metrics(compute_all_metrics(other)),
                 linear=_defined_metrics(compute_all_metrics(other)),
                 vs_prior=over,
@@ -210,8 +210,8 @@ def test_prediction_columns_have_unique_names(predictions: Predictions) -> None:
     task, p = task_of(predictions), predictions.p
     if predictions.task == "regression":
         task = replace(task, half_widths=(1.0,) * p.shape[1])
-    columns = predicted_columns(task, p)
-    all_columns = {**columns, **std_columns(task, p, columns)}
+    columns = task.prediction_columns(p)
+    all_columns = {**columns, **task.std_columns(p, columns)}
     names = predictions.names
     per_name = {"binary": 2, "multiclass": 1, "multilabel": 2, "regression": 3}[predictions.task]
     labels = 1 if predictions.task in {"binary", "multiclass"} else 0

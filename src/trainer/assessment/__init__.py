@@ -1,4 +1,7 @@
-"""What the predictions of a run are worth: intervals, baselines, calibration, thresholds, slices.
+"""What the predictions of a run are worth: decisions, intervals, baselines, calibration, slices.
 
-Everything here is numpy on arrays, except the choice of columns for slices: no TensorFlow, no files.
+Predictions and the table go in, findings come out. No TensorFlow, no files.
+
+    decisions        threshold, temperature and interval widths, chosen on the validation rows
+    findings         everything that `findings.json` contains, except the summary sentence
 """

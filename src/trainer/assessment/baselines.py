@@ -22,8 +22,8 @@ import numpy as np
 
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.activations import probabilities
-from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.activations import probabilities
+from trainer.metrics.arrays import Float64Array, FloatArray
 
 MAX_ROWS = 100_000
 PENALTY = 1.0

@@ -14,14 +14,32 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.assessment.intervals import ConfidenceInterval, percentile_interval
-from trainer.evaluation.metrics import MetricEvaluator
-from trainer.evaluation.predictions import Float64Array, Predictions
-from trainer.tasks.base import ExclusiveTask
-from trainer.tasks.registry import get_task_kind
+from trainer.config.task_rules import TASK_RULES
+from trainer.metrics.arrays import Float64Array
+from trainer.metrics.evaluator import MetricEvaluator
+from trainer.metrics.labels import class_indices
+from trainer.metrics.predictions import Predictions
 
-RESAMPLES = 1_000
 CHUNK = 800_000
 """Approximate number of weights drawn at once; they fit into the processor's cache."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How intervals are computed.
+
+    Attributes:
+        resamples: Number of resamples.
+        confidence_level: The share of draws inside an interval.
+        seed: Seed of the resamples.
+    """
+
+    resamples: int = 1_000
+    confidence_level: float = 0.95
+    seed: int = 0
+
+
+DEFAULT_RESAMPLING = Resampling()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +64,7 @@ def bootstrap(
     *,
     threshold: float = 0.5,
     names: Collection[str] | None = None,
-    resamples: int = RESAMPLES,
-    confidence_level: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, ConfidenceInterval]:
     """Compute metrics with bootstrap confidence intervals.
 
@@ -57,9 +73,7 @@ def bootstrap(
         threshold: A label is positive from this probability on (binary, multilabel).
         names: The metrics to compute; None for all of `compute_all_metrics`. Areas under curves
             and medians take most of the time, in proportion to the number of classes.
-        resamples: Number of resamples.
-        confidence_level: The share of draws inside an interval.
-        seed: Seed of the resamples.
+        resampling: Number of resamples, confidence level and seed.
 
     Returns:
         Name → interval. Resamples in which a metric is undefined are ignored for it; without rows
@@ -68,10 +82,8 @@ def bootstrap(
     predictions = _sort(predictions)
     evaluator = MetricEvaluator(predictions, threshold, names)
     (values,) = evaluator.compute(predictions.weights()[None, :])
-    draws = np.concatenate(
-        [evaluator.compute(w) for w in _draw_weights(predictions, resamples, seed)]
-    )
-    low, high = percentile_interval(draws, confidence_level)
+    draws = np.concatenate([evaluator.compute(w) for w in _draw_weights(predictions, resampling)])
+    low, high = percentile_interval(draws, resampling.confidence_level)
     return {
         name: ConfidenceInterval(float(values[i]), float(low[i]), float(high[i]))
         for i, name in enumerate(evaluator.names)
@@ -85,9 +97,7 @@ def paired_bootstrap(
     threshold: float = 0.5,
     other_threshold: float | None = None,
     names: Collection[str] | None = None,
-    resamples: int = RESAMPLES,
-    confidence_level: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> dict[str, PairedDifference]:
     """Compute the differences of metrics between two sets of predictions, with intervals.
 
@@ -99,9 +109,7 @@ def paired_bootstrap(
         threshold: A label is positive from this probability on (binary, multilabel).
         other_threshold: The threshold of the second set; None for the same.
         names: As for `bootstrap`.
-        resamples: Number of resamples.
-        confidence_level: The share of draws inside an interval.
-        seed: Seed of the resamples.
+        resampling: Number of resamples, confidence level and seed.
 
     Raises:
         ValueError: The two sets are not for the same rows.
@@ -117,9 +125,9 @@ def paired_bootstrap(
     weights = predictions.weights()[None, :]
     values = (first.compute(weights) - second.compute(weights))[0]
     draws = np.concatenate(
-        [first.compute(w) - second.compute(w) for w in _draw_weights(predictions, resamples, seed)]
+        [first.compute(w) - second.compute(w) for w in _draw_weights(predictions, resampling)]
     )
-    low, high = percentile_interval(draws, confidence_level)
+    low, high = percentile_interval(draws, resampling.confidence_level)
     return {
         name: PairedDifference(
             float(values[i]),
@@ -133,18 +141,17 @@ def paired_bootstrap(
 
 def _sort(predictions: Predictions) -> Predictions:
     """Sort by class, then by row number, so that the draws do not depend on the order of the rows."""
-    kind = get_task_kind(predictions.task)
-    if isinstance(kind, ExclusiveTask) and predictions.group is None:
-        classes = kind.class_indices(predictions.y)
+    if TASK_RULES[predictions.task].is_exclusive and predictions.group is None:
+        classes = class_indices(predictions.y)
         return predictions.take(np.lexsort((predictions.rows, classes)))
     return predictions.take(np.argsort(predictions.rows, kind="stable"))
 
 
-def _draw_weights(predictions: Predictions, resamples: int, seed: int) -> Iterator[Float64Array]:
+def _draw_weights(predictions: Predictions, resampling: Resampling) -> Iterator[Float64Array]:
     """Yield the weights of the rows in each resample, in chunks (resamples, n)."""
     draw = _make_drawer(predictions)
     weight = None if predictions.weight is None else predictions.weights()
-    rng = np.random.default_rng(seed)
+    rng, resamples = np.random.default_rng(resampling.seed), resampling.resamples
     chunk = max(1, min(resamples, CHUNK // max(1, len(predictions))))
     for start in range(0, resamples, chunk):
         weights = draw(rng, min(chunk, resamples - start))
@@ -161,9 +168,8 @@ def _make_drawer(predictions: Predictions) -> Callable[[np.random.Generator, int
         strata = (len(groups),)
         return lambda rng, resamples: _draw_counts(rng, resamples, strata)[:, member]
     sizes: tuple[int, ...] = (rows,)
-    kind = get_task_kind(predictions.task)
-    if isinstance(kind, ExclusiveTask):
-        sizes = tuple(np.bincount(kind.class_indices(predictions.y), minlength=1).tolist())
+    if TASK_RULES[predictions.task].is_exclusive:
+        sizes = tuple(np.bincount(class_indices(predictions.y), minlength=1).tolist())
     return lambda rng, resamples: _draw_counts(rng, resamples, sizes)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.assessment.intervals import ConfidenceInterval, wilson_interval
-from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.arrays import Float64Array, FloatArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)

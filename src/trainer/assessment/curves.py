@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.predictions import Float64Array, FloatArray, Predictions
+from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import predicted_labels
+from trainer.metrics.predictions import Predictions
 
 POINTS = 1_000
 

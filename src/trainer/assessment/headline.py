@@ -12,8 +12,8 @@ from trainer.config.data import TaskName
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config, ThresholdCriterion
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.metrics import MetricEvaluator
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.evaluator import MetricEvaluator
+from trainer.metrics.predictions import Predictions
 
 _OF_AIM = {"f1": "f1", "youden": "balanced_accuracy"}
 """The metric that a threshold maximizes. There is none for the recall at a precision: a baseline that

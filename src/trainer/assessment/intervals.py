@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from trainer.evaluation.predictions import Float64Array
+from trainer.metrics.arrays import Float64Array
 
 
 @dataclass(frozen=True, slots=True)

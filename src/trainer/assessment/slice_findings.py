@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from trainer.assessment import slices as measured
+from trainer.assessment.bootstrap import Resampling
 from trainer.assessment.slices import SliceColumn, bin_numeric, evaluate_slices, find_worst_slices
 from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
 from trainer.data.values import is_date_type, number_expr, to_text
 from trainer.errors import Problem, did_you_mean
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.runs.findings import MetricValue, NamedSlices, SliceRecord, WorstSlices
 
 _SEARCHED_COLUMNS = 24
@@ -60,20 +60,21 @@ def find_slices(
     """
     settings = config.evaluate
     frame = dataset.preprocessing.parse_number_columns(dataset.table.frame)
-    bootstrap: dict[str, Any] = {
-        "threshold": threshold,
-        "resamples": settings.resamples,
-        "confidence_level": settings.confidence_level,
-        "seed": config.seed,
-    }
+    resampling = Resampling(settings.resamples, settings.confidence_level, config.seed)
     named = _columns(
         frame, [name for name in settings.slices if name in frame.columns], predictions, _LEVELS
     )
     features = [column.name for column in dataset.preprocessing.columns]
     available = [name for name in features if name in frame.columns][:_SEARCHED_COLUMNS]
     searched = _columns(frame, available, predictions, _SEARCHED_LEVELS)
-    worst = find_worst_slices(predictions, {**searched, **named}, limit=_SHOWN, **bootstrap)
-    slices = evaluate_slices(predictions, named, **bootstrap)
+    worst = find_worst_slices(
+        predictions,
+        {**searched, **named},
+        limit=_SHOWN,
+        threshold=threshold,
+        resampling=resampling,
+    )
+    slices = evaluate_slices(predictions, named, threshold=threshold, resampling=resampling)
     overall = MetricValue.of(worst.overall, math.nan, math.nan).value
     return (
         NamedSlices(worst.metric, overall, _slice_findings(slices)),

@@ -18,11 +18,12 @@ from statistics import NormalDist
 import numpy as np
 import numpy.typing as npt
 
-from trainer.assessment.bootstrap import bootstrap
+from trainer.assessment.bootstrap import DEFAULT_RESAMPLING, Resampling, bootstrap
 from trainer.assessment.intervals import ConfidenceInterval, effective_sample_size, wilson_interval
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.predictions import BoolArray, Float64Array, IntArray, Predictions
+from trainer.metrics.arrays import BoolArray, Float64Array, IntArray
 from trainer.metrics.labels import row_accuracies, row_log_losses, squared_errors
+from trainer.metrics.predictions import Predictions
 
 MISSING = "(missing)"
 MIN_ROWS, MIN_SHARE = 20, 0.02
@@ -103,9 +104,7 @@ def evaluate_slices(
     metric: str | None = None,
     *,
     threshold: float = 0.5,
-    resamples: int = 1_000,
-    confidence_level: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> list[Slice]:
     """Compute a metric for each level of each column that has rows.
 
@@ -114,13 +113,11 @@ def evaluate_slices(
         columns: By name.
         metric: Any metric of `compute_all_metrics`; None for accuracy, or rmse for regression.
         threshold: A label is positive from this probability on (binary, multilabel).
-        resamples: Resamples of each interval.
-        confidence_level: Of the intervals.
-        seed: Seed of the resamples.
+        resampling: Of the intervals.
     """
     metric = metric or _default_metric(predictions)
     return [
-        _evaluate(predictions, part, metric, threshold, resamples, confidence_level, seed)
+        _evaluate(predictions, part, metric, threshold, resampling)
         for part in _levels(columns)
         if part.mask.any()
     ]
@@ -132,9 +129,7 @@ def find_worst_slices(
     *,
     limit: int = 10,
     threshold: float = 0.5,
-    resamples: int = 1_000,
-    confidence_level: float = 0.95,
-    seed: int = 0,
+    resampling: Resampling = DEFAULT_RESAMPLING,
 ) -> WorstSlices:
     """Find the slices with the worst predictions: levels of one column, or of two combined.
 
@@ -146,9 +141,7 @@ def find_worst_slices(
         columns: By name.
         limit: Maximum number of slices to return.
         threshold: A label is positive from this probability on (binary, multilabel).
-        resamples: Resamples of each interval.
-        confidence_level: Of the intervals.
-        seed: Seed of the resamples.
+        resampling: Of the intervals.
     """
     metric = _default_metric(predictions)
     losses, weights = row_losses(predictions, metric, threshold), predictions.weights()
@@ -171,7 +164,7 @@ def find_worst_slices(
             weights[index],
             size,
             part_mean,
-            confidence_level,
+            resampling.confidence_level,
             is_share=metric == "accuracy",
         )
         if low > mean:
@@ -180,9 +173,7 @@ def find_worst_slices(
     worse.sort(key=lambda entry: -entry[0])
     slices = []
     for _, p_value, part in worse[:limit]:
-        evaluated = _evaluate(
-            predictions, part, metric, threshold, resamples, confidence_level, seed
-        )
+        evaluated = _evaluate(predictions, part, metric, threshold, resampling)
         adjusted = min(1.0, p_value * searched)
         slices.append(Slice(evaluated.where, evaluated.rows, evaluated.value, adjusted))
     overall = float(np.sqrt(mean)) if metric == "rmse" else 1 - mean
@@ -319,16 +310,12 @@ def _evaluate(
     part: _Part,
     metric: str,
     threshold: float,
-    resamples: int,
-    confidence_level: float,
-    seed: int,
+    resampling: Resampling,
 ) -> Slice:
     values = bootstrap(
         predictions.take(part.mask),
         threshold=threshold,
         names=(metric,),
-        resamples=resamples,
-        confidence_level=confidence_level,
-        seed=seed,
+        resampling=resampling,
     )
     return Slice(part.where, int(part.mask.sum()), values[metric])

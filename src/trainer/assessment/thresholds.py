@@ -10,7 +10,7 @@ from typing import Literal, assert_never
 
 import numpy as np
 
-from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.confusion import Confusion
 
 POINTS = 200

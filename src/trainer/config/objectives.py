@@ -13,6 +13,7 @@ from pydantic import BeforeValidator, Field
 from trainer.config.data import TaskName
 from trainer.config.model import HeadKind
 from trainer.config.sections import Section
+from trainer.config.task_rules import TASK_RULES
 
 LossName = Literal[
     "auto",
@@ -116,21 +117,39 @@ MetricName = Literal[
 ]
 
 
+TaskProperty = Literal[
+    "has_classes", "has_numbers", "has_positive_class", "is_exclusive", "predicts_most_likely"
+]
+"""An attribute of `TaskRules`."""
+
+
 @dataclass(frozen=True, slots=True)
 class MetricInfo:
-    """Direction, tasks and description of a metric; the description is for the reference page."""
+    """A metric.
+
+    Attributes:
+        better: Which direction is better.
+        fits: What is true of the tasks that the metric fits.
+        description: For the reference page.
+    """
 
     better: Literal["higher", "lower"]
-    tasks: tuple[TaskName, ...]
+    fits: TaskProperty
     description: str
 
+    @property
+    def tasks(self) -> tuple[TaskName, ...]:
+        """The tasks that the metric fits."""
+        return tuple(task for task, rules in TASK_RULES.items() if getattr(rules, self.fits))
 
-_CLASSES: tuple[TaskName, ...] = ("binary", "multiclass", "multilabel")
-_NUMBERS: tuple[TaskName, ...] = ("regression",)
+
+_CLASSES: TaskProperty = "has_classes"
+_EXCLUSIVE: TaskProperty = "is_exclusive"
+_NUMBERS: TaskProperty = "has_numbers"
 
 METRICS: dict[MetricName, MetricInfo] = {
     "accuracy": MetricInfo("higher", _CLASSES, "fraction of labels that are correct"),
-    "balanced_accuracy": MetricInfo("higher", ("binary", "multiclass"), "mean recall over classes"),
+    "balanced_accuracy": MetricInfo("higher", _EXCLUSIVE, "mean recall over classes"),
     "precision": MetricInfo(
         "higher", _CLASSES, "fraction of the predicted positives that are positive"
     ),
@@ -138,10 +157,10 @@ METRICS: dict[MetricName, MetricInfo] = {
         "higher", _CLASSES, "fraction of the positives that are predicted positive"
     ),
     "specificity": MetricInfo(
-        "higher", ("binary",), "fraction of the negatives that are predicted negative"
+        "higher", "has_positive_class", "fraction of the negatives that are predicted negative"
     ),
     "f1": MetricInfo("higher", _CLASSES, "harmonic mean of precision and recall"),
-    "mcc": MetricInfo("higher", ("binary", "multiclass"), "Matthews correlation coefficient"),
+    "mcc": MetricInfo("higher", _EXCLUSIVE, "Matthews correlation coefficient"),
     "auc": MetricInfo("higher", _CLASSES, "area under the ROC curve"),
     "average_precision": MetricInfo(
         "higher", _CLASSES, "area under the precision-recall curve, as steps"
@@ -149,10 +168,10 @@ METRICS: dict[MetricName, MetricInfo] = {
     "log_loss": MetricInfo("lower", _CLASSES, "mean negative log likelihood, in nats"),
     "brier": MetricInfo("lower", _CLASSES, "mean squared error of the probabilities"),
     "top_3_accuracy": MetricInfo(
-        "higher", ("multiclass",), "the class is among the three most likely"
+        "higher", "predicts_most_likely", "the class is among the three most likely"
     ),
     "top_5_accuracy": MetricInfo(
-        "higher", ("multiclass",), "the class is among the five most likely"
+        "higher", "predicts_most_likely", "the class is among the five most likely"
     ),
     "mse": MetricInfo("lower", _NUMBERS, "mean squared error"),
     "rmse": MetricInfo("lower", _NUMBERS, "root mean squared error, in the target's unit"),

@@ -7,6 +7,7 @@ this.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ class TaskRules:
     has_positive_class: bool = False
 
     @property
+    def has_numbers(self) -> bool:
+        """Whether targets and predictions are numbers."""
+        return not self.has_classes
+
+    @property
     def predicts_most_likely(self) -> bool:
         """Whether the most likely class is predicted; its probabilities add up to 1."""
         return self.is_exclusive and not self.has_positive_class
@@ -58,6 +64,14 @@ class TaskRules:
     def has_several_labels(self) -> bool:
         """Whether each row has any number of labels, including none."""
         return self.has_classes and not self.is_exclusive
+
+    def scored_names(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Return the name of each number of a prediction: of two classes only the positive one.
+
+        Args:
+            names: The classes (binary: the negative, then the positive one), labels or target columns.
+        """
+        return tuple(names[1:] if self.has_positive_class else names)
 
 
 TASK_RULES: dict[TaskName, TaskRules] = {

@@ -25,7 +25,7 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.streams import batch_rows
 from trainer.data.tables import Table
 from trainer.data.values import BLOCK_CELLS
-from trainer.tasks.registry import get_task_kind
+from trainer.metrics.labels import class_totals
 
 NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
 REASONS = {
@@ -87,7 +87,7 @@ class Dataset:
         counts = np.zeros(len(target.names))
         for start in range(0, len(rows), BLOCK_CELLS):
             y, _ = self.targets(rows[start : start + BLOCK_CELLS])
-            counts += get_task_kind(target.task).class_totals(y)
+            counts += class_totals(target.task, y)
         return {name: int(count) for name, count in zip(target.names, counts, strict=True)}
 
     def targets(self, rows: RowIndex) -> tuple[Float32Array, BoolArray]:

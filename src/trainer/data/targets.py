@@ -49,8 +49,7 @@ from trainer.data.values import (
     to_text,
 )
 from trainer.errors import DataError, Problem, did_you_mean
-from trainer.tasks.base import ExclusiveTask
-from trainer.tasks.registry import get_task_kind
+from trainer.metrics.labels import encode_classes
 
 
 class FittedTarget(FittedBase):
@@ -110,7 +109,7 @@ class FittedTarget(FittedBase):
     @property
     def width(self) -> int:
         """Columns of `y`: 1 for binary, otherwise one per class, label or target column."""
-        return len(get_task_kind(self.task).scored_names(self.names))
+        return len(TASK_RULES[self.task].scored_names(self.names))
 
     def encode(
         self, frame: pl.DataFrame, where: Callable[[int], str] = lambda row: f"row {row + 1}"
@@ -136,15 +135,15 @@ class FittedTarget(FittedBase):
                 for name in missing
             )
         valid = target_mask(frame, self.columns, listed=self.listed)
-        kind = get_task_kind(self.task)
-        if isinstance(kind, ExclusiveTask):
+        rules = TASK_RULES[self.task]
+        if rules.is_exclusive:
             codes = np.maximum(self._codes(frame[self.columns[0]], valid, where), 0)
-            y = kind.from_class_indices(codes, len(self.classes), np.float32)
+            y = encode_classes(codes, self.width, np.float32)
             y[~valid] = 0
             return y, valid
         if self.listed:
             return self._labels(frame)[0], valid
-        if kind.rules.has_classes:
+        if rules.has_classes:
             return read_binary_targets(frame, self.columns, valid, where), valid
         values = read_target_numbers(frame, self.columns, valid, where, self.number_formats)
         values = self._transformed(values, valid, where)

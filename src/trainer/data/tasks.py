@@ -26,6 +26,7 @@ import polars as pl
 from trainer.config.data import Data, TaskName
 from trainer.config.resolve import regression_setting
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.column_kinds import count_dates
 from trainer.data.column_settings import explicit_kind, ignores_target_case
 from trainer.data.date_formats import DateFormatDetector
@@ -102,7 +103,7 @@ def resolve_task(frame: pl.DataFrame, config: Config) -> InferredTask:
 
 def _explicit_task(frame: pl.DataFrame, task: TaskName, reason: str, data: Data) -> InferredTask:
     """Return a task that is not inferred, with the number formats of its target columns."""
-    if task != "regression":
+    if TASK_RULES[task].has_classes:
         return InferredTask(task, reason)
     detected = {series.name: _detect_numbers(series, data) for series in frame}
     formats = {
@@ -304,7 +305,7 @@ def _problem(expected: str, found: str, fix: str) -> Problem:
 
 def task_columns_problem(task: TaskName, columns: Sequence[str]) -> Problem | None:
     """Return the problem with a task that does not allow this many target columns, or None."""
-    if task in ("binary", "multiclass") and len(columns) > 1:
+    if TASK_RULES[task].is_exclusive and len(columns) > 1:
         return Problem(
             "",
             f"one target column for task: {task}",

@@ -21,8 +21,8 @@ from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.values import number_matrix, to_microseconds
-from trainer.evaluation.predictions import FloatArray
 from trainer.explain.perturbations import EncodedRows, Perturbation, PredictFn, predict_perturbed
+from trainer.metrics.arrays import FloatArray
 from trainer.runs.explanations import DependenceCurve, DependenceFile, SurfaceFile, SurfacePoints
 from trainer.runs.records import to_json
 

@@ -26,9 +26,6 @@ import numpy as np
 
 from trainer.config.data import TaskName
 from trainer.data.splits import SplitName
-from trainer.evaluation.influence import HeadlineMetric, headline, influence_function
-from trainer.evaluation.metrics import is_higher_better
-from trainer.evaluation.predictions import Float64Array, FloatArray
 from trainer.explain.perturbations import (
     EncodedRows,
     Perturbation,
@@ -36,6 +33,9 @@ from trainer.explain.perturbations import (
     column_names,
     predict_perturbed,
 )
+from trainer.metrics.arrays import Float64Array, FloatArray
+from trainer.metrics.evaluator import is_higher_better
+from trainer.metrics.influence import HeadlineMetric, headline, influence_function
 from trainer.runs.explanations import ColumnDrop, ImportanceFile
 from trainer.runs.records import to_json
 
@@ -86,16 +86,28 @@ class PermutationImportance:
     columns: tuple[ColumnImportance, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PermutationSettings:
+    """How importance is computed.
+
+    Attributes:
+        repeats: Shuffles per column, at least 1.
+        seed: Seed of the shuffles.
+        confidence_level: Of the intervals, such as 0.95.
+    """
+
+    repeats: int = REPEATS
+    seed: int = 0
+    confidence_level: float = 0.95
+
+
 def permutation_importance(
     task: TaskName,
     encodings: Sequence[EncodedRows],
     y: FloatArray,
     weight: FloatArray | None,
     predict: PredictFn,
-    *,
-    repeats: int,
-    seed: int,
-    confidence_level: float,
+    settings: PermutationSettings,
 ) -> PermutationImportance:
     """Compute the permutation importance of every column.
 
@@ -107,14 +119,13 @@ def permutation_importance(
         y: Targets (n, k) as `trainer.metrics.compute.compute_metrics` takes them.
         weight: (n,) not all 0, or None.
         predict: The predict function.
-        repeats: Shuffles per column, at least 1.
-        seed: Seed of the shuffles.
-        confidence_level: Of the intervals, such as 0.95.
+        settings: Repeats, seed and confidence level.
     """
     names = column_names(encodings)
-    metric = headline(task, y, weight)
+    metric, repeats = headline(task, y, weight), settings.repeats
     orders = [
-        np.random.default_rng([seed, repeat]).permutation(len(y)) for repeat in range(repeats)
+        np.random.default_rng([settings.seed, repeat]).permutation(len(y))
+        for repeat in range(repeats)
     ]
 
     def shuffles() -> Iterator[Perturbation | None]:
@@ -127,7 +138,7 @@ def permutation_importance(
     predictions = predict_perturbed(predict, encodings, shuffles(), 1 + len(names) * repeats)
     baseline = influence_function(metric, task, y, next(predictions), weight)
     sign = 1 if is_higher_better(metric) else -1
-    z = NormalDist().inv_cdf((1 + confidence_level) / 2)
+    z = NormalDist().inv_cdf((1 + settings.confidence_level) / 2)
     columns = []
     for name in names:
         drops = np.empty(repeats)
@@ -168,11 +179,8 @@ def compute_importance(
     y: FloatArray,
     weight: FloatArray | None,
     predict: PredictFn,
-    *,
     split: SplitName,
-    seed: int,
-    level: float,
-    repeats: int = REPEATS,
+    settings: PermutationSettings,
 ) -> dict[str, Any]:
     """Compute the content of `explanation/importance.json` for a network in memory, without the
     seconds, which differ between runs.
@@ -184,13 +192,14 @@ def compute_importance(
         weight: (n,) not all 0, or None.
         predict: The predict function.
         split: The name of the split.
-        seed: The seed of the permutations, and of the rows if there are more than 200,000.
-        level: The confidence level of the intervals, for example 0.95.
-        repeats: The number of permutations of each column.
+        settings: Repeats, seed and confidence level. The seed also draws the rows if there are more
+            than 200,000.
     """
     x = rows.x
     if len(x) > MAX_ROWS:
-        drawn = np.sort(np.random.default_rng(seed).choice(len(x), MAX_ROWS, replace=False))
+        drawn = np.sort(
+            np.random.default_rng(settings.seed).choice(len(x), MAX_ROWS, replace=False)
+        )
         x, y, weight = x[drawn], y[drawn], None if weight is None else weight[drawn]
     importance = permutation_importance(
         task,
@@ -198,11 +207,9 @@ def compute_importance(
         y,
         weight,
         predict,
-        repeats=repeats,
-        seed=seed,
-        confidence_level=level,
+        settings,
     )
-    return importance_json(importance, split, len(rows.x), level)
+    return importance_json(importance, split, len(rows.x), settings.confidence_level)
 
 
 def importance_json(

@@ -14,7 +14,7 @@ from itertools import islice
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.predictions import FloatArray
+from trainer.metrics.arrays import FloatArray
 
 Float32Array = npt.NDArray[np.float32]
 

@@ -4,13 +4,17 @@ Every metric is computed for r weightings of the same rows at once, given as wei
 values. An epoch has one weighting, a bootstrap interval one for each resample. Keras's running metrics
 are not exact over batches and are not used.
 
-    labels          which class a probability predicts; the losses of single rows
+    predictions     predictions of some rows with their targets
+    activations     sigmoid and softmax, their inverses, temperature scaling
+    labels          classes as targets; which class a probability predicts; losses of single rows
     weighting       weighted means and counts of the rows
     confusion       precision, recall, F1, … from the counts of a confusion matrix
     ranking         ROC AUC, average precision, top-k
     classification  the classification metrics by name
     regression      the regression metrics by name
     compute         some metrics of one weighting, by name
+    evaluator       all metrics of predictions, by name, also those of each class
+    influence       the influence of each row on the headline metric
 
 To add a metric, add it to the table in `classification` or `regression` and to
 `trainer.config.objectives.METRICS`.

@@ -9,8 +9,8 @@ import numpy as np
 from trainer.config.data import TaskName
 from trainer.config.objectives import MetricName
 from trainer.config.task_rules import TASK_RULES
+from trainer.metrics.arrays import FloatArray
 from trainer.metrics.classification import LabelMetrics
-from trainer.metrics.labels import FloatArray
 from trainer.metrics.regression import RegressionMetrics
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.metrics.labels import Float64Array
+from trainer.metrics.arrays import Float64Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)

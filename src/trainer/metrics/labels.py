@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
+from trainer.metrics.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
 
-FloatArray = npt.NDArray[np.floating]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+FloatType = TypeVar("FloatType", np.float32, np.float64)
 
 
 def predicted_positive(p: FloatArray, threshold: float) -> BoolArray:
@@ -41,6 +42,33 @@ def row_accuracies(task: TaskName, y: FloatArray, p: FloatArray, threshold: floa
     if TASK_RULES[task].predicts_most_likely:
         return np.asarray(np.argmax(y, axis=1) == np.argmax(p, axis=1), np.float64)
     return np.asarray((predicted_positive(p, threshold) == (y > 0.5)).mean(axis=1), np.float64)
+
+
+def encode_classes(
+    indices: IntArray, columns: int, dtype: type[FloatType]
+) -> npt.NDArray[FloatType]:
+    """Return targets y (n, columns) for the index of the class of each row.
+
+    One column is 1 for the second of two classes; more are one-hot.
+    """
+    if columns == 1:
+        return np.asarray(indices[:, None], dtype)
+    one_hot: npt.NDArray[FloatType] = np.eye(columns, dtype=dtype)[indices]
+    return one_hot
+
+
+def class_indices(y: FloatArray) -> Int64Array:
+    """Return the index of the class of each row, or of the most likely one; see `encode_classes`."""
+    indices = y[:, 0] > 0.5 if y.shape[1] == 1 else y.argmax(axis=1)
+    return np.asarray(indices, np.int64)
+
+
+def class_totals(task: TaskName, y: FloatArray) -> Float64Array:
+    """Return the number of rows of each class, or of the rows that have each label."""
+    totals: Float64Array = y.sum(axis=0, dtype=np.float64)
+    if TASK_RULES[task].has_positive_class:
+        totals = np.concatenate([len(y) - totals, totals])
+    return totals
 
 
 def clip_probabilities(p: FloatArray) -> Float64Array:

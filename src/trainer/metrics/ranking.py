@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from trainer.metrics.labels import BoolArray, Float64Array, FloatArray
+from trainer.metrics.arrays import BoolArray, Float64Array, FloatArray
 
 
 class ColumnRanking:

@@ -8,7 +8,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from trainer.metrics.labels import Float64Array, FloatArray, squared_errors
+from trainer.metrics.arrays import Float64Array, FloatArray
+from trainer.metrics.labels import squared_errors
 from trainer.metrics.weighting import Weighting
 
 

@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import RunError
 from trainer.report.settings import read_settings
 from trainer.report.text import number
@@ -41,15 +42,15 @@ class MetricLabels:
 
     def of(self, name: str) -> str:
         """Return the name with a qualifier if needed: `f1 (macro)`, `loss (of the scaled target)`."""
+        rules = None if self.task is None else TASK_RULES.get(self.task)  # type: ignore[call-overload]
         if name == "loss":
-            if self.task == "regression" and self.is_scaled:
+            if rules is not None and rules.has_numbers and self.is_scaled:
                 return "loss (of the scaled target)"
             return "loss (before calibration)" if self.is_calibrated else name
         if name in _PROBABILITY_METRICS and self.is_calibrated:
             return f"{name} (calibrated)"
-        if name in _AVERAGED and self.task in {"multiclass", "multilabel"}:
-            return f"{name} (macro)"
-        return name
+        is_averaged = rules is not None and rules.has_classes and not rules.has_positive_class
+        return f"{name} (macro)" if name in _AVERAGED and is_averaged else name
 
 
 def common_label(labels: Sequence[MetricLabels], name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from trainer.assessment.curves import confusion_matrices
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, RunError
-from trainer.evaluation.metrics import split_metric_name
+from trainer.metrics.evaluator import split_metric_name
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.predictions import read_split_predictions
@@ -84,7 +84,7 @@ def _metrics_table(
 def _confusion_tables(run: RunDirectory, findings: Findings, split: str | None) -> Iterator[Table]:
     if split is None or not TASK_RULES[findings.task].is_exclusive:
         return
-    columns = get_task_kind(findings.task).prediction_columns(findings.names)
+    columns = get_task_kind(findings.task).prediction_names(findings.names)
     predictions = read_split_predictions(run, split, findings.task, findings.names, columns)
     if predictions is None or not len(predictions):
         return

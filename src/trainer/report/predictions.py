@@ -16,10 +16,9 @@ import polars as pl
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, RunError
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.labels import class_indices, encode_classes
+from trainer.metrics.predictions import Predictions
 from trainer.runs.directory import RunDirectory
-from trainer.tasks.base import ExclusiveTask
-from trainer.tasks.registry import get_task_kind
 
 LINEAR = "_linear"
 """Suffix of the split's name in the files of the linear baseline."""
@@ -87,23 +86,23 @@ def read_split_predictions(
 
 def _actual(predictions: Predictions) -> Mapping[str, Any]:
     y, names = predictions.y, predictions.names
-    kind = get_task_kind(predictions.task)
-    if isinstance(kind, ExclusiveTask):
+    rules = TASK_RULES[predictions.task]
+    if rules.is_exclusive:
         classes = pl.Series(names, dtype=pl.Enum(list(names)))
-        return {"actual": classes.gather(kind.class_indices(y))}
-    values = y > 0.5 if kind.rules.has_classes else y
+        return {"actual": classes.gather(class_indices(y))}
+    values = y > 0.5 if rules.has_classes else y
     return {f"actual_{name}": values[:, index] for index, name in enumerate(names)}
 
 
 def _targets(frame: pl.DataFrame, task: TaskName, names: Sequence[str]) -> npt.NDArray[np.float64]:
-    kind = get_task_kind(task)
-    if not isinstance(kind, ExclusiveTask):
+    rules = TASK_RULES[task]
+    if not rules.is_exclusive:
         columns = [f"actual_{name}" for name in names]
         return frame.select(columns).cast(pl.Float64).to_numpy()
     # Casting to an Enum rejects classes that the run does not have.
     actual = frame["actual"].cast(pl.String).cast(pl.Enum(list(names)))
     codes = actual.to_physical().to_numpy().astype(np.int64)
-    return kind.from_class_indices(codes, len(names), np.float64)
+    return encode_classes(codes, len(rules.scored_names(names)), np.float64)
 
 
 def _optional(frame: pl.DataFrame, name: str) -> npt.NDArray[np.float64] | None:

@@ -35,7 +35,7 @@ def verdict(difference: MetricDifference, name: str) -> str:
     if not difference.is_significant or difference.value is None:
         return "not significant"
     # Imports pydantic, 0.2 s.
-    from trainer.evaluation.metrics import is_higher_better
+    from trainer.metrics.evaluator import is_higher_better
 
     try:
         is_better = (difference.value > 0) == is_higher_better(name)

@@ -1,6 +1,9 @@
-"""The learning tasks: one stateless object per task, one file each.
+"""The learning tasks: one stateless object per task, one file each, and the task of a run.
 
-`get_task_kind` returns the object of a name. Its methods define the form of targets and predictions; its
-`rules` (`trainer.config.task_rules`) are the same as data. `trainer.workflows.task.Task` is the task of
-one run: a fitted target, a head, a loss, metrics and decisions.
+    base        what every task defines
+    registry    the object for the name of a task
+    task        the task of a run: a fitted target, a head, a loss, metrics and decisions
+
+What the tasks allow, as data, is in `trainer.config.task_rules`. Code outside this package reads these
+rules or calls a task; it does not compare names of tasks.
 """

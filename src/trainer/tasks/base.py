@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
+import polars as pl
 
 from trainer.config.data import TaskName
 from trainer.config.model import HeadKind
 from trainer.config.task_rules import TASK_RULES, TaskRules
+from trainer.data.targets import FittedTarget
+from trainer.metrics.arrays import FloatArray, Int64Array
+from trainer.metrics.labels import class_indices, predicted_positive
 
-FloatType = TypeVar("FloatType", np.float32, np.float64)
-FloatArray = npt.NDArray[np.floating[Any]]
-Float64Array = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+Column = pl.Series | FloatArray | Int64Array
+Interval = tuple[FloatArray, FloatArray]
 
 
-class TaskKind:
+class TaskKind(ABC):
     """The form of the targets and predictions of a task.
 
     Targets y and predictions p have shape (rows, k), with one column per scored name. `names` are the
@@ -33,14 +34,27 @@ class TaskKind:
         """What the task predicts and which settings fit it."""
         return TASK_RULES[self.name]
 
-    def scored_names(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the name of each number of a prediction."""
-        return tuple(names)
-
-    def prediction_columns(self, names: Sequence[str]) -> list[str]:
-        """Return the columns of predicted values in a file of predictions."""
+    def prediction_names(self, names: Sequence[str]) -> list[str]:
+        """Return the name of each number of a prediction in a file of predictions."""
         prefix = "probability" if self.rules.has_classes else "predicted"
-        return [f"{prefix}_{name}" for name in self.scored_names(names)]
+        return [f"{prefix}_{name}" for name in self.rules.scored_names(names)]
+
+    @abstractmethod
+    def prediction_columns(
+        self, target: FittedTarget, p: FloatArray, threshold: float, interval: Interval | None
+    ) -> dict[str, Column]:
+        """Return predictions as named columns for the user.
+
+        Args:
+            target: The fitted target.
+            p: Predictions (rows, k).
+            threshold: A label is positive from this probability on.
+            interval: Both ends of the prediction intervals, (rows, k); None without intervals.
+        """
+
+    def predicted_labels(self, p: FloatArray, threshold: float) -> Int64Array:
+        """Return whether each label is predicted, (rows, k) of 0 and 1."""
+        return np.asarray(predicted_positive(p, threshold), np.int64)
 
     def head_units(self, head: HeadKind, columns: int) -> int:
         """Return the units of the output layer for k columns of y."""
@@ -59,25 +73,24 @@ class TaskKind:
         """Return targets as JSON values, one per row: the class as text, or a list of numbers."""
         return list(y.tolist())
 
-    def class_totals(self, y: FloatArray) -> Float64Array:
-        """Return the number of rows of each class, or of the rows that have each label."""
-        totals: Float64Array = y.sum(axis=0, dtype=np.float64)
-        return totals
 
-
-class ExclusiveTask(TaskKind, ABC):
+class ExclusiveTask(TaskKind):
     """A task whose rows have exactly one class each."""
 
-    @abstractmethod
-    def class_indices(self, y: FloatArray) -> IntArray:
-        """Return the index of the class of each row, (rows,)."""
+    def prediction_columns(
+        self, target: FittedTarget, p: FloatArray, threshold: float, interval: Interval | None
+    ) -> dict[str, Column]:
+        """Return `label`, the predicted class, and `probability_<class>` for each class."""
+        labels = self.predicted_labels(p, threshold)[:, 0]
+        columns: dict[str, Column] = {"label": pl.Series(target.classes).gather(labels)}
+        for name, column in zip(target.classes, self.class_probabilities(p).T, strict=True):
+            columns[f"probability_{name}"] = column
+        return columns
 
-    @abstractmethod
-    def from_class_indices(
-        self, indices: IntArray, classes: int, dtype: type[FloatType]
-    ) -> npt.NDArray[FloatType]:
-        """Return y (rows, k) for the index of the class of each row."""
+    def class_probabilities(self, p: FloatArray) -> FloatArray:
+        """Return the probability of each class, (rows, classes)."""
+        return p
 
     def json_values(self, y: FloatArray, classes: Sequence[str]) -> list[Any]:
         """Return the class of each row as text."""
-        return [classes[index] for index in self.class_indices(y)]
+        return [classes[index] for index in class_indices(y)]

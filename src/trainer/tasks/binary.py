@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
-import numpy.typing as npt
 
 from trainer.config.model import HeadKind
-from trainer.tasks.base import ExclusiveTask, Float64Array, FloatArray, FloatType, IntArray
+from trainer.metrics.arrays import FloatArray
+from trainer.tasks.base import ExclusiveTask
 
 
 class Binary(ExclusiveTask):
@@ -16,9 +14,9 @@ class Binary(ExclusiveTask):
 
     name = "binary"
 
-    def scored_names(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the positive class."""
-        return tuple(names[1:2])
+    def class_probabilities(self, p: FloatArray) -> FloatArray:
+        """Return the probabilities of the negative and of the positive class."""
+        return np.concatenate([1 - p, p], axis=1)
 
     def head_units(self, head: HeadKind, columns: int) -> int:
         """Return 2 for a softmax, otherwise 1."""
@@ -31,18 +29,3 @@ class Binary(ExclusiveTask):
     def decode_from_head(self, outputs: FloatArray) -> FloatArray:
         """Return the column of the positive class."""
         return outputs[:, 1:] if outputs.shape[1] == 2 else outputs
-
-    def class_indices(self, y: FloatArray) -> IntArray:
-        """Return 1 for the positive class, else 0."""
-        return np.asarray(y[:, 0] > 0.5, np.int64)
-
-    def from_class_indices(
-        self, indices: IntArray, classes: int, dtype: type[FloatType]
-    ) -> npt.NDArray[FloatType]:
-        """Return the indices as a column."""
-        return np.asarray(indices[:, None], dtype)
-
-    def class_totals(self, y: FloatArray) -> Float64Array:
-        """Return the number of negatives and of positives."""
-        positives = y.sum(axis=0, dtype=np.float64)
-        return np.concatenate([len(y) - positives, positives])

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-import numpy.typing as npt
-
-from trainer.tasks.base import ExclusiveTask, FloatArray, FloatType, IntArray
+from trainer.metrics.arrays import FloatArray, Int64Array
+from trainer.metrics.labels import class_indices
+from trainer.tasks.base import ExclusiveTask
 
 
 class Multiclass(ExclusiveTask):
@@ -13,13 +12,6 @@ class Multiclass(ExclusiveTask):
 
     name = "multiclass"
 
-    def class_indices(self, y: FloatArray) -> IntArray:
-        """Return the index of the class, or of the most likely one."""
-        return np.asarray(y.argmax(axis=1), np.int64)
-
-    def from_class_indices(
-        self, indices: IntArray, classes: int, dtype: type[FloatType]
-    ) -> npt.NDArray[FloatType]:
-        """Return the indices one-hot encoded."""
-        one_hot: npt.NDArray[FloatType] = np.eye(classes, dtype=dtype)[indices]
-        return one_hot
+    def predicted_labels(self, p: FloatArray, threshold: float) -> Int64Array:
+        """Return the index of the most likely class, (rows, 1)."""
+        return class_indices(p)[:, None]

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from trainer.tasks.base import TaskKind
+from trainer.data.label_lists import join_labels
+from trainer.data.targets import FittedTarget
+from trainer.metrics.arrays import FloatArray
+from trainer.tasks.base import Column, Interval, TaskKind
 
 
 class Multilabel(TaskKind):
     """y (rows, labels) is 1 for the labels that a row has."""
 
     name = "multilabel"
+
+    def prediction_columns(
+        self, target: FittedTarget, p: FloatArray, threshold: float, interval: Interval | None
+    ) -> dict[str, Column]:
+        """Return the predicted labels and the probability of each.
+
+        For lists of labels: `labels`, joined as in the table, and `probability_<label>` for each label.
+        For yes/no columns: `label_<column>` and `probability_<column>` for each column.
+        """
+        labels = self.predicted_labels(p, threshold)
+        columns: dict[str, Column] = {}
+        if target.listed:
+            columns["labels"] = join_labels(labels, target.classes, target.separator)
+        for number, name in enumerate(target.names):
+            if not target.listed:
+                columns[f"label_{name}"] = labels[:, number]
+            columns[f"probability_{name}"] = p[:, number]
+        return columns

@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
-from trainer.tasks.base import TaskKind
+from trainer.data.column_names import free_name
+from trainer.data.targets import FittedTarget
+from trainer.metrics.arrays import FloatArray
+from trainer.tasks.base import Column, Interval, TaskKind
 
 
 class Regression(TaskKind):
     """y (rows, columns) has numbers, scaled by the fitted target to fit the head."""
 
     name = "regression"
+
+    def prediction_columns(
+        self, target: FittedTarget, p: FloatArray, threshold: float, interval: Interval | None
+    ) -> dict[str, Column]:
+        """Return `predicted_<column>`, and `predicted_<column>_low` and `_high`, the interval.
+
+        `…_low_of_interval` if the name of another target column makes this the name of its prediction.
+        """
+        names, columns = self.prediction_names(target.columns), dict[str, Column]()
+        for number, name in enumerate(names):
+            columns[name] = p[:, number]
+            if interval is not None:
+                for end, values in zip(("low", "high"), interval, strict=True):
+                    columns[free_name(f"{name}_{end}", names, "_of_interval")] = values[:, number]
+        return columns

@@ -25,17 +25,17 @@ from trainer.audit.run_labels import (
     read_target,
 )
 from trainer.config.load import LoadedConfig
+from trainer.config.locations import locate_problems, with_relative_paths
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.features import target_columns
 from trainer.data.splits import SPLIT_NAMES
 from trainer.data.tables import Table
 from trainer.engine.selection import choose_engine
 from trainer.errors import Problem, RunError
+from trainer.prediction.trained_runs import read_run_config
 from trainer.runs.directory import RunDirectory
 from trainer.runs.opening import open_run
-from trainer.workflows.plan import locate_problems, with_relative_paths
-from trainer.workflows.task import make_task
-from trainer.workflows.trained_runs import read_run_config
+from trainer.tasks.task import make_task
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from trainer.config.schedules import CosineSchedule, PolynomialSchedule
 from trainer.config.schema import Config
 from trainer.config.sections import duration_steps
 from trainer.errors import Problem, RunError, command_text
+from trainer.prediction.trained_runs import read_run_config
 from trainer.report.text import pluralize
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -20,7 +21,6 @@ from trainer.runs.log import read_log
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.journal import read_journal
 from trainer.sweep.leaderboard import Leaderboard, TrialRow, best_trial, make_leaderboard
-from trainer.workflows.trained_runs import read_run_config
 
 
 def read_leaderboard(directory: SweepDirectory) -> Leaderboard:

@@ -23,6 +23,7 @@ from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput, Program, TrainStep, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.devices import Device
+from trainer.engine.divergence_advice import divergence_advice
 from trainer.engine.executors import EpochExecutor, MultiEpochExecutor, SingleEpochExecutor
 from trainer.engine.monitors import (
     BestEpochState,
@@ -40,10 +41,9 @@ from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
 from trainer.models.warm_start import transfer_weights
-from trainer.workflows.divergence_advice import divergence_advice
+from trainer.prediction.trained_runs import load_network, open_trained
+from trainer.tasks.task import Task, apply_class_weights
 from trainer.workflows.plan import RunPlan
-from trainer.workflows.task import Task, apply_class_weights
-from trainer.workflows.trained_runs import load_network, open_trained
 
 # Compiling takes a second the first time, and a third of it once the program is kept.
 _COMPILE_SECONDS = 0.5

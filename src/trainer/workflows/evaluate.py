@@ -5,21 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
+from trainer.config.locations import locate_problems
 from trainer.data.dataset import Dataset
 from trainer.data.new_data import evaluation_dataset
-from trainer.data.recorded_splits import load_recorded_dataset
+from trainer.data.samples import Samples
 from trainer.data.scratch_arrays import release_pages
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import Problem, RunError
-from trainer.evaluation.predictions import Predictions
-from trainer.workflows.plan import locate_problems
-from trainer.workflows.predictor import Predictor, open_predictor
-from trainer.workflows.trained_runs import TrainedRun, data_settings_for, load_network
+from trainer.metrics.predictions import Predictions
+from trainer.prediction.predictor import Predictor
+from trainer.prediction.trained_runs import data_settings_for, load_run_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +53,10 @@ class EvaluationResults:
 
 
 def evaluate(
-    path: Path,
+    predictor: Predictor,
     *,
     splits: tuple[SplitName, ...],
     data: Path | None,
-    device: Literal["auto", "cpu", "gpu"],
-    allow_custom: bool,
     read_options: Sequence[str] = (),
 ) -> EvaluationResults:
     """Evaluate a checkpoint of a run, or the ensemble of its members.
@@ -68,105 +65,22 @@ def evaluate(
     or on other rows, by the mean of its predictions.
 
     Args:
-        path: A run directory or a checkpoint in it.
+        predictor: The run or checkpoint.
         splits: The splits of the run; ignored with `data`.
         data: A file with features and target, instead of the splits.
-        device: "auto", "cpu" or "gpu".
-        allow_custom: Whether custom layers may be imported.
         read_options: Settings for reading `data`, as typed, that differ from those of the run.
 
     Raises:
         ConfigError: A setting is invalid.
-        RunError: The run does not exist or is damaged.
+        RunError: The run is damaged.
         DataError: Rows are missing, or the data of the run have changed since training.
     """
-    predictor = open_predictor(path, device=device, allow_custom=allow_custom)
-    if len(predictor.members) > 1 or predictor.run != predictor.members[0].run:
-        return _evaluate_together(predictor, splits, data, read_options)
-    (opened,) = predictor.members
-    settings = opened.loaded.config.data
+    first = predictor.members[0]
     if data is not None:
-        settings = data_settings_for(opened, data, read_options, "trainer eval")
-    with (
-        devices.tensorflow_import(in_background=is_large(settings)),
-        locate_problems(opened.loaded),
-    ):
-        if data is not None:
-            table = evaluation_dataset(
-                settings, opened.preprocessing, streamed=exceeds_memory(settings)
-            )
-            splits = ("test",)
-        else:
-            table = load_run_table(opened)
-        samples_of_split = {split: samples for split in splits
-                 if (samples := table.samples(split)) is not None}  # fmt: skip
-        if not samples_of_split:
-            raise RunError(
-                Problem(
-                    str(opened.run.path),
-                    f"rows of {' or '.join(splits)}",
-                    "none: the split left it empty",
-                    "evaluate another split, or other rows with --data FILE",
-                )
-            )
-    devices.start(device, devices.usable_cores())
-    from trainer.engine.batches import Evaluator
-    from trainer.models.losses import build_loss
-
-    task = opened.task
-    with locate_problems(opened.loaded):
-        network = load_network(opened, allow_custom=allow_custom)
-    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, task.loss))
-    results = []
-    for split, samples in samples_of_split.items():
-        encoded = task.encode_targets(samples)
-        output = evaluator.evaluate(encoded)
-        metrics = task.compute_metrics(output.predictions, encoded, output.rows)
-        release_pages(samples.x)
-        results.append(
-            SplitEvaluation(
-                opened.run.path,
-                opened.checkpoint,
-                split if data is None else None,
-                data,
-                len(samples.x),
-                {"loss": output.loss, **metrics},
-                task.predictions_from_outputs(encoded, output.predictions),
-            )
-        )
-    encoding_warnings = dict.fromkeys(
-        text for samples in samples_of_split.values() for text in samples.warnings
-    )
-    reading_warnings = () if data is None else table.warnings
-    return EvaluationResults(
-        tuple(results), (*reading_warnings, *_dropped_rows(table), *encoding_warnings)
-    )
-
-
-def _dropped_rows(table: Dataset) -> list[str]:
-    return [
-        f"{count:,} {'row' if count == 1 else 'rows'} dropped: {reason}"
-        for reason, count in table.dropped.items()
-    ]
-
-
-def _evaluate_together(
-    predictor: Predictor,
-    splits: Sequence[SplitName],
-    data: Path | None,
-    read_options: Sequence[str],
-) -> EvaluationResults:
-    run, first = predictor.run, predictor.members[0]
+        splits = ("test",)
+    elif predictor.has_members:
+        splits = _shared_splits(predictor, splits)
     settings = first.loaded.config.data
-    if data is None and "test" not in splits:
-        raise RunError(
-            Problem(
-                str(run.path),
-                "the test rows, which its members share",
-                f"--split {splits[0]}",
-                f"for the members' other splits see {run.evaluation}",
-            )
-        )
     if data is not None:
         settings = data_settings_for(first, data, read_options, "trainer eval")
     with devices.tensorflow_import(in_background=is_large(settings)), locate_problems(first.loaded):
@@ -178,47 +92,71 @@ def _evaluate_together(
             )
             for member in predictor.representatives
         ]
-        optional_samples = [table.samples("test") for table in tables]
-    samples = [test_rows for test_rows in optional_samples if test_rows is not None]
-    if not samples:
-        fix = "evaluate other rows with --data FILE"
-        raise RunError(Problem(str(run.path), "test rows", "none: the split left it empty", fix))
+        samples_of_split = {split: _samples(tables, split) for split in splits
+                            if tables[0].rows(split)}  # fmt: skip
+        if not samples_of_split:
+            raise _no_rows(predictor, splits)
     predictor.load_networks()
-    predictions = predictor.predict_numbers([rows.x for rows in samples])
-    task = predictor.task
-    encoded = task.encode_targets(samples[0])
-    evaluation = SplitEvaluation(
-        run.path,
-        f"best of {len(predictor.members)} members",
-        "test" if data is None else None,
-        data,
-        len(encoded.x),
-        task.prediction_metrics(predictions.mean, encoded),
-        task.make_predictions(encoded, predictions.mean),
+    results = []
+    for split, samples in samples_of_split.items():
+        evaluated = predictor.evaluate(samples)
+        for encoded in samples:
+            release_pages(encoded.x)
+        results.append(
+            SplitEvaluation(
+                run=predictor.run.path,
+                checkpoint=predictor.checkpoint,
+                split=split if data is None else None,
+                data=data,
+                rows=len(samples[0].x),
+                metrics=evaluated.metrics,
+                predictions=evaluated.predictions,
+            )
+        )
+    encoding_warnings = dict.fromkeys(
+        text for samples in samples_of_split.values() for text in samples[0].warnings
     )
     reading_warnings = () if data is None else tables[0].warnings
-    warnings = (*reading_warnings, *_dropped_rows(tables[0]), *samples[0].warnings)
-    return EvaluationResults((evaluation,), warnings)
+    return EvaluationResults(
+        tuple(results), (*reading_warnings, *_dropped_rows(tables[0]), *encoding_warnings)
+    )
 
 
-def load_run_table(opened: TrainedRun) -> Dataset:
-    """Return the table that a run was trained on, with its splits.
+def _samples(tables: Sequence[Dataset], split: SplitName) -> list[Samples]:
+    """Return the rows of a split, encoded by the preprocessing of each table."""
+    samples = [table.samples(split) for table in tables]
+    return [rows for rows in samples if rows is not None]
+
+
+def _shared_splits(predictor: Predictor, splits: tuple[SplitName, ...]) -> tuple[SplitName, ...]:
+    """Return the split whose rows all members share.
 
     Raises:
-        DataError: The files are missing or have changed.
-        RunError: The record of the splits is damaged.
+        RunError: Another split is requested.
     """
-    manifest, data = opened.run.read_manifest(), opened.loaded.config.data
-    streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
-    try:
-        return load_recorded_dataset(
-            data,
-            opened.preprocessing,
-            opened.run.read_splits(),
-            {file.path: file.sha256 for file in manifest.data},
-            streamed=streamed or exceeds_memory(data),
-        )
-    except RunError as error:
+    if "test" not in splits:
+        run = predictor.run
         raise RunError(
-            problem.at(str(opened.run.path / problem.where)) for problem in error.problems
-        ) from error
+            Problem(
+                str(run.path),
+                "the test rows, which its members share",
+                f"--split {splits[0]}",
+                f"for the members' other splits see {run.evaluation}",
+            )
+        )
+    return ("test",)
+
+
+def _no_rows(predictor: Predictor, splits: Sequence[SplitName]) -> RunError:
+    expected = "test rows" if predictor.has_members else f"rows of {' or '.join(splits)}"
+    other = "" if predictor.has_members else "another split, or "
+    fix = f"evaluate {other}other rows with --data FILE"
+    found = "none: the split left it empty"
+    return RunError(Problem(str(predictor.run.path), expected, found, fix))
+
+
+def _dropped_rows(table: Dataset) -> list[str]:
+    return [
+        f"{count:,} {'row' if count == 1 else 'rows'} dropped: {reason}"
+        for reason, count in table.dropped.items()
+    ]

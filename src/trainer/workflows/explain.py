@@ -16,6 +16,7 @@ from typing import Any, Literal
 import polars as pl
 
 from trainer.config.load import LoadedConfig
+from trainer.config.locations import locate_problems
 from trainer.data.dataset import Dataset
 from trainer.data.new_data import prediction_batches
 from trainer.data.preprocessing import Preprocessing
@@ -26,20 +27,21 @@ from trainer.data.values import to_text
 from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
-from trainer.evaluation.predictions import FloatArray
 from trainer.explain.dependence import partial_dependence_json, surface_json
-from trainer.explain.importance import MAX_ROWS, importance_json, permutation_importance
-from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn
+from trainer.explain.importance import (
+    MAX_ROWS,
+    PermutationSettings,
+    importance_json,
+    permutation_importance,
+)
+from trainer.explain.perturbations import EncodedRows
 from trainer.explain.shapley import load_shap, shap_values
-from trainer.runs.directory import RunDirectory
+from trainer.metrics.arrays import FloatArray
+from trainer.prediction.predictor import Predictor
+from trainer.prediction.trained_runs import TrainedRun, data_settings_for, load_run_table
 from trainer.runs.explanations import ShapColumn, ShapFile
 from trainer.runs.files import json_bytes
 from trainer.runs.records import to_json
-from trainer.workflows.evaluate import load_run_table
-from trainer.workflows.plan import locate_problems
-from trainer.workflows.predictor import open_predictor
-from trainer.workflows.task import Task
-from trainer.workflows.trained_runs import TrainedRun, data_settings_for
 
 MAX_SHAP_ROWS = 10_000
 CURVE_ROWS = 1_000
@@ -81,95 +83,77 @@ class _ShapRows:
 
 
 def explain(
-    path: Path,
+    predictor: Predictor,
     *,
     split: Literal["validation", "test"] | None,
     repeats: int,
     columns: tuple[str, ...],
     shap_rows: int | Path | None,
-    device: Literal["auto", "cpu", "gpu"],
-    allow_custom: bool,
     read_options: Sequence[str] = (),
 ) -> Explanation:
     """Explain a run, a checkpoint, or the ensemble of the members of a run.
 
     Args:
-        path: A run directory or a checkpoint in it.
+        predictor: The run or checkpoint.
         split: The split whose rows are used, at most 200,000 of them drawn with the run's seed; None:
             the validation rows, or the test rows of several members, whose validation rows differ.
         repeats: The number of permutations of each column.
         columns: The columns with curves, each entry one column or several separated by commas; if
             empty, the ten most important ones.
         shap_rows: The number of test rows to explain, drawn with the run's seed, or a file with rows.
-        device: "auto", "cpu" or "gpu".
-        allow_custom: Whether custom layers may be imported.
         read_options: Settings for reading the file, as typed, that differ from those of the run.
 
     Raises:
         ConfigError: A setting for reading is invalid.
-        RunError: The run does not exist, is damaged, or has no such rows.
+        RunError: The run is damaged or has no such rows.
         DataError: The data of the run have changed since training, or the file is invalid.
         UsageError: A column is not a feature, or `shap` is not installed.
         StorageError: The files cannot be written.
     """
     if shap_rows is not None:
         load_shap()
-    predictor = open_predictor(path, device=device, allow_custom=allow_custom)
-    run, first, task = predictor.run, predictor.members[0], predictor.task
-    encoders = predictor.encoders
-    if split is None:
-        split = "validation" if run == first.run else "test"
-    elif split == "validation" and run != first.run:
-        found, fix = "--split validation", "leave it out, or explain one of its members"
-        expected = "the test rows, which its members share"
-        raise RunError(Problem(str(run.path), expected, found, fix))
-    columns = _parse_columns(columns, encoders)
-    seed = first.loaded.config.seed
-    data = first.loaded.config.data
+    run, first = predictor.run, predictor.members[0]
+    split = _shared_split(predictor, split)
+    columns = _parse_columns(columns, predictor.encoders)
     with (
-        devices.tensorflow_import(in_background=is_large(data)),
+        devices.tensorflow_import(in_background=is_large(first.loaded.config.data)),
         _locate_without_other_rows(first.loaded),
     ):
         table = load_run_table(first)
-        sample = _draw_rows(run, table, split, MAX_ROWS, seed)
+        sample = _draw_rows(first, table, split, MAX_ROWS)
         rows_to_explain = None
         if shap_rows is not None:
-            rows_to_explain = _shap_rows(run, first, table, shap_rows, seed, read_options)
+            rows_to_explain = _shap_rows(first, table, shap_rows, read_options)
     predictor.load_networks()
-
-    def predict(encoded: Sequence[Float32Array]) -> FloatArray:
-        return predictor.predict_numbers(encoded).mean
-
-    confidence_level = first.loaded.config.evaluate.confidence_level
-    importance = _importance(encoders, sample, task, predict, repeats, seed, confidence_level)
+    importance = _importance(predictor, sample, repeats)
     run.write_explanation("importance.json", json_bytes(importance))
     files = ["importance.json"]
     names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
-    curve_sample, prediction_names = sample.subsample(CURVE_ROWS, seed), task.prediction_names
-    curves = partial_dependence_json(
-        names, encoders, curve_sample.frame, curve_sample.weight, predict, prediction_names, split
-    )
-    run.write_explanation("partial_dependence.json", json_bytes(curves))
-    files.append("partial_dependence.json")
-    surface = surface_json(
-        encoders,
-        curve_sample.frame,
-        task.json_values(_targets(curve_sample)),
-        predict,
-        prediction_names,
-        split,
-    )
-    if surface is not None:
-        run.write_explanation("surface.json", json_bytes(surface))
-        files.append("surface.json")
+    for name, content in _curves_and_surface(predictor, sample, names):
+        run.write_explanation(name, json_bytes(content))
+        files.append(name)
     shap = None
     if rows_to_explain is not None:
-        shap = _write_shap(run, rows_to_explain, encoders, predict, prediction_names, seed)
+        shap = _write_shap(predictor, rows_to_explain)
         files += ["shap.json", "shap.parquet"]
-    checkpoint = (
-        first.checkpoint if run == first.run else f"best of {len(predictor.members)} members"
+    return Explanation(
+        run.path, predictor.checkpoint, run.explanation, tuple(files), importance, shap
     )
-    return Explanation(run.path, checkpoint, run.explanation, tuple(files), importance, shap)
+
+
+def _shared_split(
+    predictor: Predictor, split: Literal["validation", "test"] | None
+) -> Literal["validation", "test"]:
+    """Return the split whose rows are used.
+
+    Raises:
+        RunError: The members of a run have different rows of this split.
+    """
+    if split == "validation" and predictor.has_members:
+        found, fix = "--split validation", "leave it out, or explain one of its members"
+        expected = "the test rows, which its members share"
+        raise RunError(Problem(str(predictor.run.path), expected, found, fix))
+    return split or ("test" if predictor.has_members else "validation")
 
 
 @contextmanager
@@ -204,43 +188,54 @@ def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) ->
     return tuple(dict.fromkeys(names))
 
 
-def _draw_rows(
-    run: RunDirectory, table: Dataset, split: SplitName, max_rows: int, seed: int
-) -> RowSample:
-    sample = draw_row_sample(table, split, max_rows, seed)
+def _draw_rows(opened: TrainedRun, table: Dataset, split: SplitName, max_rows: int) -> RowSample:
+    sample = draw_row_sample(table, split, max_rows, opened.loaded.config.seed)
     if sample is None:
         other: SplitName = "test" if split == "validation" else "validation"
         fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
         found = "none: the split left it empty"
-        raise RunError(Problem(str(run.path), f"{split} rows", found, fix))
+        raise RunError(Problem(str(opened.run.path), f"{split} rows", found, fix))
     return sample
 
 
-def _importance(
-    encoders: Sequence[Preprocessing],
-    sample: RowSample,
-    task: Task,
-    predict: PredictFn,
-    repeats: int,
-    seed: int,
-    level: float,
-) -> dict[str, Any]:
-    started = perf_counter()
-    encodings = [
-        EncodedRows(encoder.transform(sample.frame).x, encoder.input_ranges) for encoder in encoders
-    ]
+def _importance(predictor: Predictor, sample: RowSample, repeats: int) -> dict[str, Any]:
+    started, config = perf_counter(), predictor.members[0].loaded.config
+    level = config.evaluate.confidence_level
     importance = permutation_importance(
-        task.target.task,
-        encodings,
+        predictor.task.target.task,
+        _encoded(predictor, sample.frame),
         _targets(sample),
         sample.weight,
-        predict,
-        repeats=repeats,
-        seed=seed,
-        confidence_level=level,
+        predictor.predict_mean,
+        PermutationSettings(repeats, config.seed, level),
     )
     record_json = importance_json(importance, sample.split, sample.split_rows, level)
     return {**record_json, "seconds": round(perf_counter() - started, 3)}
+
+
+def _curves_and_surface(
+    predictor: Predictor, sample: RowSample, columns: Sequence[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the name and the content of the files with curves and, for two numbers, the surface."""
+    task, encoders, predict = predictor.task, predictor.encoders, predictor.predict_mean
+    rows = sample.subsample(CURVE_ROWS, predictor.members[0].loaded.config.seed)
+    names = task.prediction_names
+    curves = partial_dependence_json(
+        columns, encoders, rows.frame, rows.weight, predict, names, sample.split
+    )
+    yield "partial_dependence.json", curves
+    actual = task.json_values(_targets(rows))
+    surface = surface_json(encoders, rows.frame, actual, predict, names, sample.split)
+    if surface is not None:
+        yield "surface.json", surface
+
+
+def _encoded(predictor: Predictor, frame: pl.DataFrame) -> list[EncodedRows]:
+    """Return the rows in each encoding."""
+    return [
+        EncodedRows(encoder.transform(frame).x, encoder.input_ranges)
+        for encoder in predictor.encoders
+    ]
 
 
 def _targets(sample: RowSample) -> FloatArray:
@@ -249,16 +244,14 @@ def _targets(sample: RowSample) -> FloatArray:
 
 
 def _shap_rows(
-    run: RunDirectory,
     opened: TrainedRun,
     table: Dataset,
     count_or_file: int | Path,
-    seed: int,
     read_options: Sequence[str],
 ) -> _ShapRows:
-    background = _draw_rows(run, table, "train", _BACKGROUND_ROWS, seed).frame
+    background = _draw_rows(opened, table, "train", _BACKGROUND_ROWS).frame
     if isinstance(count_or_file, int):
-        sample = _draw_rows(run, table, "test", count_or_file, seed)
+        sample = _draw_rows(opened, table, "test", count_or_file)
         return _ShapRows("test", sample.rows.tolist(), sample.frame, background)
     data = data_settings_for(opened, count_or_file, read_options, "trainer explain")
     names = tuple(background.columns)
@@ -275,21 +268,16 @@ def _shap_rows(
     return _ShapRows(str(count_or_file), range(rows), pl.concat(parts).select(names), background)
 
 
-def _write_shap(
-    run: RunDirectory,
-    shap_rows: _ShapRows,
-    encoders: Sequence[Preprocessing],
-    predict: PredictFn,
-    prediction_names: Sequence[str],
-    seed: int,
-) -> dict[str, Any]:
+def _write_shap(predictor: Predictor, shap_rows: _ShapRows) -> dict[str, Any]:
     """Write both files and return the content of `shap.json`."""
-    rows = [
-        EncodedRows(encoder.transform(shap_rows.frame).x, encoder.input_ranges)
-        for encoder in encoders
-    ]
-    background = [encoder.transform(shap_rows.background).x for encoder in encoders]
-    shap = shap_values(predict, rows, background, seed)
+    run, prediction_names = predictor.run, predictor.task.prediction_names
+    background = [encoder.transform(shap_rows.background).x for encoder in predictor.encoders]
+    shap = shap_values(
+        predictor.predict_mean,
+        _encoded(predictor, shap_rows.frame),
+        background,
+        predictor.members[0].loaded.config.seed,
+    )
     height, width, numbers = shap.values.shape
     cells = pl.concat([to_text(shap_rows.frame[name]).alias("value") for name in shap.columns])
     # Ordered by column, row and prediction.

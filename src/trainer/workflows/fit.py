@@ -14,10 +14,11 @@ from time import perf_counter
 from typing import TYPE_CHECKING
 
 from trainer.config.load import LoadedConfig
+from trainer.config.locations import locate_problems
 from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
-from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
+from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.training import InterruptCheck, RunStarted, start_device, train
 
 if TYPE_CHECKING:

@@ -33,6 +33,7 @@ from trainer.errors import (
     TrainingError,
     command_text,
 )
+from trainer.prediction.trained_runs import read_run_config
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Intervals
@@ -42,13 +43,11 @@ from trainer.runs.lock import RunLock
 from trainer.runs.manifest import DataFile, Manifest, Resumption, new_manifest
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
-from trainer.workflows.member_aggregation import aggregate_members
 from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
-from trainer.workflows.reporting import read_sentence, write_ensemble_findings
+from trainer.workflows.reporting import aggregate_members, read_sentence, write_ensemble_findings
 from trainer.workflows.resume_checks import check_unchanged
-from trainer.workflows.trained_runs import read_run_config
 from trainer.workflows.work_items import (
     PacksScheduled,
     plan_work_items,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainer.config.resolve import resolved_monitor
+from trainer.engine.divergence_advice import divergence_advice
 from trainer.errors import Problem
 from trainer.runs.checkpoints import read_newest_checkpoint
-from trainer.workflows.divergence_advice import divergence_advice
+from trainer.tasks.task import apply_class_weights
 from trainer.workflows.pack_schedule import PackSpec, PlannedRun
-from trainer.workflows.task import apply_class_weights
 
 if TYPE_CHECKING:
     from trainer.engine.pack_fit import MemberTraining, PackTraining

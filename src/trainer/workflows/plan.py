@@ -5,10 +5,7 @@ the starting point of `fit`.
 from __future__ import annotations
 
 import json
-import os
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,11 +14,13 @@ import polars as pl
 from trainer.assessment.slice_findings import slice_problems
 from trainer.config.conflicts import task_conflicts
 from trainer.config.load import LoadedConfig
+from trainer.config.locations import locate_problems
 from trainer.config.objectives import UNSCALED_LOSSES
 from trainer.config.resolve import monitored_metrics, resolved_steps
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
+from trainer.data.checking import missing_sources
 from trainer.data.dataset import Dataset
 from trainer.data.features import split_column
 from trainer.data.prepare import prepare
@@ -30,12 +29,11 @@ from trainer.data.splits import SplitName
 from trainer.engine.selection import EngineChoice, choose_engine
 from trainer.errors import ConfigError, DataError, Problem, TrainerError
 from trainer.models.summary import LayerSummary, MemoryEstimate, estimate_memory, summarize_layers
+from trainer.prediction.inherited_decisions import read_inherited_decisions
+from trainer.prediction.trained_runs import open_trained
 from trainer.runs.decisions import Decisions
+from trainer.tasks.task import Task, make_task
 from trainer.tracking.trackers import tracking_problems
-from trainer.workflows.checking import missing_sources
-from trainer.workflows.inherited_decisions import read_inherited_decisions
-from trainer.workflows.task import Task, make_task
-from trainer.workflows.trained_runs import open_trained
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,37 +214,6 @@ def row_groups(plan: RunPlan, rows: RowIndex) -> pl.Series | None:
     column = split_column(plan.config.data)
     assert column is not None, "a split by group names its column"
     return plan.dataset.table.frame[column].gather(rows)
-
-
-@contextmanager
-def locate_problems(loaded: LoadedConfig) -> Iterator[None]:
-    """Context manager that adds locations of settings to problems and shortens paths in them.
-
-    Problems that name a config key get the location of the setting. Paths below the working directory
-    become relative.
-    """
-    try:
-        yield
-    except TrainerError as error:
-        raise type(error)(
-            with_relative_paths(loaded.locate(problem)) for problem in error.problems
-        ) from error
-
-
-def with_relative_paths(problem: Problem) -> Problem:
-    """Return the problem with paths below the working directory made relative."""
-    working_directory = os.getcwd()  # noqa: PTH109 (a prefix of texts, not a path)
-    if working_directory == os.sep:
-        return problem
-    # Do not match the end or the middle of another path.
-    path = re.compile(rf"(?<![^\s'\"(]){re.escape(working_directory)}{os.sep}(?=.)")
-    return replace(
-        problem,
-        where=path.sub("", problem.where),
-        expected=path.sub("", problem.expected),
-        found=path.sub("", problem.found),
-        fix=path.sub("", problem.fix),
-    )
 
 
 def _undefined_monitors(config: Config, dataset: Dataset) -> Iterator[Problem]:

@@ -11,19 +11,18 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
+from trainer.config.locations import locate_problems
 from trainer.data.new_data import PredictionBatch, prediction_batches
 from trainer.data.preprocessing import warning_texts
 from trainer.data.sources import is_large
 from trainer.data.table_writer import csv_bytes, write_table
 from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
-from trainer.workflows.plan import locate_problems
-from trainer.workflows.predictor import open_predictor
-from trainer.workflows.trained_runs import data_settings_for
+from trainer.prediction.predictor import Predictor
+from trainer.prediction.trained_runs import data_settings_for
 
 
 @dataclass(frozen=True)
@@ -68,12 +67,10 @@ class LazyPredictions:
 
 
 def predict(
-    path: Path,
+    predictor: Predictor,
     source: Path,
     *,
     keep: tuple[str, ...],
-    device: Literal["auto", "cpu", "gpu"],
-    allow_custom: bool,
     read_options: Sequence[str] = (),
 ) -> LazyPredictions:
     """Predict the rows of a file with a trained network.
@@ -81,20 +78,17 @@ def predict(
     For a run with repeats or folds, predictions are means over its members, with standard deviations.
 
     Args:
-        path: A run directory or a checkpoint in it.
+        predictor: The run or checkpoint.
         source: The file; it needs the feature columns, not the target.
         keep: Columns of the file to pass through; "*" for all. A column with the name of a result
             column is renamed to `<name>_of_input`.
-        device: "auto", "cpu" or "gpu".
-        allow_custom: Whether custom layers may be imported.
         read_options: Settings for reading the file, as typed, that differ from those of the run.
 
     Raises:
-        RunError: The run does not exist or is damaged.
+        RunError: The run is damaged.
         ConfigError: A setting is invalid.
         DataError: The file lacks columns or cannot be read; for later parts, when they are consumed.
     """
-    predictor = open_predictor(path, device=device, allow_custom=allow_custom)
     opened = predictor.members[0]
     data = data_settings_for(opened, source, read_options, "trainer predict")
 

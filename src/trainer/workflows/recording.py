@@ -18,6 +18,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from trainer.assessment.decisions import choose_decisions
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
 from trainer.data.recorded_splits import split_frame
@@ -29,7 +30,7 @@ from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.snapshot import Checkpointable
 from trainer.errors import Problem, StorageError, TrainerError
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
 from trainer.report.predictions import predictions_to_parquet
@@ -40,11 +41,10 @@ from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import DataFile, Manifest, RollbackRecord, Status, new_manifest
+from trainer.tasks.task import Task
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import ExecutionConfig, resolved_run_config
-from trainer.workflows.decisions import choose_decisions, with_decisions
 from trainer.workflows.plan import RunPlan, row_groups
-from trainer.workflows.task import Task
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -207,7 +207,7 @@ class Recording:
         if decisions.note:
             warnings = (*self.manifest.warnings, decisions.note)
             self.manifest = replace(self.manifest, warnings=tuple(dict.fromkeys(warnings)))
-        return with_decisions(plan.task, decisions)
+        return plan.task.with_decisions(decisions)
 
     def write_split(
         self, plan: RunPlan, task: Task, split: SplitName, samples: Samples, output: EpochOutput

@@ -1,4 +1,5 @@
-"""Write the findings of a run that has just been trained or is stored on disk.
+"""Write what follows from the predictions of a run, just trained or stored on disk: the findings, and
+for repeats and folds the aggregated metrics, mean and out-of-fold predictions, and decisions.
 
 `trainer.report.page` writes the page that shows them, once the manifest records how the run ended. No
 TensorFlow.
@@ -6,25 +7,42 @@ TensorFlow.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import polars as pl
+
+from trainer.assessment.decisions import choose_decisions
+from trainer.assessment.findings import EvaluatedRun, make_findings
+from trainer.assessment.linear_baseline import FoldData, fit_linear_baseline
 from trainer.config.load import LoadedConfig
+from trainer.config.locations import locate_problems
+from trainer.config.members import Member
 from trainer.config.schema import Config
+from trainer.data.out_of_fold import FoldPredictions, out_of_fold
+from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import example_row
+from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.errors import Problem, RunError, command_text
-from trainer.runs.decisions import read_decisions
+from trainer.metrics.predictions import Predictions
+from trainer.prediction.trained_runs import load_run_table, open_members
+from trainer.report.aggregates import FoldAssignment, aggregate
+from trainer.report.predictions import LINEAR, predictions_to_parquet, read_split_predictions
+from trainer.report.summary import summary_sentence
+from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
+from trainer.runs.evaluations import Evaluation, Intervals
 from trainer.runs.example import write_example
 from trainer.runs.files import read_json
+from trainer.runs.findings import write_findings
 from trainer.runs.opening import open_run
 from trainer.runs.readers import short_repr
-from trainer.workflows.decisions import with_decisions
-from trainer.workflows.evaluate import load_run_table
-from trainer.workflows.findings import EvaluatedRun, FoldData, make_findings
-from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
-from trainer.workflows.task import make_task
-from trainer.workflows.trained_runs import open_members
+from trainer.tasks.task import Task, make_task
+from trainer.workflows.pack_events import MemberEnded
+from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
 
 
 def write_run_findings(run: RunDirectory, plan: RunPlan) -> str:
@@ -100,9 +118,142 @@ def read_sentence(run: RunDirectory) -> str:
 def _write(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
     decisions = read_decisions(run)
     assert decisions is not None, "an evaluated run has decisions"
-    task = with_decisions(parts[0].task, decisions)
+    task = parts[0].task.with_decisions(decisions)
     if decisions.coverage is not None:
         settings = config.evaluate.model_copy(update={"prediction_interval": decisions.coverage})
         config = config.model_copy(update={"evaluate": settings})
     write_example(run, example_row(parts[0].dataset))
-    return make_findings(EvaluatedRun(run, config, task, parts)).sentence
+    predictions = _read_predictions(run, task)
+    baseline = fit_linear_baseline(config, task, parts)
+    for split, split_predictions in baseline.predictions.items():
+        content = predictions_to_parquet(split_predictions, task.prediction_names)
+        run.write_predictions(f"{split}{LINEAR}.parquet", content)
+    findings = make_findings(EvaluatedRun(config, task, parts, predictions), baseline)
+    findings = replace(findings, sentence=summary_sentence(findings))
+    write_findings(run, findings)
+    return findings.sentence
+
+
+def _read_predictions(run: RunDirectory, task: Task) -> dict[SplitName, Predictions]:
+    """Return the predictions of each split that has some, in the order of the splits."""
+    target = task.target
+    predictions = {
+        split: read_split_predictions(run, split, target.task, target.names, task.prediction_names)
+        for split in SPLIT_NAMES
+    }
+    return {split: stored for split, stored in predictions.items() if stored is not None}
+
+
+def aggregate_members(
+    run: RunDirectory, members: Sequence[Member], ended: Sequence[MemberEnded], plan: RunPlan
+) -> Intervals:
+    """Write the aggregated metrics, the predictions of the ensemble, and its decisions.
+
+    Raises:
+        RunError: Files of a member are damaged.
+        StorageError: The run directory cannot be written.
+    """
+    finished = [member for member in ended if member.status == "finished"]
+    by_number = {member.number: member for member in members}
+    finished_members = [by_number[member.number] for member in finished]
+    folding = None
+    if finished_members[0].fold is not None:
+        ratios = [_validation_share(member.run) for member in finished]
+        folding = FoldAssignment(
+            [member.fold or 0 for member in finished_members], float(np.mean(ratios))
+        )
+    aggregates = aggregate([member.metrics for member in finished], folding)
+    for split, intervals in aggregates.items():
+        run.write_evaluation(
+            split,
+            Evaluation(
+                {name: interval.mean for name, interval in intervals.items()},
+                split=split,
+                members=len(finished),
+                intervals=intervals,
+            ),
+        )
+    runs = [RunDirectory(member.run) for member in finished]
+    names = plan.task.prediction_names
+    validation = _mean_predictions(runs, "validation", plan) if folding is None else None
+    if folding is not None:
+        fold_predictions = [
+            _fold_predictions(member_run, member, plan)
+            for member_run, member in zip(runs, finished_members, strict=True)
+        ]
+        table = plan.dataset.table.frame.select(plan.task.target.columns)
+        frame = out_of_fold(fold_predictions, table, names)
+        buffer = io.BytesIO()
+        frame.write_parquet(buffer)
+        run.write_predictions(run.out_of_fold.name, buffer.getvalue())
+        validation = _with_targets(frame, plan)
+    # Its members' predictions are calibrated.
+    settings = plan.config.evaluate.model_copy(update={"calibrate": False})
+    inherited = None if plan.inherited is None else replace(plan.inherited, temperature=1.0)
+    write_decisions(run, choose_decisions(settings, plan.task, validation, inherited))
+    for split, predictions in (
+        ("validation", validation),
+        ("test", _mean_predictions(runs, "test", plan)),
+    ):
+        if predictions is not None:
+            groups = row_groups(plan, predictions.rows)
+            run.write_predictions(
+                f"{split}.parquet", predictions_to_parquet(predictions, names, groups)
+            )
+    return aggregates
+
+
+def _validation_share(run: Path) -> float:
+    splits = RunDirectory(run).read_manifest().splits
+    return splits["validation"] / splits["train"]
+
+
+def _mean_predictions(
+    runs: Sequence[RunDirectory], split: SplitName, plan: RunPlan
+) -> Predictions | None:
+    """Return the mean of the members' predictions for rows that all of them have, or None."""
+    target = plan.task.target
+    predictions = []
+    for run in runs:
+        member_task = _member_task(run, plan)
+        member_predictions = read_split_predictions(
+            run, split, target.task, member_task.target.names, member_task.prediction_names
+        )
+        if member_predictions is not None:
+            predictions.append(member_predictions)
+    if not predictions:
+        return None
+    p = np.stack([member.p for member in predictions]).mean(axis=0)
+    return replace(predictions[0], names=target.names, p=p)
+
+
+def _member_task(run: RunDirectory, plan: RunPlan) -> Task:
+    """Return the task of a member.
+
+    The name of a class with several spellings (`ignore_case`) is the most frequent one in the member's
+    training rows. The order of classes is the same.
+    """
+    target = Preprocessing.from_json(run.read_preprocessing()).target
+    return replace(plan.task, target=target)
+
+
+def _with_targets(frame: pl.DataFrame, plan: RunPlan) -> Predictions:
+    """Return out-of-fold predictions with the targets of their rows."""
+    target, rows = plan.task.target, frame["row"].to_numpy()
+    values = plan.dataset.target_values(rows)
+    weight = plan.dataset.weight
+    return Predictions(
+        task=target.task,
+        names=target.names,
+        y=plan.dataset.targets(rows)[0] if values is None else values,
+        p=frame.select(plan.task.prediction_names).to_numpy(),
+        rows=rows,
+        weight=None if weight is None else weight[rows].astype(np.float64),
+    )
+
+
+def _fold_predictions(run: RunDirectory, member: Member, plan: RunPlan) -> FoldPredictions:
+    names = _member_task(run, plan).prediction_names
+    frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
+    predictions = frame.select(names).to_numpy()
+    return FoldPredictions(frame["row"].to_numpy(), predictions, member.fold or 0, member.repeat)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
+from trainer.config.locations import locate_problems
 from trainer.config.schema import Fit
 from trainer.config.setting_changes import (
     EXTENDING_SETTINGS,
@@ -30,6 +31,7 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.errors import InputError, Problem, RunError, command_text
+from trainer.prediction.trained_runs import read_run_config
 from trainer.runs.checkpoints import Checkpoint, read_newest_checkpoint
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -41,18 +43,18 @@ from trainer.runs.manifest import Manifest, Resumption, new_manifest
 from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
-from trainer.workflows.checkpoint_validation import check_state_arrays, read_resume_state
-from trainer.workflows.plan import locate_problems, make_plan
+from trainer.workflows.plan import make_plan
 from trainer.workflows.reporting import read_sentence
 from trainer.workflows.resume_checks import (
     check_fitted_data,
+    check_state_arrays,
     config_differences,
     data_differences,
     device_differences,
     machine_differences,
+    read_resume_state,
     with_current_environment,
 )
-from trainer.workflows.trained_runs import read_run_config
 from trainer.workflows.training import InterruptCheck, RunFinished, RunStarted, start_device, train
 
 if TYPE_CHECKING:

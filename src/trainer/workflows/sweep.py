@@ -29,6 +29,7 @@ from trainer.config.sweeps import (
 )
 from trainer.data.splits import SPLIT_NAMES
 from trainer.errors import InputError
+from trainer.prediction.predictor import open_predictor
 from trainer.report.page import write_page, write_sweep_page
 from trainer.report.predictions import predictions_to_parquet
 from trainer.report.sweeps.text import SettingLabels
@@ -363,13 +364,9 @@ def _best_trial_metrics(
         if plan.dataset.rows(split) and not (run.evaluation / f"{split}.json").exists()
     )
     if missing:
-        evaluations = evaluate(
-            run.path,
-            splits=missing,
-            data=None,
-            device=plan.config.runtime.device,
-            allow_custom=allow_custom,
-        )
+        device = plan.config.runtime.device
+        predictor = open_predictor(run.path, device=device, allow_custom=allow_custom)
+        evaluations = evaluate(predictor, splits=missing, data=None)
         for result in evaluations.results:
             assert result.split is not None
             run.write_evaluation(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trainer.config.load import LoadedConfig
+from trainer.config.locations import locate_problems
 from trainer.config.members import member_count
 from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor, validation_fix
@@ -33,7 +34,7 @@ from trainer.workflows.pack_schedule import (
     pack_size,
     schedule_packs,
 )
-from trainer.workflows.plan import RunPlan, TableCache, locate_problems, make_plan
+from trainer.workflows.plan import RunPlan, TableCache, make_plan
 
 _ADAPTIVE_BATCH = 8
 """Trials per job in a batch of a search that learns from earlier batches."""

@@ -23,16 +23,20 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import DivergedError, Problem, TrainingError, command_text
-from trainer.evaluation.predictions import FloatArray
 from trainer.explain.dependence import surface_json
-from trainer.explain.importance import compute_importance, should_compute_importance
+from trainer.explain.importance import (
+    PermutationSettings,
+    compute_importance,
+    should_compute_importance,
+)
 from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn
+from trainer.metrics.arrays import FloatArray
 from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
 from trainer.runs.manifest import Status
+from trainer.tasks.task import Task
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.reporting import write_run_findings
-from trainer.workflows.task import Task
 
 if TYPE_CHECKING:
     from trainer.engine.batches import EpochOutput, Evaluator
@@ -228,9 +232,8 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
             y,
             samples.weight,
             predict,
-            split=split,
-            seed=plan.config.seed,
-            level=settings.confidence_level,
+            split,
+            PermutationSettings(seed=plan.config.seed, confidence_level=settings.confidence_level),
         )
         record.run.write_explanation("importance.json", json_bytes(record_json))
     names = [column.name for column in preprocessing.columns]

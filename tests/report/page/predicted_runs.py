@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from tests.report.run_files import make_run, scores, settings
-from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
+from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
 from trainer.config.data import Numeric, TaskName
 from trainer.data.numeric import fit_numeric
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.report.predictions import LINEAR, predictions_to_parquet
 from trainer.runs.directory import RunDirectory
 from trainer.runs.example import ExampleRow, write_example
@@ -65,7 +65,7 @@ def make_predicted_run(
     """Make a run with test predictions, a linear baseline, findings, decisions and explanations."""
     classes = (PLAIN[:2] if task == "binary" else PLAIN[:3]) if names is None else names
     run = make_run(root, config=config or settings(), evaluations=scores(auc=0.9), **manifest)
-    columns = get_task_kind(task).prediction_columns(classes)
+    columns = get_task_kind(task).prediction_names(classes)
     predictions, linear = (
         make_predictions(task, classes, rows),
         make_predictions(task, classes, rows, seed=0),
@@ -125,9 +125,11 @@ def make_preprocessing(task: TaskName, names: tuple[str, ...]) -> Preprocessing:
 
 def _findings(predictions: Predictions, linear: Predictions, resamples: int) -> dict[str, Any]:
     task, names = predictions.task, predictions.names
-    metrics = bootstrap(predictions, resamples=resamples)
+    metrics = bootstrap(predictions, resampling=Resampling(resamples))
     compared = ("rmse", "r2") if task == "regression" else ("accuracy", "log_loss")
-    differences = paired_bootstrap(predictions, linear, names=compared, resamples=resamples)
+    differences = paired_bootstrap(
+        predictions, linear, names=compared, resampling=Resampling(resamples)
+    )
     overall = {name: item.value for name, item in metrics.items() if "/" not in name}
     test = {
         "rows": len(predictions),

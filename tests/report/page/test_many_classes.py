@@ -77,7 +77,7 @@ def test_class_without_rows(tmp_path: Path) -> None:
     run = run_of(tmp_path, 20)
     predictions = make_predictions("multiclass", names, 80)
     without_last = predictions.take(predictions.y[:, 19] == 0)
-    columns = get_task_kind("multiclass").prediction_columns(names)
+    columns = get_task_kind("multiclass").prediction_names(names)
     run.write_predictions("test.parquet", predictions_to_parquet(without_last, columns))
     page = run_page(run, NOW)
     check_page(page_html(page))
@@ -94,7 +94,7 @@ def test_curves_show_the_worst_classes(tmp_path: Path) -> None:
     p = predictions.p.copy()
     worst = [4, 7, 9, 12, 15, 18]
     p[:, worst] = np.where(predictions.y[:, worst] > 0, 0.0, 0.9)
-    columns = get_task_kind("multiclass").prediction_columns(names)
+    columns = get_task_kind("multiclass").prediction_names(names)
     run.write_predictions(
         "test.parquet", predictions_to_parquet(replace(predictions, p=p), columns)
     )

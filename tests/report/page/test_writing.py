@@ -193,7 +193,7 @@ def test_page_of_many_rows_is_small(tmp_path: Path) -> None:
     task: TaskName
     for task, names in (("binary", PLAIN[:2]), ("regression", PLAIN[:3])):
         run = make_predicted_run(tmp_path, task)
-        columns = get_task_kind(task).prediction_columns(names)
+        columns = get_task_kind(task).prediction_names(names)
         many = make_predictions(task, names, 20_000)
         run.write_predictions("test.parquet", predictions_to_parquet(many, columns))
         assert write_page(run, NOW).stat().st_size < 600_000

@@ -12,9 +12,9 @@ from trainer.assessment.calibration import calibration_error, reliability_curve,
 from trainer.assessment.curves import confusion_matrices, precision_recall_curve, roc_curve
 from trainer.assessment.thresholds import ThresholdCurve, threshold_curve
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.predictions import Predictions
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.labels import predicted_positive
+from trainer.metrics.predictions import Predictions
 from trainer.metrics.ranking import average_precision, roc_auc
 from trainer.report.page.confusion import column_counts, confusion_blocks
 from trainer.report.page.content import (
@@ -29,7 +29,6 @@ from trainer.report.page.content import (
 from trainer.report.page.figures import COLORS, DASHES, INK, SOFT
 from trainer.report.page.run_content import RunContent
 from trainer.report.text import number, short_name
-from trainer.tasks.registry import get_task_kind
 
 _MAX_CURVES = 6
 """Maximum number of classes with curves; the number of colors."""
@@ -120,7 +119,7 @@ def _worst(
 
 def _parts(predictions: Predictions) -> list[tuple[str, int]]:
     """Return names and columns: of the positive class, or of every class or column."""
-    names = get_task_kind(predictions.task).scored_names(predictions.names)
+    names = TASK_RULES[predictions.task].scored_names(predictions.names)
     return [(name, column) for column, name in enumerate(names)]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.report.confusion import actual_shares, confusion_table, frequent_confusions
 from trainer.report.page.content import Block, Plot, TableBlock, table_block
 from trainer.report.page.figures import COLORS, INK, LINE, rectangles

@@ -29,7 +29,6 @@ from trainer.runs.explanations import (
     SurfacePoints,
 )
 from trainer.runs.records import from_json
-from trainer.tasks.registry import get_task_kind
 
 _MAX_BARS = 20
 _MAX_CURVES = 8
@@ -126,7 +125,7 @@ def _output_names(content: RunContent, count: int) -> list[str]:
     names = (
         content.names
         if content.task is None
-        else get_task_kind(content.task).scored_names(content.names)
+        else TASK_RULES[content.task].scored_names(content.names)
     )
     return list(names) if len(names) == count else [f"output {index + 1}" for index in range(count)]
 

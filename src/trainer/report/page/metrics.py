@@ -11,7 +11,7 @@ from itertools import islice
 import numpy as np
 
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.metrics import split_metric_name
+from trainer.metrics.evaluator import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.run_content import SPLITS, RunContent
@@ -27,7 +27,6 @@ from trainer.runs.findings import (
     SplitFindings,
     WorstSlices,
 )
-from trainer.tasks.registry import get_task_kind
 
 _NOTHING = "–"
 _MAX_PARTS = 100
@@ -288,7 +287,7 @@ def _condition(column: str, level: str) -> str:
 
 
 def _worst_rows_table(findings: Findings, split: str | None) -> TableBlock:
-    names = get_task_kind(findings.task).scored_names(findings.names)
+    names = TASK_RULES[findings.task].scored_names(findings.names)
     is_wide = len(names) > _MAX_OUTPUTS
     kind = "probability of" if TASK_RULES[findings.task].has_classes else "predicted"
     rows = []

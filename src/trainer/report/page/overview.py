@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.config.task_rules import TASK_RULES
+from trainer.metrics.labels import class_totals
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.run_content import SPLITS, RunContent
 from trainer.report.text import duration, format_bytes, number, pluralize
 from trainer.runs.manifest import Manifest
-from trainer.tasks.registry import get_task_kind
 
 _MAX_UNFOLDED_COLUMNS = 12
 _MAX_COLUMNS = 500
@@ -148,7 +148,7 @@ def _classes_table(content: RunContent, manifest: Manifest) -> TableBlock:
     """Make a table of class counts and shares: classes as rows, splits as columns."""
     splits = [split for split in _sorted_splits(manifest) if split in content.predictions]
     counts = {
-        split: get_task_kind(predictions.task).class_totals(predictions.y)
+        split: class_totals(predictions.task, predictions.y)
         for split, predictions in content.predictions.items()
         if split in splits
     }

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.report.page.content import Block, Plot, Section, section, table_block
 from trainer.report.page.figures import COLORS, SOFT, dots
 from trainer.report.page.run_content import RunContent

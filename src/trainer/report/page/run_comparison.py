@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from trainer.assessment.bootstrap import paired_bootstrap
+from trainer.assessment.bootstrap import Resampling, paired_bootstrap
 from trainer.assessment.curves import roc_curve
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
-from trainer.evaluation.metrics import split_metric_name
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.evaluator import split_metric_name
+from trainer.metrics.predictions import Predictions
 from trainer.metrics.ranking import roc_auc
 from trainer.report.comparison import Comparison, Row
 from trainer.report.comparison_tables import run_label
@@ -200,7 +200,7 @@ def _difference(
         threshold=content.threshold,
         other_threshold=first.threshold,
         names=names,
-        resamples=max(100, min(_RESAMPLES, _MAX_DRAWS // len(predictions))),
+        resampling=Resampling(max(100, min(_RESAMPLES, _MAX_DRAWS // len(predictions)))),
     )
     return {
         name: MetricDifference(entry.value, entry.low, entry.high, entry.is_significant)

@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast, get_args
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.errors import Problem, RunError
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 from trainer.report.predictions import LINEAR, read_split_predictions
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
@@ -130,7 +130,7 @@ def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
     linear: dict[str, Predictions] = {}
     if task is not None:
         for split in SPLITS:
-            columns = get_task_kind(task).prediction_columns(names)
+            columns = get_task_kind(task).prediction_names(names)
             for by_split, name in ((predictions, split), (linear, f"{split}{LINEAR}")):
                 split_predictions = attempt(_reader(run, name, task, names, columns))
                 if split_predictions is not None and len(split_predictions):

@@ -15,10 +15,10 @@ from trainer.assessment.conformal import fit_conformal
 from trainer.assessment.thresholds import Cost, Criterion, PrecisionFloor, choose_threshold
 from trainer.config.schema import Evaluate, ThresholdCriterion
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.activations import apply_temperature
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.activations import apply_temperature
+from trainer.metrics.predictions import Predictions
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
-from trainer.workflows.task import Task
+from trainer.tasks.task import Task
 
 
 def choose_decisions(
@@ -100,15 +100,4 @@ def _with_threshold(
         return replace(decisions, criterion=settings.criterion, note=note)
     return replace(
         decisions, threshold=chosen.threshold, criterion=settings.criterion, achieved=achieved
-    )
-
-
-def with_decisions(task: Task, decisions: Decisions) -> Task:
-    """Return the task with the decisions."""
-    widths = decisions.half_widths
-    return replace(
-        task,
-        threshold=decisions.threshold,
-        temperature=decisions.temperature,
-        half_widths=tuple(widths[name] for name in task.target.columns if name in widths),
     )

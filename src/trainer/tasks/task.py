@@ -1,4 +1,4 @@
-"""The learning task of a run: from a fitted target to model outputs and from outputs to predictions.
+"""The task of a run: from a fitted target to network outputs and from outputs to predictions.
 
 Defines the head, loss and metrics of a run, how targets are encoded for the head, and how raw outputs
 become probabilities or numbers in the target's unit, labels and metrics. No TensorFlow.
@@ -6,8 +6,8 @@ become probabilities or numbers in the target's unit, labels and metrics. No Ten
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,14 +17,15 @@ from trainer.config.model import HeadKind
 from trainer.config.objectives import POSITIVE_HEADS, LossName, MetricName
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
 from trainer.config.schema import Config
+from trainer.data.column_names import free_name
 from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
-from trainer.evaluation.activations import apply_temperature
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.activations import apply_temperature
+from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.compute import compute_metrics
-from trainer.metrics.labels import predicted_positive
-from trainer.runs.decisions import DEFAULT_THRESHOLD
-from trainer.tasks.base import TaskKind
+from trainer.metrics.predictions import Predictions
+from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
+from trainer.tasks.base import Column, TaskKind
 from trainer.tasks.registry import get_task_kind
 
 Array = NDArray[np.float32]
@@ -63,7 +64,7 @@ class Task:
     @property
     def prediction_names(self) -> tuple[str, ...]:
         """Return a name for each number of a prediction: one per class or column."""
-        return tuple(self.kind.prediction_columns(self.target.names))
+        return tuple(self.kind.prediction_names(self.target.names))
 
     def encode_targets(self, samples: Samples) -> Samples:
         """Return the samples with targets encoded for the head, (rows, outputs)."""
@@ -74,7 +75,7 @@ class Task:
         encoded = self.kind.encode_for_head(np.array([self.target.prior]), self.outputs)
         return tuple(encoded[0].tolist())
 
-    def decode_outputs(self, outputs: Array) -> NDArray[np.floating[Any]]:
+    def decode_outputs(self, outputs: Array) -> FloatArray:
         """Convert raw outputs (rows, outputs) to probabilities, or to numbers in the target's unit.
 
         Returns:
@@ -90,17 +91,15 @@ class Task:
         calibrated = apply_temperature(self.target.task, predictions, self.temperature)
         return calibrated.astype(predictions.dtype)
 
-    def decode_targets(self, y: Array) -> NDArray[np.floating[Any]]:
+    def decode_targets(self, y: Array) -> FloatArray:
         """Convert targets encoded for the head (rows, outputs) to the form of decoded outputs."""
         return self._unscaled(y)
 
-    def target_values(self, samples: Samples) -> NDArray[np.floating[Any]]:
+    def target_values(self, samples: Samples) -> FloatArray:
         """Return the targets of samples in the form of decoded outputs; numbers as in the table."""
         return self.decode_targets(samples.y) if samples.values is None else samples.values
 
-    def prediction_intervals(
-        self, predictions: NDArray[np.floating[Any]]
-    ) -> tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]:
+    def prediction_intervals(self, predictions: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return both ends of the prediction intervals, (rows, columns), in the target's unit."""
         target, widths = self.target, np.array(self.half_widths)
         middle = target.to_interval_scale(predictions)
@@ -115,11 +114,11 @@ class Task:
             high = np.minimum(high, 1.0)
         return np.minimum(low, predictions), np.maximum(high, predictions)
 
-    def json_values(self, targets: NDArray[np.floating[Any]]) -> list[Any]:
+    def json_values(self, targets: FloatArray) -> list[Any]:
         """Return targets as JSON values, one per row: the class as text, or a list of numbers."""
         return self.kind.json_values(targets, self.target.classes)
 
-    def _unscaled(self, outputs: Array) -> NDArray[np.floating[Any]]:
+    def _unscaled(self, outputs: Array) -> FloatArray:
         outputs = self.kind.decode_from_head(outputs)
         return outputs if self.kind.rules.has_classes else self.target.inverse_transform(outputs)
 
@@ -129,9 +128,7 @@ class Task:
         """
         return self.make_predictions(samples, self.decode_outputs(outputs))
 
-    def make_predictions(
-        self, samples: Samples, predictions: NDArray[np.floating[Any]]
-    ) -> Predictions:
+    def make_predictions(self, samples: Samples, predictions: FloatArray) -> Predictions:
         """Return predictions with the targets of samples, which are encoded for the head."""
         return Predictions(
             task=self.target.task,
@@ -142,9 +139,7 @@ class Task:
             weight=None if samples.weight is None else samples.weight.astype(np.float64),
         )
 
-    def prediction_metrics(
-        self, predictions: NDArray[np.floating[Any]], samples: Samples
-    ) -> dict[str, float]:
+    def prediction_metrics(self, predictions: FloatArray, samples: Samples) -> dict[str, float]:
         """Compute the metrics of predictions for all rows of samples with encoded targets."""
         return compute_metrics(
             self.metrics,
@@ -171,7 +166,7 @@ class Task:
 
     def _metric_targets(
         self, samples: Samples, rows: NDArray[np.int32] | None = None
-    ) -> NDArray[np.floating[Any]]:
+    ) -> FloatArray:
         """Return the targets that predictions are compared with, for some rows or all.
 
         Targets on a curve lose too many digits on the way back, so the table's values are used. All
@@ -181,11 +176,38 @@ class Task:
             return samples.values if rows is None else samples.values[rows]
         return self.decode_targets(samples.y if rows is None else samples.y[rows])
 
-    def predicted_labels(self, predictions: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
+    def predicted_labels(self, predictions: FloatArray) -> Int64Array:
         """Return class indices: (rows, 1) for binary and multiclass, (rows, columns) for multilabel."""
-        if self.kind.rules.predicts_most_likely:
-            return np.asarray(predictions.argmax(axis=1), np.int64)[:, None]
-        return np.asarray(predicted_positive(predictions, self.threshold), np.int64)
+        return self.kind.predicted_labels(predictions, self.threshold)
+
+    def prediction_columns(self, predictions: FloatArray) -> dict[str, Column]:
+        """Return the predictions as named columns for the user: labels, probabilities, numbers with
+        their intervals.
+        """
+        interval = self.prediction_intervals(predictions) if self.half_widths else None
+        return self.kind.prediction_columns(self.target, predictions, self.threshold, interval)
+
+    def std_columns(self, std: FloatArray, others: Collection[str]) -> dict[str, Column]:
+        """Return the standard deviation of each predicted number as `<name>_std`.
+
+        Args:
+            std: (rows, numbers) standard deviations between members.
+            others: The names of the columns before them.
+        """
+        return {
+            free_name(f"{name}_std", others, "_of_members"): std[:, index]
+            for index, name in enumerate(self.prediction_names)
+        }
+
+    def with_decisions(self, decisions: Decisions) -> Task:
+        """Return the task with the decisions made after training."""
+        widths = decisions.half_widths
+        return replace(
+            self,
+            threshold=decisions.threshold,
+            temperature=decisions.temperature,
+            half_widths=tuple(widths[name] for name in self.target.columns if name in widths),
+        )
 
     def class_weights(self, settings: str | dict[str, float] | None) -> Array | None:
         """Return one weight per class, in class order: as given, or n / (classes · class rows)."""

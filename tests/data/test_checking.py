@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from trainer.config.load import load_config
+from trainer.data.checking import load_checked, load_sweep_checked
 from trainer.errors import ConfigError, DataError
-from trainer.workflows.checking import load_checked, load_sweep_checked
 from trainer.workflows.plan import make_plan
 
 LAYERS = "model: {layers: [dense: 64, relu]}\n"

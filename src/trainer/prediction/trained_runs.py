@@ -16,7 +16,10 @@ from trainer.config.dump import resolved_settings
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import to_python
 from trainer.config.read_options import parse_read_options
+from trainer.data.dataset import Dataset
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.recorded_splits import load_recorded_dataset
+from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.decisions import read_decisions
@@ -24,8 +27,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_errors
 from trainer.runs.opening import open_run
 from trainer.runs.search import is_run
-from trainer.workflows.decisions import with_decisions
-from trainer.workflows.task import Task, make_task
+from trainer.tasks.task import Task, make_task
 
 if TYPE_CHECKING:
     import keras
@@ -104,7 +106,7 @@ def open_trained(path: Path) -> TrainedRun:
     task = make_task(loaded.config, preprocessing.target)
     decisions = read_decisions(opened.run)
     if decisions is not None:
-        task = with_decisions(task, decisions)
+        task = task.with_decisions(decisions)
     return TrainedRun(opened.run, checkpoint, loaded, preprocessing, task)
 
 
@@ -116,7 +118,7 @@ def ensemble_task(run: RunDirectory, members: Sequence[TrainedRun]) -> Task:
     """
     task = members[0].task
     decisions = read_decisions(run) if run.path != members[0].run.path else None
-    return task if decisions is None else with_decisions(task, decisions)
+    return task if decisions is None else task.with_decisions(decisions)
 
 
 def read_run_config(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedConfig:
@@ -128,6 +130,29 @@ def read_run_config(run: RunDirectory, overrides: Sequence[str] = ()) -> LoadedC
     """
     with read_errors(run.config):
         return load_config(run.config, overrides)
+
+
+def load_run_table(opened: TrainedRun) -> Dataset:
+    """Return the table that a run was trained on, with its splits.
+
+    Raises:
+        DataError: The files are missing or have changed.
+        RunError: The record of the splits is damaged.
+    """
+    manifest, data = opened.run.read_manifest(), opened.loaded.config.data
+    streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
+    try:
+        return load_recorded_dataset(
+            data,
+            opened.preprocessing,
+            opened.run.read_splits(),
+            {file.path: file.sha256 for file in manifest.data},
+            streamed=streamed or exceeds_memory(data),
+        )
+    except RunError as error:
+        raise RunError(
+            problem.at(str(opened.run.path / problem.where)) for problem in error.problems
+        ) from error
 
 
 def data_settings_for(

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from trainer.evaluation.predictions import Predictions
+from trainer.metrics.predictions import Predictions
 
 
 def make_predictions(task: str, y: Any, p: Any, weight: Any = None, **more: Any) -> Predictions:

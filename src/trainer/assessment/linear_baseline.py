@@ -7,22 +7,87 @@ clips are clipped here too, because that setting corrects the data for any model
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from trainer.assessment.baselines import fit_linear
+from trainer.assessment.decisions import choose_decisions
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
-from trainer.evaluation.predictions import FloatArray, Predictions
-from trainer.workflows.task import Task, apply_class_weights
+from trainer.metrics.arrays import FloatArray
+from trainer.metrics.predictions import Predictions
+from trainer.tasks.task import Task, apply_class_weights
 
 _LEVELS = 256
 """The linear model ignores embedded columns with more levels."""
 _PART_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class FoldData:
+    """A table with its splits, and its task without decisions."""
+
+    dataset: Dataset
+    task: Task
+
+
+@dataclass(frozen=True, slots=True)
+class LinearBaseline:
+    """A linear model for comparison.
+
+    Attributes:
+        predictions: Its predictions for validation and test rows.
+        threshold: Its threshold, chosen for the same aim as that of the network.
+    """
+
+    predictions: Mapping[SplitName, Predictions]
+    threshold: float
+
+
+def fit_linear_baseline(config: Config, task: Task, parts: Sequence[FoldData]) -> LinearBaseline:
+    """Predict with a linear model for each fold and average the predictions for test rows.
+
+    Args:
+        config: The config of the run.
+        task: The task with the decisions of the run.
+        parts: The table with its splits; one for each fold.
+    """
+    by_fold: dict[SplitName, list[Predictions]] = {"validation": [], "test": []}
+    for part in parts:
+        fold_predictions = linear_predictions(config, part.task, part.dataset, tuple(by_fold))
+        for split in fold_predictions:
+            by_fold[split].append(fold_predictions[split])
+        part.dataset.release_samples()
+    predictions = {
+        split: _combine_folds(split, predictions_of_folds)
+        for split, predictions_of_folds in by_fold.items()
+        if predictions_of_folds
+    }
+    if "validation" not in predictions:
+        return LinearBaseline(predictions, task.threshold)
+    settings = config.evaluate.model_copy(update={"calibrate": False})
+    decisions = choose_decisions(settings, parts[0].task, predictions["validation"])
+    return LinearBaseline(predictions, decisions.threshold)
+
+
+def _combine_folds(split: SplitName, by_fold: list[Predictions]) -> Predictions:
+    """Concatenate the predictions of different rows, or average those of the same rows."""
+    first = by_fold[0]
+    if split == "test":
+        return replace(first, p=np.stack([predictions.p for predictions in by_fold]).mean(axis=0))
+    weights = [predictions.weight for predictions in by_fold if predictions.weight is not None]
+    return replace(
+        first,
+        y=np.concatenate([predictions.y for predictions in by_fold]),
+        p=np.concatenate([predictions.p for predictions in by_fold]),
+        rows=np.concatenate([predictions.rows for predictions in by_fold]),
+        weight=np.concatenate(weights) if weights else None,
+    )
 
 
 def linear_predictions(

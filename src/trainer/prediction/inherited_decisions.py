@@ -13,8 +13,8 @@ from trainer.config.schema import Config, ThresholdCriterion
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.targets import FittedTarget
 from trainer.errors import ConfigError, Problem, RunError, TrainerError, command_text
+from trainer.prediction.trained_runs import open_members
 from trainer.runs.decisions import Decisions, read_decisions
-from trainer.workflows.trained_runs import open_members
 
 _KEY = "evaluate.decisions_from"
 

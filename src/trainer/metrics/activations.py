@@ -6,7 +6,7 @@ import numpy as np
 
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import clip_probabilities
 
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.evaluation.influence import headline, influence_function
 from trainer.metrics.compute import compute_metrics
+from trainer.metrics.influence import headline, influence_function
 
 CASES = [
     ("auc", "binary", 1),

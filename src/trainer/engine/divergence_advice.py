@@ -10,7 +10,7 @@ from trainer.config.resolve import resolved_target_scale
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.engine.divergence import DivergenceAdvice
-from trainer.workflows.task import Task
+from trainer.tasks.task import Task
 
 _LOWER = 0.1
 _CLIPS = ("clip_norm", "global_clip_norm", "clip_value")

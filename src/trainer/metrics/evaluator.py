@@ -26,8 +26,9 @@ import numpy as np
 
 from trainer.config.objectives import METRICS
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.predictions import Float64Array, FloatArray, Predictions
+from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.compute import make_metrics
+from trainer.metrics.predictions import Predictions
 
 SEPARATOR = "/"
 NEAR_ZERO = 0.01

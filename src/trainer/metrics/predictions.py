@@ -1,20 +1,14 @@
-"""Predictions of a model for some rows, with the targets: the input of every evaluation here."""
+"""Predictions of a model for some rows, with the targets: the input of every assessment."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from trainer.config.data import TaskName
-from trainer.tasks.registry import get_task_kind
-
-FloatArray = npt.NDArray[np.floating]
-Float64Array = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.integer]
-RowIndex = npt.NDArray[np.int64]
+from trainer.config.task_rules import TASK_RULES
+from trainer.metrics.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -37,14 +31,14 @@ class Predictions:
     names: tuple[str, ...]
     y: FloatArray
     p: FloatArray
-    rows: RowIndex
+    rows: Int64Array
     weight: Float64Array | None = None
     group: IntArray | None = None
 
     def __post_init__(self) -> None:
         assert self.y.ndim == 2, self.y.shape
         assert self.y.shape == self.p.shape, (self.y.shape, self.p.shape)
-        scored = get_task_kind(self.task).scored_names(self.names)
+        scored = TASK_RULES[self.task].scored_names(self.names)
         assert len(scored) == self.y.shape[1], self.names
         for array in (self.rows, self.weight, self.group):
             assert array is None or array.shape == (len(self.y),), array.shape

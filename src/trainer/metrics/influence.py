@@ -17,7 +17,7 @@ import numpy as np
 
 from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
-from trainer.evaluation.predictions import Float64Array, FloatArray
+from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import row_accuracies, squared_errors
 from trainer.metrics.ranking import ColumnRanking
 from trainer.metrics.regression import r2_score

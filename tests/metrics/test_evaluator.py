@@ -16,16 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
-from tests.evaluation.samples import make_predictions, random_predictions, samples
+from tests.metrics.samples import make_predictions, random_predictions, samples
 from trainer.config.objectives import METRICS
-from trainer.evaluation.metrics import (
+from trainer.metrics.compute import compute_metrics
+from trainer.metrics.evaluator import (
     MetricEvaluator,
     compute_all_metrics,
     is_higher_better,
     split_metric_name,
 )
-from trainer.evaluation.predictions import Predictions
-from trainer.metrics.compute import compute_metrics
+from trainer.metrics.predictions import Predictions
 
 TASKS = ("binary", "multiclass", "multilabel", "regression")
 THRESHOLD = 0.4

@@ -16,7 +16,7 @@ from trainer.data.samples import Samples
 from trainer.data.targets import fit_target
 from trainer.data.tasks import infer_task
 from trainer.metrics.labels import predicted_labels
-from trainer.workflows.task import Task, make_task
+from trainer.tasks.task import Task, make_task
 
 
 def task(threshold: float, frame: pl.DataFrame) -> Task:

@@ -10,9 +10,9 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from trainer.assessment.linear_baseline import linear_predictions
 from trainer.config.load import load_config
-from trainer.evaluation.predictions import Predictions
-from trainer.workflows.linear_baseline import linear_predictions
+from trainer.metrics.predictions import Predictions
 from trainer.workflows.plan import RunPlan, make_plan
 
 FLIGHTS = """\

@@ -48,7 +48,7 @@ def _checked(load: Callable[[], LoadedConfig]) -> LoadedConfig:
     try:
         return load()
     except InvalidConfigError as error:
-        from trainer.workflows.plan import with_relative_paths
+        from trainer.config.locations import with_relative_paths
 
         data_problems: list[Problem] = []
         if error.valid_config is not None:

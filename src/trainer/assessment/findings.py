@@ -1,0 +1,221 @@
+"""The findings of a run's predictions: metrics with intervals, two baselines, weak spots.
+
+All of them follow from the predictions, the decisions and the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from trainer.assessment import bootstrap as bootstrapped
+from trainer.assessment.baselines import fit_prior
+from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.assessment.calibration import calibration_error
+from trainer.assessment.conformal import ConformalIntervals, empirical_coverage
+from trainer.assessment.headline import compared
+from trainer.assessment.intervals import ConfidenceInterval
+from trainer.assessment.linear_baseline import FoldData, LinearBaseline
+from trainer.assessment.slice_findings import find_slices
+from trainer.assessment.slices import worst_rows
+from trainer.config.schema import Config, Evaluate
+from trainer.config.task_rules import TASK_RULES
+from trainer.data.dataset import Dataset
+from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.metrics.evaluator import SEPARATOR, compute_all_metrics
+from trainer.metrics.predictions import Predictions
+from trainer.runs.findings import (
+    Findings,
+    MetricDifference,
+    MetricValue,
+    SplitFindings,
+    WorstRow,
+)
+from trainer.tasks.task import Task
+
+_DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
+"""Maximum number of drawn rows for intervals and for intervals of differences, which take four times as
+long: large splits have fewer resamples. With more than ten classes, rows take proportionally longer."""
+_LEAST_RESAMPLES = 200
+_WORST_ROWS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedRun:
+    """A run that has been evaluated.
+
+    Attributes:
+        config: The config of the run.
+        task: The task with the decisions of the run.
+        parts: The table with its splits; one for each fold.
+        predictions: The predictions of each split that has some, in the order of the splits.
+    """
+
+    config: Config
+    task: Task
+    parts: tuple[FoldData, ...]
+    predictions: Mapping[SplitName, Predictions]
+
+    @property
+    def dataset(self) -> Dataset:
+        """Return the table with the splits of the first fold."""
+        return self.parts[0].dataset
+
+
+def make_findings(evaluated: EvaluatedRun, baseline: LinearBaseline) -> Findings:
+    """Return the findings of a run, without the summary sentence."""
+    settings, task, predictions = evaluated.config.evaluate, evaluated.task, evaluated.predictions
+    task_name = task.target.task
+    names = compared(evaluated.config, task_name, predictions.values())
+    splits: dict[str, SplitFindings] = {
+        split: _split(evaluated, split_predictions, baseline, split, names)
+        for split, split_predictions in predictions.items()
+    }
+    last = predictions.get("test") or predictions.get("validation") or predictions["train"]
+    slices, worst_slices = find_slices(evaluated.config, evaluated.dataset, last, task.threshold)
+    return Findings(
+        task=task_name,
+        names=tuple(last.names),
+        confidence_level=settings.confidence_level,
+        sentence="",
+        splits=splits,
+        resamples=settings.resamples,
+        seed=evaluated.config.seed,
+        compared_metrics=names,
+        slices=slices,
+        worst_slices=worst_slices,
+        worst_rows=_worst_rows(task, last),
+    )
+
+
+def _split(
+    evaluated: EvaluatedRun,
+    predictions: Predictions,
+    baseline: LinearBaseline,
+    split: SplitName,
+    names: tuple[str, ...],
+) -> SplitFindings:
+    config, task = evaluated.config, evaluated.task
+    settings, task_name = config.evaluate, task.target.task
+    size = max(1, len(predictions) * max(1, len(predictions.names) // 10))
+    of_metrics, of_differences = (
+        Resampling(
+            min(settings.resamples, max(_LEAST_RESAMPLES, limit // size)),
+            settings.confidence_level,
+            config.seed,
+        )
+        for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
+    )
+    metrics = bootstrap(predictions, threshold=task.threshold, resampling=of_metrics)
+    findings = SplitFindings(
+        rows=len(predictions),
+        metrics=_metric_values(metrics),
+        resamples=of_metrics.resamples,
+        difference_resamples=of_differences.resamples,
+    )
+    if split != "train":
+        linear = replace(_align(baseline.predictions[split], predictions), group=predictions.group)
+        prior, threshold = _prior_baseline(evaluated, predictions), task.threshold
+        vs_prior, vs_linear = (
+            paired_bootstrap(
+                predictions,
+                other,
+                threshold=threshold,
+                other_threshold=other_threshold,
+                names=names,
+                resampling=of_differences,
+            )
+            for other, other_threshold in ((prior, threshold), (linear, baseline.threshold))
+        )
+        findings = replace(
+            findings,
+            prior=_defined_metrics(compute_all_metrics(prior, threshold)),
+            linear=_defined_metrics(compute_all_metrics(linear, baseline.threshold)),
+            vs_prior=_differences(vs_prior),
+            vs_linear=_differences(vs_linear),
+        )
+    if TASK_RULES[task_name].has_classes:
+        error = calibration_error(
+            task_name, predictions.y, predictions.p, weight=predictions.weight
+        )
+        findings = replace(findings, calibration_error=MetricValue.of(error, error, error).value)
+    if task.half_widths and split != "validation":
+        findings = replace(
+            findings, interval_coverage=_interval_coverage(settings, task, predictions)
+        )
+    return findings
+
+
+def _interval_coverage(
+    settings: Evaluate, task: Task, predictions: Predictions
+) -> dict[str, MetricValue]:
+    """Return the share of the rows of each column whose prediction interval has the true value."""
+    fitted = ConformalIntervals(np.array(task.half_widths), settings.prediction_interval, 0)
+    to_interval_scale = task.target.to_interval_scale
+    coverage = empirical_coverage(
+        fitted,
+        to_interval_scale(predictions.y),
+        to_interval_scale(predictions.p),
+        settings.confidence_level,
+    )
+    return _metric_values(dict(zip(predictions.names, coverage, strict=True)))
+
+
+def _metric_values(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, MetricValue]:
+    return {
+        name: MetricValue.of(interval.value, interval.low, interval.high)
+        for name, interval in metrics.items()
+    }
+
+
+def _differences(
+    differences: Mapping[str, bootstrapped.PairedDifference],
+) -> dict[str, MetricDifference]:
+    return {
+        name: MetricDifference.of(
+            difference.value, difference.low, difference.high, difference.is_significant
+        )
+        for name, difference in differences.items()
+    }
+
+
+def _worst_rows(task: Task, predictions: Predictions) -> tuple[WorstRow, ...]:
+    indices, losses = worst_rows(predictions, _WORST_ROWS)
+    actual = task.json_values(predictions.y[indices])
+    return tuple(
+        WorstRow(
+            int(predictions.rows[index]),
+            actual[number] if isinstance(actual[number], str) else tuple(actual[number]),
+            tuple(float(value) if np.isfinite(value) else None for value in predictions.p[index]),
+            MetricValue.of(loss, loss, loss).value,
+        )
+        for number, (index, loss) in enumerate(zip(indices, losses, strict=True))
+    )
+
+
+def _prior_baseline(evaluated: EvaluatedRun, predictions: Predictions) -> Predictions:
+    """Return the class shares or the means of the training rows as predictions."""
+    dataset = evaluated.dataset
+    rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index("train"))
+    values = dataset.target_values(rows)
+    targets = dataset.targets(rows)[0] if values is None else values
+    weight = None if dataset.weight is None else dataset.weight[rows]
+    mean = fit_prior(targets, weight)
+    return replace(predictions, p=np.tile(mean, (len(predictions), 1)).astype(predictions.p.dtype))
+
+
+def _align(other: Predictions, predictions: Predictions) -> Predictions:
+    """Return predictions for the rows of `predictions`, in their order."""
+    order = np.argsort(other.rows)
+    indices = order[np.searchsorted(other.rows, predictions.rows, sorter=order)]
+    return other.take(indices)
+
+
+def _defined_metrics(metrics: Mapping[str, float]) -> dict[str, float | None]:
+    return {
+        name: float(value) if np.isfinite(value) else None
+        for name, value in metrics.items()
+        if SEPARATOR not in name
+    }

@@ -1,1 +1,0 @@
-"""Predictions and their metrics. Everything here is numpy on arrays: no TensorFlow, no files."""

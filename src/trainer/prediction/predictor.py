@@ -1,0 +1,245 @@
+"""The predictor of a trained run: rows in memory → labels, probabilities or numbers, intervals, flags.
+
+It combines the networks of a run (itself, or its finished repeats and folds), their preprocessing, and
+the decisions made after training: threshold, temperature and half-widths of intervals.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from trainer.config.locations import locate_problems
+from trainer.data.arrays import Float32Array
+from trainer.data.column_names import free_name
+from trainer.data.in_memory import table_in_memory
+from trainer.data.new_data import PredictionBatch, prediction_batch
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.samples import Samples
+from trainer.engine import devices
+from trainer.metrics.arrays import FloatArray
+from trainer.metrics.predictions import Predictions
+from trainer.prediction.trained_runs import TrainedRun, ensemble_task, load_network, open_members
+from trainer.runs.directory import RunDirectory
+from trainer.tasks.base import Column
+
+if TYPE_CHECKING:
+    from trainer.engine.batches import Evaluator
+
+
+@dataclass(frozen=True, slots=True)
+class MeanPredictions:
+    """The predictions of one network, or the mean of several.
+
+    Attributes:
+        mean: (rows, numbers), probabilities or numbers in the target's unit.
+        std: The standard deviation between networks (n - 1); None for a single network.
+    """
+
+    mean: FloatArray
+    std: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedSamples:
+    """Predictions for samples with targets, and their metrics.
+
+    Attributes:
+        metrics: Metric → value; for a single network the loss first.
+        predictions: The predictions with the targets.
+    """
+
+    metrics: dict[str, float]
+    predictions: Predictions
+
+
+class Predictor:
+    """A trained run that predicts. Networks are loaded with `load_networks` or when first used.
+
+    Attributes:
+        run: The run directory.
+        members: The networks that predict for it: its finished members, or itself.
+        task: The task, with the decisions made for all members together.
+        encoders: The distinct preprocessing of the members: those of the same fold share one.
+        representatives: The first member of each encoder.
+        encoder_of_member: The index of each member's encoder.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        members: Sequence[TrainedRun],
+        *,
+        device: Literal["auto", "cpu", "gpu"],
+        allow_custom: bool,
+    ) -> None:
+        self.run = run
+        self.members = tuple(members)
+        self.task = ensemble_task(run, members)
+        self.encoders: list[Preprocessing] = []
+        self.representatives: list[TrainedRun] = []
+        for member in members:
+            if member.preprocessing not in self.encoders:
+                self.encoders.append(member.preprocessing)
+                self.representatives.append(member)
+        self.encoder_of_member = [self.encoders.index(member.preprocessing) for member in members]
+        self._device = device
+        self._allow_custom = allow_custom
+
+    @property
+    def has_members(self) -> bool:
+        """Whether the networks are repeats or folds of the run, which have other training rows."""
+        return self.run != self.members[0].run
+
+    @property
+    def checkpoint(self) -> str:
+        """The name of the checkpoint, or of those of the members."""
+        if self.has_members:
+            return f"best of {len(self.members)} members"
+        return self.members[0].checkpoint
+
+    def predict(self, frame: object, *, keep: Sequence[str] = ()) -> pl.DataFrame:
+        """Predict the rows of a frame, with the columns that `trainer predict` writes.
+
+        Args:
+            frame: A polars or pandas DataFrame, a dict of columns, or a list of dicts, one per row. It
+                needs the feature columns of the run, not the target.
+            keep: Columns to pass through; "*" for all.
+
+        Returns:
+            One row per input row, in the same order: `row`, from 0; the columns that are passed
+            through; `label` and `probability_<class>`, or `predicted_<column>` with `_low` and `_high`
+            if the run has prediction intervals; `<name>_std`, the standard deviation between
+            members, for folds and repeats; and `unseen`, whether a category did not occur in training.
+
+        Raises:
+            DataError: Columns are missing or have other types of values, or there are no rows.
+        """
+        first = self.members[0].loaded
+        with locate_problems(first):
+            table = table_in_memory(frame)
+            batches = [
+                prediction_batch(table, first.config.data, encoder, keep)
+                for encoder in self.encoders
+            ]
+        return self.predict_encoded_rows(batches)
+
+    def predict_encoded_rows(self, batches: Sequence[PredictionBatch]) -> pl.DataFrame:
+        """Predict rows that are encoded by each encoder; see `predict`."""
+        predictions = self.predict_numbers([batch.encoded.x for batch in batches])
+        columns = self.task.prediction_columns(predictions.mean)
+        if predictions.std is not None:
+            columns |= self.task.std_columns(predictions.std, columns)
+        return _result(batches[0], columns)
+
+    def predict_numbers(self, x: Sequence[Float32Array]) -> MeanPredictions:
+        """Return the mean and standard deviation of the decoded predictions of all members.
+
+        Args:
+            x: The rows encoded by each encoder.
+        """
+        predictions = self._networks.predict([x[number] for number in self.encoder_of_member])
+        if len(predictions) == 1:
+            return MeanPredictions(predictions[0], None)
+        stacked = np.stack(predictions)
+        return MeanPredictions(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))
+
+    def predict_mean(self, x: Sequence[Float32Array]) -> FloatArray:
+        """Return the mean of `predict_numbers`, the predict function that is explained."""
+        return self.predict_numbers(x).mean
+
+    def evaluate(self, samples: Sequence[Samples]) -> EvaluatedSamples:
+        """Evaluate the mean prediction for samples with targets.
+
+        Args:
+            samples: The samples encoded by each encoder.
+        """
+        task, encoded = self.task, self.task.encode_targets(samples[0])
+        loss: dict[str, float] = {}
+        if self.has_members:
+            predictions = self.predict_mean([rows.x for rows in samples])
+        else:
+            output = self._networks.evaluator.evaluate(encoded)
+            predictions, loss = task.decode_outputs(output.predictions), {"loss": output.loss}
+        metrics = task.prediction_metrics(predictions, encoded)
+        return EvaluatedSamples({**loss, **metrics}, task.make_predictions(encoded, predictions))
+
+    def load_networks(self) -> None:
+        """Import TensorFlow and load the networks, if they are not loaded yet.
+
+        Raises:
+            RunError: A checkpoint is damaged.
+            ConfigError: A custom layer is not allowed.
+        """
+        self._networks  # noqa: B018
+
+    @cached_property
+    def _networks(self) -> _Networks:
+        devices.start(self._device, devices.usable_cores())
+        with locate_problems(self.members[0].loaded):
+            return _Networks(self.members, allow_custom=self._allow_custom)
+
+
+class _Networks:
+    """The networks of a run. Those of the same architecture share one program, which runs with the
+    weights of each in turn.
+    """
+
+    def __init__(self, members: Sequence[TrainedRun], *, allow_custom: bool) -> None:
+        from trainer.engine.batches import Evaluator
+        from trainer.models.losses import build_loss
+
+        self._members = members
+        self._evaluators: dict[str, tuple[Any, Evaluator]] = {}
+        self._weights: list[tuple[str, list[Float32Array]]] = []
+        for member in members:
+            network = load_network(member, allow_custom=allow_custom)
+            # Besides weights, a program depends on the layers and the width of the rows.
+            settings = member.loaded.config.model.model_dump_json()
+            shape = f"{settings} {[weight.shape for weight in network.weights]}"
+            loss = build_loss(member.loaded.config.loss, member.task.loss)
+            self._evaluators.setdefault(shape, (network, Evaluator(network, loss)))
+            self._weights.append((shape, network.get_weights()))
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The evaluator of the only network."""
+        ((_, evaluator),) = self._evaluators.values()
+        return evaluator
+
+    def predict(self, x: Sequence[Float32Array]) -> list[FloatArray]:
+        """Return the decoded predictions of each network for the rows encoded for it."""
+        predictions: list[FloatArray] = []
+        for member, rows, (shape, weights) in zip(self._members, x, self._weights, strict=True):
+            network, evaluator = self._evaluators[shape]
+            if len(self._members) > 1:
+                network.set_weights(weights)
+            predictions.append(member.task.decode_outputs(evaluator.predict(rows)))
+        return predictions
+
+
+def open_predictor(
+    path: Path, *, device: Literal["auto", "cpu", "gpu"], allow_custom: bool
+) -> Predictor:
+    """Open a run, or a checkpoint in it, without loading its networks.
+
+    Raises:
+        RunError: The run does not exist, has no checkpoint or finished member yet, or is damaged.
+    """
+    run, members = open_members(path)
+    return Predictor(run, members, device=device, allow_custom=allow_custom)
+
+
+def _result(part: PredictionBatch, predictions: dict[str, Column]) -> pl.DataFrame:
+    height = len(part.encoded.unseen)
+    columns: dict[str, Any] = {"row": np.arange(part.first, part.first + height)}
+    for series in part.kept:
+        name = free_name(series.name, {*columns, *predictions, "unseen"}, "_of_input")
+        columns[name] = series
+    return pl.DataFrame({**columns, **predictions, "unseen": part.encoded.unseen})
