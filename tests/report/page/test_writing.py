@@ -95,6 +95,12 @@ def test_sections_of_binary_classification(tmp_path: Path) -> None:
     assert {"roc", "reliability", "thresholds", "curve-loss", "importance", "surface"} <= set(names)
 
 
+def test_slices_have_captions(tmp_path: Path) -> None:
+    text = quick(make_predicted_run(tmp_path))
+    assert ">Slices named in the config, test rows<" in text
+    assert ">Worst slices, test rows<" in text
+
+
 def test_sections_of_regression(tmp_path: Path) -> None:
     run = make_predicted_run(tmp_path, "regression")
     assert "Predictions and residuals" in titles(run)
