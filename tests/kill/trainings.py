@@ -114,7 +114,7 @@ class TrainingCase:
         return config
 
 
-# Checkpoints are postponed while they take more than this share of the time.
+# Checkpoints are postponed while they take more than this fraction of the time.
 _OFTEN = ("trainer.engine.checkpoint_schedule", "WRITING_SHARE", 0.5)
 
 

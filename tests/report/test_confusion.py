@@ -22,7 +22,7 @@ def test_matrix_has_counts_and_shares_of_the_actual_class() -> None:
 def test_most_frequent_confusions_come_first() -> None:
     table = frequent_confusions(MATRIX, NAMES, "number of test rows")
     assert table.title == "most frequent confusions, number of test rows"
-    assert table.columns == ("actual", "predicted", "count", "share of actual")
+    assert table.columns == ("actual", "predicted", "count", "fraction of actual")
     assert table.rows == (
         ("b", "a", "7", "38.9%"),
         ("a", "b", "3", "37.5%"),

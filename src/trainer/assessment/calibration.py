@@ -30,7 +30,7 @@ class ReliabilityCurve:
         high: Upper edges.
         count: Rows.
         predicted: Mean predicted probability.
-        observed: Observed share of positive rows, weighted where there are weights.
+        observed: Observed fraction of positive rows, weighted where there are weights.
         observed_low: Lower bound of its Wilson interval.
         observed_high: Upper bound.
     """

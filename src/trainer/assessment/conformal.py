@@ -16,7 +16,7 @@ class ConformalIntervals:
 
     Attributes:
         half_width: (k,) in the target's unit; inf with too few rows for the coverage.
-        coverage: The nominal coverage: the share of new rows whose value lies inside, on average over
+        coverage: The nominal coverage: the fraction of new rows whose value lies inside, on average over
             validation sets. It holds for any model if new rows are exchangeable with the validation
             rows.
         rows: The number of validation rows.
@@ -53,7 +53,7 @@ def fit_conformal(y: FloatArray, p: FloatArray, coverage: float = 0.9) -> Confor
 def empirical_coverage(
     conformal: ConformalIntervals, y: FloatArray, p: FloatArray, confidence_level: float = 0.95
 ) -> tuple[ConfidenceInterval, ...]:
-    """Compute the share of rows inside the intervals, with its Wilson interval, for each column.
+    """Compute the fraction of rows inside the intervals, with its Wilson interval, for each column.
 
     Args:
         conformal: The prediction intervals.

@@ -1,4 +1,4 @@
-"""Confidence intervals of shares (Wilson) and of bootstrap draws (percentiles)."""
+"""Confidence intervals of proportions (Wilson) and of bootstrap draws (percentiles)."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class ConfidenceInterval:
 
 
 def wilson_interval(
-    share: Float64Array, rows: Float64Array, confidence_level: float
+    proportion: Float64Array, rows: Float64Array, confidence_level: float
 ) -> tuple[Float64Array, Float64Array]:
-    """Compute the score interval of a share (Wilson 1927; Brown, Cai, DasGupta 2001).
+    """Compute the score interval of a proportion (Wilson 1927; Brown, Cai, DasGupta 2001).
 
     Args:
-        share: Observed shares, any shape.
+        proportion: Observed proportions, any shape.
         rows: The number of rows of each; with weights, the effective number (`effective_sample_size`).
         confidence_level: Such as 0.95.
 
@@ -33,16 +33,16 @@ def wilson_interval(
         Lower and upper bounds; 0 and 1 without rows.
     """
     z = NormalDist().inv_cdf((1 + confidence_level) / 2)
-    # A weighted share can exceed 1 by rounding.
-    share, n = np.clip(share, 0.0, 1.0), np.maximum(rows, 1e-12)
-    center = (share + z**2 / (2 * n)) / (1 + z**2 / n)
-    scale = np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))
+    # A weighted proportion can exceed 1 by rounding.
+    proportion, n = np.clip(proportion, 0.0, 1.0), np.maximum(rows, 1e-12)
+    center = (proportion + z**2 / (2 * n)) / (1 + z**2 / n)
+    scale = np.sqrt(proportion * (1 - proportion) / n + z**2 / (4 * n**2))
     half_width = z * scale / (1 + z**2 / n)
     has_rows = rows > 0
     low = np.where(has_rows, np.clip(center - half_width, 0.0, 1.0), 0.0)
     high = np.where(has_rows, np.clip(center + half_width, 0.0, 1.0), 1.0)
-    # For a share of 0 or 1 that bound is exact, but for rounding errors.
-    return np.where(share <= 0, 0.0, low), np.where(share >= 1, 1.0, high)
+    # At a proportion of 0 or 1 that bound is exact, up to rounding.
+    return np.where(proportion <= 0, 0.0, low), np.where(proportion >= 1, 1.0, high)
 
 
 def effective_sample_size(weight: Float64Array) -> float:

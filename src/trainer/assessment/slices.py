@@ -183,7 +183,7 @@ def find_worst_slices(
 def row_losses(predictions: Predictions, metric: str, threshold: float = 0.5) -> Float64Array:
     """Return the contribution of each row to a metric, (n,), at least 0.
 
-    accuracy: the share of its labels that are wrong; rmse: the mean squared error of its columns;
+    accuracy: the fraction of its labels that are wrong; rmse: the mean squared error of its columns;
     log_loss.
     """
     task, y, p = predictions.task, predictions.y, predictions.p

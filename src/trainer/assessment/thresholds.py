@@ -45,7 +45,7 @@ class OperatingPoint:
     specificity: float
     f1: float
     called: float
-    """The share of rows predicted positive."""
+    """The fraction of rows predicted positive."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +193,7 @@ class _Column:
         )
 
     def error_shares(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
-        """Return the shares of all rows that are false positives and false negatives."""
+        """Return the fractions of all rows that are false positives and false negatives."""
         first = np.searchsorted(self._p, thresholds, side="left")
         total = self._positives[0] + self._negatives[0]
         false_negatives = self._positives[0] - self._positives[first]

@@ -32,7 +32,7 @@ from trainer.data.values import column_blocks, number_matrix
 from trainer.errors import DataError, Problem
 
 MAX_LEVEL_RATIO = 0.5
-"""A categorical column with more levels than this share of its rows looks like an identifier."""
+"""A categorical column with more levels than this fraction of its rows looks like an identifier."""
 
 _LISTED = 10
 

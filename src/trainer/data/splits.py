@@ -11,7 +11,7 @@ Every assignment is a stateless function of (seed, row) or of (seed, value), wha
                 time stay together, in the later split
     column      the column contains the split
 
-With fold k of n instead of a validation share, all rows but the test rows are divided into n folds;
+With fold k of n instead of a validation fraction, all rows but the test rows are divided into n folds;
 fold k is the validation split, the others are training rows. The test rows are the same as without
 folds.
 
@@ -128,8 +128,8 @@ def stratified_split(
         rows: Row numbers, shape (n,).
         classes: Names, for messages.
         codes: Class of each row, shape (n,), in [0, len(classes)).
-        test: Share of test rows.
-        validation: Share of validation rows; with a fold it only affects the rounding of the test
+        test: Fraction of test rows.
+        validation: Fraction of validation rows; with a fold it only affects the rounding of the test
             rows, which are the same as without folds.
         fold: The validation fold.
 
@@ -247,8 +247,8 @@ def time_split(
 
     Args:
         when: The time of each row.
-        test: Share of test rows.
-        validation: Share of validation rows.
+        test: Fraction of test rows.
+        validation: Fraction of validation rows.
         fold: The validation fold.
 
     Raises:

@@ -42,7 +42,7 @@ _MIN_TIMES = 10
 """Minimum number of distinct dates for a time split, and maximum number of rows per date."""
 
 _TRAINING_SHARE = 0.6
-"""The share of training rows when `init` splits by time."""
+"""The fraction of training rows when `init` splits by time."""
 
 
 _UNREAD = ParseSpec(None)

@@ -64,9 +64,9 @@ class FittedTarget(FittedBase):
             and for regression.
         rows: Number of training rows.
         class_counts: Training rows of each class; multilabel: positive rows of each label or column.
-        prior: binary: share of the positive class, one value. multiclass: share of each class.
-            multilabel: share of positive rows of each label or column. regression: mean of each column
-            of y, which is 0 if it is scaled.
+        prior: binary: fraction of the positive class, one value. multiclass: fraction of each class.
+            multilabel: fraction of positive rows of each label or column. regression: mean of each
+            column of y, which is 0 if it is scaled.
         offset: regression: y = (value - offset) / scale, one value per column; otherwise empty.
         scale: See `offset`.
         ignore_case: Whether classes that differ only in case are merged.

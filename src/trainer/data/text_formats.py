@@ -29,7 +29,7 @@ from trainer.data.values import to_microseconds
 
 _COMPACT_DATE = re.compile(r"(?:18|19|20|21)\d{6}")
 _HALF = 0.5
-"""Minimum share of numbers or dates for a note about the other values."""
+"""Minimum fraction of numbers or dates for a note about the other values."""
 
 MAX_UNITS = 5
 """Numbers with more units than this are codes, such as 12A and 7C."""

@@ -9,7 +9,7 @@ from time import monotonic
 from trainer.config.sections import interval_parts
 
 WRITING_SHARE = 0.05
-"""A checkpoint is postponed while writing would take more than this share of the time."""
+"""A checkpoint is postponed while writing would take more than this fraction of the time."""
 
 
 @dataclass(slots=True)

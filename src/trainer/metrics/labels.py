@@ -38,7 +38,7 @@ def predicted_labels(task: TaskName, p: FloatArray, threshold: float) -> BoolArr
 
 
 def row_accuracies(task: TaskName, y: FloatArray, p: FloatArray, threshold: float) -> Float64Array:
-    """Return the share of the labels of each row that are correct, (n,)."""
+    """Return the fraction of the labels of each row that are correct, (n,)."""
     if TASK_RULES[task].predicts_most_likely:
         return np.asarray(np.argmax(y, axis=1) == np.argmax(p, axis=1), np.float64)
     return np.asarray((predicted_positive(p, threshold) == (y > 0.5)).mean(axis=1), np.float64)

@@ -64,7 +64,8 @@ class ColumnRanking:
     def influence(self, weight: Float64Array | None) -> tuple[float, Float64Array]:
         """Compute ROC AUC and for each row its weight times the derivative of the area by its weight.
 
-        Each positive contributes the share of negatives ranked below it, half of ties; and vice versa.
+        Each positive contributes the fraction of negatives ranked below it, half of ties; each
+        negative likewise.
 
         Args:
             weight: (n,) with a sum above 0 in both classes, or None.

@@ -16,7 +16,7 @@ Float64Array = npt.NDArray[np.float64]
 def confusion_table(
     matrix: Float64Array, names: Sequence[str], what: str = "number of rows"
 ) -> Table:
-    """Format counts, each with its share of the actual class.
+    """Format counts, each with its fraction of the actual class.
 
     Args:
         matrix: (classes, classes), actual class by predicted class.
@@ -28,7 +28,7 @@ def confusion_table(
         for name, counts, shares in zip(names, matrix, actual_shares(matrix), strict=True)
     )
     heads = ("", *(truncate(cell(f"predicted {name}"), _LONGEST_HEAD) for name in names))
-    title = f"confusion matrix: {what} (share of the actual class)"
+    title = f"confusion matrix: {what} (fraction of the actual class)"
     return Table(title, heads, rows, frozenset(range(1, len(heads))))
 
 
@@ -60,7 +60,7 @@ def frequent_confusions(
     title = f"most frequent confusions, {what}"
     if len(pairs) > limit:
         title += f" ({limit} of {len(pairs):,} pairs)"
-    heads = ("actual", "predicted", "count", "share of actual")
+    heads = ("actual", "predicted", "count", "fraction of actual")
     return Table(title, heads, rows, frozenset({2, 3}))
 
 

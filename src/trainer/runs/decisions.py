@@ -26,7 +26,7 @@ class Decisions:
         criterion: Criterion that the threshold was chosen for; None for a configured threshold.
         achieved: Metric → its value on the validation rows at the threshold; None if undefined.
         temperature: Divisor of the logits; 1 leaves them unchanged.
-        coverage: Target share of rows whose true value lies in the prediction interval.
+        coverage: Target fraction of rows whose true value lies in the prediction interval.
         half_widths: Column → half the width of its prediction interval: in the target's unit or,
             for a column in `curves`, on the log or standardized power scale.
         note: A warning for the user.

@@ -63,7 +63,7 @@ class SplitFindings:
         vs_prior: The metrics of the run minus those of the prior.
         vs_linear: The metrics of the run minus those of the linear model.
         calibration_error: The expected calibration error.
-        interval_coverage: Column → the share of rows inside its prediction interval.
+        interval_coverage: Column → the fraction of rows inside its prediction interval.
     """
 
     rows: int

@@ -2,7 +2,7 @@
 
 F. Hutter, H. Hoos and K. Leyton-Brown, An Efficient Approach for Assessing Hyperparameter Importance
 (ICML 2014): a tree is constant on boxes of the unit cube, so its mean over all inputs but one can be
-computed exactly. The importance of an input is the variance of that marginal mean, as a share of the
+computed exactly. The importance of an input is the variance of that marginal mean, as a fraction of the
 variance of the tree.
 """
 
@@ -27,7 +27,7 @@ class InputImportance:
     """The importance of each of d inputs.
 
     Attributes:
-        share: The share of the variance that each input explains alone; the rest is due to
+        share: The fraction of the variance that each input explains alone; the rest is due to
             interactions.
         std: The standard deviation of the shares over the trees.
         r2: The out-of-bag R² of the forest; 0 or less where it predicts nothing.
@@ -52,7 +52,7 @@ class _Boxes:
         return np.asarray(self.value[leaf], np.float64)
 
     def shares(self) -> Float64Array | None:
-        """Return the share of the variance that each input explains alone; None for a constant tree."""
+        """Return the fraction of the variance that each input alone explains; None for a constant."""
         sides = self.high - self.low
         volume = sides.prod(axis=1)
         mean = volume @ self.value

@@ -161,7 +161,7 @@ def _values(domain: Domain) -> Sequence[Any]:
 def domain_value(domain: Domain, share: float) -> Any:
     """Return the value of a domain at `share` in [0, 1); choices and integers get equal shares.
 
-    In a logarithmic range of integers, k gets the share of [k - ½, k + ½).
+    In a logarithmic range of integers, k gets the fraction of [k - ½, k + ½).
     """
     match domain:
         case Choices(values):

@@ -37,7 +37,7 @@ _MIN_ROWS = 5
 _POINTS = 200
 _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 10
-_THRESHOLD_METRICS = ("precision", "recall", "specificity", "F1", "share predicted positive")
+_THRESHOLD_METRICS = ("precision", "recall", "specificity", "F1", "fraction predicted positive")
 Float64Array = npt.NDArray[np.float64]
 
 

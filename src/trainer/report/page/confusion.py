@@ -81,7 +81,7 @@ def _heat_map(matrix: Float64Array, names: tuple[str, ...], what: str) -> Plot:
         _label_axes(axes, labels)
 
     margin = 0.35 + 0.062 * min(_NAME_LENGTH, max(map(len, labels)))
-    title = f"Confusion matrix (shade: share of the actual class){selection}"
+    title = f"Confusion matrix (shade: fraction of the actual class){selection}"
     return Plot(
         "confusion",
         title,
@@ -133,7 +133,7 @@ def _description(matrix: Float64Array, names: tuple[str, ...], what: str) -> str
     text = f"Heat map of the {what} by actual and predicted class, {len(names):,} classes."
     if total:
         text += f" {format_count(correct)} of {format_count(total)} are on the diagonal"
-        text += f", a share of {number(correct / total)}."
+        text += f", a fraction of {number(correct / total)}."
     pairs = frequent_confusions(matrix, names, what, limit=3).rows
     if pairs:
         listed = "; ".join(f"{actual} as {other} {count}" for actual, other, count, _ in pairs)

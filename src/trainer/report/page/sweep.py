@@ -191,9 +191,9 @@ def _importance(
             yield Paragraph("All trials have the same objective.")
         return
     yield Paragraph(
-        "The importance of a setting is the share of the variance of the trials' ranks that it explains "
-        "alone (functional ANOVA of a random forest, Hutter et al. 2014). The forest is fitted to all "
-        "ranked trials, eliminated ones with their last objective. Error bars are the standard "
+        "The importance of a setting is the fraction of the variance of the trials' ranks that it "
+        "explains alone (functional ANOVA of a random forest, Hutter et al. 2014). The forest is fitted "
+        "to all ranked trials, eliminated ones with their last objective. Error bars are the standard "
         "deviation over its trees."
     )
     if importance.r2 > 0:

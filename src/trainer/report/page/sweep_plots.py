@@ -280,14 +280,16 @@ def importance_plot(settings_axes: Sequence[Axis], importance: InputImportance) 
         axes.set_yticks(y)
         axes.set_yticklabels(labels)
         axes.set_xlim(0, max(0.05, float((shares + stds).max()) * 1.05))
-        axes.set_xlabel("share of the variance")
+        axes.set_xlabel("fraction of the variance")
 
     texts = ", ".join(
         f"{settings_axes[index].label} {number(float(importance.share[index]))}"
         for index in order[::-1]
     )
     height = max(1.6, 0.9 + 0.28 * len(order))
-    description = f"Share of the variance of the trials' ranks explained by each setting: {texts}."
+    description = (
+        f"Fraction of the variance of the trials' ranks explained by each setting: {texts}."
+    )
     title = "Importance of the settings"
     return Plot("shares", title, description, draw, height=height, left=1.5)
 
