@@ -134,7 +134,7 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
     dataset, task = plan.dataset, plan.task
     return {
         "name": plan.config.name,
-        "task": task.target.task,
+        "task": task.name,
         "head": task.head,
         "loss": task.loss,
         "target_scale": _target_scales(plan),

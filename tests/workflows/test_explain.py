@@ -124,7 +124,7 @@ def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
     evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, opened.task.loss))
     samples = load_run_table(opened).samples("validation")
     importance = compute_importance(
-        opened.task.target.task,
+        opened.task.name,
         EncodedRows(samples.x, opened.preprocessing.input_ranges),
         opened.task.target_values(opened.task.encode_targets(samples)),
         samples.weight,

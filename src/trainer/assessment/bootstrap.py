@@ -30,7 +30,7 @@ class Resampling:
 
     Attributes:
         resamples: Number of resamples.
-        confidence_level: The share of draws inside an interval.
+        confidence_level: The fraction of draws inside an interval.
         seed: Seed of the resamples.
     """
 

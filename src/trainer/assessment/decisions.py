@@ -38,7 +38,7 @@ def choose_decisions(
     """
     if inherited is not None:
         return inherited
-    task_name = task.target.task
+    task_name = task.name
     decisions = Decisions(threshold=task.threshold)
     if validation is None:
         return decisions

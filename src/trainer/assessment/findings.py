@@ -67,7 +67,7 @@ class EvaluatedRun:
 def make_findings(evaluated: EvaluatedRun, baseline: LinearBaseline) -> Findings:
     """Return the findings of a run, without the summary sentence."""
     settings, task, predictions = evaluated.config.evaluate, evaluated.task, evaluated.predictions
-    task_name = task.target.task
+    task_name = task.name
     names = compared(evaluated.config, task_name, predictions.values())
     splits: dict[str, SplitFindings] = {
         split: _split(evaluated, split_predictions, baseline, split, names)
@@ -98,7 +98,7 @@ def _split(
     names: tuple[str, ...],
 ) -> SplitFindings:
     config, task = evaluated.config, evaluated.task
-    settings, task_name = config.evaluate, task.target.task
+    settings, task_name = config.evaluate, task.name
     size = max(1, len(predictions) * max(1, len(predictions.names) // 10))
     of_metrics, of_differences = (
         Resampling(

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config.data import TaskName
 from trainer.config.model import HeadKind
 from trainer.config.objectives import POSITIVE_HEADS, LossName, MetricName
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
@@ -43,8 +44,8 @@ class Task:
         metrics: Metrics that are computed besides the loss.
         threshold: The positive class is predicted from this probability on.
         temperature: The divisor of the logits.
-        half_widths: Half the width of the prediction interval of each target column, on the column's
-            curve if it has one (`FittedTarget.to_interval_scale`); empty without intervals.
+        half_widths: Half the width of the prediction interval of each target column, on the scale of
+            its transform, if any (`FittedTarget.to_interval_scale`); empty without intervals.
     """
 
     target: FittedTarget
@@ -57,9 +58,14 @@ class Task:
     half_widths: tuple[float, ...] = ()
 
     @property
+    def name(self) -> TaskName:
+        """The name of the task."""
+        return self.target.task
+
+    @property
     def kind(self) -> TaskKind:
         """The form of targets and predictions."""
-        return get_task_kind(self.target.task)
+        return get_task_kind(self.name)
 
     @property
     def prediction_names(self) -> tuple[str, ...]:
@@ -71,7 +77,7 @@ class Task:
         return samples.encoded_for_head(self.kind.encode_for_head, self.outputs)
 
     def prior(self) -> tuple[float, ...]:
-        """Return class shares or means of the training rows, one per output."""
+        """Return class frequencies or means of the training rows, one per output."""
         encoded = self.kind.encode_for_head(np.array([self.target.prior]), self.outputs)
         return tuple(encoded[0].tolist())
 
@@ -88,7 +94,7 @@ class Task:
         predictions = self._unscaled(outputs)
         if self.temperature == 1.0:
             return predictions
-        calibrated = apply_temperature(self.target.task, predictions, self.temperature)
+        calibrated = apply_temperature(self.name, predictions, self.temperature)
         return calibrated.astype(predictions.dtype)
 
     def decode_targets(self, y: Array) -> FloatArray:
@@ -131,7 +137,7 @@ class Task:
     def make_predictions(self, samples: Samples, predictions: FloatArray) -> Predictions:
         """Return predictions with the targets of samples, which are encoded for the head."""
         return Predictions(
-            task=self.target.task,
+            task=self.name,
             names=self.target.names,
             y=self.target_values(samples),
             p=predictions,
@@ -143,7 +149,7 @@ class Task:
         """Compute the metrics of predictions for all rows of samples with encoded targets."""
         return compute_metrics(
             self.metrics,
-            self.target.task,
+            self.name,
             self._metric_targets(samples),
             predictions,
             samples.weight,
@@ -157,7 +163,7 @@ class Task:
         weight = None if samples.weight is None else samples.weight[rows]
         return compute_metrics(
             self.metrics,
-            self.target.task,
+            self.name,
             self._metric_targets(samples, rows),
             self.decode_outputs(outputs),
             weight,

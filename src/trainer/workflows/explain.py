@@ -202,7 +202,7 @@ def _importance(predictor: Predictor, sample: RowSample, repeats: int) -> dict[s
     started, config = perf_counter(), predictor.members[0].loaded.config
     level = config.evaluate.confidence_level
     importance = permutation_importance(
-        predictor.task.target.task,
+        predictor.task.name,
         _encoded(predictor, sample.frame),
         _targets(sample),
         sample.weight,

@@ -142,7 +142,7 @@ def fit_members(
                 config_directory=loaded.path.absolute().parent,
                 now=now,
             ),
-            task=plan.task.target.task,
+            task=plan.task.name,
             parameters=plan.parameters,
             data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
             splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},

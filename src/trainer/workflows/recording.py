@@ -327,7 +327,7 @@ def first_manifest(
         device=device.name,
         threads=device.threads,
         engine=plan.engine.engine + (", XLA" if recorded.execution.compiled else ""),
-        task=plan.task.target.task,
+        task=plan.task.name,
         parameters=int(recorded.saved.count_params()),
         data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
         splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},

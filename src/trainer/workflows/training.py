@@ -227,7 +227,7 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     validation_rows = dataset.rows("validation")
     if should_compute_importance(settings.importance, validation_rows, len(preprocessing.columns)):
         record_json = compute_importance(
-            plan.task.target.task,
+            plan.task.name,
             EncodedRows(samples.x, preprocessing.input_ranges),
             y,
             samples.weight,
