@@ -71,7 +71,7 @@ def test_headline(task: TaskName, settings: dict[str, Any], expected: str) -> No
     assert len(set(names)) == len(names) >= 3
 
 
-def test_a_metric_that_a_split_does_not_have_is_no_headline() -> None:
+def test_headline_is_a_metric_of_the_split() -> None:
     config = Config.model_validate(
         {
             "data": {"source": "t.csv", "target": "y"},

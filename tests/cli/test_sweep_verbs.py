@@ -47,7 +47,7 @@ def test_ls_lists_all_trials(swept: Path, trainer: Callable) -> None:
     assert (none.out, none.err) == ("", f"none of 14 trials in {swept} matches\n")
 
 
-def test_ls_lists_sweeps_beside_runs(swept: Path, folder: Path, trainer: Callable) -> None:
+def test_ls_lists_sweeps_after_runs(swept: Path, folder: Path, trainer: Callable) -> None:
     alone = trainer("ls")
     assert "14/14" in alone.out
     assert alone.err == ""

@@ -42,10 +42,10 @@ settings = st.dictionaries(
 )
 
 
-@given(more=st.integers(min_value=0, max_value=10**7), former=st.integers(1, 10**7))
-def test_a_plus_adds_to_what_was(more: int, former: int) -> None:
-    was = {"fit": {**SETTINGS["fit"], "epochs": former}}
-    assert resolve_additions([f"fit.epochs=+{more}"], was) == [f"fit.epochs={former + more}"]
+@given(more=st.integers(min_value=0, max_value=10**7), previous=st.integers(1, 10**7))
+def test_plus_adds_to_the_previous_value(more: int, previous: int) -> None:
+    settings = {"fit": {**SETTINGS["fit"], "epochs": previous}}
+    assert resolve_additions([f"fit.epochs=+{more}"], settings) == [f"fit.epochs={previous + more}"]
 
 
 @pytest.mark.parametrize(
@@ -59,16 +59,16 @@ def test_a_plus_adds_to_what_was(more: int, former: int) -> None:
         ("fit.epochs=+0", "fit.epochs=10"),
     ],
 )
-def test_whatever_is_a_number_is_added(text: str, result: str) -> None:
+def test_plus_adds_any_number(text: str, result: str) -> None:
     assert resolve_additions([text], SETTINGS) == [result]
 
 
-def test_other_overrides_are_left_as_they_are() -> None:
+def test_other_overrides_are_unchanged() -> None:
     others = ["fit.epochs=30", "~fit.max_seconds", "name=a+b", "data.source=x=+.csv", "fit.epochs"]
     assert resolve_additions(others, SETTINGS) == others
 
 
-def test_the_epochs_that_stand_for_none_are_added_to() -> None:
+def test_plus_adds_to_the_default_epochs() -> None:
     unset = {"fit": {"epochs": None, "steps": None}}
     assert resolve_additions(["fit.epochs=+5"], unset) == ["fit.epochs=105"]
 
@@ -90,14 +90,14 @@ def test_the_epochs_that_stand_for_none_are_added_to() -> None:
         ("fit.epochs=+-3", "expected a number after the '+', found '-3'"),
     ],
 )
-def test_a_plus_elsewhere_is_refused(text: str, message: str) -> None:
+def test_plus_with_other_settings_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         resolve_additions([text], SETTINGS)
     assert f"override '{text}'" in str(refused.value)
     assert message in str(refused.value)
 
 
-def test_without_early_stopping_there_is_no_patience_to_add_to() -> None:
+def test_plus_needs_early_stopping_for_patience() -> None:
     with pytest.raises(ConfigError, match=r"a run with fit\.early_stopping\.patience"):
         resolve_additions(
             ["fit.early_stopping.patience=+4"], {"fit": {"epochs": 3, "early_stopping": None}}
@@ -105,9 +105,7 @@ def test_without_early_stopping_there_is_no_patience_to_add_to() -> None:
 
 
 @given(settings, settings)
-def test_equal_settings_do_not_differ_and_others_do_both_ways(
-    first: dict[str, Any], other: dict[str, Any]
-) -> None:
+def test_differences_are_symmetric(first: dict[str, Any], other: dict[str, Any]) -> None:
     assert changed_settings(first, copy.deepcopy(first)) == {}
     assert set(changed_settings(first, other)) == set(changed_settings(other, first))
     if not changed_settings(first, other):
@@ -134,10 +132,10 @@ def test_single_change_is_reported_with_its_key(first: dict[str, Any], data: st.
     assert changed_settings(first, changed)[key].endswith(" → something else entirely")
 
 
-def test_a_difference_says_was_and_now() -> None:
-    was = {"fit": {"epochs": 3, "max_seconds": None}, "layers": [{"units": 4}, {"rate": 0.5}]}
-    now = {"fit": {"epochs": 5, "max_seconds": 2.0}, "layers": [{"units": 4}, {"rate": 0.25}]}
-    assert changed_settings(was, now) == {
+def test_difference_shows_old_and_new_value() -> None:
+    old = {"fit": {"epochs": 3, "max_seconds": None}, "layers": [{"units": 4}, {"rate": 0.5}]}
+    new = {"fit": {"epochs": 5, "max_seconds": 2.0}, "layers": [{"units": 4}, {"rate": 0.25}]}
+    assert changed_settings(old, new) == {
         "fit.epochs": "3 → 5",
         "fit.max_seconds": "not set → 2.0",
         "layers.1.rate": "0.5 → 0.25",
@@ -160,7 +158,7 @@ def test_a_difference_says_was_and_now() -> None:
         "track.mlflow.uri",
     ],
 )
-def test_what_leaves_training_as_it_was_may_change(key: str) -> None:
+def test_settings_that_keep_the_training_state(key: str) -> None:
     assert keeps_training_state(key)
 
 
@@ -181,26 +179,26 @@ def test_what_leaves_training_as_it_was_may_change(key: str) -> None:
         "runtime.threads",
     ],
 )
-def test_what_makes_another_training_may_not(key: str) -> None:
+def test_settings_that_change_training(key: str) -> None:
     assert not keeps_training_state(key)
 
 
-def test_every_key_that_may_change_is_a_setting(tmp_path: Path) -> None:
-    """A key that was renamed in the schema would otherwise be refused, or let through, unnoticed."""
+def test_settings_that_may_change_exist_in_the_schema(tmp_path: Path) -> None:
+    """A key renamed in the schema would otherwise be refused or accepted unnoticed."""
     config = tmp_path / "config.yaml"
     config.write_text("data: {source: table.csv, target: y}")
     loaded = load_config(config, ["fit.early_stopping={patience: 3}"])
-    whole = resolved_settings(loaded.config)
+    resolved = resolved_settings(loaded.config)
     other = {"epochs": 7, "steps": 7, "max_seconds": 7.0}
     for name, value in other.items():
-        changed = copy.deepcopy(whole)
+        changed = copy.deepcopy(resolved)
         changed["fit"][name] = value
-        assert [key for key in changed_settings(whole, changed) if keeps_training_state(key)] == [
-            f"fit.{name}"
-        ]
-    assert {"every", "keep"} <= set(whole["fit"]["checkpoint"])
-    assert "patience" in whole["fit"]["early_stopping"]
-    assert {"evaluate", "name"} <= set(whole)
+        assert [
+            key for key in changed_settings(resolved, changed) if keeps_training_state(key)
+        ] == [f"fit.{name}"]
+    assert {"every", "keep"} <= set(resolved["fit"]["checkpoint"])
+    assert "patience" in resolved["fit"]["early_stopping"]
+    assert {"evaluate", "name"} <= set(resolved)
 
 
 def _steps(value: Any) -> list[Any]:
@@ -210,7 +208,7 @@ def _steps(value: Any) -> list[Any]:
 
 
 def _without_nulls(value: Any) -> Any:
-    """A setting that is null is not set."""
+    """Remove settings that are null."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value

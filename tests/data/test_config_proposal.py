@@ -124,7 +124,7 @@ def test_rows_in_the_order_of_a_date_are_split_by_it(proposed, date_format, days
     assert tested == set(sorted(set(DAYS))[-40:])
 
 
-def test_a_split_by_time_needs_every_class_early(proposed):
+def test_time_split_needs_every_class_among_the_early_rows(proposed):
     late = np.where(np.arange(ROWS) > 350, "new", CLASSES)
     text, _ = proposed({"x": [str(day) for day in DAYS], "y": late})
     assert "by: stratified}  # fractions" in text

@@ -260,7 +260,7 @@ def test_notes_about_suspicious_features(tmp_path, make_config, dataset, cells, 
 
 
 @EITHER
-def test_few_whole_numbers_are_a_hint(tmp_path, make_config, dataset):
+def test_few_distinct_integers_give_a_hint(tmp_path, make_config, dataset):
     result = dataset(make_config(source(tmp_path, ["1", "2", "3"]), "y"))
     assert not result.notes
     (hint,) = result.hints

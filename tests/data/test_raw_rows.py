@@ -33,14 +33,16 @@ def frame() -> pl.DataFrame:
 
 
 @pytest.mark.parametrize("read", [prepare, prepare_streaming])
-def test_it_is_the_first_whole_validation_row(tmp_path: Path, read: Any) -> None:
+def test_example_is_the_first_validation_row_without_missing_values(
+    tmp_path: Path, read: Any
+) -> None:
     frame().write_csv(tmp_path / "t.csv")
     example = example_row(read(config_of(tmp_path / "t.csv")))
     assert (example.split, example.row) == ("validation", 22)
     assert example.values == {"a": 22 / 7, "b": "level 1"}
 
 
-def test_without_a_whole_row_it_is_the_first(tmp_path: Path) -> None:
+def test_example_is_the_first_row_if_all_have_missing_values(tmp_path: Path) -> None:
     table = frame()
     with_missing = (
         pl.when(pl.col("part") == "validation").then(None).otherwise(pl.col("b")).alias("b")
@@ -50,7 +52,7 @@ def test_without_a_whole_row_it_is_the_first(tmp_path: Path) -> None:
     assert (example.row, example.values) == (2, {"a": None, "b": None})
 
 
-def test_without_validation_rows_it_is_a_training_row(tmp_path: Path) -> None:
+def test_example_is_a_training_row_without_validation_rows(tmp_path: Path) -> None:
     table = frame().with_columns(part=pl.lit("train"))
     table.write_csv(tmp_path / "t.csv")
     example = example_row(prepare(config_of(tmp_path / "t.csv")))

@@ -92,7 +92,7 @@ def test_numbers_with_decimal_commas_are_not_lists(tmp_path, written):
     assert (findings.task, findings.separator) == ("regression", None)
 
 
-def test_whole_numbers_separated_by_commas_are_lists(tmp_path):
+def test_integers_separated_by_commas_are_lists(tmp_path):
     path = tmp_path / "t.csv"
     cells = ["1,2,3", "2", "3,1", "1,3,2,4", "4", "2,4"]
     path.write_text("x,y\n" + "".join(f'{row % 7},"{cells[row % 6]}"\n' for row in range(60)))

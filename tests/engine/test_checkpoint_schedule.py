@@ -27,7 +27,7 @@ class Clock:
         ("2 minutes", 5, 50, 120.0, True),
     ],
 )
-def test_it_is_due_by_epochs_steps_or_time(
+def test_checkpoint_is_due_by_epochs_steps_or_time(
     every: str, epoch: int, step: int, seconds: float, is_due: bool
 ) -> None:
     clock = Clock()
@@ -36,7 +36,7 @@ def test_it_is_due_by_epochs_steps_or_time(
     assert schedule.is_due(epoch, step) is is_due
 
 
-def test_writing_takes_a_twentieth_of_the_time_at_most() -> None:
+def test_writing_takes_at_most_a_twentieth_of_the_time() -> None:
     clock = Clock()
     schedule = CheckpointSchedule("1 epoch", 0, 0, clock)
     start_time = clock.now

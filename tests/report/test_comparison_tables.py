@@ -81,7 +81,7 @@ def test_many_runs_fit_the_width(tmp_path: Path) -> None:
     assert source.rows[3][source.columns.index("data.source")] == "…ble-3.csv"
 
 
-def test_too_wide_column_gets_its_own_table(tmp_path: Path) -> None:
+def test_too_wide_column_gets_a_separate_table(tmp_path: Path) -> None:
     runs = [make_run(tmp_path, config=settings(seed=seed, name="n" * seed)) for seed in range(1, 7)]
     assert [table.columns for table in tables(*runs, width=3)[1:]] == [("", "name"), ("", "seed")]
 

@@ -146,7 +146,7 @@ def test_equal_states_give_equal_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("keep", [1, 2, 3])
 @pytest.mark.parametrize("fault", [errno.ENOSPC, errno.EIO, errno.EACCES, "death", "torn"])
-def test_a_failure_at_any_step_leaves_the_old_or_the_new_checkpoint(
+def test_failure_at_any_step_leaves_the_old_or_the_new_checkpoint(
     tmp_path: Path, failing_process: MakeProcess, fault: Any, keep: int
 ) -> None:
     names = ["last", *(f"last-{number}" for number in range(1, keep))]

@@ -70,7 +70,7 @@ def test_write_replaces_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", range(4))
-def test_a_kill_at_any_step_leaves_the_old_or_the_new_file(
+def test_kill_at_any_step_leaves_the_old_or_the_new_file(
     tmp_path: Path, failing_process: MakeProcess, steps: int
 ) -> None:
     path = tmp_path / "file"
@@ -134,7 +134,7 @@ def test_replace_directory(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("before", [None, "old"])
-def test_a_kill_at_any_step_leaves_the_old_or_the_new_directory(
+def test_kill_at_any_step_leaves_the_old_or_the_new_directory(
     tmp_path: Path, failing_process: MakeProcess, before: str | None
 ) -> None:
     contents = []

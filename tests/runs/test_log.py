@@ -128,7 +128,7 @@ def test_truncate_log_at_a_wrong_offset(tmp_path: Path, length: int, words: str)
         truncate_log(path, length)
 
 
-def test_a_kill_during_truncation_leaves_the_old_or_the_new_log(
+def test_kill_during_truncation_leaves_the_old_or_the_new_log(
     tmp_path: Path, failing_process: Callable[..., Any]
 ) -> None:
     whole = b'{"epoch": 1}\n{"epoch": 2}\n'

@@ -37,7 +37,7 @@ def test_linked_folders_are_followed_but_linked_runs_are_not(tmp_path: Path) -> 
     assert list(find_runs(runs)) == [runs / "wine" / "1"]
 
 
-def test_config_alone_is_not_a_run(tmp_path: Path) -> None:
+def test_directory_with_only_a_config_is_not_a_run(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").touch()
     assert not is_run(tmp_path)
     (tmp_path / "checkpoints").mkdir()

@@ -136,7 +136,7 @@ SWEEPS = [
 
 
 @pytest.mark.parametrize("overrides", SWEEPS, ids=["random", "sobol", "tpe", "tpe-whole", "grid"])
-def test_result_after_a_kill_at_any_line_is_the_same(
+def test_killed_at_any_line_gives_the_same_result(
     tmp_path: Path, overrides: tuple[str, ...]
 ) -> None:
     directory = make_sweep(tmp_path, *overrides)

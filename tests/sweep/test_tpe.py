@@ -132,7 +132,7 @@ def test_tpe_beats_random_search(
     assert results["tpe"] > results["random"] + 0.5
 
 
-def test_results_are_told_with_optuna_states(
+def test_results_are_reported_with_optuna_states(
     space: Callable[..., Space], end: MakeTrialEnd
 ) -> None:
     search = TpeSearch(space(**SECTION), 0, "higher")
