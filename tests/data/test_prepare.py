@@ -14,6 +14,7 @@ from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.recorded_splits import split_frame
 from trainer.errors import DataError
+from trainer.metrics.labels import class_indices
 from trainer.tasks.registry import get_task_kind
 
 BY_COLUMN = {"split": {"by": "column", "column": "part"}}
@@ -367,8 +368,8 @@ def test_networks_share_the_rows_of_equal_class_weights(prepare_frame):
     frame = pl.DataFrame({"a": [0.5 * row for row in range(40)], "y": ["a", "b"] * 20})
     train = prepare_frame(frame).samples("train")
     weights = np.array([1.0, 3.0], np.float32)
-    weighted = train.with_class_weights(weights)
-    assert train.with_class_weights(weights.copy()) is weighted
+    weighted = train.with_class_weights(weights, class_indices)
+    assert train.with_class_weights(weights.copy(), class_indices) is weighted
     assert weighted.x is train.x
     np.testing.assert_array_equal(weighted.weight, np.where(train.y[:, 0] > 0.5, 3.0, 1.0))
     encode = get_task_kind("binary").encode_for_head
@@ -376,7 +377,9 @@ def test_networks_share_the_rows_of_equal_class_weights(prepare_frame):
     two = train.encoded_for_head(encode, 2)
     assert train.encoded_for_head(encode, 2) is two
     np.testing.assert_array_equal(two.y, np.stack([1 - train.y[:, 0], train.y[:, 0]], axis=1))
-    np.testing.assert_array_equal(two.with_class_weights(weights).weight, weighted.weight)
+    np.testing.assert_array_equal(
+        two.with_class_weights(weights, class_indices).weight, weighted.weight
+    )
 
 
 def test_typed_tables_and_text_are_encoded_equally(tmp_path, mixed_frame):

@@ -19,7 +19,6 @@ from trainer.engine.runner import epoch_order
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
-from trainer.tasks.task import apply_class_weights
 from trainer.workflows.building import build_training
 from trainer.workflows.plan import make_plan
 
@@ -173,9 +172,7 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
     # Some optimizers copy the initial weights; Keras advises building those before training.
     network.optimizer.build(network.trainable_variables)
     train = plan.dataset.samples("train")
-    train = task.encode_targets(
-        apply_class_weights(train, task.class_weights(settings.fit.class_weight))
-    )
+    train = task.apply_class_weights(task.encode_targets(train), settings.fit.class_weight)
     orders = [
         epoch_order(len(train.x), settings.seed, epoch, settings.fit.shuffle)
         for epoch in range(1, EPOCHS + 1)

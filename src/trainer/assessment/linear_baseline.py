@@ -21,7 +21,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
-from trainer.tasks.task import Task, apply_class_weights
+from trainer.tasks.task import Task
 
 _LEVELS = 256
 """The linear model ignores embedded columns with more levels."""
@@ -105,10 +105,10 @@ def linear_predictions(
     table = dataset if encoder == dataset.preprocessing else dataset.with_preprocessing(encoder)
     train = table.samples("train")
     assert train is not None, "a run has training rows"
-    train = apply_class_weights(train, task.class_weights(config.fit.class_weight))
+    train = task.apply_class_weights(task.encode_targets(train), config.fit.class_weight)
     target = task.target
     # Fit on the curve as well: prices over orders of magnitude are not a sum of their features.
-    y = train.y if target.transforms else task.target_values(task.encode_targets(train))
+    y = train.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings
     model = fit_linear(target.task, _one_hot(train.x, embeddings), y, weight)

@@ -7,9 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakValueDictionary
 
-import numpy as np
-
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
+from trainer.metrics.arrays import IntArray
 
 
 @dataclass(frozen=True)
@@ -53,17 +52,21 @@ class Samples:
             self._of_heads[outputs] = replace(self, y=y)
         return self._of_heads[outputs]
 
-    def with_class_weights(self, weights: Float32Array) -> Samples:
+    def with_class_weights(
+        self, weights: Float32Array, classes_of: Callable[[Float32Array], IntArray]
+    ) -> Samples:
         """Return the samples with class weights (classes,) multiplied into their weights.
 
         Networks that use equal weights at the same time share the result.
+
+        Args:
+            weights: The weight of each class.
+            classes_of: Returns the index of the class of each row for `y`.
         """
         key = weights.tobytes()
         weighted = self._weighted.get(key)
         if weighted is None:
-            is_one_column = self.y.shape[1] == 1
-            indices = self.y[:, 0].astype(np.int64) if is_one_column else self.y.argmax(1)
-            per_row = weights[indices]
+            per_row = weights[classes_of(self.y)]
             weight = per_row if self.weight is None else self.weight * per_row
             weighted = self._weighted[key] = replace(self, weight=weight)
         return weighted

@@ -6,7 +6,7 @@ become probabilities or numbers in the target's unit, labels and metrics. No Ten
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,18 +18,18 @@ from trainer.config.model import HeadKind
 from trainer.config.objectives import POSITIVE_HEADS, LossName, MetricName
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
 from trainer.config.schema import Config
+from trainer.data.arrays import Float32Array
 from trainer.data.column_names import free_name
 from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
 from trainer.metrics.activations import apply_temperature
 from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.compute import compute_metrics
+from trainer.metrics.labels import class_indices
 from trainer.metrics.predictions import Predictions
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
 from trainer.tasks.base import Column, TaskKind
 from trainer.tasks.registry import get_task_kind
-
-Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Task:
         encoded = self.kind.encode_for_head(np.array([self.target.prior]), self.outputs)
         return tuple(encoded[0].tolist())
 
-    def decode_outputs(self, outputs: Array) -> FloatArray:
+    def decode_outputs(self, outputs: Float32Array) -> FloatArray:
         """Convert raw outputs (rows, outputs) to probabilities, or to numbers in the target's unit.
 
         Returns:
@@ -97,7 +97,7 @@ class Task:
         calibrated = apply_temperature(self.name, predictions, self.temperature)
         return calibrated.astype(predictions.dtype)
 
-    def decode_targets(self, y: Array) -> FloatArray:
+    def decode_targets(self, y: Float32Array) -> FloatArray:
         """Convert targets encoded for the head (rows, outputs) to the form of decoded outputs."""
         return self._unscaled(y)
 
@@ -124,11 +124,11 @@ class Task:
         """Return targets as JSON values, one per row: the class as text, or a list of numbers."""
         return self.kind.json_values(targets, self.target.classes)
 
-    def _unscaled(self, outputs: Array) -> FloatArray:
+    def _unscaled(self, outputs: Float32Array) -> FloatArray:
         outputs = self.kind.decode_from_head(outputs)
         return outputs if self.kind.rules.has_classes else self.target.inverse_transform(outputs)
 
-    def predictions_from_outputs(self, samples: Samples, outputs: Array) -> Predictions:
+    def predictions_from_outputs(self, samples: Samples, outputs: Float32Array) -> Predictions:
         """Decode raw outputs and return them with the targets of samples, which are encoded for the
         head.
         """
@@ -157,7 +157,7 @@ class Task:
         )
 
     def compute_metrics(
-        self, outputs: Array, samples: Samples, rows: NDArray[np.int32]
+        self, outputs: Float32Array, samples: Samples, rows: NDArray[np.int32]
     ) -> dict[str, float]:
         """Compute the metrics of raw outputs for some rows of samples with encoded targets."""
         weight = None if samples.weight is None else samples.weight[rows]
@@ -215,7 +215,19 @@ class Task:
             half_widths=tuple(widths[name] for name in self.target.columns if name in widths),
         )
 
-    def class_weights(self, settings: str | dict[str, float] | None) -> Array | None:
+    def apply_class_weights(
+        self, samples: Samples, settings: str | dict[str, float] | None
+    ) -> Samples:
+        """Multiply class weights into the weights of samples with encoded targets.
+
+        Args:
+            samples: The samples.
+            settings: See `class_weights`.
+        """
+        weights = self.class_weights(settings)
+        return samples if weights is None else samples.with_class_weights(weights, self._classes_of)
+
+    def class_weights(self, settings: str | dict[str, float] | None) -> Float32Array | None:
         """Return one weight per class, in class order: as given, or n / (classes · class rows)."""
         if settings is None:
             return None
@@ -224,6 +236,9 @@ class Task:
             return np.asarray([settings[name] for name in classes], np.float32)
         counts = np.asarray(self.target.class_counts, np.float64)
         return np.asarray(counts.sum() / (len(classes) * counts), np.float32)
+
+    def _classes_of(self, y: Float32Array) -> Int64Array:
+        return class_indices(self.kind.decode_from_head(y))
 
 
 def make_task(config: Config, target: FittedTarget) -> Task:
@@ -239,10 +254,3 @@ def make_task(config: Config, target: FittedTarget) -> Task:
         # A threshold that is optimized is chosen after training, on the validation rows.
         threshold=threshold if isinstance(threshold, float) else DEFAULT_THRESHOLD,
     )
-
-
-def apply_class_weights(samples: Samples, weights: Sequence[float] | Array | None) -> Samples:
-    """Multiply class weights into the row weights of samples."""
-    if weights is None:
-        return samples
-    return samples.with_class_weights(np.asarray(weights, np.float32))

@@ -42,7 +42,7 @@ from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
 from trainer.models.warm_start import transfer_weights
 from trainer.prediction.trained_runs import load_network, open_trained
-from trainer.tasks.task import Task, apply_class_weights
+from trainer.tasks.task import Task
 from trainer.workflows.plan import RunPlan
 
 # Compiling takes a second the first time, and a third of it once the program is kept.
@@ -156,7 +156,7 @@ def build_training(
         network,
         optimizer,
         build_loss(config.loss, task.loss),
-        apply_class_weights(train, task.class_weights(config.fit.class_weight)),
+        task.apply_class_weights(train, config.fit.class_weight),
         seed=config.seed,
         batch_size=config.fit.batch_size,
         shuffle=config.fit.shuffle,

@@ -14,7 +14,6 @@ from trainer.config.resolve import resolved_monitor
 from trainer.engine.divergence_advice import divergence_advice
 from trainer.errors import Problem
 from trainer.runs.checkpoints import read_newest_checkpoint
-from trainer.tasks.task import apply_class_weights
 from trainer.workflows.pack_schedule import PackSpec, PlannedRun
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ def build_member(planned_run: PlannedRun) -> PackedMember:
         keep_last=stopping is not None and not stopping.restore_best,
         advice=divergence_advice(config, task),
     )
-    weighted = apply_class_weights(train, task.class_weights(config.fit.class_weight))
+    weighted = task.apply_class_weights(train, config.fit.class_weight)
     stacked = PackMember(StackMember(config, network), weighted, validation)
     return PackedMember(planned_run, training, stacked)
 
