@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -50,13 +49,8 @@ def command(
         stderr.print(note)
     try:
         with signals.caught():
-            events = fit_run(
-                refitted.loaded,
-                runs=runs,
-                command=("trainer", *sys.argv[1:]),
-                allow_custom=allow_custom,
-                interrupted=signals.reason,
-            )
+            session = signals.session(allow_custom=allow_custom)
+            events = fit_run(refitted.loaded, session, runs)
             finished = follow_training(events, stderr, signals)
             print_result(finished, stderr, json=json, timings=False)
             return signals.exit_code if finished.status == "stopped" else 0

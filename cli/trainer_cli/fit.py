@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -124,24 +123,16 @@ def _fit_members(
         resume_members,
     )
 
-    command = ("trainer", *sys.argv[1:])
+    session = signals.session(allow_custom=allow_custom)
     existing = find_members(loaded, runs) if resume_or_start else None
     finished = None if existing is None else finished_members(existing)
     if finished is not None:
         stderr.print(f"{finished.run} has finished: {finished.stopped_because}")
         return finished
     if existing is None:
-        events = fit_members(
-            loaded,
-            runs=runs,
-            command=command,
-            allow_custom=allow_custom,
-            interrupted=signals.reason,
-        )
+        events = fit_members(loaded, session, runs)
     else:
-        events = resume_members(
-            existing, command=command, allow_custom=allow_custom, interrupted=signals.reason
-        )
+        events = resume_members(existing, session)
     return follow_members(events, stderr, signals)
 
 
@@ -173,27 +164,14 @@ def _fit(
     from trainer.workflows.fit import fit_run
     from trainer.workflows.resume import find_run, finished_run, resume_run
 
-    command = ("trainer", *sys.argv[1:])
+    session = signals.session(allow_custom=allow_custom)
     existing = find_run(loaded, runs) if resume_or_start else None
     if existing is None:
-        events = fit_run(
-            loaded,
-            runs=runs,
-            command=command,
-            allow_custom=allow_custom,
-            interrupted=signals.reason,
-        )
+        events = fit_run(loaded, session, runs)
     else:
         finished = finished_run(existing)
         if finished is not None:
             stderr.print(f"{existing.path} has finished: {finished.stopped_because}")
             return finished
-        events = resume_run(
-            existing.path,
-            (),
-            command=command,
-            accept_differences=False,
-            allow_custom=allow_custom,
-            interrupted=signals.reason,
-        )
+        events = resume_run(existing.path, (), session)
     return follow_training(events, stderr, signals)

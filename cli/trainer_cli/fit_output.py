@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -17,6 +18,7 @@ from trainer_cli.options import SPLITS
 
 if TYPE_CHECKING:
     from trainer.report.decisions import DecisionSummary
+    from trainer.workflows.session import Session
     from trainer.workflows.training import Event, RunFinished
 
 Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of each phase.")]
@@ -44,6 +46,12 @@ class Signals:
         if self._received is None:
             return None
         return "stopped by SIGTERM" if self._received == signal.SIGTERM else "stopped by Ctrl-C"
+
+    def session(self, *, allow_custom: bool) -> Session:
+        """Return the session of this command, which the signals interrupt."""
+        from trainer.workflows.session import Session
+
+        return Session(("trainer", *sys.argv[1:]), allow_custom, self.reason)
 
     @contextmanager
     def caught(self) -> Iterator[None]:

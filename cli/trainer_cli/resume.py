@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -58,7 +57,7 @@ def command(
     from trainer.workflows.sweep import resume_sweep
 
     signals = Signals()
-    command = ("trainer", *sys.argv[1:])
+    session = signals.session(allow_custom=allow_custom)
     sweep_options = {"--jobs": jobs, "--engine": engine, "--address": address}
     run_options = {"--timings": timings, "--accept-differences": accept_differences}
     try:
@@ -67,34 +66,20 @@ def command(
                 _check_not_given(
                     run, run_options, arguments, "start another sweep with trainer sweep"
                 )
-                sweep_events = resume_sweep(
-                    run,
-                    jobs=jobs,
-                    command=command,
-                    allow_custom=allow_custom,
-                    interrupted=signals.reason,
-                    cluster=cluster_of(engine, address),
-                )
+                cluster = cluster_of(engine, address)
+                sweep_events = resume_sweep(run, session, jobs=jobs, cluster=cluster)
                 swept = follow_sweep(sweep_events, stderr, signals)
                 print_sweep_result(swept, json=json)
                 return signals.exit_code if swept.reason == "interrupted" else 0
             if has_members(run):
                 fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
                 _check_not_given(run, {**run_options, **sweep_options}, arguments, fix)
-                member_events = resume_members(
-                    run, command=command, allow_custom=allow_custom, interrupted=signals.reason
-                )
-                trained = follow_members(member_events, stderr, signals)
+                trained = follow_members(resume_members(run, session), stderr, signals)
                 print_members_result(trained, json=json)
                 return signals.exit_code if trained.status == "stopped" else 0
             _check_not_given(run, sweep_options, None, "")
             events = resume_run(
-                run,
-                arguments or [],
-                command=command,
-                accept_differences=accept_differences,
-                allow_custom=allow_custom,
-                interrupted=signals.reason,
+                run, arguments or [], session, accept_differences=accept_differences
             )
             finished = follow_training(events, stderr, signals)
             print_result(finished, stderr, json=json, timings=timings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -87,29 +86,14 @@ def command(
     loaded = load_sweep_checked(config, settings)
     stderr = console.Console(quiet=quiet)
     signals = Signals()
-    command = ("trainer", *sys.argv[1:])
+    session = signals.session(allow_custom=allow_custom)
     existing = find_sweep(loaded, sweeps) if resume_or_start else None
     try:
         with signals.caught():
             if existing is None:
-                events = sweep(
-                    loaded,
-                    sweeps=sweeps,
-                    jobs=jobs,
-                    command=command,
-                    allow_custom=allow_custom,
-                    interrupted=signals.reason,
-                    cluster=cluster,
-                )
+                events = sweep(loaded, session, sweeps, jobs=jobs, cluster=cluster)
             else:
-                events = resume_sweep(
-                    existing,
-                    jobs=jobs,
-                    command=command,
-                    allow_custom=allow_custom,
-                    interrupted=signals.reason,
-                    cluster=cluster,
-                )
+                events = resume_sweep(existing, session, jobs=jobs, cluster=cluster)
             finished = follow_sweep(events, stderr, signals)
             print_sweep_result(finished, json=json)
             return signals.exit_code if finished.reason == "interrupted" else 0

@@ -21,6 +21,7 @@ from trainer.config.load import load_config
 from trainer.engine.events import EpochEnd
 from trainer.sweep.trials import TrialPackEpoch
 from trainer.workflows import fit, resume, sweep
+from trainer.workflows.session import Session
 from trainer_cli.main import run
 
 ERROR = re.compile(r"error: \S.*: expected .+, found .+", re.DOTALL)
@@ -262,13 +263,13 @@ def stopped_run(keep: Callable) -> Callable[..., Path]:
     def call(config: str, *overrides: str, after: int = 3) -> Path:
         def train() -> Path:
             epoch = 0
-            events = fit.fit_run(
-                load_config(Path(config), [*SETTINGS, *overrides]),
-                runs=Path("runs"),
-                command=("trainer", "fit", config),
+            session = Session(
+                ("trainer", "fit", config),
                 allow_custom=True,
                 interrupted=lambda: "stopped by SIGTERM" if epoch >= after - 1 else None,
             )
+            loaded = load_config(Path(config), [*SETTINGS, *overrides])
+            events = fit.fit_run(loaded, session, Path("runs"))
             for event in events:
                 if isinstance(event, EpochEnd):
                     epoch = event.epoch

@@ -18,6 +18,7 @@ from trainer.workflows.fit import fit_run
 from trainer.workflows.members import MembersFinished, fit_members
 from trainer.workflows.predict import predict
 from trainer.workflows.resume import resume_run
+from trainer.workflows.session import Session
 from trainer.workflows.training import RunFinished
 
 CONFIG = """\
@@ -68,10 +69,8 @@ def run_fit(config: Path, runs: Path, *overrides: str, allow_custom: bool = Fals
     """Train and evaluate one run."""
     *_, last = fit_run(
         load_config(config, overrides),
-        runs=runs,
-        command=("trainer", "fit", str(config)),
-        allow_custom=allow_custom,
-        interrupted=lambda: None,
+        Session(("trainer", "fit", str(config)), allow_custom),
+        runs,
     )
     assert isinstance(last, RunFinished)
     return last
@@ -86,26 +85,17 @@ def run_members(
         stop_after: Interrupt training at this check for an interruption.
     """
     checks = count(1)
-    *_, last = fit_members(
-        load_config(config, overrides),
-        runs=runs,
-        command=("trainer", "fit"),
-        allow_custom=False,
+    session = Session(
+        ("trainer", "fit"),
         interrupted=lambda: "stopped" if stop_after and next(checks) >= stop_after else None,
     )
+    *_, last = fit_members(load_config(config, overrides), session, runs)
     assert isinstance(last, MembersFinished)
     return last
 
 
 def resume_fit(run: Path, *overrides: str) -> RunFinished:
-    *_, last = resume_run(
-        run,
-        overrides,
-        command=("trainer", "resume", str(run)),
-        accept_differences=False,
-        allow_custom=False,
-        interrupted=lambda: None,
-    )
+    *_, last = resume_run(run, overrides, Session(("trainer", "resume", str(run))))
     assert isinstance(last, RunFinished)
     return last
 

@@ -13,7 +13,7 @@ from trainer.workers.processes import ProcessWorkerPool
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import ItemRunner, plan_work_items, run_in_process
+from trainer.workflows.work_items import ItemRunner, ItemSettings, plan_work_items, run_in_process
 
 CONFIG = """\
 name: packed
@@ -84,12 +84,9 @@ class Folder:
             [self.spec(number) for number in range(len(self._members))],
             self.path / "packs",
             tables,
+            ItemSettings(("trainer", "sweep"), SPLITS, allow_custom=False, threads=1),
             spec_of=self.spec,
             jobs=max(1, jobs),
-            threads=1,
-            command=("trainer", "sweep"),
-            splits=SPLITS,
-            allow_custom=False,
         )
 
         def interrupted() -> str | None:

@@ -19,6 +19,7 @@ from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.building import build_training
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan
+from trainer.workflows.session import Session
 from trainer.workflows.training import RunFinished, RunStarted
 
 
@@ -199,13 +200,7 @@ def test_reduce_on_plateau(small, tmp_path):
 
 def test_warm_start_loads_layers_of_equal_shape(finished, small, tmp_path):
     overrides = [f"fit.warm_start={finished.run}", "fit.epochs=1", "model.layers.3={dense: 5}"]
-    started, *_ = fit_run(
-        load_config(small, overrides),
-        runs=tmp_path / "runs",
-        command=(),
-        allow_custom=False,
-        interrupted=lambda: None,
-    )
+    started, *_ = fit_run(load_config(small, overrides), Session(), tmp_path / "runs")
     assert isinstance(started, RunStarted)
     notes = " | ".join(started.notes)
     assert "dense: copied" in notes
@@ -215,13 +210,8 @@ def test_warm_start_loads_layers_of_equal_shape(finished, small, tmp_path):
 
 def test_interrupted_run_keeps_its_last_checkpoint(small, tmp_path):
     reasons = iter([None, "stopped by Ctrl-C"])
-    *_, done = fit_run(
-        load_config(small),
-        runs=tmp_path / "runs",
-        command=(),
-        allow_custom=False,
-        interrupted=lambda: next(reasons),
-    )
+    session = Session(interrupted=lambda: next(reasons))
+    *_, done = fit_run(load_config(small), session, tmp_path / "runs")
     assert isinstance(done, RunFinished)
     assert (done.status, done.epochs, done.metrics) == ("stopped", 2, {})
     manifest = json.loads((done.run / "manifest.json").read_text())

@@ -18,6 +18,7 @@ from trainer.report.predictions import read_split_predictions
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.audit import audit_labels
 from trainer.workflows.members import fit_members
+from trainer.workflows.session import Session
 
 CLASSES = ("blue", "green", "red")
 CONFIG = """\
@@ -73,13 +74,7 @@ def test_fit_predict_and_eval(config: Path, tmp_path: Path, engine: str) -> None
 
 def test_folds_predict_each_row_once(config: Path, tmp_path: Path) -> None:
     loaded = load_config(config, ("fit.folds=3", "fit.epochs=1"))
-    events: Iterator[object] = fit_members(
-        loaded,
-        runs=tmp_path,
-        command=("trainer", "fit"),
-        allow_custom=False,
-        interrupted=lambda: None,
-    )
+    events: Iterator[object] = fit_members(loaded, Session(("trainer", "fit")), tmp_path)
     run = list(events)[-1].run  # type: ignore[attr-defined]
     frame = pl.read_parquet(run / "predictions" / "out_of_fold.parquet")
     assert {"tags", *(f"probability_{name}" for name in CLASSES)} <= set(frame.columns)

@@ -17,12 +17,11 @@ from trainer.workflows.members import (
     finished_members,
     resume_members,
 )
+from trainer.workflows.session import Session
 
 
 def resume(run: Path) -> MembersFinished:
-    *_, last = resume_members(
-        run, command=("trainer", "resume"), allow_custom=False, interrupted=lambda: None
-    )
+    *_, last = resume_members(run, Session(("trainer", "resume")))
     assert isinstance(last, MembersFinished)
     return last
 

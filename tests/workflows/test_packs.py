@@ -16,7 +16,12 @@ from trainer.errors import RunError
 from trainer.workflows.pack_events import PackStarted
 from trainer.workflows.pack_schedule import read_pack_record, schedule_packs
 from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import plan_work_items, read_ended_member, run_in_process
+from trainer.workflows.work_items import (
+    ItemSettings,
+    plan_work_items,
+    read_ended_member,
+    run_in_process,
+)
 
 NUMBERS = list(range(len(MEMBERS)))
 
@@ -104,12 +109,8 @@ def pack_events(folder: Folder):
         [folder.spec(1)],
         folder.path / "packs",
         tables,
+        ItemSettings(("trainer",), SPLITS, allow_custom=False, threads=1),
         spec_of=folder.spec,
-        jobs=1,
-        threads=1,
-        command=("trainer",),
-        splits=SPLITS,
-        allow_custom=False,
     )
     yield from run_in_process(tasks, tables, lambda: None)
 

@@ -24,6 +24,7 @@ from trainer.runs.files import read_json
 from trainer.workflows.best_trial import best_trial_run, refit_config
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan
+from trainer.workflows.session import Session
 from trainer.workflows.sweep import sweep
 from trainer.workflows.training import RunFinished, RunStarted
 
@@ -35,26 +36,16 @@ def train_best(config: Path, *overrides: str) -> RunDirectory:
     events = list(
         sweep(
             load_sweep(config, (*TRIALS, *overrides)),
-            sweeps=config.parent / "sweeps",
+            Session(("trainer", "sweep")),
+            config.parent / "sweeps",
             jobs=1,
-            command=("trainer", "sweep"),
-            allow_custom=False,
-            interrupted=lambda: None,
         )
     )
     return best_trial_run(events[-1].sweep)[0]
 
 
 def refit(run: RunDirectory, runs: Path) -> tuple[RunStarted, RunFinished]:
-    events = list(
-        fit_run(
-            refit_config(run).loaded,
-            runs=runs,
-            command=("trainer", "best"),
-            allow_custom=False,
-            interrupted=lambda: None,
-        )
-    )
+    events = list(fit_run(refit_config(run).loaded, Session(("trainer", "best")), runs))
     assert isinstance(events[0], RunStarted)
     assert isinstance(events[-1], RunFinished)
     return events[0], events[-1]

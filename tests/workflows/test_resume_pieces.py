@@ -25,6 +25,7 @@ from trainer.engine.snapshot import Snapshot
 from trainer.engine.training import Training
 from trainer.workflows import resume
 from trainer.workflows.fit import fit_run
+from trainer.workflows.session import Session
 from trainer.workflows.training import RunFinished
 
 CONFIG = """\
@@ -137,13 +138,10 @@ def train_run(config: Path, runs: Path, last: int | None) -> Path:
     """Train a run and return its directory; interrupt it within the epoch after `last`."""
     reasons: list[str] = []
     event: object = None
-    for event in fit_run(
-        load_config(config, ()),
-        runs=runs,
-        command=("trainer", "fit", str(config)),
-        allow_custom=False,
-        interrupted=lambda: next(iter(reasons), None),
-    ):
+    session = Session(
+        ("trainer", "fit", str(config)), interrupted=lambda: next(iter(reasons), None)
+    )
+    for event in fit_run(load_config(config, ()), session, runs):
         if isinstance(event, EpochEnd) and event.epoch == last:
             reasons.append("stopped by a test")
     assert isinstance(event, RunFinished)

@@ -18,6 +18,7 @@ from trainer.workflows.pack_events import MemberEnded
 from trainer.workflows.pack_schedule import RunSpec, schedule_packs
 from trainer.workflows.packs import train_pack
 from trainer.workflows.plan import TableCache
+from trainer.workflows.session import Session
 
 BASE = """\
 name: packed
@@ -180,9 +181,8 @@ def train_members(folder: Path, base: list[str], members: list[list[str]]) -> li
     events = train_pack(
         pack,
         folder / "pack",
-        command=("trainer", "sweep"),
+        Session(("trainer", "sweep")),
         splits=("train", "validation", "test"),
-        interrupted=lambda: None,
     )
     runs = {event.number: event.run for event in events if isinstance(event, MemberEnded)}
     return [runs[number] for number in range(len(members))]

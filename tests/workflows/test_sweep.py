@@ -1,7 +1,6 @@
 """Sweeps: trials, the best trial, the end; an interrupted or killed sweep resumes to the same table."""
 
 import json
-from collections.abc import Callable
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -17,6 +16,7 @@ from trainer.sweep.study import run_study
 from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
 from trainer.workflows import sweep as sweep_module
 from trainer.workflows.best_trial import best_trial_run, read_leaderboard
+from trainer.workflows.session import InterruptCheck, Session, never_interrupted
 from trainer.workflows.sweep import (
     PhaseStarted,
     SweepFinished,
@@ -33,11 +33,6 @@ OVERRIDES = (
     "fit.epochs=5",
     "evaluate.report=true",
 )
-InterruptCheck = Callable[[], str | None]
-
-
-def never() -> None:
-    return None
 
 
 def at_check(number: int) -> InterruptCheck:
@@ -47,30 +42,20 @@ def at_check(number: int) -> InterruptCheck:
 
 
 def run_sweep(
-    config: Path, *overrides: str, jobs: int = 1, interrupted: InterruptCheck = never
+    config: Path, *overrides: str, jobs: int = 1, interrupted: InterruptCheck = never_interrupted
 ) -> list:
     return list(
         sweep(
             load_sweep(config, overrides),
-            sweeps=config.parent / "sweeps",
+            Session(("trainer", "sweep"), interrupted=interrupted),
+            config.parent / "sweeps",
             jobs=jobs,
-            command=("trainer", "sweep"),
-            allow_custom=False,
-            interrupted=interrupted,
         )
     )
 
 
 def resume(path: Path) -> list:
-    return list(
-        resume_sweep(
-            path,
-            jobs=1,
-            command=("trainer", "resume"),
-            allow_custom=False,
-            interrupted=never,
-        )
-    )
+    return list(resume_sweep(path, Session(("trainer", "resume")), jobs=1))
 
 
 def table(path: Path) -> list[dict]:

@@ -18,6 +18,7 @@ from trainer.engine.events import EpochEnd
 from trainer.tracking import tensorboard_tracker
 from trainer.workflows.fit import fit_run
 from trainer.workflows.resume import resume_run
+from trainer.workflows.session import Session
 from trainer.workflows.training import RunFinished, RunStarted
 
 BOARD = "track.tensorboard.histograms=2 epochs"
@@ -106,10 +107,8 @@ def test_killed_and_resumed_run_logs_each_step_once(folder, untracked):
     config, runs = folder / "config.yaml", folder / "killed"
     events = fit_run(
         load_config(config, [BOARD, store(folder)]),
-        runs=runs,
-        command=("trainer", "fit"),
-        allow_custom=False,
-        interrupted=lambda: None,
+        Session(("trainer", "fit")),
+        runs,
     )
     killed = runs / "copy"
     for event in events:
@@ -126,14 +125,7 @@ def test_killed_and_resumed_run_logs_each_step_once(folder, untracked):
     (killed / "tracking.json").write_bytes((run / "tracking.json").read_bytes())
     assert [step for step, _ in in_mlflow(killed)] == [1, 2, 3]
     shutil.rmtree(run)
-    *_, done = resume_run(
-        killed,
-        (),
-        command=("trainer", "resume"),
-        accept_differences=False,
-        allow_custom=False,
-        interrupted=lambda: None,
-    )
+    *_, done = resume_run(killed, (), Session(("trainer", "resume")))
     assert isinstance(done, RunFinished)
     assert manifest(killed)["resumptions"][0]["epoch"] == 0
     assert done.weights_sha256 == untracked.weights_sha256
@@ -184,11 +176,9 @@ def test_failed_tracker_changes_nothing_and_warns_once(
     with caplog.at_level(logging.WARNING, "trainer"):
         *_, done = fit_run(
             load_config(folder / "config.yaml", [settings.get(which, BOARD)]),
-            runs=tmp_path,
+            Session(("trainer", "fit")),
+            tmp_path,
             run_path=tmp_path,
-            command=("trainer", "fit"),
-            allow_custom=False,
-            interrupted=lambda: None,
         )
     assert done.weights_sha256 == untracked.weights_sha256
     assert done.metrics == untracked.metrics

@@ -19,7 +19,8 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
-from trainer.workflows.training import InterruptCheck, RunStarted, start_device, train
+from trainer.workflows.session import Session
+from trainer.workflows.training import RunStarted, start_device, train
 
 if TYPE_CHECKING:
     from trainer.workflows.training import Event
@@ -27,11 +28,9 @@ if TYPE_CHECKING:
 
 def fit_run(
     loaded: LoadedConfig,
-    *,
+    session: Session,
     runs: Path,
-    command: tuple[str, ...],
-    allow_custom: bool,
-    interrupted: InterruptCheck,
+    *,
     run_path: Path | None = None,
     tables: TableCache | None = None,
     splits: Sequence[SplitName] = SPLIT_NAMES,
@@ -40,10 +39,8 @@ def fit_run(
 
     Args:
         loaded: The config.
+        session: The command that trains.
         runs: The folder of run directories.
-        command: The command line, for the manifest.
-        allow_custom: Whether custom functions may be imported.
-        interrupted: Returns the reason to end training, if there is one.
         run_path: The run directory of a member; None creates one in `runs`.
         tables: A cache of tables.
         splits: The splits that the best weights are evaluated on.
@@ -59,19 +56,18 @@ def fit_run(
     with locate_problems(loaded):
         plan, device = start_device(plan, loaded.config)
     from trainer.workflows.building import build_training, resource_errors
-    from trainer.workflows.recording import RecordedTraining, new_recording
+    from trainer.workflows.recording import RecordedTraining, first_manifest, new_recording
 
     imported = perf_counter()
     with resource_errors():
         with locate_problems(loaded):
-            built = build_training(plan, allow_custom=allow_custom)
+            built = build_training(plan, allow_custom=session.allow_custom)
         built.training.start_time = start_time
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported - encode_seconds
         recorded = RecordedTraining(built.training, built.saved, built.execution)
-        with new_recording(
-            plan, recorded, device, runs=runs, command=command, now=started_at, run_path=run_path
-        ) as record:
+        manifest = first_manifest(plan, recorded, device, command=session.command, now=started_at)
+        with new_recording(plan, recorded, device, manifest, runs, run_path) as record:
             record.add_time("read", planned - start_time)
             record.add_time("import", imported - planned)
             record.add_time("encode", encode_seconds)
@@ -82,7 +78,7 @@ def fit_run(
                 plan,
                 built,
                 record,
-                interrupted,
+                session.interrupted,
                 start_time=start_time,
                 is_member=run_path is not None,
                 splits=splits,

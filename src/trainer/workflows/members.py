@@ -12,9 +12,8 @@ Importing this module does not import TensorFlow; running it does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
@@ -24,15 +23,7 @@ from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
 from trainer.config.members import Member, member_configs
 from trainer.data.splits import SPLIT_NAMES
-from trainer.errors import (
-    InputError,
-    Problem,
-    RunError,
-    StorageError,
-    TrainerError,
-    TrainingError,
-    command_text,
-)
+from trainer.errors import InputError, Problem, RunError, TrainingError, command_text
 from trainer.prediction.trained_runs import read_run_config
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
@@ -40,7 +31,7 @@ from trainer.runs.evaluations import Intervals
 from trainer.runs.files import to_jsonable
 from trainer.runs.listing import summarize
 from trainer.runs.lock import RunLock
-from trainer.runs.manifest import DataFile, Manifest, Resumption, new_manifest
+from trainer.runs.manifest import Manifest, Resumption
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
 from trainer.workflows.pack_events import MemberEnded
@@ -48,7 +39,10 @@ from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.reporting import aggregate_members, read_sentence, write_ensemble_findings
 from trainer.workflows.resume_checks import check_unchanged
+from trainer.workflows.run_record import RunRecord, errors_recorded, manifest_of_plan
+from trainer.workflows.session import Session
 from trainer.workflows.work_items import (
+    ItemSettings,
     PacksScheduled,
     plan_work_items,
     read_ended_member,
@@ -58,6 +52,8 @@ from trainer.workflows.work_items import (
 
 if TYPE_CHECKING:
     from trainer.workflows.pack_events import PackEvent
+
+_ALL_DONE = "all members done"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +102,13 @@ if TYPE_CHECKING:
     Event = MembersStarted | PacksScheduled | PackEvent | MembersFinished
 
 
-def fit_members(
-    loaded: LoadedConfig,
-    *,
-    runs: Path,
-    command: tuple[str, ...],
-    allow_custom: bool,
-    interrupted: Callable[[], str | None],
-) -> Generator[Event, None, None]:
+def fit_members(loaded: LoadedConfig, session: Session, runs: Path) -> Generator[Event, None, None]:
     """Train and evaluate the networks of a config with repeats or folds.
 
     Args:
         loaded: The config.
+        session: The command that trains.
         runs: The folder of run directories.
-        command: The command line, for the manifest.
-        allow_custom: Whether custom functions may be imported.
-        interrupted: Returns the reason to end training, if there is one.
 
     Raises:
         InputError: Config or data are invalid; no run directory is left.
@@ -129,39 +116,18 @@ def fit_members(
     """
     start_time, now = perf_counter(), datetime.now(UTC)
     tables = TableCache()
-    plan = make_plan(_member_config(loaded, member_configs(loaded.config)[0]), tables)
+    plan = _first_plan(loaded, tables)
     text = dump_config(loaded.config)
     run = RunDirectory.create(runs, loaded.config.name, text, now)
     with RunLock(run.lock):
         run.write_config(text)
-        manifest = replace(
-            new_manifest(
-                name=loaded.config.name,
-                command=command,
-                seed=loaded.config.seed,
-                config_directory=loaded.path.absolute().parent,
-                now=now,
-            ),
-            task=plan.task.name,
-            parameters=plan.parameters,
-            data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
-            splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
-            dropped=plan.dataset.dropped,
-            warnings=plan.warnings,
-        )
+        manifest = manifest_of_plan(plan, session.command, now)
         run.write_manifest(manifest)
-        yield from _train(
-            run, loaded, manifest, plan, tables, start_time, command, allow_custom, interrupted
-        )
+        training = _MembersTraining(run, loaded, plan, tables, session, start_time)
+        yield from training.train(manifest)
 
 
-def resume_members(
-    path: Path,
-    *,
-    command: tuple[str, ...],
-    allow_custom: bool,
-    interrupted: Callable[[], str | None],
-) -> Generator[Event, None, None]:
+def resume_members(path: Path, session: Session) -> Generator[Event, None, None]:
     """Resume a run of several networks.
 
     Raises:
@@ -179,14 +145,15 @@ def resume_members(
             )
         loaded = read_run_config(run)
         tables = TableCache()
-        plan = make_plan(_member_config(loaded, member_configs(loaded.config)[0]), tables)
-        check_unchanged(_specs(run, loaded), plan, command)
-        resumption = Resumption(at=now, command=command, epoch=0, step=0, checkpoint="packs")
+        plan = _first_plan(loaded, tables)
+        check_unchanged(_specs(run, loaded), plan, session.command)
+        resumption = Resumption(
+            at=now, command=session.command, epoch=0, step=0, checkpoint="packs"
+        )
         manifest = manifest.with_resumption(resumption, this_process())
         run.write_manifest(manifest)
-        yield from _train(
-            run, loaded, manifest, plan, tables, start_time, command, allow_custom, interrupted
-        )
+        training = _MembersTraining(run, loaded, plan, tables, session, start_time)
+        yield from training.train(manifest)
 
 
 def has_members(path: Path) -> bool:
@@ -234,6 +201,10 @@ def finished_members(path: Path) -> MembersFinished | None:
     )
 
 
+def _first_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
+    return make_plan(_member_config(loaded, member_configs(loaded.config)[0]), tables)
+
+
 def _member_config(loaded: LoadedConfig, member: Member) -> LoadedConfig:
     return replace(loaded, config=member.config)
 
@@ -245,99 +216,87 @@ def _specs(run: RunDirectory, loaded: LoadedConfig) -> list[RunSpec]:
     ]
 
 
-def _train(
-    run: RunDirectory,
-    loaded: LoadedConfig,
-    manifest: Manifest,
-    plan: RunPlan,
-    tables: TableCache,
-    start_time: float,
-    command: tuple[str, ...],
-    allow_custom: bool,
-    interrupted: Callable[[], str | None],
-) -> Generator[Event, None, None]:
-    members = member_configs(loaded.config)
-    specs = {member.number: member for member in _specs(run, loaded)}
-    with _manifest_at_end(run, manifest) as record:
-        run.packs.mkdir(exist_ok=True)
-        yield MembersStarted(
-            run.path, plan, len(members), loaded.config.fit.repeats, loaded.config.fit.folds
+@dataclass(frozen=True, slots=True)
+class _MembersTraining:
+    """The training of all networks of a run.
+
+    Attributes:
+        run: The run directory.
+        loaded: Its config.
+        plan: The plan of the first network.
+        tables: A cache of tables.
+        session: The command that trains.
+        start_time: Start of this process by `perf_counter`.
+    """
+
+    run: RunDirectory
+    loaded: LoadedConfig
+    plan: RunPlan
+    tables: TableCache
+    session: Session
+    start_time: float
+
+    def train(self, manifest: Manifest) -> Generator[Event, None, None]:
+        """Train the networks that have not ended, and aggregate all of them."""
+        run, fit = self.run, self.loaded.config.fit
+        specs = _specs(run, self.loaded)
+        record = RunRecord(run, manifest)
+        with errors_recorded(record):
+            run.packs.mkdir(exist_ok=True)
+            yield MembersStarted(run.path, self.plan, len(specs), fit.repeats, fit.folds)
+            members, reason = yield from self._train_members(specs)
+            aggregates: Intervals = {}
+            sentence = ""
+            if reason is None:
+                _check_some_finished(run, members)
+                configs = member_configs(self.loaded.config)
+                aggregates = aggregate_members(run, configs, members, self.plan)
+                if self.plan.config.evaluate.report:
+                    of_members = [spec.loaded for spec in specs]
+                    sentence = write_ensemble_findings(run, of_members, self.tables)
+            record.set_stop_reason(reason or _ALL_DONE)
+            epochs = max((member.epochs for member in members), default=0)
+            record.manifest = replace(record.manifest, epochs=epochs)
+            record.write_end("finished" if reason is None else "stopped")
+        if sentence:
+            # The page shows how the run ended, so it comes last.
+            write_page(run, datetime.now(UTC))
+        yield MembersFinished(
+            run=run.path,
+            status="finished" if reason is None else "stopped",
+            stopped_because=reason or _ALL_DONE,
+            members=members,
+            aggregates=aggregates,
+            sentence=sentence,
+            seconds=perf_counter() - self.start_time,
         )
+
+    def _train_members(
+        self, specs: Sequence[RunSpec]
+    ) -> Generator[Event, None, tuple[tuple[MemberEnded, ...], str | None]]:
+        """Train the networks that have not ended; return how all ended, and why training stopped."""
+        spec_of = {spec.number: spec for spec in specs}
+        settings = ItemSettings(
+            self.session.command,
+            SPLIT_NAMES,
+            self.session.allow_custom,
+            worker_threads(self.plan, len(specs), jobs=1),
+        )
+        packs = self.run.packs
         planned, items, ended_before = plan_work_items(
-            list(specs.values()),
-            run.packs,
-            tables,
-            spec_of=specs.get,
-            jobs=1,
-            threads=worker_threads(plan, len(members), 1),
-            command=command,
-            splits=SPLIT_NAMES,
-            allow_custom=allow_custom,
+            specs, packs, self.tables, settings, spec_of=spec_of.get
         )
         yield PacksScheduled(planned)
         ended = {member.number: member for member in ended_before}
-        reason = None
-        working = run_in_process(items, tables, interrupted)
+        working = run_in_process(items, self.tables, self.session.interrupted)
         while True:
             try:
                 event = next(working)
             except StopIteration as stop:
-                reason = stop.value
-                break
+                return tuple(ended[number] for number in sorted(ended)), stop.value
             if isinstance(event, MemberEnded):
                 ended[event.number] = event
             yield event
-        ended_members = tuple(ended[number] for number in sorted(ended))
-        aggregates: Intervals = {}
-        sentence = ""
-        if reason is None:
-            _check_some_finished(run, ended_members)
-            aggregates = aggregate_members(run, members, ended_members, plan)
-            if plan.config.evaluate.report:
-                of_members = [member.loaded for member in specs.values()]
-                sentence = write_ensemble_findings(run, of_members, tables)
-        record.manifest = replace(
-            record.manifest,
-            epochs=max((member.epochs for member in ended_members), default=0),
-            stopped_because=reason or "all members done",
-        )
-        record.status = "finished" if reason is None else "stopped"
-    if sentence:
-        # The page shows how the run ended, so it comes last.
-        write_page(run, datetime.now(UTC))
-    yield MembersFinished(
-        run=run.path,
-        status="finished" if reason is None else "stopped",
-        stopped_because=reason or "all members done",
-        members=ended_members,
-        aggregates=aggregates,
-        sentence=sentence,
-        seconds=perf_counter() - start_time,
-    )
-
-
-@dataclass(slots=True)
-class _EndRecord:
-    manifest: Manifest
-    status: Literal["finished", "stopped", "failed"] = "stopped"
-
-
-@contextmanager
-def _manifest_at_end(run: RunDirectory, manifest: Manifest) -> Iterator[_EndRecord]:
-    """Context manager that writes to the manifest how the run ended."""
-    record = _EndRecord(manifest)
-    problems: tuple[Problem, ...] = ()
-    try:
-        yield record
-    except TrainerError as error:
-        record.status, problems = "failed", error.problems
-        raise
-    except Exception as bug:
-        record.status, problems = "failed", (Problem("trainer", "no bug", repr(bug)),)
-        raise
-    finally:
-        with suppress(StorageError):
-            run.write_manifest(record.manifest.with_end(record.status, datetime.now(UTC), problems))
 
 
 def _check_some_finished(run: RunDirectory, ended: Sequence[MemberEnded]) -> None:

@@ -9,7 +9,7 @@ members. Importing this module does not import TensorFlow; running it does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -45,6 +45,7 @@ from trainer.workflows.resume_checks import (
     device_differences,
     machine_differences,
 )
+from trainer.workflows.session import Session
 
 if TYPE_CHECKING:
     from trainer.engine.events import EpochEnd
@@ -55,10 +56,9 @@ if TYPE_CHECKING:
 def train_pack(
     planned: PackSpec,
     directory: Path,
+    session: Session,
     *,
-    command: tuple[str, ...],
     splits: Sequence[SplitName],
-    interrupted: Callable[[], str | None],
     threads: int | None = None,
 ) -> Generator[PackEvent, Mapping[int, str] | None, str | None]:
     """Train a pack from the start or from its checkpoint.
@@ -68,9 +68,8 @@ def train_pack(
     Args:
         planned: The pack; its members are those in `pack.json`, if that exists.
         directory: The directory of the pack's state.
-        command: The command line, for the manifests.
+        session: The command that trains.
         splits: The splits that the best weights of each member are evaluated on.
-        interrupted: Called about once a second and at the end of each epoch.
         threads: Maximum number of threads inside one operation; None chooses.
 
     Returns:
@@ -97,7 +96,7 @@ def train_pack(
             directory.mkdir(parents=True, exist_ok=True)
         remove_temporaries(directory)
         write_pack_record(directory, PackRecord(planned.numbers, is_done=False))
-        _open_records(members, training, device, command, now, stack, resumed=resumed)
+        _open_records(members, training, device, session.command, now, stack, resumed=resumed)
         checkpoints = _PackCheckpoints(training, members, directory)
         start = max((member.training.epoch for member in members), default=0)
         numbers = planned.numbers
@@ -105,7 +104,7 @@ def train_pack(
 
         epochs = first.total_steps // first.steps_per_epoch
         yield PackStarted(numbers, start, epochs, device)
-        for event in fit_pack(training, interrupted):
+        for event in fit_pack(training, session.interrupted):
             assert isinstance(event, PackEpochEnd)
             for index, result in event.results.items():
                 _write_epoch(members[index], result)

@@ -5,11 +5,10 @@ Decides when each is written; `trainer.runs` defines the formats.
 
 from __future__ import annotations
 
-import contextlib
 import io
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -23,13 +22,13 @@ from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.schema import Config
 from trainer.data.recorded_splits import split_frame
 from trainer.data.samples import Samples
-from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.splits import SplitName
 from trainer.engine.batches import EpochOutput
 from trainer.engine.checkpoint_schedule import CheckpointSchedule
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.snapshot import Checkpointable
-from trainer.errors import Problem, StorageError, TrainerError
+from trainer.errors import Problem
 from trainer.metrics.predictions import Predictions
 from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
@@ -40,11 +39,12 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
-from trainer.runs.manifest import DataFile, Manifest, RollbackRecord, Status, new_manifest
+from trainer.runs.manifest import Manifest, RollbackRecord, Status
 from trainer.tasks.task import Task
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import ExecutionConfig, resolved_run_config
 from trainer.workflows.plan import RunPlan, row_groups
+from trainer.workflows.run_record import RunRecord, errors_recorded, manifest_of_plan
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -71,13 +71,11 @@ class RecordedTraining:
 
 
 @dataclass(slots=True)
-class Recording:
-    """A run directory that is being written.
+class Recording(RunRecord):
+    """A run directory that is being written during the training of its network.
 
     Attributes:
-        run: The directory.
         config: The config of the run.
-        manifest: The manifest as last written, or newer.
         recorded: The recorded training.
         log: The metrics, one line per epoch.
         timing: The seconds, one line per epoch.
@@ -86,9 +84,7 @@ class Recording:
         best_sha256: SHA-256 of the best weights, once this process has written them.
     """
 
-    run: RunDirectory
     config: Config
-    manifest: Manifest
     recorded: RecordedTraining
     log: MetricsLog
     timing: MetricsLog
@@ -136,10 +132,6 @@ class Recording:
         rollback = RollbackRecord(event.epoch, event.step, event.learning_rate)
         self.manifest = replace(self.manifest, rollbacks=(*self.manifest.rollbacks, rollback))
         self.run.write_manifest(self.manifest)
-
-    def set_stop_reason(self, reason: str) -> None:
-        """Set the reason why the run ends."""
-        self.manifest = replace(self.manifest, stopped_because=reason)
 
     def save_checkpoint(self) -> None:
         """Write the last state, and the best weights if they are new.
@@ -245,10 +237,9 @@ class Recording:
         problems: tuple[Problem, ...] = (),
         weights_sha256: str | None = None,
     ) -> None:
-        """Write how the run ended."""
-        ended = self.manifest.with_end(status, datetime.now(UTC), problems)
-        self.manifest = replace(ended, weights_sha256=weights_sha256)
-        self.run.write_manifest(self.manifest)
+        """Write how the run ended, and notify the trackers."""
+        # `super()` does not work in a dataclass with slots before Python 3.14.
+        RunRecord.write_end(self, status, problems, weights_sha256)
         if self.trackers or self.trackers.warnings:
             start_time = monotonic()
             self.trackers.on_run_end(self.run, self.manifest)
@@ -273,14 +264,20 @@ def new_recording(
     plan: RunPlan,
     recorded: RecordedTraining,
     device: Device,
-    *,
+    manifest: Manifest,
     runs: Path,
-    command: tuple[str, ...],
-    now: datetime,
-    run_path: Path | None = None,
+    run_path: Path | None,
 ) -> Iterator[Recording]:
     """Context manager that creates a run directory, locks it and writes a checkpoint of the initial
     state.
+
+    Args:
+        plan: The plan of the run.
+        recorded: Its training.
+        device: Its device.
+        manifest: Its first manifest.
+        runs: The folder of run directories.
+        run_path: The run directory of a member; None creates one in `runs`.
 
     Raises:
         RunError: The run directory cannot be created.
@@ -289,11 +286,10 @@ def new_recording(
     config = resolved_run_config(plan.config, device, recorded.execution)
     text = dump_config(config)
     run = (
-        RunDirectory.create(runs, config.name, text, now)
+        RunDirectory.create(runs, config.name, text, manifest.started)
         if run_path is None
         else RunDirectory.at(run_path)
     )
-    manifest = first_manifest(plan, recorded, device, command=command, now=now)
     with RunLock(run.lock):
         run.write_manifest(manifest)
         run.write_config(text)
@@ -315,24 +311,12 @@ def first_manifest(
     now: datetime,
 ) -> Manifest:
     """Return the manifest of a new run."""
-    config = plan.config
     return replace(
-        new_manifest(
-            name=config.name,
-            command=command,
-            seed=config.seed,
-            config_directory=plan.loaded.path.absolute().parent,
-            now=now,
-        ),
+        manifest_of_plan(plan, command, now),
         device=device.name,
         threads=device.threads,
         engine=plan.engine.engine + (", XLA" if recorded.execution.compiled else ""),
-        task=plan.task.name,
         parameters=int(recorded.saved.count_params()),
-        data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
-        splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
-        dropped=plan.dataset.dropped,
-        warnings=plan.warnings,
     )
 
 
@@ -367,8 +351,7 @@ def recording(
 ) -> Iterator[Recording]:
     """Context manager that records training in an existing, locked run directory.
 
-    If the block ends with an exception, the manifest is written first: `failed` with its problems, or
-    `stopped` if the user or the system stopped the run.
+    If the block ends with an exception, the manifest is written first; see `errors_recorded`.
 
     Raises:
         StorageError: The run directory cannot be written.
@@ -379,19 +362,7 @@ def recording(
         schedule = CheckpointSchedule(
             config.fit.checkpoint.every, training.epoch, training.trained_steps
         )
-        record = Recording(run, config, manifest, recorded, log, timing, trackers, schedule)
-        try:
+        record = Recording(run, manifest, config, recorded, log, timing, trackers, schedule)
+        with errors_recorded(record):
             trackers.on_run_start(run, config, manifest)
             yield record
-        except TrainerError as error:
-            with contextlib.suppress(StorageError):
-                record.write_end("failed", error.problems)
-            raise
-        except (KeyboardInterrupt, GeneratorExit):
-            with contextlib.suppress(StorageError):
-                record.write_end("stopped")
-            raise
-        except BaseException as bug:
-            with contextlib.suppress(StorageError):
-                record.write_end("failed", (Problem("trainer", "no bug", repr(bug)),))
-            raise

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from math import nan
 from pathlib import Path
@@ -43,7 +43,7 @@ from trainer.runs.manifest import Manifest, Resumption, new_manifest
 from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
-from trainer.workflows.plan import make_plan
+from trainer.workflows.plan import RunPlan, make_plan
 from trainer.workflows.reporting import read_sentence
 from trainer.workflows.resume_checks import (
     check_fitted_data,
@@ -55,23 +55,64 @@ from trainer.workflows.resume_checks import (
     read_resume_state,
     with_current_environment,
 )
-from trainer.workflows.training import InterruptCheck, RunFinished, RunStarted, start_device, train
+from trainer.workflows.session import Session
+from trainer.workflows.training import RunFinished, RunStarted, start_device, train
 
 if TYPE_CHECKING:
+    from trainer.engine.training import Training
+    from trainer.workflows.building import TrainingSetup
     from trainer.workflows.training import Event
 
 _CALLBACKS = "these callbacks restart without their state, which is not numbers, strings or arrays"
 _ACCEPT = "resume anyway with --accept-differences, which is recorded"
 
 
+@dataclass(frozen=True, slots=True)
+class _SavedRun:
+    """A run and the checkpoint that it resumes from.
+
+    Attributes:
+        run: The run directory.
+        manifest: Its manifest.
+        checkpoint: The newest intact checkpoint.
+        damaged: Problems of newer checkpoints.
+        metadata: The metadata of the checkpoint.
+        loaded: The config with the overrides.
+        changed: Setting → "was → now", for the settings that differ from those of the checkpoint.
+    """
+
+    run: RunDirectory
+    manifest: Manifest
+    checkpoint: Checkpoint
+    damaged: tuple[Problem, ...]
+    metadata: Mapping[str, Any]
+    loaded: LoadedConfig
+    changed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Comparison:
+    """The plan of a resumed run on this machine, compared with the run so far.
+
+    Attributes:
+        plan: The current plan.
+        device: The current device.
+        manifest: A manifest of the current machine.
+        differences: What has changed; accepted by the user.
+    """
+
+    plan: RunPlan
+    device: devices.Device
+    manifest: Manifest
+    differences: tuple[Problem, ...]
+
+
 def resume_run(
     path: Path,
     overrides: Sequence[str],
+    session: Session,
     *,
-    command: tuple[str, ...],
-    accept_differences: bool,
-    allow_custom: bool,
-    interrupted: InterruptCheck,
+    accept_differences: bool = False,
     is_member: bool = False,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[Event, None, None]:
@@ -80,10 +121,8 @@ def resume_run(
     Args:
         path: The run directory.
         overrides: Changed settings: `fit.epochs=30`, or `fit.epochs=+20` to add to the current value.
-        command: The command line, for the manifest.
+        session: The command that trains.
         accept_differences: Resume despite differences; the manifest lists them.
-        allow_custom: Whether custom functions may be imported.
-        interrupted: Returns the reason to end training, if there is one.
         is_member: Whether the run is a member of a run with one report.
         splits: The splits that the best weights are evaluated on.
 
@@ -95,45 +134,12 @@ def resume_run(
     start_time, now = perf_counter(), datetime.now(UTC)
     run = _open(path)
     with RunLock(run.lock):
-        manifest = run.read_manifest()
-        checkpoint, damaged = read_newest_checkpoint(run.last)
-        metadata = read_resume_state(checkpoint)
-        former_settings = metadata["config"]
-        loaded = read_run_config(run, resolve_additions(overrides, former_settings))
-        changed = changed_settings(former_settings, to_jsonable(resolved_settings(loaded.config)))
-        _check_unfinished(run, manifest, changed, loaded.config.fit)
-        changes = {key: text for key, text in changed.items() if keeps_training_state(key)}
-        forbidden = {key: text for key, text in changed.items() if key not in changes}
-        with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
-            # The run of the warm start may be gone and is not needed.
-            fit_settings = loaded.config.fit.model_copy(update={"warm_start": None})
-            plan = make_plan(
-                replace(loaded, config=loaded.config.model_copy(update={"fit": fit_settings})),
-                recorded_decisions=read_decisions(run),
-            )
+        saved = _read_saved(run, overrides)
+        plan = _plan(saved)
         planned = perf_counter()
-        current_manifest = new_manifest(
-            name=manifest.name,
-            command=command,
-            seed=manifest.seed,
-            config_directory=run.path,
-            now=now,
-        )
-        differences = [
-            *config_differences(run, forbidden),
-            *data_differences(manifest, plan),
-            *machine_differences(manifest, current_manifest),
-        ]
-        if not differences:
-            check_fitted_data(run, plan)
-        _refuse(differences, accept_differences)
-        with locate_problems(loaded):
-            plan, device = start_device(plan, loaded.config)
-        device_problems = list(device_differences(manifest, device))
-        _refuse(device_problems, accept_differences)
-        differences += device_problems
-        from trainer.engine.snapshot import Snapshot
-        from trainer.workflows.building import ExecutionConfig, build_training, resource_errors
+        comparison = _compare(saved, plan, session.command, now, accepted=accept_differences)
+        plan = comparison.plan
+        from trainer.workflows.building import resource_errors
         from trainer.workflows.recording import (
             RecordedTraining,
             fitted_data,
@@ -143,71 +149,157 @@ def resume_run(
 
         imported = perf_counter()
         with resource_errors():
-            with locate_problems(loaded):
-                execution = ExecutionConfig.from_state(metadata["form"])
-                built = build_training(plan, allow_custom=allow_custom, execution=execution)
-            training = built.training
-            check_state_arrays(checkpoint, metadata, plan, built)
-            training.restore_snapshot(Snapshot(checkpoint.state, metadata))
-            run.remove_leftovers(loaded.config.fit.checkpoint.keep)
-            truncate_log(run.metrics, metadata["log_bytes"])
-            remove_epochs_after(run.timing, training.epoch)
-            training.start_time = start_time - _epoch_seconds(run)
-            if changed:
-                # The new settings determine whether training has ended.
-                training.stop_reason = training.check_stop()
-            if "optimizer.learning_rate" in changed:
-                training.optimizer.learning_rate = loaded.config.optimizer.learning_rate
-            checkpoint_name = checkpoint.directory.name
-            resumption = Resumption(
-                at=now,
-                command=command,
-                epoch=training.epoch,
-                step=training.trained_steps,
-                checkpoint=checkpoint_name,
-                changes=changes,
-                differences=tuple(str(problem) for problem in differences),
-            )
-            warnings = [f"{problem}: {checkpoint_name} is used" for problem in damaged]
-            if training.callbacks is not None and (
-                lost_callbacks := training.callbacks.unsaved_attributes()
-            ):
-                warnings.append(f"{_CALLBACKS}: {', '.join(lost_callbacks)}")
-            if training.stop_reason is not None and not EXTENDING_SETTINGS.isdisjoint(changed):
-                warnings.append(_nothing_to_train(run, training.stop_reason, loaded.config.fit))
-            if differences:
-                manifest = with_current_environment(manifest, current_manifest, plan, device)
-            manifest = manifest.with_resumption(resumption, this_process())
-            manifest = replace(
-                manifest.with_warnings(*warnings),
-                epochs=training.epoch,
-                best_epoch=training.best_epoch or None,
-                stopped_because=training.stop_reason,
-                rollbacks=manifest.rollbacks[: metadata["rewound"]],
-            )
-            recorded = RecordedTraining(training, built.saved, built.execution)
-            with recording(run, loaded.config, manifest, recorded) as record:
-                if changed:
-                    run.write_config(dump_config(loaded.config))
-                if differences:
+            built = _restore(saved, plan, start_time, allow_custom=session.allow_custom)
+            warnings = _warnings(saved, built.training)
+            manifest = _manifest(saved, comparison, built.training, warnings)
+            recorded = RecordedTraining(built.training, built.saved, built.execution)
+            with recording(run, saved.loaded.config, manifest, recorded) as record:
+                if saved.changed:
+                    run.write_config(dump_config(saved.loaded.config))
+                if comparison.differences:
                     write_fitted_data(run, fitted_data(plan))
                 run.write_manifest(record.manifest)
                 record.add_time("read", planned - start_time)
                 record.add_time("import", imported - planned)
                 record.add_time("encode", built.encode_seconds)
                 record.add_time("build", perf_counter() - imported - built.encode_seconds)
-                notes = (_resumes(checkpoint, training.epoch, training.trained_steps), *warnings)
-                yield RunStarted(run.path, plan, device, notes)
+                notes = (_position(saved.checkpoint, built.training), *warnings)
+                yield RunStarted(run.path, plan, comparison.device, notes)
                 finished = yield from train(
                     plan,
                     built,
                     record,
-                    interrupted,
+                    session.interrupted,
                     start_time=start_time,
                     is_member=is_member,
                     splits=splits,
                 )
             yield finished
+
+
+def _read_saved(run: RunDirectory, overrides: Sequence[str]) -> _SavedRun:
+    """Read the newest checkpoint and the config with overrides.
+
+    Raises:
+        RunError: There is no checkpoint, it is damaged, or the run has finished and nothing changes.
+        ConfigError: An override is invalid.
+    """
+    manifest = run.read_manifest()
+    checkpoint, damaged = read_newest_checkpoint(run.last)
+    metadata = read_resume_state(checkpoint)
+    former_settings = metadata["config"]
+    loaded = read_run_config(run, resolve_additions(overrides, former_settings))
+    changed = changed_settings(former_settings, to_jsonable(resolved_settings(loaded.config)))
+    _check_unfinished(run, manifest, changed, loaded.config.fit)
+    return _SavedRun(run, manifest, checkpoint, tuple(damaged), metadata, loaded, changed)
+
+
+def _plan(saved: _SavedRun) -> RunPlan:
+    config = saved.loaded.config
+    with devices.tensorflow_import(in_background=is_large(config.data)):
+        # The run of the warm start may be gone and is not needed.
+        fit_settings = config.fit.model_copy(update={"warm_start": None})
+        return make_plan(
+            replace(saved.loaded, config=config.model_copy(update={"fit": fit_settings})),
+            recorded_decisions=read_decisions(saved.run),
+        )
+
+
+def _compare(
+    saved: _SavedRun, plan: RunPlan, command: tuple[str, ...], now: datetime, *, accepted: bool
+) -> _Comparison:
+    """Compare the run with its plan on this machine, and start the device.
+
+    Raises:
+        RunError: Something has changed that was not accepted.
+    """
+    manifest, changed = saved.manifest, saved.changed
+    forbidden = {key: text for key, text in changed.items() if not keeps_training_state(key)}
+    current_manifest = new_manifest(
+        name=manifest.name,
+        command=command,
+        seed=manifest.seed,
+        config_directory=saved.run.path,
+        now=now,
+    )
+    differences = [
+        *config_differences(saved.run, forbidden),
+        *data_differences(manifest, plan),
+        *machine_differences(manifest, current_manifest),
+    ]
+    if not differences:
+        check_fitted_data(saved.run, plan)
+    _refuse(differences, accepted)
+    with locate_problems(saved.loaded):
+        plan, device = start_device(plan, saved.loaded.config)
+    device_problems = list(device_differences(manifest, device))
+    _refuse(device_problems, accepted)
+    return _Comparison(plan, device, current_manifest, (*differences, *device_problems))
+
+
+def _restore(
+    saved: _SavedRun, plan: RunPlan, start_time: float, *, allow_custom: bool
+) -> TrainingSetup:
+    """Build the training, restore its state, and remove what the run wrote after its checkpoint."""
+    from trainer.engine.snapshot import Snapshot
+    from trainer.workflows.building import ExecutionConfig, build_training
+
+    run, checkpoint, metadata = saved.run, saved.checkpoint, saved.metadata
+    config = saved.loaded.config
+    with locate_problems(saved.loaded):
+        execution = ExecutionConfig.from_state(metadata["form"])
+        built = build_training(plan, allow_custom=allow_custom, execution=execution)
+    training = built.training
+    check_state_arrays(checkpoint, metadata, plan, built)
+    training.restore_snapshot(Snapshot(checkpoint.state, metadata))
+    run.remove_leftovers(config.fit.checkpoint.keep)
+    truncate_log(run.metrics, metadata["log_bytes"])
+    remove_epochs_after(run.timing, training.epoch)
+    training.start_time = start_time - _epoch_seconds(run)
+    if saved.changed:
+        # The new settings determine whether training has ended.
+        training.stop_reason = training.check_stop()
+    if "optimizer.learning_rate" in saved.changed:
+        training.optimizer.learning_rate = config.optimizer.learning_rate
+    return built
+
+
+def _warnings(saved: _SavedRun, training: Training) -> tuple[str, ...]:
+    name = saved.checkpoint.directory.name
+    warnings = [f"{problem}: {name} is used" for problem in saved.damaged]
+    lost = [] if training.callbacks is None else training.callbacks.unsaved_attributes()
+    if lost:
+        warnings.append(f"{_CALLBACKS}: {', '.join(lost)}")
+    if training.stop_reason is not None and not EXTENDING_SETTINGS.isdisjoint(saved.changed):
+        fit = saved.loaded.config.fit
+        warnings.append(_nothing_to_train(saved.run, training.stop_reason, fit))
+    return tuple(warnings)
+
+
+def _manifest(
+    saved: _SavedRun, comparison: _Comparison, training: Training, warnings: Sequence[str]
+) -> Manifest:
+    """Return the manifest of the run with this resumption."""
+    current, manifest = comparison.manifest, saved.manifest
+    resumption = Resumption(
+        at=current.started,
+        command=current.command,
+        epoch=training.epoch,
+        step=training.trained_steps,
+        checkpoint=saved.checkpoint.directory.name,
+        changes={key: text for key, text in saved.changed.items() if keeps_training_state(key)},
+        differences=tuple(str(problem) for problem in comparison.differences),
+    )
+    if comparison.differences:
+        manifest = with_current_environment(manifest, current, comparison.plan, comparison.device)
+    manifest = manifest.with_resumption(resumption, this_process())
+    return replace(
+        manifest.with_warnings(*warnings),
+        epochs=training.epoch,
+        best_epoch=training.best_epoch or None,
+        stopped_because=training.stop_reason,
+        rollbacks=manifest.rollbacks[: saved.metadata["rewound"]],
+    )
 
 
 def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
@@ -268,9 +360,10 @@ def finished_run(run: RunDirectory) -> RunFinished | None:
     )
 
 
-def _resumes(checkpoint: Checkpoint, epoch: int, step: int) -> str:
+def _position(checkpoint: Checkpoint, training: Training) -> str:
+    """Return where the run resumes, as text."""
     name = checkpoint.directory.name
-    return f"resumes after epoch {epoch}, step {step}, from checkpoint {name}"
+    return f"resumes after epoch {training.epoch}, step {training.trained_steps}, from checkpoint {name}"
 
 
 def _open(path: Path) -> RunDirectory:

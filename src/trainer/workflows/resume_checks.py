@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,6 @@ from trainer.config.dump import resolved_settings
 from trainer.config.schema import Config
 from trainer.config.setting_changes import changed_settings
 from trainer.data.recorded_splits import split_frame
-from trainer.data.splits import SPLIT_NAMES
 from trainer.engine.devices import Device
 from trainer.errors import InputError, Problem, RunError
 from trainer.prediction.trained_runs import read_run_config
@@ -29,9 +28,10 @@ from trainer.runs import readers
 from trainer.runs.checkpoints import Checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import to_jsonable
-from trainer.runs.manifest import DataFile, Manifest, new_manifest
+from trainer.runs.manifest import Manifest, new_manifest
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import RunPlan
+from trainer.workflows.run_record import with_data
 
 if TYPE_CHECKING:
     from trainer.workflows.building import TrainingSetup
@@ -136,7 +136,7 @@ def with_current_environment(
         plan: The current plan.
         device: The current device.
     """
-    return replace(
+    environment = replace(
         manifest,
         version=current.version,
         python=current.python,
@@ -145,10 +145,8 @@ def with_current_environment(
         packages=current.packages,
         device=device.name,
         threads=device.threads,
-        data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
-        splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
-        dropped=plan.dataset.dropped,
     )
+    return with_data(environment, plan)
 
 
 def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:

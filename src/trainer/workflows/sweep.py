@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -48,12 +48,11 @@ from trainer.workers.processes import ProcessWorkerPool
 from trainer.workers.ray_connection import Cluster
 from trainer.workflows.best_trial import best_trial_run
 from trainer.workflows.evaluate import evaluate
-from trainer.workflows.pack_schedule import (
-    LARGEST_PACK,
-)
+from trainer.workflows.pack_schedule import LARGEST_PACK
 from trainer.workflows.plan import RunPlan, TableCache, row_groups
 from trainer.workflows.reporting import write_missing_findings
 from trainer.workflows.resume_checks import check_unchanged
+from trainer.workflows.session import Session
 from trainer.workflows.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
 from trainer.workflows.trials import TrialTrainer
 from trainer.workflows.work_items import ItemRunner, worker_threads
@@ -126,23 +125,19 @@ if TYPE_CHECKING:
 
 def sweep(
     loaded: LoadedConfig,
-    *,
+    session: Session,
     sweeps: Path,
-    jobs: int | None,
-    command: tuple[str, ...],
-    allow_custom: bool,
-    interrupted: Callable[[], str | None],
+    *,
+    jobs: int | None = None,
     cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
     """Start a sweep and run it.
 
     Args:
         loaded: The config with its `sweep` section.
+        session: The command that trains.
         sweeps: The folder of sweeps.
         jobs: Number of training processes; None chooses, or keeps that of a resumed sweep.
-        command: The command line, for the manifests.
-        allow_custom: Whether custom functions may be imported.
-        interrupted: Returns the reason to stop, if there is one.
         cluster: The Ray cluster that trains; None for processes on this machine.
 
     Raises:
@@ -165,26 +160,15 @@ def sweep(
                     directory.path.parent.rmdir()
                 raise
         with RunLock(directory.lock):
-            yield from _run(
-                directory,
-                plan,
-                tables,
-                start_time,
-                jobs,
-                command,
-                interrupted,
-                cluster,
-                allow_custom=allow_custom,
-            )
+            training = _SweepTraining(directory, plan, tables, session, cluster, start_time)
+            yield from training.run(jobs)
 
 
 def resume_sweep(
     path: Path,
+    session: Session,
     *,
-    jobs: int | None,
-    command: tuple[str, ...],
-    allow_custom: bool,
-    interrupted: Callable[[], str | None],
+    jobs: int | None = None,
     cluster: Cluster | None = None,
 ) -> Generator[Event, None, None]:
     """Resume a sweep; a sweep that has ended only reports its result.
@@ -206,17 +190,8 @@ def resume_sweep(
         plan = base_plan(loaded, tables)
         if cluster is not None:
             cluster.check_nodes(directory.path)
-        yield from _run(
-            directory,
-            plan,
-            tables,
-            start_time,
-            jobs,
-            command,
-            interrupted,
-            cluster,
-            allow_custom=allow_custom,
-        )
+        training = _SweepTraining(directory, plan, tables, session, cluster, start_time)
+        yield from training.run(jobs)
 
 
 def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
@@ -229,50 +204,81 @@ def find_sweep(loaded: LoadedConfig, sweeps: Path) -> Path | None:
     return None
 
 
-def _run(
-    directory: SweepDirectory,
-    plan: RunPlan,
-    tables: TableCache,
-    start_time: float,
-    jobs: int | None,
-    command: tuple[str, ...],
-    interrupted: Callable[[], str | None],
-    cluster: Cluster | None,
-    *,
-    allow_custom: bool,
-) -> Generator[Event, None, None]:
-    loaded = load_config(directory.config)
-    assert loaded.config.sweep is not None, "a sweep has a sweep section"
-    settings = loaded.config.sweep
-    trials = trial_count(loaded.config)
-    header = header_of(read_journal(directory.journal))
-    job_count = jobs or (choose_jobs(plan, trials, cluster) if header is None else header.jobs)
-    search = resolved_search(settings)
-    size = batch_size(plan, search, job_count)
-    with ExitStack() as stack:
-        workers = _make_pool(job_count, cluster, directory, plan, tables)
-        if workers is not None:
-            stack.enter_context(workers)
-        study = stack.enter_context(
-            Study(directory, sweep_objective(loaded, plan), size, job_count)
+@dataclass(frozen=True, slots=True)
+class _SweepTraining:
+    """The part of a sweep that one process runs.
+
+    Attributes:
+        directory: The locked directory of the sweep.
+        plan: The plan of the base config.
+        tables: A cache of tables.
+        session: The command that trains.
+        cluster: The Ray cluster that trains; None for processes on this machine.
+        start_time: Start of this process by `perf_counter`.
+    """
+
+    directory: SweepDirectory
+    plan: RunPlan
+    tables: TableCache
+    session: Session
+    cluster: Cluster | None
+    start_time: float
+
+    def run(self, jobs: int | None) -> Generator[Event, None, None]:
+        """Train the trials that are left and evaluate the best one."""
+        directory = self.directory
+        reason, leaderboard = yield from self._train(jobs)
+        winner = None
+        metrics: Mapping[str, Mapping[str, float]] = {}
+        if reason != "interrupted":
+            yield PhaseStarted("evaluating the best trial")
+            allow_custom = self.session.allow_custom
+            winner, metrics = _finish(directory, self.plan, allow_custom=allow_custom)
+        seconds = perf_counter() - self.start_time
+        yield SweepFinished(directory.path, reason, leaderboard, winner, metrics, seconds)
+
+    def _train(self, jobs: int | None) -> Generator[Event, None, tuple[str, Leaderboard]]:
+        """Train the trials that are left; return why training ended, and the ranking."""
+        loaded = load_config(self.directory.config)
+        assert loaded.config.sweep is not None, "a sweep has a sweep section"
+        settings = loaded.config.sweep
+        trials = trial_count(loaded.config)
+        header = header_of(read_journal(self.directory.journal))
+        job_count = jobs or (
+            choose_jobs(self.plan, trials, self.cluster) if header is None else header.jobs
         )
-        # Packs keep the thread count of the first start, even if the number of jobs changes.
-        threads = worker_threads(
-            plan, LARGEST_PACK if trials is None else trials, study.header.jobs
-        )
-        warning, labels = (
-            too_few_combinations(loaded.config),
-            SettingLabels(sweep_dimensions(settings)),
-        )
-        yield SweepStarted(
-            directory.path, plan, search, trials, job_count, study.leaderboard(), warning, labels
-        )
-        trainer = TrialTrainer(
-            directory, loaded, study, tables, workers, threads, command, interrupted, allow_custom
-        )
-        # Packs on a cluster check their own machine, which may differ from this one.
-        is_here = cluster is None or cluster.address is None
-        check_unchanged(trainer.trial_specs(), plan, command, machine=is_here)
+        search = resolved_search(settings)
+        with ExitStack() as stack:
+            workers = self._make_pool(job_count)
+            if workers is not None:
+                stack.enter_context(workers)
+            size = batch_size(self.plan, search, job_count)
+            objective = sweep_objective(loaded, self.plan)
+            study = stack.enter_context(Study(self.directory, objective, size, job_count))
+            yield SweepStarted(
+                self.directory.path,
+                self.plan,
+                search,
+                trials,
+                job_count,
+                study.leaderboard(),
+                too_few_combinations(loaded.config),
+                SettingLabels(sweep_dimensions(settings)),
+            )
+            # Packs keep the thread count of the first start, even if the number of jobs changes.
+            networks = LARGEST_PACK if trials is None else trials
+            threads = worker_threads(self.plan, networks, study.header.jobs)
+            trainer = TrialTrainer(study, self.tables, workers, threads, self.session)
+            # Packs on a cluster check their own machine, which may differ from this one.
+            is_here = self.cluster is None or self.cluster.address is None
+            check_unchanged(trainer.trial_specs(), self.plan, self.session.command, machine=is_here)
+            reason = yield from self._run_study(study, trainer, kept_trials(settings.keep))
+            return reason, study.leaderboard()
+
+    def _run_study(
+        self, study: Study, trainer: TrialTrainer, kept: int | None
+    ) -> Generator[Event, None, str]:
+        """Train all batches, and delete the trials that are not kept; return why training ended."""
         reason, is_first = "trials", True
         for event in run_study(study, trainer.train):
             match event:
@@ -289,16 +295,18 @@ def _run(
                     yield event
                 case TrialEnded():
                     yield event
-                    _delete_trials(directory, study.leaderboard(), kept_trials(settings.keep))
-        leaderboard = study.leaderboard()
-    winner = None
-    metrics: Mapping[str, Mapping[str, float]] = {}
-    if reason != "interrupted":
-        yield PhaseStarted("evaluating the best trial")
-        winner, metrics = _finish(directory, plan, allow_custom=allow_custom)
-    yield SweepFinished(
-        directory.path, reason, leaderboard, winner, metrics, perf_counter() - start_time
-    )
+                    _delete_trials(self.directory, study.leaderboard(), kept)
+        return reason
+
+    def _make_pool(self, count: int) -> WorkerPool[Any] | None:
+        """Return the pool of workers, or None if this process trains."""
+        if self.cluster is None:
+            return ProcessWorkerPool(count, ItemRunner) if count > 1 else None
+        from trainer.workers.ray_workers import RayWorkerPool
+
+        self.cluster.start(count)
+        runner = ItemRunner(self.tables)
+        return RayWorkerPool(count, self.directory, runner, self.plan.config.runtime.device)
 
 
 def _reading_phase(loaded: LoadedConfig) -> PhaseStarted:
@@ -312,22 +320,6 @@ def _reading_phase(loaded: LoadedConfig) -> PhaseStarted:
             paths = [str(path) for path in source.model_dump(exclude_none=True).values()]
     more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
     return PhaseStarted(f"reading {paths[0]}{more}")
-
-
-def _make_pool(
-    count: int,
-    cluster: Cluster | None,
-    directory: SweepDirectory,
-    plan: RunPlan,
-    tables: TableCache,
-) -> WorkerPool[Any] | None:
-    """Return the pool of workers, or None if this process trains."""
-    if cluster is None:
-        return ProcessWorkerPool(count, ItemRunner) if count > 1 else None
-    from trainer.workers.ray_workers import RayWorkerPool
-
-    cluster.start(count)
-    return RayWorkerPool(count, directory, ItemRunner(tables), plan.config.runtime.device)
 
 
 def _delete_trials(directory: SweepDirectory, leaderboard: Leaderboard, kept: int | None) -> None:

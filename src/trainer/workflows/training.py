@@ -8,7 +8,7 @@ Importing this module does not import TensorFlow.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -37,6 +37,7 @@ from trainer.runs.manifest import Status
 from trainer.tasks.task import Task
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.reporting import write_run_findings
+from trainer.workflows.session import InterruptCheck
 
 if TYPE_CHECKING:
     from trainer.engine.batches import EpochOutput, Evaluator
@@ -46,8 +47,6 @@ if TYPE_CHECKING:
 
 _SHOWN_POINTS = 1_000
 """Number of rows drawn on a surface, evenly spaced."""
-InterruptCheck = Callable[[], str | None]
-"""Called about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
 
 
 @dataclass(frozen=True, slots=True)

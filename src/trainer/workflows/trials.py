@@ -6,20 +6,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.load import LoadedConfig
 from trainer.config.sweep_loading import trial_config
 from trainer.data.splits import SplitName
 from trainer.engine.events import EpochEnd
 from trainer.errors import ConfigError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.log import read_log
-from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.halving import ranked
 from trainer.sweep.study import Study
 from trainer.sweep.trials import (
@@ -36,7 +34,8 @@ from trainer.workers.pool import WorkerPool
 from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import plan_work_items, run_in_process
+from trainer.workflows.session import Session
+from trainer.workflows.work_items import ItemSettings, plan_work_items, run_in_process
 
 if TYPE_CHECKING:
     from trainer.sweep.trials import TrialEvent
@@ -52,20 +51,15 @@ class TrialTrainer:
 
     def __init__(
         self,
-        directory: SweepDirectory,
-        loaded: LoadedConfig,
         study: Study,
         tables: TableCache,
         workers: WorkerPool[Any] | None,
         threads: int,
-        command: tuple[str, ...],
-        interrupted: Callable[[], str | None],
-        allow_custom: bool,
+        session: Session,
     ) -> None:
-        self._directory, self._loaded, self._study = directory, loaded, study
-        self._tables, self._workers, self._threads = tables, workers, threads
-        self._command = command
-        self._interrupted, self._allow_custom = interrupted, allow_custom
+        self._study, self._directory, self._loaded = study, study.directory, study.loaded
+        self._tables, self._workers, self._session = tables, workers, session
+        self._settings = ItemSettings(session.command, _SPLITS, session.allow_custom, threads)
         self._best: dict[int, BestEpoch] = {}
 
     def trial_specs(self) -> Iterator[RunSpec]:
@@ -93,12 +87,9 @@ class TrialTrainer:
             specs,
             packs,
             self._tables,
+            self._settings,
             spec_of=self._spec_of,
             jobs=self._study.header.jobs,
-            threads=self._threads,
-            command=self._command,
-            splits=_SPLITS,
-            allow_custom=self._allow_custom,
         )
         yield BatchPlanned(batch.trials, str(plan))
         pack_numbers: dict[tuple[int, ...], int] = {}
@@ -107,9 +98,9 @@ class TrialTrainer:
         # Packs that have not started when time is over are skipped.
         runnable = (task for task in items if not batch.is_stopped)
         events = (
-            run_in_process(runnable, self._tables, self._interrupted)
+            run_in_process(runnable, self._tables, self._session.interrupted)
             if self._workers is None
-            else self._workers.run(runnable, self._interrupted)
+            else self._workers.run(runnable, self._session.interrupted)
         )
         to_end: Mapping[int, str] | None = None
         while True:

@@ -8,7 +8,7 @@ TensorFlow is not imported here; without, it is when a pack starts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,6 +38,7 @@ from trainer.workflows.pack_schedule import (
 from trainer.workflows.packs import train_pack
 from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
 from trainer.workflows.resume import resume_run
+from trainer.workflows.session import Session
 from trainer.workflows.training import RunFinished, RunStarted
 
 if TYPE_CHECKING:
@@ -52,6 +53,23 @@ class PacksScheduled:
 
 
 @dataclass(frozen=True, slots=True)
+class ItemSettings:
+    """What all work items of a command have in common; sent to workers.
+
+    Attributes:
+        command: The command line, for the manifests.
+        splits: The splits that the best weights are evaluated on.
+        allow_custom: Whether custom functions may be imported.
+        threads: Maximum number of threads inside one operation.
+    """
+
+    command: tuple[str, ...]
+    splits: tuple[SplitName, ...]
+    allow_custom: bool
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkItem:
     """A pack, or a single network, to be trained by one worker.
 
@@ -59,19 +77,13 @@ class WorkItem:
         specs: The networks in the order of the pack.
         directory: The directory of the pack's state.
         is_single: Whether it is a single network that no pack can hold.
-        command: The command line, for the manifests.
-        splits: The splits that the best weights are evaluated on.
-        allow_custom: Whether custom functions may be imported.
-        threads: Maximum number of threads inside one operation.
+        settings: What all items of the command have in common.
     """
 
     specs: tuple[RunSpec, ...]
     directory: Path
     is_single: bool
-    command: tuple[str, ...]
-    splits: tuple[SplitName, ...]
-    allow_custom: bool
-    threads: int
+    settings: ItemSettings
 
     @property
     def numbers(self) -> tuple[int, ...]:
@@ -157,13 +169,10 @@ def plan_work_items(
     specs: Sequence[RunSpec],
     directory: Path,
     tables: TableCache,
+    settings: ItemSettings,
     *,
     spec_of: Callable[[int], RunSpec | None],
-    jobs: int,
-    threads: int,
-    command: tuple[str, ...],
-    splits: tuple[SplitName, ...],
-    allow_custom: bool,
+    jobs: int = 1,
 ) -> tuple[PackSchedule, list[WorkItem], list[MemberEnded]]:
     """Return the work that is left for these networks.
 
@@ -171,13 +180,10 @@ def plan_work_items(
         specs: The networks.
         directory: The folder of packs.
         tables: A cache of tables.
+        settings: The settings of all work items.
         spec_of: Returns the network with a number, for members of started packs; None if there is
             none.
         jobs: The number of workers.
-        threads: Threads per worker.
-        command: The command line, for the manifests.
-        splits: The splits that the best weights are evaluated on.
-        allow_custom: Whether custom functions may be imported.
 
     Returns:
         The packs, the work items, and the networks that have ended or cannot be trained.
@@ -186,30 +192,20 @@ def plan_work_items(
         RunError: Files of a pack are damaged.
     """
     waiting = {spec.number: spec for spec in specs}
+    directories = [path for path in directory.iterdir() if path.name.isdecimal()]
+    last_number = max((int(path.name) for path in directories), default=0)
     ended: list[MemberEnded] = []
     items: list[WorkItem] = []
-    packs: list[PackSpec] = []
-    last_number = 0
-    for path in sorted(path for path in directory.iterdir() if path.name.isdecimal()):
-        last_number = max(last_number, int(path.name))
-        record = read_pack_record(path)
-        if record is None or not set(record.numbers) & set(waiting):
-            continue
-        members = _members(path, record, waiting, spec_of)
-        pack_members = [waiting.pop(number) for number in record.numbers if number in waiting]
-        if record.is_done:
-            ended += [read_ended_member(spec) for spec in pack_members]
-            continue
-        packs.append(
-            PackSpec(
-                tuple(PlannedRun(member, make_plan(member.loaded, tables)) for member in members)
-            )
-        )
-        items.append(WorkItem(members, path, False, command, splits, allow_custom, threads))
-    plan = schedule_packs(list(waiting.values()), tables, jobs)
-    for number, problems in plan.failed.items():
+    for started in _started_packs(directories, waiting, spec_of):
+        if started.is_done:
+            ended += [read_ended_member(spec) for spec in started.waiting]
+        else:
+            items.append(WorkItem(started.members, started.directory, False, settings))
+    begun = [_planned(item.specs, tables) for item in items]
+    schedule = schedule_packs(list(waiting.values()), tables, jobs)
+    for number, problems in schedule.failed.items():
         ended.append(_failed(waiting[number], problems))
-    for pack in plan.packs:
+    for pack in schedule.packs:
         members = tuple(member.spec for member in pack.members)
         is_single = pack.single_reason is not None
         if is_single and RunDirectory(members[0].run_path).has_ended():
@@ -217,8 +213,44 @@ def plan_work_items(
             continue
         last_number += 1
         path = directory / f"{last_number:04d}"
-        items.append(WorkItem(members, path, is_single, command, splits, allow_custom, threads))
-    return replace(plan, packs=(*packs, *plan.packs)), items, ended
+        items.append(WorkItem(members, path, is_single, settings))
+    return replace(schedule, packs=(*begun, *schedule.packs)), items, ended
+
+
+@dataclass(frozen=True, slots=True)
+class _StartedPack:
+    """A pack of an earlier process.
+
+    Attributes:
+        directory: The directory of its state.
+        members: Its members.
+        waiting: Those that are to be trained now.
+        is_done: Whether all their run directories are complete.
+    """
+
+    directory: Path
+    members: tuple[RunSpec, ...]
+    waiting: tuple[RunSpec, ...]
+    is_done: bool
+
+
+def _started_packs(
+    directories: Iterable[Path],
+    waiting: dict[int, RunSpec],
+    spec_of: Callable[[int], RunSpec | None],
+) -> Iterator[_StartedPack]:
+    """Yield the packs with members that are waiting, and remove those from `waiting`."""
+    for path in sorted(directories):
+        record = read_pack_record(path)
+        if record is None or not set(record.numbers) & set(waiting):
+            continue
+        members = _members(path, record, waiting, spec_of)
+        own = tuple(waiting.pop(number) for number in record.numbers if number in waiting)
+        yield _StartedPack(path, members, own, record.is_done)
+
+
+def _planned(specs: Sequence[RunSpec], tables: TableCache) -> PackSpec:
+    return PackSpec(tuple(PlannedRun(spec, make_plan(spec.loaded, tables)) for spec in specs))
 
 
 def _members(
@@ -249,15 +281,12 @@ def run_work_item(
     """
     if item.is_single:
         return (yield from _train_single(item, tables, interrupted))
-    members = [PlannedRun(spec, make_plan(spec.loaded, tables)) for spec in item.specs]
+    settings = item.settings
+    session = Session(settings.command, settings.allow_custom, interrupted)
+    pack = _planned(item.specs, tables)
     return (
         yield from train_pack(
-            PackSpec(tuple(members)),
-            item.directory,
-            command=item.command,
-            splits=item.splits,
-            threads=item.threads,
-            interrupted=interrupted,
+            pack, item.directory, session, splits=settings.splits, threads=settings.threads
         )
     )
 
@@ -268,9 +297,9 @@ def _train_single(
     from trainer.engine.events import EpochEnd
 
     (spec,) = item.specs
-    loaded = spec.loaded
+    loaded, settings = spec.loaded, item.settings
     if loaded.config.runtime.threads == "auto":
-        runtime = loaded.config.runtime.model_copy(update={"threads": item.threads})
+        runtime = loaded.config.runtime.model_copy(update={"threads": settings.threads})
         config = loaded.config.model_copy(update={"runtime": runtime})
         loaded = replace(loaded, config=config)
     run = RunDirectory(spec.run_path)
@@ -279,27 +308,12 @@ def _train_single(
     def stopped() -> str | None:
         return eliminated[0] if eliminated else interrupted()
 
+    session = Session(settings.command, settings.allow_custom, stopped)
     if run.has_checkpoint("last"):
-        events = resume_run(
-            run.path,
-            (),
-            command=item.command,
-            accept_differences=False,
-            allow_custom=item.allow_custom,
-            interrupted=stopped,
-            is_member=True,
-            splits=item.splits,
-        )
+        events = resume_run(run.path, (), session, is_member=True, splits=settings.splits)
     else:
         events = fit_run(
-            loaded,
-            runs=run.path,
-            run_path=run.path,
-            tables=tables,
-            splits=item.splits,
-            command=item.command,
-            allow_custom=item.allow_custom,
-            interrupted=stopped,
+            loaded, session, run.path, run_path=run.path, tables=tables, splits=settings.splits
         )
     number = spec.number
     try:

@@ -13,6 +13,7 @@ from tests.cli.hostile.attack import (
 )
 from trainer.config.load import load_config
 from trainer.workflows.fit import fit_run
+from trainer.workflows.session import Session
 from trainer.workflows.training import RunFinished
 
 
@@ -30,10 +31,8 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # In this process: the run must have the number of threads that this process has.
     events = fit_run(
         load_config(folder / "good.yaml", SETTINGS),
-        runs=folder,
-        command=("trainer", "fit", "good.yaml"),
-        allow_custom=False,
-        interrupted=lambda: None,
+        Session(("trainer", "fit", "good.yaml")),
+        folder,
     )
     *_, finished = events
     assert isinstance(finished, RunFinished)
