@@ -4,10 +4,9 @@ import keras
 import numpy as np
 import pytest
 
+from tests.engine.epochs import fit_epochs
 from tests.engine.test_executors import training
-from trainer.engine.batches import TrainStep
 from trainer.engine.callbacks import Callbacks, batch_hooks
-from trainer.engine.fit import fit
 
 
 class RecordingCallback(keras.callbacks.Callback):
@@ -36,33 +35,33 @@ class BatchCallback(keras.callbacks.Callback):
 
 
 def training_with(*callbacks):
-    state = training(1, steps=12)
-    train_step = TrainStep(state.network, keras.losses.BinaryCrossentropy(), state.optimizer)
-    state.callbacks = Callbacks(callbacks, train_step)
-    return state
+    group = training(1, steps=12)
+    train_step = group.executor._runner.train_step
+    group.members[0].callbacks = Callbacks(callbacks, train_step)
+    return group
 
 
 def test_callback_is_called_for_every_epoch():
     callback = RecordingCallback()
     state = training_with(callback)
-    results = list(fit(state, lambda: None))
+    results = list(fit_epochs(state))
     names = sorted([*results[0].metrics, "learning_rate"])
     assert [event if isinstance(event, str) else event[:2] for event in callback.events] == [
         "begin",
         *(event for epoch in range(4) for event in (("epoch", epoch), (epoch, names))),
         "end",
     ]
-    assert callback.events[-2][2] == pytest.approx(float(state.network.get_weights()[0][0, 0]))
+    assert callback.events[-2][2] == pytest.approx(float(state.evaluation_weights(0)[0][0, 0]))
 
 
 def test_callback_can_stop_training():
-    results = list(fit(training_with(RecordingCallback(stop_at=1)), lambda: None))
+    results = list(fit_epochs(training_with(RecordingCallback(stop_at=1))))
     assert [result.stop for result in results] == [None, "a callback stopped training"]
 
 
 def test_builtin_keras_callbacks_work(tmp_path):
     logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
-    list(fit(training_with(logger, keras.callbacks.EarlyStopping("loss")), lambda: None))
+    list(fit_epochs(training_with(logger, keras.callbacks.EarlyStopping("loss"))))
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 5
 
 
@@ -96,13 +95,14 @@ def test_saved_attributes_are_restored():
     first, first_stopping = StatefulCallback(), keras.callbacks.EarlyStopping("loss", patience=9)
     first_stopping.restore_best_weights = True
     state = training_with(first, first_stopping)
-    events = fit(state, lambda: None)
+    events = fit_epochs(state)
     next(events), next(events)
-    saved = state.callbacks.json_states(), state.callbacks.array_states()
-    assert state.callbacks.unsaved_attributes() == ["StatefulCallback.file"]
+    callbacks = state.members[0].callbacks
+    saved = callbacks.json_states(), callbacks.array_states()
+    assert callbacks.unsaved_attributes() == ["StatefulCallback.file"]
 
     second, second_stopping = StatefulCallback(), keras.callbacks.EarlyStopping("loss", patience=9)
-    callbacks = training_with(second, second_stopping).callbacks
+    callbacks = training_with(second, second_stopping).members[0].callbacks
     callbacks.restore(*saved)
     callbacks.on_train_begin()
     assert second.losses == pytest.approx(first.losses)
@@ -121,7 +121,7 @@ def test_saved_attributes_are_restored():
 
 def test_state_before_the_first_epoch():
     callback = StatefulCallback()
-    callbacks = training_with(callback).callbacks
+    callbacks = training_with(callback).members[0].callbacks
     saved = callbacks.json_states(), callbacks.array_states()
     assert saved[1] == {}
     callbacks.restore(*saved)

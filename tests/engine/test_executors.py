@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 
+from tests.engine.epochs import fit_epochs
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.data.samples import Samples
-from trainer.engine.executors import MultiEpochExecutor, SingleEpochExecutor
-from trainer.engine.fit import fit
+from trainer.engine.executors import MultiEpochExecutor, NetworkExecutor
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
@@ -16,8 +16,8 @@ from trainer.engine.monitors import (
 )
 from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
 from trainer.engine.runner import ResidentRunner
-from trainer.engine.state import get_state
 from trainer.engine.training import Training
+from trainer.engine.training_group import TrainingGroup
 from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
 
 
@@ -62,17 +62,11 @@ def training(block, *, compiled=False, ema=False, validated=True, monitors=None,
         steps_per_execution=1_000,
         compiled=compiled,
     )
-    executor = SingleEpochExecutor(runner, network, optimizer, validation)
+    executor = NetworkExecutor(runner, validation)
     if block > 1:
-        blocks = MultiEpochProgram(
-            runner, network, optimizer, validation, epochs=block, compiled=compiled
-        )
-        executor = MultiEpochExecutor(executor, blocks)
-    return Training(
-        network=network,
-        optimizer=optimizer,
-        train_step=runner.train_step,
-        executor=executor,
+        blocks = MultiEpochProgram(runner, validation, epochs=block, compiled=compiled)
+        executor = MultiEpochExecutor(runner, validation, blocks)
+    state = Training(
         train=train,
         validation=validation,
         compute_metrics=lambda output, _: {"mean": float(output.predictions.mean())},
@@ -80,6 +74,7 @@ def training(block, *, compiled=False, ema=False, validated=True, monitors=None,
         monitor="val_loss" if validated else "loss",
         total_steps=steps,
     )
+    return TrainingGroup([state], executor)
 
 
 def make_monitors():
@@ -106,10 +101,10 @@ def trainings():
     def get(case):
         if case not in cache:
             pair = training(1, **CASES[case]), training(7, **CASES[case])
-            cache[case] = *pair, pair[0].snapshot()
+            cache[case] = *pair, pair[0].snapshot(0)
         single, blocks, start = cache[case]
         for state in (single, blocks):
-            state.restore_snapshot(start)
+            state.restore([start])
         return single, blocks
 
     return get
@@ -131,13 +126,13 @@ def test_monitors_decide_at_the_same_epoch_within_a_block():
 def test_sync_variables_restores_an_epoch_within_a_block(trainings):
     single, blocks = trainings("averages")
     states = {}
-    for event in fit(single, lambda: None):
-        states[event.epoch] = get_state(single.network, single.optimizer)
-    for event in fit(blocks, lambda: None):
+    for event in fit_epochs(single):
+        states[event.epoch] = variables(single)
+    for event in fit_epochs(blocks):
         if event.epoch in {3, 4, 13}:
-            blocks.sync_variables()
-            assert_equal_arrays(states[event.epoch], get_state(blocks.network, blocks.optimizer))
-    assert_equal_arrays(states[30], get_state(blocks.network, blocks.optimizer))
+            blocks.executor.sync_variables(event.epoch)
+            assert_equal_arrays(states[event.epoch], variables(blocks))
+    assert_equal_arrays(states[30], variables(blocks))
 
 
 def test_block_length():
@@ -151,17 +146,18 @@ def test_block_length():
 
 
 def assert_equal_trainings(single, blocks, min_epochs=1):
-    events = list(fit(single, lambda: None))
-    assert [values(event) for event in events] == [
-        values(event) for event in fit(blocks, lambda: None)
-    ]
+    events = list(fit_epochs(single))
+    assert [values(event) for event in events] == [values(event) for event in fit_epochs(blocks)]
     assert len(events) >= min_epochs
-    assert_equal_arrays(
-        get_state(single.network, single.optimizer), get_state(blocks.network, blocks.optimizer)
-    )
-    for weight, expected in zip(blocks.best_weights, single.best_weights, strict=True):
+    assert_equal_arrays(variables(single), variables(blocks))
+    best, expected_best = (group.members[0].best_weights for group in (blocks, single))
+    for weight, expected in zip(best, expected_best, strict=True):
         np.testing.assert_array_equal(weight, expected)
     return events
+
+
+def variables(group):
+    return group.executor.states()[0]
 
 
 def values(event):

@@ -4,15 +4,15 @@ import keras
 import numpy as np
 import pytest
 
+from tests.engine.epochs import fit_epochs
 from trainer.data.samples import Samples
 from trainer.engine.averages import averaged_weights
 from trainer.engine.batches import run_to_end
-from trainer.engine.executors import SingleEpochExecutor
-from trainer.engine.fit import fit
+from trainer.engine.executors import NetworkExecutor
 from trainer.engine.monitors import BestEpochState, Monitors
 from trainer.engine.runner import ResidentRunner, epoch_order
 from trainer.engine.training import Training
-from trainer.errors import DivergedError
+from trainer.engine.training_group import TrainingGroup
 
 ROWS, WIDTH, EPOCHS, BATCH = 70, 5, 3, 16
 
@@ -160,11 +160,7 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
     optimizer = keras.optimizers.SGD(learning_rate, use_ema=ema, ema_momentum=0.9)
     loss = keras.losses.BinaryCrossentropy()
     runner = runner_for(model, optimizer, loss, train, compiled=False)
-    return Training(
-        network=model,
-        optimizer=optimizer,
-        train_step=runner.train_step,
-        executor=SingleEpochExecutor(runner, model, optimizer, validation),
+    state = Training(
         train=train,
         validation=validation,
         compute_metrics=lambda output, rows: {"mean": float(rows.y[output.rows].mean())},
@@ -173,50 +169,49 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
         total_steps=total_steps,
         keep_last=keep_last,
     )
+    return TrainingGroup([state], NetworkExecutor(runner, validation))
 
 
 def test_fit_yields_every_epoch_until_the_last_step():
     state = training(total_steps=12)
-    results = list(fit(state, lambda: None))
+    results = list(fit_epochs(state))
     assert [(result.epoch, result.step) for result in results] == [(1, 5), (2, 10), (3, 12)]
     assert [result.stop for result in results] == [None, None, "all epochs done"]
     assert set(results[0].metrics) == {"loss", "mean"}
-    assert not state.interrupted
+    assert not state.is_interrupted
 
 
 def test_fit_keeps_the_weights_of_the_best_epoch():
     state = training(validation=samples(40, seed=5), learning_rate=3.0, total_steps=100)
     best = (0, np.inf, None)
-    for result in fit(state, lambda: None):
+    for result in fit_epochs(state):
         if result.metrics["val_loss"] < best[1]:
-            best = (result.epoch, result.metrics["val_loss"], state.network.get_weights())
-    assert state.best_epoch == best[0]
-    for weight, expected in zip(state.best_weights, best[2], strict=True):
+            best = (result.epoch, result.metrics["val_loss"], state.evaluation_weights(0))
+    (trained,) = state.members
+    assert trained.best_epoch == best[0]
+    for weight, expected in zip(trained.best_weights, best[2], strict=True):
         np.testing.assert_array_equal(weight, expected)
 
 
 def test_fit_evaluates_the_averages_and_trains_the_weights():
     averages = [
-        result.metrics
-        for result in fit(training(validation=samples(40, seed=5), ema=True), lambda: None)
+        result.metrics for result in fit_epochs(training(validation=samples(40, seed=5), ema=True))
     ]
-    weights = [
-        result.metrics for result in fit(training(validation=samples(40, seed=5)), lambda: None)
-    ]
+    weights = [result.metrics for result in fit_epochs(training(validation=samples(40, seed=5)))]
     assert [m["loss"] for m in averages] == [m["loss"] for m in weights]
     assert [m["val_loss"] for m in averages] != [m["val_loss"] for m in weights]
 
 
 def test_fit_stops_on_request():
     state = training(total_steps=10**6)
-    results = list(fit(state, iter([None, None, "enough"]).__next__))
+    results = list(fit_epochs(state, iter([None, None, "enough"]).__next__))
     assert [result.stop for result in results] == [None, None, "enough"]
-    assert state.interrupted
+    assert state.is_interrupted
 
 
 def test_loss_that_is_not_finite_reports_where():
     state = training(learning_rate=1e38, total_steps=100)
-    with pytest.raises(DivergedError) as caught:
-        list(fit(state, lambda: None))
-    assert "epoch" in str(caught.value)
-    assert "learning_rate" in str(caught.value)
+    list(fit_epochs(state))
+    (trained,) = state.members
+    assert trained.problem.where.startswith("epoch ")
+    assert "learning_rate" in trained.problem.fix

@@ -1,296 +1,117 @@
-"""Training that is stopped at any point and resumed from a snapshot ends with the same bytes."""
+"""Progress, decisions and best weights of the training of one network."""
 
-import math
-from dataclasses import dataclass, replace
-from time import perf_counter
-from typing import Any
+import json
 
-import keras
 import numpy as np
 import pytest
 
-from tests.engine.test_runner import samples
-from tests.engine.test_streaming import on_disk
-from tests.marks import slow_except
-from trainer.config.schedules import CosineSchedule
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
-from trainer.engine import batches, streaming
-from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
-from trainer.engine.executors import MultiEpochExecutor, SingleEpochExecutor
-from trainer.engine.fit import fit
+from trainer.data.samples import Samples
+from trainer.engine.batches import EpochOutput
+from trainer.engine.epoch_result import EpochResult
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
     Monitors,
     ReduceLROnPlateauState,
 )
-from trainer.engine.multi_epoch import MultiEpochProgram
-from trainer.engine.runner import ResidentRunner
 from trainer.engine.snapshot import Snapshot
-from trainer.engine.streaming import StreamingRunner
-from trainer.engine.training import RollbackState, Training
-from trainer.errors import DivergedError, RunError
-from trainer.models.noise import CompiledDropout
-from trainer.models.schedules import ScheduledRate
+from trainer.engine.training import Training
 
-BATCH, CALL = 8, 2
-ROWS = 70
-STEPS = -(-ROWS // BATCH)
-EPOCHS = 5
+STEPS = 2
 
 
-def training(
-    *, kind=ResidentRunner, compiled=False, schedule=True, block=1, rollback=None, rate=0.2
-):
-    keras.utils.set_random_seed(1)
-    dropout = CompiledDropout if compiled else keras.layers.Dropout
-    network = keras.Sequential(
-        [
-            keras.Input((5,)),
-            keras.layers.Dense(6, activation="relu", name="dense"),
-            keras.layers.BatchNormalization(name="batch_normalization"),
-            dropout(0.3, seed=5, name="dropout"),
-            keras.layers.Dense(1, activation="sigmoid", name="head"),
-        ],
-        name="network",
-    )
-    # XLA compiles a partial batch separately, which doubles the time of these tests; graphs cover it.
-    rows, val_rows = (64, 32) if compiled else (ROWS, 40)
-    steps = -(-rows // BATCH)
-    if schedule:
-        rate = ScheduledRate(rate, CosineSchedule(cosine={}), steps, EPOCHS * steps)
-    optimizer = keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9, name="adamw")
-    train, validation = samples(rows, weighted=True), samples(val_rows, seed=5)
-    if kind is StreamingRunner:
-        train, validation = on_disk(train), on_disk(validation)
-    runner = kind(
-        network,
-        optimizer,
-        keras.losses.BinaryCrossentropy(),
-        train,
-        seed=2,
-        batch_size=BATCH,
-        shuffle=True,
-        compiled=compiled,
-        steps_per_execution=CALL if block == 1 else 1_000,
-    )
-    executor = SingleEpochExecutor(runner, network, optimizer, validation)
-    if block > 1:
-        blocks = MultiEpochProgram(
-            runner, network, optimizer, validation, epochs=block, compiled=compiled
-        )
-        executor = MultiEpochExecutor(executor, blocks)
-    reduce_lr = ReduceLROnPlateauState.start(ReduceOnPlateau(patience=1, factor=0.3), "lower")
+def output(loss):
+    rows = np.arange(4, dtype=np.int32)
+    return EpochOutput(loss, np.zeros((4, 1), np.float32), rows, np.full(STEPS, loss, np.float32))
+
+
+def result(loss, val_loss, weights=(0.0,), learning_rate=0.5):
+    return EpochResult(output(loss), output(val_loss), learning_rate, lambda: [np.array(weights)])
+
+
+def make_training(*, total_steps=100, keep_last=False):
+    x, y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
+    samples = Samples(x, y, None, np.arange(4), np.zeros(4, bool))
     return Training(
-        network=network,
-        optimizer=optimizer,
-        train_step=runner.train_step,
-        executor=executor,
-        train=train,
-        validation=validation,
-        compute_metrics=lambda output, _: {
-            "mean": float(output.predictions.mean(dtype=np.float64))
-        },
+        train=samples,
+        validation=samples,
+        compute_metrics=lambda output, samples: {"rows": float(len(output.rows))},
         monitors=Monitors(
             BestEpochState.start("lower"),
-            EarlyStoppingState.start(EarlyStopping(patience=7), "lower"),
-            None if schedule else reduce_lr,
+            EarlyStoppingState.start(EarlyStopping(monitor="val_loss", patience=2), "lower"),
+            ReduceLROnPlateauState.start(
+                ReduceOnPlateau(monitor="val_loss", patience=1, factor=0.1), "lower"
+            ),
         ),
         monitor="val_loss",
-        total_steps=EPOCHS * steps - 3,
-        rollback=rollback,
+        total_steps=total_steps,
+        keep_last=keep_last,
     )
 
 
-# The learning rates are so high that the last epoch is not the best.
-CASES = {
-    "schedule": {},
-    "plateau": {"schedule": False, "rate": 0.6},
-    "xla": {"compiled": True},
-    "streaming": {"kind": StreamingRunner},
-    "blocks": {"block": 3},
-    "blocks, xla": {"block": 3, "compiled": True},
-}
+def test_epochs_are_counted_and_the_best_is_kept():
+    state = make_training()
+    first = state.end_epoch(result(1.0, 2.0, weights=(1.0,)))
+    assert first.metrics == {"loss": 1.0, "rows": 4.0, "val_loss": 2.0, "val_rows": 4.0}
+    assert (first.improved, first.learning_rate) == (True, 0.5)
+    second = state.end_epoch(result(0.5, 3.0, weights=(2.0,)))
+    assert not second.improved
+    assert second.learning_rate == pytest.approx(0.05)
+    assert (state.epoch, state.step, state.best_epoch) == (2, 2 * STEPS, 1)
+    assert state.best_weights == [np.array([1.0])]
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Two equal trainings, and the uninterrupted course of the first.
-
-    Attributes:
-        first: A training that has run to its end.
-        second: A training that has not run.
-        start: The state of both at the start.
-        epochs: The events of the epochs, without the reason to stop.
-        checks: How often the training checked whether it should stop.
-        end: The state at the end.
-    """
-
-    first: Training
-    second: Training
-    start: Snapshot
-    epochs: list[Any]
-    checks: int
-    end: Snapshot
+def test_keep_last_keeps_the_latest_weights():
+    state = make_training(keep_last=True)
+    state.end_epoch(result(1.0, 2.0, weights=(1.0,)))
+    assert state.end_epoch(result(1.0, 3.0, weights=(2.0,))).improved
+    assert (state.best_epoch, state.best_weights) == (2, [np.array([2.0])])
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _small_parts():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(streaming, "SHARD_ROWS", 8)
-        patch.setattr(batches, "_EVALUATION_BATCH", 16)
-        patch.setattr(batches, "_EVALUATION_BATCHES", 1)
-        yield
+def test_reasons_to_stop():
+    state = make_training(total_steps=4 * STEPS)
+    state.end_epoch(result(1.0, 1.0))
+    state.end_epoch(result(1.0, 2.0))
+    assert state.check_stop() is None
+    state.end_epoch(result(1.0, 2.0))
+    assert state.check_stop() == "val_loss has not improved for 2 epochs"
+    state.end_epoch(result(1.0, 2.0))
+    assert state.check_stop() == "all epochs done"
 
 
-@pytest.fixture(scope="module")
-def reference(_small_parts):
-    """The reference of a case, built once: tracing the programs takes longest."""
-    references = {}
-
-    def build(case):
-        if case not in references:
-            first, second = training(**CASES[case]), training(**CASES[case])
-            start = first.snapshot()
-            checks = []
-            epochs = run(first, lambda: checks.append(None))
-            end = first.snapshot()
-            references[case] = Reference(first, second, start, epochs, len(checks), end)
-        return references[case]
-
-    return build
+def test_restored_training_continues_equally():
+    state, restored = make_training(), make_training()
+    state.end_epoch(result(1.0, 2.0, weights=(1.0,)))
+    state.end_epoch(result(1.0, 3.0))
+    snapshot = state.snapshot({}, 3)
+    metadata = json.loads(json.dumps(snapshot.metadata))
+    assert metadata["steps_begun"] == 3
+    restored.restore(Snapshot(snapshot.arrays, metadata))
+    for following in (state, restored):
+        following.end_epoch(result(1.0, 4.0))
+    assert restored.snapshot({}, 0).metadata == state.snapshot({}, 0).metadata
+    assert restored.check_stop() == state.check_stop() is not None
+    assert restored.best_weights == state.best_weights
 
 
-def run(state, interrupted=lambda: None):
-    """Train and return what the log would contain of each epoch."""
-    return [
-        (event.epoch, event.step, event.learning_rate, event.metrics, event.improved)
-        for event in fit(state, interrupted)
-        if isinstance(event, EpochEnd)
-    ]
+def test_interrupted_training_has_no_reason_to_stop_when_restored():
+    state = make_training()
+    state.stop_reason, state.interrupted = "interrupted by the user", True
+    snapshot = state.snapshot({}, 0)
+    assert snapshot.metadata["stopped_because"] is None
+    state.restore(snapshot)
+    assert (state.stop_reason, state.interrupted) == (None, False)
 
 
-def stop_after(calls):
-    remaining = iter(range(calls))
-    return lambda: None if next(remaining, None) is not None else "stop requested"
-
-
-def assert_same(snapshot, expected):
-    assert snapshot.metadata == expected.metadata
-    assert list(snapshot.arrays) == list(expected.arrays)
-    for name, value in snapshot.arrays.items():
-        np.testing.assert_array_equal(value, expected.arrays[name], err_msg=name)
-
-
-@pytest.mark.parametrize("case", slow_except(set(CASES) - {"xla"}, CASES))
-def test_training_stopped_anywhere_ends_with_the_same_bytes(case, reference):
-    expected = reference(case)
-    first, second = expected.first, expected.second
-    in_blocks = CASES[case].get("block", 1) > 1
-    stopped_within_epoch = 0
-    # An epoch makes six or eight checks; steps of five reach each of them. The latest stop comes first,
-    # as it differs most from the initial state of `second`.
-    for calls in reversed(range(0, expected.checks, 1 if in_blocks else 5)):
-        first.restore_snapshot(expected.start)
-        epochs = run(first, stop_after(calls))
-        assert first.interrupted
-        stopped_within_epoch += first.partial_epoch is not None
-        second.restore_snapshot(first.snapshot())
-        assert epochs + run(second) == expected.epochs
-        assert_same(second.snapshot(), expected.end)
-    assert in_blocks or stopped_within_epoch > 3
-
-
-def test_training_stopped_repeatedly_ends_with_the_same_bytes(reference):
-    expected = reference("schedule")
-    state = expected.first
-    epochs, snapshot = [], expected.start
-    while True:
-        state.restore_snapshot(snapshot)
-        epochs += run(state, stop_after(3))
-        snapshot = state.snapshot()
-        if not state.interrupted:
-            break
-    assert epochs == expected.epochs
-    assert_same(snapshot, expected.end)
-
-
-def test_stop_during_validation_keeps_the_trained_batches(reference):
-    expected = reference("schedule")
-    state = expected.first
-    state.restore_snapshot(expected.start)
-    steps = [event for event in fit(state, stop_after(5)) if isinstance(event, StepCheckpoint)]
-    # In calls of two batches, the fifth check is during validation, after all nine batches.
-    assert (steps[-1].step, steps[-1].stop) == (STEPS, "stop requested")
-    assert (state.epoch, state.partial_epoch.rows) == (0, ROWS)
-
-
-def test_completed_training_yields_nothing(reference):
-    expected = reference("schedule")
-    expected.second.restore_snapshot(expected.end)
-    assert expected.second.stop_reason == "all epochs done"
-    assert run(expected.second) == []
-    assert_same(expected.second.snapshot(), expected.end)
-
-
-def test_max_seconds(reference):
-    expected = reference("schedule")
-    expected.first.restore_snapshot(expected.start)
-    state = replace(expected.first, max_seconds=1e-9)
-    assert run(state) == []
-    assert "fit.max_seconds" in state.stop_reason
-    expected.first.restore_snapshot(expected.start)
-    state = replace(expected.first, start_time=perf_counter() - 100.0, max_seconds=100.0 + 3600)
-    assert len(run(state)) > 1
-
-
-def test_rollback_lowers_the_learning_rate_and_resumes_with_the_same_bytes():
-    def diverging():
-        rollback = RollbackState(max_rollbacks=400, factor=1e-4)
-        return training(schedule=False, rate=1e37, rollback=rollback)
-
-    first, second = diverging(), diverging()
-    start = first.snapshot()
-    events = list(fit(first, lambda: None))
-    end = first.snapshot()
-    rollbacks = [event for event in events if isinstance(event, RolledBack)]
-    assert rollbacks
-    assert rollbacks[0].learning_rate == pytest.approx(1e33)
-    for calls in (0, 2, 5, 11):
-        first.restore_snapshot(start)
-        list(fit(first, stop_after(calls)))
-        assert first.interrupted
-        second.restore_snapshot(first.snapshot())
-        list(fit(second, lambda: None))
-        assert_same(second.snapshot(), end)
-
-
-def test_number_of_rollbacks_is_limited():
-    rollback = RollbackState(max_rollbacks=2, factor=0.5)
-    state = training(schedule=False, rate=1e37, rollback=rollback)
-    with pytest.raises(DivergedError) as caught:
-        list(fit(state, lambda: None))
-    (problem,) = caught.value.problems
-    assert problem.where.startswith("epoch 1, step ")
-    assert "after 2 rollbacks" in problem.found
-
-
-def test_rollback_scales_the_whole_schedule():
-    state = training(rate=1e37, rollback=RollbackState(max_rollbacks=1_000, factor=1e-4))
-    assert any(isinstance(event, RolledBack) for event in fit(state, lambda: None))
-    assert math.isfinite(float(state.optimizer.learning_rate))
-    assert float(state.optimizer._learning_rate.scale) < 1
-
-
-def test_snapshot_that_does_not_match_is_rejected(reference):
-    expected = reference("schedule")
-    state = expected.first
-    state.restore_snapshot(expected.start)
-    list(fit(state, stop_after(3)))
-    snapshot = state.snapshot()
-    with pytest.raises(RunError):
-        training(schedule=False).restore_snapshot(snapshot)
-    for missing in ("begun/predictions", "begun/mean/0"):
-        arrays = {name: value for name, value in snapshot.arrays.items() if name != missing}
-        with pytest.raises(RunError):
-            state.restore_snapshot(Snapshot(arrays, snapshot.metadata))
+@pytest.mark.parametrize(
+    ("loss", "val_loss", "weight", "diverged"),
+    [
+        (1.0, 1.0, 1.0, False),
+        (np.nan, 1.0, 1.0, True),
+        (1.0, np.inf, 1.0, False),
+        (1.0, np.inf, np.nan, True),
+    ],
+)
+def test_divergence_is_in_the_loss_or_the_weights(loss, val_loss, weight, diverged):
+    assert result(loss, val_loss, weights=(weight,)).is_diverged() is diverged

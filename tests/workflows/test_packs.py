@@ -11,7 +11,7 @@ import pytest
 
 from tests.workflows.conftest import write_table
 from tests.workflows.folders import MEMBERS, SPLITS, Ends, Folder, assert_same
-from trainer.engine import pack_fit
+from trainer.engine import pack_executor
 from trainer.errors import RunError
 from trainer.workflows.pack_events import PackStarted
 from trainer.workflows.pack_schedule import read_pack_record, schedule_packs
@@ -141,7 +141,7 @@ def test_pack_killed_before_its_first_checkpoint_restarts(
 def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
     tmp_path: Path, uninterrupted: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pack_fit, "_COMPILE_SECONDS", 0.0)
+    monkeypatch.setattr(pack_executor, "_COMPILE_SECONDS", 0.0)
     members = [
         ["seed=1"],
         MEMBERS[1],
@@ -150,13 +150,13 @@ def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
     whole = Folder(tmp_path / "whole", uninterrupted.config, members)
     killed = Folder(tmp_path / "killed", uninterrupted.config, members)
     sizes = []
-    original = pack_fit.PackTraining.repack
+    original = pack_executor.PackExecutor.retain
 
-    def repack(training: pack_fit.PackTraining) -> None:
-        original(training)
-        sizes.append(len(training.slots))
+    def retain(executor: pack_executor.PackExecutor, live: list[int], steps_left: int) -> None:
+        original(executor, live, steps_left)
+        sizes.append(len(executor.slots))
 
-    monkeypatch.setattr(pack_fit.PackTraining, "repack", repack)
+    monkeypatch.setattr(pack_executor.PackExecutor, "retain", retain)
     ended = {member.number: member for member in whole.train()}
     assert sizes[0] == 5
     assert sizes[-1] < 5
@@ -164,7 +164,7 @@ def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
     assert ended[1].metrics["validation"] == pytest.approx(
         read_ended_member(uninterrupted.spec(1)).metrics["validation"], rel=1e-3
     )
-    killed.train(abandon_after=sizes.index(sizes[-1]) + 2)
+    killed.train(abandon_after=sizes.index(sizes[-1]) + 1)
     killed.train()
     assert_same(killed, whole)
 

@@ -22,7 +22,7 @@ from tests.workflows.conftest import resume_fit, write_table
 from trainer.config.load import load_config
 from trainer.engine.events import EpochEnd
 from trainer.engine.snapshot import Snapshot
-from trainer.engine.training import Training
+from trainer.engine.training_group import TrainingGroup
 from trainer.workflows import resume
 from trainer.workflows.fit import fit_run
 from trainer.workflows.session import Session
@@ -199,12 +199,13 @@ def resumed(pairs, tmp_path, monkeypatch):
     """Resume the interrupted run without a part of the state; return how it differs."""
 
     def call(text: str, drop_part: Drop, change: Callable[[Path], None] = lambda run: None):
-        def restore_snapshot(training: Training, snapshot: Snapshot) -> None:
+        def restore_part(group: TrainingGroup, snapshots: list[Snapshot]) -> None:
+            (snapshot,) = snapshots
             assert snapshot.metadata["steps_begun"] > 0
-            restore(training, drop_part(snapshot, training.snapshot()))
+            restore(group, [drop_part(snapshot, group.snapshot(0))])
 
-        restore = Training.restore_snapshot
-        monkeypatch.setattr(Training, "restore_snapshot", restore_snapshot)
+        restore = TrainingGroup.restore
+        monkeypatch.setattr(TrainingGroup, "restore", restore_part)
         uninterrupted, stopped = pairs[text]
         run = tmp_path / stopped.name
         shutil.copytree(stopped, run)

@@ -13,7 +13,6 @@ import pytest
 from trainer.config.load import load_config
 from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS
 from trainer.config.optimizers import OptimizerName
-from trainer.engine.averages import averaged_weights
 from trainer.engine.batches import run_to_end
 from trainer.engine.runner import epoch_order
 from trainer.models.losses import build_loss
@@ -148,8 +147,8 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
     settings, task = plan.config, plan.task
     built = build_training(plan, allow_custom=False)
     for epoch in range(1, EPOCHS + 1):
-        run_to_end(built.training.executor.run_epoch(epoch, plan.total_steps, None))
-    built.training.executor.sync_variables(EPOCHS)
+        run_to_end(built.group.executor.run_epoch(epoch, plan.total_steps))
+    built.group.executor.sync_variables(EPOCHS)
 
     dataset = plan.dataset.preprocessing
     network = build_network(
@@ -189,8 +188,7 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
             shuffle=False,
             verbose=0,
         )
-    with averaged_weights(built.training.network, built.training.optimizer):
-        return built.training.network.get_weights(), network.get_weights()
+    return built.group.evaluation_weights(0), network.get_weights()
 
 
 def add_age(table: Path) -> None:

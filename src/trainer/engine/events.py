@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -29,8 +30,21 @@ class EpochEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupEpochEnd:
+    """The end of an epoch of networks that are trained together.
+
+    Attributes:
+        epoch: Epoch number, from 1.
+        results: Number of the network → its event, for those that completed the epoch.
+    """
+
+    epoch: int
+    results: Mapping[int, EpochEnd]
+
+
+@dataclass(frozen=True, slots=True)
 class StepCheckpoint:
-    """A point within a long epoch at which training can be saved.
+    """A point within a long epoch at which training can be saved, or ends.
 
     Attributes:
         epoch: The current epoch, from 1.
@@ -58,4 +72,4 @@ class RolledBack:
     learning_rate: float
 
 
-Event = EpochEnd | StepCheckpoint | RolledBack
+Event = GroupEpochEnd | StepCheckpoint | RolledBack

@@ -1,152 +1,178 @@
-"""The training loop: a generator of epochs.
+"""The training loop: a generator of epochs, for one network and for many.
 
 It trains, validates, applies the decisions and yields events; its consumer writes files and output.
-Stopping early is a reason in the last event, never an exception.
+Stopping early is a reason in an event, failing a problem of the training, never an exception.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from time import perf_counter
 
-from trainer.engine.batches import EpochOutput
 from trainer.engine.divergence import (
     divergence_problem,
     first_nonfinite_step,
     first_nonfinite_variable,
 )
 from trainer.engine.epoch_result import EpochResult
-from trainer.engine.events import EpochEnd, Event, RolledBack, StepCheckpoint
-from trainer.engine.state import get_state, restore
-from trainer.engine.training import Training
-from trainer.errors import DivergedError, Problem
-from trainer.models.optimizers import lower_rate
+from trainer.engine.events import EpochEnd, Event, GroupEpochEnd, RolledBack, StepCheckpoint
+from trainer.engine.training import EpochSummary
+from trainer.engine.training_group import TrainingGroup
+
+_DIVERGED = "the loss is not finite"
 
 
-def fit(training: Training, interrupted: Callable[[], str | None]) -> Iterator[Event]:
-    """Train until all steps are done, early stopping applies, or `interrupted` returns a reason.
+def fit(group: TrainingGroup, interrupted: Callable[[], str | None]) -> Iterator[Event]:
+    """Train until every member has ended or `interrupted` returns a reason.
 
-    Yields nothing if training has already ended.
+    Yields nothing if training has already ended. A member whose loss is not finite ends with a problem
+    and keeps its best weights.
 
     Args:
-        training: Changed in place. After each event, `training.sync_variables()` sets its network and
-            optimizer to the end of that epoch.
+        group: Changed in place. The consumer can end members at the end of an epoch.
         interrupted: Called about once a second and at the end of each epoch.
-
-    Raises:
-        DivergedError: The training loss is not finite; `training` keeps the best weights.
     """
-    training.stop_reason = training.stop_reason or training.check_stop()
-    if training.callbacks is not None and training.stop_reason is None:
-        training.callbacks.on_train_begin()
-    while training.stop_reason is None:
+    group.end({number: stop for number in group.live if (stop := group.check_stop(number))})
+    callbacks = [
+        (member, member.callbacks)
+        for member in group.members
+        if member.is_live and member.callbacks is not None
+    ]
+    for _, member_callbacks in callbacks:
+        member_callbacks.on_train_begin()
+    while live := group.live:
         started = perf_counter()
-        if training.callbacks is not None and training.partial_epoch is None:
-            training.callbacks.on_epoch_begin(training.epoch + 1)
-        if training.rollback is not None and training.partial_epoch is None:
-            training.rollback.start_state = get_state(training.network, training.optimizer)
-        result = yield from _through_epoch(training, interrupted)
-        if result is None:
+        group.executor.retain(live, group.steps_left)
+        _begin_epoch(group)
+        results = yield from _through_epoch(group, interrupted)
+        if results is None:
             break
-        if result.is_diverged():
-            yield _roll_back(training, result.train)
+        if (rolled_back := _roll_back(group, results)) is not None:
+            yield rolled_back
             continue
-        training.partial_epoch = None
-        summary = training.end_epoch(result)
-        if summary.learning_rate != result.learning_rate:
-            training.sync_variables()
-            training.optimizer.learning_rate = summary.learning_rate
-        stop = training.check_stop()
-        if training.callbacks is not None:
-            logs = {**summary.metrics, "learning_rate": result.learning_rate}
-            stop = training.callbacks.on_epoch_end(training.epoch, logs) or stop
-        if stop is None:
-            stop = interrupted()
-            training.interrupted = stop is not None
-        training.stop_reason = stop
-        if stop is not None:
-            training.sync_variables()
-            if _nonfinite_variable(training):
-                problem = _divergence(training, result.train, training.epoch, training.step)
-                raise DivergedError(problem)
-        seconds = perf_counter() - started
-        yield EpochEnd(
-            training.epoch,
-            training.step,
-            result.learning_rate,
-            summary.metrics,
-            summary.improved,
-            seconds,
-            stop,
-        )
-    if training.callbacks is not None:
-        training.callbacks.on_train_end()
+        epoch = group.epoch + 1
+        ends, reason = _end_epoch(group, results, interrupted, started)
+        yield GroupEpochEnd(epoch, ends)
+        if reason is not None:
+            group.end(dict.fromkeys(group.live, reason), interrupted=True)
+    for member, member_callbacks in callbacks:
+        if member.problem is None:
+            member_callbacks.on_train_end()
+
+
+def _begin_epoch(group: TrainingGroup) -> None:
+    if group.executor.partial_steps:
+        return
+    for number in group.live:
+        member = group.members[number]
+        if member.callbacks is not None:
+            member.callbacks.on_epoch_begin(member.epoch + 1)
+        if member.rollback is not None:
+            member.rollback.start_epoch()
 
 
 def _through_epoch(
-    training: Training, interrupted: Callable[[], str | None]
-) -> Generator[StepCheckpoint, None, EpochResult | None]:
+    group: TrainingGroup, interrupted: Callable[[], str | None]
+) -> Generator[StepCheckpoint, None, Mapping[int, EpochResult] | None]:
     """Run one epoch, or the rest of it; return None if training ends within it."""
-    steps_left = training.total_steps - training.step
-    epoch = training.executor.run_epoch(training.epoch + 1, steps_left, training.partial_epoch)
-    calls = 0 if training.partial_epoch is None else 1
+    epoch, live = group.epoch + 1, group.live
+    running = group.executor.run_epoch(epoch, group.steps_left)
     while True:
         try:
-            partial_epoch = next(epoch)
+            partial_epoch = next(running)
         except StopIteration as end:
-            result: EpochResult = end.value
-            return result
-        if partial_epoch is not None:
-            training.partial_epoch = partial_epoch
-            calls += 1
-            is_complete = (
-                partial_epoch.rows == len(training.train.x) or partial_epoch.steps == steps_left
-            )
-            # No stop within an epoch of one call, or before a loss that is not finite is reported.
-            if (is_complete and calls == 1) or partial_epoch.diverged:
-                continue
-        stop = interrupted()
-        training.interrupted = stop is not None
-        if stop is None and training.seconds >= training.max_seconds:
-            stop = training.check_stop()
+            results: Mapping[int, EpochResult] = end.value
+            return results
+        request = interrupted()
+        stop = request or group.check_time()
         if stop is not None:
-            # During validation, closing restores the weights in place of their averages.
-            epoch.close()
-            training.stop_reason = stop
+            # Closing also restores weights that were replaced by their averages for validation.
+            running.close()
+            group.end(dict.fromkeys(live, stop), interrupted=request is not None)
         if stop is not None or partial_epoch is not None:
-            yield StepCheckpoint(training.epoch + 1, training.trained_steps, stop)
+            yield StepCheckpoint(epoch, group.trained_steps(live[0]), stop)
         if stop is not None:
             return None
 
 
-def _roll_back(training: Training, trained: EpochOutput) -> RolledBack:
-    """Restore the start of the epoch and lower the learning rate.
+def _roll_back(group: TrainingGroup, results: Mapping[int, EpochResult]) -> RolledBack | None:
+    """Return to the start of the epoch with a lower learning rate if the loss is not finite.
 
-    Raises:
-        DivergedError: Rollbacks are disabled or exhausted.
+    Returns:
+        The event; None if there is no need, or rollbacks are disabled or exhausted.
     """
-    step = training.step + first_nonfinite_step(trained)
-    rollback = training.rollback
-    if rollback is None or rollback.count >= rollback.max_rollbacks:
-        # Epochs may have been run ahead; the error describes the weights at the end of this one.
-        training.executor.sync_variables(training.epoch + 1)
-        raise DivergedError(_divergence(training, trained, training.epoch + 1, step))
-    restore(training.network, training.optimizer, rollback.start_state)
-    lower_rate(training.optimizer, rollback.factor)
-    rollback.count += 1
-    training.partial_epoch = None
-    return RolledBack(training.epoch + 1, step, float(training.optimizer.learning_rate))
+    for number in group.live:
+        member, result = group.members[number], results[number]
+        rollback = member.rollback
+        if rollback is None or rollback.is_exhausted or not result.is_diverged():
+            continue
+        step = member.step + first_nonfinite_step(result.train)
+        return RolledBack(member.epoch + 1, step, rollback.apply())
+    return None
 
 
-def _nonfinite_variable(training: Training) -> str | None:
-    """Return the name of the network's first variable with a value that is not finite."""
-    variables = training.network.variables
-    return first_nonfinite_variable(
-        (str(variable.path), variable.numpy()) for variable in variables
+def _end_epoch(
+    group: TrainingGroup,
+    results: Mapping[int, EpochResult],
+    interrupted: Callable[[], str | None],
+    started: float,
+) -> tuple[dict[int, EpochEnd], str | None]:
+    """Update the members and end those that are complete or have failed.
+
+    Returns:
+        The event of each member that completed the epoch, and why all others should end, or None.
+    """
+    summaries: dict[int, EpochSummary] = {}
+    stops: dict[int, str] = {}
+    for number in group.live:
+        member, result = group.members[number], results[number]
+        if result.is_diverged():
+            step = member.step + first_nonfinite_step(result.train)
+            _fail(group, number, result, member.epoch + 1, step)
+            stops[number] = _DIVERGED
+            continue
+        summaries[number] = summary = member.end_epoch(result)
+        if summary.learning_rate != result.learning_rate:
+            group.executor.sync_variables(group.epoch)
+            group.executor.set_learning_rate(number, summary.learning_rate)
+        stop = group.check_stop(number)
+        if member.callbacks is not None:
+            logs = {**summary.metrics, "learning_rate": result.learning_rate}
+            stop = member.callbacks.on_epoch_end(member.epoch, logs) or stop
+        if stop is not None:
+            stops[number] = stop
+    reason = interrupted() if len(stops) < len(group.live) else None
+    ends: dict[int, EpochEnd] = {}
+    for number, summary in summaries.items():
+        member, result = group.members[number], results[number]
+        stop = stops.get(number, reason)
+        if stop is not None and _nonfinite_weight(group, result) is not None:
+            _fail(group, number, result, member.epoch, member.step)
+            stops[number] = _DIVERGED
+            continue
+        ends[number] = EpochEnd(
+            member.epoch,
+            member.step,
+            result.learning_rate,
+            summary.metrics,
+            summary.improved,
+            perf_counter() - started,
+            stop,
+        )
+    group.end(stops)
+    return ends, reason
+
+
+def _fail(group: TrainingGroup, number: int, result: EpochResult, epoch: int, step: int) -> None:
+    """Set the problem of a member whose loss or weights are not finite after a step of an epoch."""
+    member = group.members[number]
+    weight = _nonfinite_weight(group, result)
+    rollbacks = 0 if member.rollback is None else member.rollback.count
+    member.problem = divergence_problem(
+        epoch, step, result.train.loss, weight, member.advice, rollbacks
     )
 
 
-def _divergence(training: Training, trained: EpochOutput, epoch: int, step: int) -> Problem:
-    rollbacks = training.rollback.count if training.rollback is not None else 0
-    variable = _nonfinite_variable(training)
-    return divergence_problem(epoch, step, trained.loss, variable, training.advice, rollbacks)
+def _nonfinite_weight(group: TrainingGroup, result: EpochResult) -> str | None:
+    """Return the name of the first weights with a value that is not finite."""
+    return first_nonfinite_variable(zip(group.executor.weight_names, result.weights(), strict=True))

@@ -14,7 +14,6 @@ from trainer.engine.averages import use_averages_in_graph
 from trainer.engine.batches import EpochOutput, Program, to_device
 from trainer.engine.epoch_result import EpochResult
 from trainer.engine.runner import ResidentRunner
-from trainer.engine.state import State, get_state, restore
 
 # A block of this many batches takes a few milliseconds compiled and a few tens otherwise: enough to
 # hide the overhead of the call, and cheap to repeat when training stops inside it.
@@ -56,8 +55,6 @@ class MultiEpochProgram:
     def __init__(
         self,
         runner: ResidentRunner,
-        network: keras.Sequential,
-        optimizer: keras.optimizers.Optimizer,
         validation: Samples | None,
         *,
         epochs: int,
@@ -67,25 +64,15 @@ class MultiEpochProgram:
 
         Args:
             runner: Trains and evaluates; holds the training rows.
-            network: The network of the runner.
-            optimizer: Already built.
             validation: The validation rows, or None.
             epochs: Maximum number of epochs per call.
             compiled: Whether to compile the block with XLA.
         """
         self.epochs, self.steps_per_epoch = epochs, runner.steps_per_epoch
         self._runner = runner
-        self._network, self._optimizer = network, optimizer
+        self._network, self._optimizer = runner.train_step.network, runner.train_step.optimizer
         self._validation = None if validation is None else to_device(validation)
         self.program = Program(self._block, compiled=compiled)
-
-    def state(self) -> State:
-        """Return copies of all variables."""
-        return get_state(self._network, self._optimizer)
-
-    def restore(self, state: State) -> None:
-        """Restore network and optimizer to `state`."""
-        restore(self._network, self._optimizer, state)
 
     def run(self, first: int, count: int) -> list[EpochResult]:
         """Run `count` epochs, the first of them numbered `first` (from 1), and return their results."""

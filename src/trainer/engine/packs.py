@@ -2,8 +2,7 @@
 
 The members are stacked along a leading axis (`trainer.models.stacking`). Each has its own order of rows,
 random streams, learning rate and penalties; they share the shapes and the number of steps. A member's
-result equals that of `ResidentRunner` up to rounding. The loop over epochs is in
-`trainer.engine.pack_fit`.
+result equals that of `ResidentRunner` up to rounding. `trainer.engine.pack_executor` runs the epochs.
 """
 
 from __future__ import annotations
@@ -211,13 +210,6 @@ class Pack:
     def evaluate(self, samples: Sequence[Samples]) -> Generator[None, None, list[EpochOutput]]:
         """Return each member's output on its samples."""
         return (yield from self._evaluate(_Rows(samples), self._evaluation_program))
-
-    def epoch(
-        self, epoch: int
-    ) -> Generator[None, None, tuple[list[EpochOutput], list[EpochOutput] | None]]:
-        """Train and validate one epoch; return each member's outputs. Yields between device calls."""
-        trained = yield from self.train(epoch)
-        return trained, (yield from self.validate())
 
     @property
     def yields_between_calls(self) -> bool:

@@ -34,11 +34,13 @@ class EpochRunner(Protocol):
     Attributes:
         steps_per_epoch: Batches per epoch.
         train_step: Runs training steps.
+        program: Trains on a part of an epoch.
         evaluator: Evaluates the network with its current weights.
     """
 
     steps_per_epoch: int
     train_step: TrainStep
+    program: Program
     evaluator: Evaluator
 
     def train(

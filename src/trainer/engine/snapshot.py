@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -43,38 +43,6 @@ class Snapshot:
             for name, value in self.arrays.items()
             if name.startswith("network/") and value.dtype.kind == "f"
         )
-
-
-class Checkpointable(Protocol):
-    """A training whose state can be checkpointed: a single network or a member of a pack."""
-
-    @property
-    def epoch(self) -> int:
-        """The latest completed epoch."""
-        ...
-
-    @property
-    def trained_steps(self) -> int:
-        """Batches trained."""
-        ...
-
-    @property
-    def best_epoch(self) -> int:
-        """The best epoch so far; 0 before the first."""
-        ...
-
-    @property
-    def best_weights(self) -> list[Any]:
-        """Weights of the best epoch, in Keras's order."""
-        ...
-
-    def snapshot(self) -> Snapshot:
-        """Return the current state."""
-        ...
-
-    def evaluation_weights(self) -> list[Any]:
-        """Return the weights that would be evaluated now (averages, if any), in Keras's order."""
-        ...
 
 
 def best_weight_arrays(weights: Sequence[Any]) -> State:

@@ -1,160 +1,208 @@
-"""Training of a network on its own: everything that it needs, and its state."""
+"""Training of one network, alone or together with others: progress, best weights, decisions.
+
+The variables of the network and the optimizer belong to its executor (`trainer.engine.executors`).
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import perf_counter
 from typing import Any
 
 import keras
 
-from trainer.engine.averages import averaged_weights
-from trainer.engine.batches import PartialEpoch, TrainStep
+from trainer.data.samples import Samples
+from trainer.engine.batches import EpochOutput
 from trainer.engine.callbacks import Callbacks
-from trainer.engine.executors import EpochExecutor
-from trainer.engine.progress import Progress
+from trainer.engine.divergence import DivergenceAdvice
+from trainer.engine.epoch_result import EpochResult
+from trainer.engine.monitors import Monitors
 from trainer.engine.snapshot import (
     Snapshot,
     best_weight_arrays,
     best_weights_from,
     variable_arrays,
 )
-from trainer.engine.state import State, copy_weights, get_state, restore
-from trainer.errors import Problem, RunError
+from trainer.engine.state import State, get_state, restore
+from trainer.errors import Problem
+from trainer.models.optimizers import lower_rate
+
+MetricFunction = Callable[[EpochOutput, Samples], dict[str, float]]
+"""Computes the metrics of an output for its samples."""
 
 
-@dataclass(slots=True)
-class RollbackState:
-    """Settings and state of rollbacks after a loss that is not finite.
+@dataclass(slots=True, kw_only=True)
+class Rollback:
+    """Rollback to the start of an epoch, with a lower learning rate, after a loss that is not finite.
 
     Attributes:
+        network: The network.
+        optimizer: Its optimizer.
         max_rollbacks: Maximum number of rollbacks.
         factor: Factor applied to the learning rate at each rollback.
         count: Number of rollbacks so far.
         start_state: All variables at the start of the epoch.
     """
 
+    network: keras.Model
+    optimizer: keras.optimizers.Optimizer
     max_rollbacks: int
     factor: float
     count: int = 0
     start_state: State = field(default_factory=dict)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether the maximum number of rollbacks is reached."""
+        return self.count >= self.max_rollbacks
 
-@dataclass(slots=True, kw_only=True)
-class Training(Progress):
-    """A network on its own and everything that its training needs.
+    def start_epoch(self) -> None:
+        """Keep the variables for a rollback."""
+        self.start_state = get_state(self.network, self.optimizer)
+
+    def apply(self) -> float:
+        """Restore the start of the epoch and return the new learning rate."""
+        restore(self.network, self.optimizer, self.start_state)
+        lower_rate(self.optimizer, self.factor)
+        self.count += 1
+        return float(self.optimizer.learning_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class EpochSummary:
+    """What follows from the result of an epoch.
 
     Attributes:
-        network: The network, with the weights of the latest epoch.
-        optimizer: The optimizer, with its variables.
-        train_step: Runs training steps; holds the running mean of the loss within an epoch.
-        executor: Runs epochs.
-        callbacks: User-defined callbacks; epochs then run one at a time.
-        rollback: Rollbacks when the loss is not finite; None to stop instead.
-        max_seconds: Maximum training time.
-        partial_epoch: Output so far of the next epoch, or None.
-        start_time: Start of training by `perf_counter`, moved back by the training time of earlier
-            processes.
+        metrics: `loss` and other metrics; those of the validation rows as `val_…`.
+        improved: Whether this is the best epoch so far.
+        learning_rate: The learning rate of the next epoch, if no schedule determines it.
     """
 
-    network: keras.Sequential
-    optimizer: keras.optimizers.Optimizer
-    train_step: TrainStep
-    executor: EpochExecutor
+    metrics: dict[str, float]
+    improved: bool
+    learning_rate: float
+
+
+@dataclass(slots=True, kw_only=True)
+class Training:
+    """Training of one network.
+
+    Attributes:
+        train: The training rows.
+        validation: The validation rows, or None.
+        compute_metrics: Computes the metrics of an output.
+        monitors: State of best epoch, early stopping and learning-rate reduction.
+        monitor: The metric that determines the best epoch.
+        total_steps: Number of batches to train.
+        keep_last: Whether the latest epoch counts as the best.
+        advice: Suggested fixes when the loss is not finite.
+        callbacks: User-defined callbacks; its executor then runs one epoch at a time.
+        rollback: Rollbacks when the loss is not finite, of a network that is trained alone; None to end
+            the training instead.
+        best_weights: Weights of the best epoch (averages, if the optimizer keeps them).
+        best_epoch: Number of the best epoch.
+        epoch: The latest completed epoch.
+        step: Batches trained by the end of it.
+        stop_reason: Why training has ended, or None.
+        interrupted: Whether it ended by request rather than because it was complete.
+        problem: Why it failed, or None.
+    """
+
+    train: Samples
+    validation: Samples | None
+    compute_metrics: MetricFunction
+    monitors: Monitors
+    monitor: str
+    total_steps: int
+    keep_last: bool = False
+    advice: DivergenceAdvice = field(default_factory=DivergenceAdvice)
     callbacks: Callbacks | None = None
-    rollback: RollbackState | None = None
-    max_seconds: float = math.inf
-    partial_epoch: PartialEpoch | None = None
-    start_time: float = field(default_factory=perf_counter)
+    rollback: Rollback | None = None
+    best_weights: list[Any] = field(default_factory=list)
+    best_epoch: int = 0
+    epoch: int = 0
+    step: int = 0
+    stop_reason: str | None = None
+    interrupted: bool = False
+    problem: Problem | None = None
 
     @property
-    def trained_steps(self) -> int:
-        """Batches trained, including those of an unfinished epoch."""
-        return self.step + (0 if self.partial_epoch is None else self.partial_epoch.steps)
+    def is_live(self) -> bool:
+        """Whether it is still training."""
+        return self.stop_reason is None
 
-    @property
-    def seconds(self) -> float:
-        """Training time so far, over all processes."""
-        return perf_counter() - self.start_time
-
-    def sync_variables(self) -> None:
-        """Set network and optimizer to the end of the latest yielded epoch.
-
-        Epochs may have been run ahead: call this before reading any variables.
-        """
-        self.executor.sync_variables(self.epoch)
-
-    def evaluation_weights(self) -> list[Any]:
-        """Return the weights to evaluate (averages, if any), after syncing the variables."""
-        self.sync_variables()
-        with averaged_weights(self.network, self.optimizer):
-            return copy_weights(self.network)
-
-    def snapshot(self) -> Snapshot:
-        """Return a copy of the current state, after syncing the variables to it."""
-        self.sync_variables()
-        arrays: State = get_state(self.network, self.optimizer)
-        arrays |= best_weight_arrays(self.best_weights)
-        if self.partial_epoch is not None:
-            mean = self.train_step.loss_mean.variables
-            arrays |= {
-                "begun/predictions": self.partial_epoch.predictions,
-                "begun/losses": self.partial_epoch.losses,
-                **{f"begun/mean/{number}": value.numpy() for number, value in enumerate(mean)},
-            }
-            if self.rollback is not None:
-                start = self.rollback.start_state
-                arrays |= {f"start/{name}": value for name, value in start.items()}
-        if self.callbacks is not None:
-            arrays |= self.callbacks.array_states()
-        metadata = self.metadata(
-            callbacks=[] if self.callbacks is None else self.callbacks.json_states(),
-            partial_steps=0 if self.partial_epoch is None else self.partial_epoch.steps,
-            rollbacks=0 if self.rollback is None else self.rollback.count,
-        )
-        return Snapshot(arrays, metadata)
-
-    def restore_snapshot(self, snapshot: Snapshot) -> None:
-        """Restore the state to a snapshot.
-
-        Raises:
-            RunError: The snapshot does not match this network and optimizer, or is incomplete.
-        """
-        arrays, metadata = snapshot.arrays, snapshot.metadata
-        try:
-            restore(self.network, self.optimizer, variable_arrays(arrays))
-            self.restore(metadata, best_weights_from(arrays))
-            if self.rollback is not None:
-                self.rollback.count = metadata["rewound"]
-                self.rollback.start_state = {
-                    name.removeprefix("start/"): value
-                    for name, value in arrays.items()
-                    if name.startswith("start/")
-                }
-            if self.callbacks is not None:
-                self.callbacks.restore(metadata["callbacks"], arrays)
-            self.partial_epoch = None
-            if metadata["steps_begun"]:
-                self.partial_epoch = PartialEpoch(
-                    arrays["begun/predictions"], arrays["begun/losses"]
-                )
-                for number, variable in enumerate(self.train_step.loss_mean.variables):
-                    variable.assign(arrays[f"begun/mean/{number}"])
-        except (IndexError, KeyError, TypeError, ValueError) as error:
-            raise RunError(
-                Problem(
-                    "checkpoint",
-                    "the complete state of training",
-                    f"{type(error).__name__}: {error}",
-                    "restore the checkpoint from a copy of the run",
-                )
-            ) from error
+    def end_epoch(self, result: EpochResult) -> EpochSummary:
+        """Count an epoch, compute its metrics, and update the monitors and the best weights."""
+        self.epoch += 1
+        self.step += result.train.steps
+        metrics = self._metrics(result)
+        improved = self.monitors.best.update(self.epoch, metrics[self.monitor])
+        improved = improved or self.keep_last or not self.best_weights
+        if improved:
+            self.best_epoch, self.best_weights = self.epoch, result.weights()
+        early_stopping, reduce_lr = self.monitors.early_stopping, self.monitors.reduce_lr
+        learning_rate = result.learning_rate
+        if reduce_lr is not None:
+            learning_rate = reduce_lr.update(metrics[reduce_lr.settings.monitor], learning_rate)
+        if early_stopping is not None:
+            early_stopping.update(self.epoch, metrics[early_stopping.settings.monitor])
+        return EpochSummary(metrics, improved, learning_rate)
 
     def check_stop(self) -> str | None:
-        """Return why training should end now, or None."""
-        # `super()` does not work in a dataclass with slots before Python 3.14.
-        reason = Progress.check_stop(self)
-        if reason is None and self.seconds >= self.max_seconds:
-            reason = f"fit.max_seconds: {self.max_seconds:g} seconds have passed"
-        return reason
+        """Return why training should end after the epochs so far, or None."""
+        if self.step >= self.total_steps:
+            return "all epochs done"
+        early_stopping = self.monitors.early_stopping
+        return None if early_stopping is None else early_stopping.reason()
+
+    def snapshot(self, state: State, partial_steps: int) -> Snapshot:
+        """Return a snapshot.
+
+        Args:
+            state: State of its network in the executor.
+            partial_steps: Batches trained of an unfinished epoch.
+        """
+        arrays = variable_arrays(state) | best_weight_arrays(self.best_weights)
+        arrays |= state
+        if partial_steps and self.rollback is not None:
+            start = self.rollback.start_state
+            arrays |= {f"start/{name}": value for name, value in start.items()}
+        if self.callbacks is not None:
+            arrays |= self.callbacks.array_states()
+        metadata = {
+            "epoch": self.epoch,
+            "step": self.step,
+            "callbacks": [] if self.callbacks is None else self.callbacks.json_states(),
+            "steps_begun": partial_steps,
+            "best_epoch": self.best_epoch,
+            "monitors": self.monitors.state(),
+            "rewound": 0 if self.rollback is None else self.rollback.count,
+            "stopped_because": None if self.interrupted else self.stop_reason,
+        }
+        return Snapshot(arrays, metadata)
+
+    def restore(self, snapshot: Snapshot) -> None:
+        """Restore the progress in a snapshot."""
+        arrays, metadata = snapshot.arrays, snapshot.metadata
+        self.monitors.restore(metadata["monitors"])
+        self.epoch, self.step = metadata["epoch"], metadata["step"]
+        self.best_epoch, self.best_weights = metadata["best_epoch"], best_weights_from(arrays)
+        self.stop_reason, self.interrupted = metadata["stopped_because"], False
+        if self.rollback is not None:
+            self.rollback.count = metadata["rewound"]
+            self.rollback.start_state = {
+                name.removeprefix("start/"): value
+                for name, value in arrays.items()
+                if name.startswith("start/")
+            }
+        if self.callbacks is not None:
+            self.callbacks.restore(metadata["callbacks"], arrays)
+
+    def _metrics(self, result: EpochResult) -> dict[str, float]:
+        metrics = {"loss": result.train.loss, **self.compute_metrics(result.train, self.train)}
+        if result.validation is not None:
+            assert self.validation is not None
+            metrics["val_loss"] = result.validation.loss
+            val_metrics = self.compute_metrics(result.validation, self.validation)
+            metrics.update({f"val_{name}": value for name, value in val_metrics.items()})
+        return metrics

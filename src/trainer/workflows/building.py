@@ -20,11 +20,11 @@ from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import EpochOutput, Program, TrainStep, steps_per_execution
+from trainer.engine.batches import EpochOutput, TrainStep, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.devices import Device
 from trainer.engine.divergence_advice import divergence_advice
-from trainer.engine.executors import EpochExecutor, MultiEpochExecutor, SingleEpochExecutor
+from trainer.engine.executors import MultiEpochExecutor, NetworkExecutor
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
@@ -34,7 +34,8 @@ from trainer.engine.monitors import (
 from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
 from trainer.engine.runner import EpochRunner, ResidentRunner
 from trainer.engine.streaming import StreamingRunner
-from trainer.engine.training import RollbackState, Training
+from trainer.engine.training import Rollback, Training
+from trainer.engine.training_group import TrainingGroup
 from trainer.errors import ConfigError, Problem, ResourceError
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
@@ -91,21 +92,23 @@ class TrainingSetup:
     """A network that is ready for training.
 
     Attributes:
-        training: The state of training before the first epoch.
+        network: The network.
+        training: Its training, before the first epoch.
+        group: The group of this training alone.
         runner: Evaluates the network after training.
         saved: The network in its saved form, of Keras's own layers; its weights are set before saving.
         execution: How epochs are divided into device calls.
         warm_start: For each layer, as text, whether it took over weights of the former run.
-        programs: The traced and compiled programs.
         encode_seconds: Time spent on encoding rows.
     """
 
+    network: keras.Sequential
     training: Training
+    group: TrainingGroup
     runner: EpochRunner
     saved: keras.Sequential
     execution: ExecutionConfig
     warm_start: tuple[str, ...]
-    programs: tuple[Program, ...]
     encode_seconds: float
 
 
@@ -163,37 +166,45 @@ def build_training(
         compiled=compiled,
         steps_per_execution=execution.steps_per_execution,
     )
-    single = SingleEpochExecutor(runner, network, optimizer, validation)
-    executor: EpochExecutor = single
-    programs = [runner.program, runner.evaluator.evaluation]
-    callbacks = _callbacks(plan, runner.train_step, allow_custom)
+    executor = NetworkExecutor(runner, validation)
     if execution.epochs_per_execution > 1 and isinstance(runner, ResidentRunner):
         epochs = execution.epochs_per_execution
-        blocks = MultiEpochProgram(
-            runner, network, optimizer, validation, epochs=epochs, compiled=compiled
+        blocks = MultiEpochProgram(runner, validation, epochs=epochs, compiled=compiled)
+        executor = MultiEpochExecutor(runner, validation, blocks)
+    training = make_training(plan, train, validation)
+    training.callbacks = _callbacks(plan, runner.train_step, allow_custom)
+    settings = config.fit.on_nonfinite
+    if settings.action == "rollback":
+        training.rollback = Rollback(
+            network=network,
+            optimizer=optimizer,
+            max_rollbacks=settings.max_rollbacks,
+            factor=settings.factor,
         )
-        executor = MultiEpochExecutor(single, blocks)
-        programs.append(blocks.program)
-    training = Training(
-        network=network,
-        optimizer=optimizer,
-        train_step=runner.train_step,
-        executor=executor,
+    group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
+    return TrainingSetup(
+        network, training, group, runner, make(), execution, warm_start_notes, encode_seconds
+    )
+
+
+def make_training(plan: RunPlan, train: Samples, validation: Samples | None) -> Training:
+    """Return the training of a plan before the first epoch.
+
+    Args:
+        plan: The plan of the run.
+        train: The training rows, encoded.
+        validation: The validation rows, encoded, or None.
+    """
+    fit, task = plan.config.fit, plan.task
+    return Training(
         train=train,
         validation=validation,
         compute_metrics=make_metric_function(task),
-        monitors=make_monitors(config, validation is not None),
-        monitor=resolved_monitor(config.fit, validation is not None),
-        keep_last=config.fit.early_stopping is not None
-        and not config.fit.early_stopping.restore_best,
-        callbacks=callbacks,
-        rollback=_rewinding(config),
-        max_seconds=config.fit.max_seconds or math.inf,
-        advice=divergence_advice(config, task),
+        monitors=make_monitors(plan.config, validation is not None),
+        monitor=resolved_monitor(fit, validation is not None),
         total_steps=plan.total_steps,
-    )
-    return TrainingSetup(
-        training, runner, make(), execution, warm_start_notes, tuple(programs), encode_seconds
+        keep_last=fit.early_stopping is not None and not fit.early_stopping.restore_best,
+        advice=divergence_advice(plan.config, task),
     )
 
 
@@ -236,15 +247,6 @@ def make_monitors(config: Config, has_validation: bool) -> Monitors:
         reduce_lr=ReduceLROnPlateauState.start(reduce_lr, better_direction(reduce_lr.monitor))
         if reduce_lr
         else None,
-    )
-
-
-def _rewinding(config: Config) -> RollbackState | None:
-    settings = config.fit.on_nonfinite
-    return (
-        None
-        if settings.action == "stop"
-        else RollbackState(settings.max_rollbacks, settings.factor)
     )
 
 

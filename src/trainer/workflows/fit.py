@@ -62,10 +62,10 @@ def fit_run(
     with resource_errors():
         with locate_problems(loaded):
             built = build_training(plan, allow_custom=session.allow_custom)
-        built.training.start_time = start_time
+        built.group.start_time = start_time
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported - encode_seconds
-        recorded = RecordedTraining(built.training, built.saved, built.execution)
+        recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
         manifest = first_manifest(plan, recorded, device, command=session.command, now=started_at)
         with new_recording(plan, recorded, device, manifest, runs, run_path) as record:
             record.add_time("read", planned - start_time)

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.config.resolve import resolved_monitor
-from trainer.engine.divergence_advice import divergence_advice
 from trainer.errors import Problem
 from trainer.runs.checkpoints import read_newest_checkpoint
 from trainer.workflows.pack_schedule import PackSpec, PlannedRun
 
 if TYPE_CHECKING:
-    from trainer.engine.pack_fit import MemberTraining, PackTraining
+    from trainer.engine.pack_executor import PackExecutor
     from trainer.engine.packs import Pack, PackMember
+    from trainer.engine.training import Training
+    from trainer.engine.training_group import TrainingGroup
     from trainer.workflows.recording import Recording
 
 
@@ -27,18 +27,17 @@ class PackedMember:
     """A member during the training of its pack."""
 
     planned_run: PlannedRun
-    training: MemberTraining
+    training: Training
     stacked: PackMember
     record: Recording | None = None
     best: dict[str, float] = field(default_factory=dict)
 
 
 def build_member(planned_run: PlannedRun) -> PackedMember:
-    from trainer.engine.pack_fit import MemberTraining
     from trainer.engine.packs import PackMember
     from trainer.models.network import build_network
     from trainer.models.stacking import StackMember
-    from trainer.workflows.building import make_metric_function, make_monitors, warm_start
+    from trainer.workflows.building import make_training, warm_start
 
     plan = planned_run.plan
     config, task = plan.config, plan.task
@@ -56,30 +55,22 @@ def build_member(planned_run: PlannedRun) -> PackedMember:
     warm_start(config, network, allow_custom=False)
     train, validation = plan.encoded_samples("train"), plan.encoded_samples("validation")
     assert train is not None, "a plan has training rows"
-    stopping = config.fit.early_stopping
-    training = MemberTraining(
-        train=train,
-        validation=validation,
-        compute_metrics=make_metric_function(task),
-        monitors=make_monitors(config, validation is not None),
-        monitor=resolved_monitor(config.fit, validation is not None),
-        total_steps=plan.total_steps,
-        keep_last=stopping is not None and not stopping.restore_best,
-        advice=divergence_advice(config, task),
-    )
     weighted = task.apply_class_weights(train, config.fit.class_weight)
     stacked = PackMember(StackMember(config, network), weighted, validation)
-    return PackedMember(planned_run, training, stacked)
+    return PackedMember(planned_run, make_training(plan, train, validation), stacked)
 
 
 def build_pack_training(
     planned: PackSpec, members: Sequence[PackedMember], directory: Path
-) -> tuple[PackTraining, Mapping[str, Any] | None]:
-    """Return the pack at the start or restored, and the metadata of its checkpoint if it has one."""
+) -> tuple[TrainingGroup, PackExecutor, Mapping[str, Any] | None]:
+    """Return the trainings at the start or restored, their executor, and the metadata of the checkpoint
+    if there is one.
+    """
     from trainer.engine.batches import steps_per_execution
-    from trainer.engine.pack_fit import PackTraining
+    from trainer.engine.pack_executor import PackExecutor
     from trainer.engine.packs import Pack
     from trainer.engine.snapshot import Snapshot
+    from trainer.engine.training_group import TrainingGroup
     from trainer.models.losses import build_loss
 
     plan = planned.members[0].plan
@@ -101,10 +92,12 @@ def build_pack_training(
     trainings = [member.training for member in members]
     last = directory / "last"
     if not last.exists():
-        return PackTraining(trainings, make), None
+        executor = PackExecutor(make, range(len(members)))
+        return TrainingGroup(trainings, executor), executor, None
     checkpoint, _ = read_newest_checkpoint(last, with_model=False)
     metadata, state = checkpoint.metadata, checkpoint.state
-    training = PackTraining(trainings, make, metadata["slots"])
+    executor = PackExecutor(make, metadata["slots"])
+    group = TrainingGroup(trainings, executor)
     snapshots, evaluation_weights = [], []
     for number, member in enumerate(metadata["members"]):
         prefix = f"{number:04d}/"
@@ -120,5 +113,5 @@ def build_pack_training(
         members[number].best = member["best"]
         if "problem" in member:
             trainings[number].problem = Problem(**member["problem"])
-    training.restore(snapshots, evaluation_weights)
-    return training, metadata
+    group.restore(snapshots, evaluation_weights)
+    return group, executor, metadata

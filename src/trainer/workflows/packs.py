@@ -49,7 +49,8 @@ from trainer.workflows.session import Session
 
 if TYPE_CHECKING:
     from trainer.engine.events import EpochEnd
-    from trainer.engine.pack_fit import PackTraining
+    from trainer.engine.pack_executor import PackExecutor
+    from trainer.engine.training_group import TrainingGroup
     from trainer.workflows.recording import Recording
 
 
@@ -85,50 +86,49 @@ def train_pack(
         batch = first.config.fit.batch_size
         threads = devices.choose_threads(parameters * len(planned.members), batch)
     device = devices.start(first.config.runtime.device, threads)
-    from trainer.engine.pack_fit import PackEpochEnd, fit_pack
+    from trainer.engine.events import GroupEpochEnd
+    from trainer.engine.fit import fit
     from trainer.workflows.building import resource_errors
 
     with resource_errors(), ExitStack() as stack:
         members = [build_member(planned_run) for planned_run in planned.members]
         built = perf_counter()
-        training, resumed = build_pack_training(planned, members, directory)
+        group, executor, resumed = build_pack_training(planned, members, directory)
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
         remove_temporaries(directory)
         write_pack_record(directory, PackRecord(planned.numbers, is_done=False))
-        _open_records(members, training, device, session.command, now, stack, resumed=resumed)
-        checkpoints = _PackCheckpoints(training, members, directory)
-        start = max((member.training.epoch for member in members), default=0)
+        _open_records(members, group, device, session.command, now, stack, resumed=resumed)
+        checkpoints = _PackCheckpoints(group, executor, members, directory)
         numbers = planned.numbers
         index_of = {number: index for index, number in enumerate(numbers)}
 
         epochs = first.total_steps // first.steps_per_epoch
-        yield PackStarted(numbers, start, epochs, device)
-        for event in fit_pack(training, session.interrupted):
-            assert isinstance(event, PackEpochEnd)
+        yield PackStarted(numbers, group.epoch, epochs, device)
+        for event in fit(group, session.interrupted):
+            if not isinstance(event, GroupEpochEnd):
+                continue
             for index, result in event.results.items():
                 _write_epoch(members[index], result)
             results = {numbers[index]: result for index, result in event.results.items()}
             to_end = (yield PackEpochEnded(event.epoch, results)) or {}
             reasons = {index_of[number]: reason for number, reason in to_end.items()}
-            training.end_members(
-                {index: reasons[index] for index in training.live if index in reasons}
-            )
+            group.end({index: reasons[index] for index in group.live if index in reasons})
             checkpoints.write_if_due()
         trained = perf_counter()
         index_programs(cache_root())
-        if training.interrupted:
+        if group.is_interrupted:
             checkpoints.write()
             reason = next(m.training.stop_reason for m in members if m.training.interrupted)
             for member in members:
                 _record(member).set_stop_reason(reason or "")
                 _record(member).write_end("stopped")
             return reason
-        metrics = _evaluate(training, members, splits)
+        metrics = _evaluate(executor, members, splits)
         evaluated = perf_counter()
         share = 1.0 / len(members)
-        trace_seconds = sum(program.trace_seconds for program in training.programs)
-        compile_seconds = sum(program.compile_seconds for program in training.programs)
+        trace_seconds = sum(program.trace_seconds for program in executor.programs)
+        compile_seconds = sum(program.compile_seconds for program in executor.programs)
         for index, member in enumerate(members):
             record = _record(member)
             # Members share the time of the pack in equal parts.
@@ -146,7 +146,7 @@ def train_pack(
 
 def _open_records(
     members: Sequence[PackedMember],
-    training: PackTraining,
+    group: TrainingGroup,
     device: devices.Device,
     command: tuple[str, ...],
     now: datetime,
@@ -172,7 +172,7 @@ def _open_records(
         execution = member_execution(plan)
         config = resolved_run_config(plan.config, device, execution)
         recorded = RecordedTraining(
-            training.checkpointable(number), member.stacked.stack.network, execution
+            group.checkpointable(number), member.stacked.stack.network, execution
         )
         manifest = first_manifest(plan, recorded, device, command=command, now=now)
         if resumed is None:
@@ -235,9 +235,14 @@ class _PackCheckpoints:
     """Writes the checkpoints of a pack."""
 
     def __init__(
-        self, training: PackTraining, members: Sequence[PackedMember], directory: Path
+        self,
+        group: TrainingGroup,
+        executor: PackExecutor,
+        members: Sequence[PackedMember],
+        directory: Path,
     ) -> None:
-        self._training, self._members, self._directory = training, members, directory
+        self._group, self._executor = group, executor
+        self._members, self._directory = members, directory
         # Members can have different intervals: the pack is written when one of them is due.
         intervals = {member.planned_run.plan.config.fit.checkpoint.every for member in members}
         self._schedules = [
@@ -261,8 +266,8 @@ class _PackCheckpoints:
         start_time = monotonic()
         arrays: dict[str, Any] = {}
         member_facts = []
-        for number, state in enumerate(self._training.states()):
-            snapshot = state.snapshot()
+        for number, state in enumerate(self._group.states()):
+            snapshot = state.snapshot
             prefix = f"{number:04d}/"
             arrays |= {f"{prefix}{name}": value for name, value in snapshot.arrays.items()}
             arrays |= {
@@ -278,14 +283,14 @@ class _PackCheckpoints:
             if member.training.problem is not None:
                 fact["problem"] = asdict(member.training.problem)
             member_facts.append(fact)
-        content = {"slots": self._training.slots, "members": member_facts}
+        content = {"slots": self._executor.slots, "members": member_facts}
         write_checkpoint(self._directory / "last", None, arrays, content, keep=2)
         for schedule in self._schedules:
             schedule.record_write(*self._progress(), start_time)
 
 
 def _evaluate(
-    training: PackTraining,
+    executor: PackExecutor,
     members: Sequence[PackedMember],
     splits: Sequence[SplitName],
 ) -> list[dict[str, dict[str, float]]]:
@@ -296,7 +301,7 @@ def _evaluate(
     trained = [number for number, member in enumerate(members) if member.training.best_epoch]
     if not trained:
         return metrics_of_members
-    pack = training.pack_for(trained)
+    pack = executor.pack_for(trained)
     pack.set_weights([members[number].training.best_weights for number in trained])
     tasks = {number: members[number].planned_run.plan.task for number in trained}
     # Decisions are made on the validation rows before metrics that depend on them are computed.

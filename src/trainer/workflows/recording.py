@@ -27,7 +27,7 @@ from trainer.engine.batches import EpochOutput
 from trainer.engine.checkpoint_schedule import CheckpointSchedule
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
-from trainer.engine.snapshot import Checkpointable
+from trainer.engine.training_group import Checkpointable
 from trainer.errors import Problem
 from trainer.metrics.predictions import Predictions
 from trainer.models.saving import save_network

@@ -60,6 +60,7 @@ from trainer.workflows.training import RunFinished, RunStarted, start_device, tr
 
 if TYPE_CHECKING:
     from trainer.engine.training import Training
+    from trainer.engine.training_group import TrainingGroup
     from trainer.workflows.building import TrainingSetup
     from trainer.workflows.training import Event
 
@@ -151,8 +152,8 @@ def resume_run(
         with resource_errors():
             built = _restore(saved, plan, start_time, allow_custom=session.allow_custom)
             warnings = _warnings(saved, built.training)
-            manifest = _manifest(saved, comparison, built.training, warnings)
-            recorded = RecordedTraining(built.training, built.saved, built.execution)
+            manifest = _manifest(saved, comparison, built.group, warnings)
+            recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
             with recording(run, saved.loaded.config, manifest, recorded) as record:
                 if saved.changed:
                     run.write_config(dump_config(saved.loaded.config))
@@ -163,7 +164,7 @@ def resume_run(
                 record.add_time("import", imported - planned)
                 record.add_time("encode", built.encode_seconds)
                 record.add_time("build", perf_counter() - imported - built.encode_seconds)
-                notes = (_position(saved.checkpoint, built.training), *warnings)
+                notes = (_position(saved.checkpoint, built.group), *warnings)
                 yield RunStarted(run.path, plan, comparison.device, notes)
                 finished = yield from train(
                     plan,
@@ -249,18 +250,18 @@ def _restore(
     with locate_problems(saved.loaded):
         execution = ExecutionConfig.from_state(metadata["form"])
         built = build_training(plan, allow_custom=allow_custom, execution=execution)
-    training = built.training
+    training, group = built.training, built.group
     check_state_arrays(checkpoint, metadata, plan, built)
-    training.restore_snapshot(Snapshot(checkpoint.state, metadata))
+    group.restore([Snapshot(checkpoint.state, metadata)])
     run.remove_leftovers(config.fit.checkpoint.keep)
     truncate_log(run.metrics, metadata["log_bytes"])
     remove_epochs_after(run.timing, training.epoch)
-    training.start_time = start_time - _epoch_seconds(run)
+    group.start_time = start_time - _epoch_seconds(run)
     if saved.changed:
         # The new settings determine whether training has ended.
-        training.stop_reason = training.check_stop()
+        training.stop_reason = group.check_stop(0)
     if "optimizer.learning_rate" in saved.changed:
-        training.optimizer.learning_rate = config.optimizer.learning_rate
+        group.executor.set_learning_rate(0, config.optimizer.learning_rate)
     return built
 
 
@@ -277,15 +278,15 @@ def _warnings(saved: _SavedRun, training: Training) -> tuple[str, ...]:
 
 
 def _manifest(
-    saved: _SavedRun, comparison: _Comparison, training: Training, warnings: Sequence[str]
+    saved: _SavedRun, comparison: _Comparison, group: TrainingGroup, warnings: Sequence[str]
 ) -> Manifest:
     """Return the manifest of the run with this resumption."""
-    current, manifest = comparison.manifest, saved.manifest
+    current, manifest, (training,) = comparison.manifest, saved.manifest, group.members
     resumption = Resumption(
         at=current.started,
         command=current.command,
         epoch=training.epoch,
-        step=training.trained_steps,
+        step=group.trained_steps(0),
         checkpoint=saved.checkpoint.directory.name,
         changes={key: text for key, text in saved.changed.items() if keeps_training_state(key)},
         differences=tuple(str(problem) for problem in comparison.differences),
@@ -360,10 +361,12 @@ def finished_run(run: RunDirectory) -> RunFinished | None:
     )
 
 
-def _position(checkpoint: Checkpoint, training: Training) -> str:
+def _position(checkpoint: Checkpoint, group: TrainingGroup) -> str:
     """Return where the run resumes, as text."""
     name = checkpoint.directory.name
-    return f"resumes after epoch {training.epoch}, step {training.trained_steps}, from checkpoint {name}"
+    return (
+        f"resumes after epoch {group.epoch}, step {group.trained_steps(0)}, from checkpoint {name}"
+    )
 
 
 def _open(path: Path) -> RunDirectory:

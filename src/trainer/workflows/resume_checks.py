@@ -278,7 +278,7 @@ def check_state_arrays(
     """
     state = checkpoint.state
     best = [value.shape for name, value in sorted(state.items()) if name.startswith("best/")]
-    weights = [weight.shape for weight in built.training.network.get_weights()]
+    weights = [weight.shape for weight in built.network.get_weights()]
     found = "other best weights" if best != (weights if metadata["best_epoch"] else []) else ""
     if metadata["steps_begun"]:
         rows = min(metadata["steps_begun"] * plan.config.fit.batch_size, plan.dataset.rows("train"))

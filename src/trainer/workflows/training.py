@@ -142,37 +142,39 @@ def train(
     Raises:
         TrainingError: Training failed; the manifest records why.
     """
-    from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
+    from trainer.engine.events import GroupEpochEnd, RolledBack, StepCheckpoint
     from trainer.engine.fit import fit
     from trainer.models.weights import weights_sha256
 
     training, started = built.training, perf_counter()
-    try:
-        for event in fit(training, interrupted):
-            match event:
-                case EpochEnd():
-                    record.record_epoch(event)
-                case StepCheckpoint():
-                    record.record_step(event)
-                case RolledBack():
-                    record.record_rollback(event)
-                case _:
-                    assert_never(event)
-            yield event
-    except DivergedError:
+    for event in fit(built.group, interrupted):
+        match event:
+            case GroupEpochEnd():
+                for result in event.results.values():
+                    record.record_epoch(result)
+                    yield result
+            case StepCheckpoint():
+                record.record_step(event)
+                yield event
+            case RolledBack():
+                record.record_rollback(event)
+                yield event
+            case _:
+                assert_never(event)
+    if training.problem is not None:
         record.save_best_checkpoint()
-        raise
+        raise DivergedError(training.problem)
     trained = perf_counter()
-    trace_seconds = sum(program.trace_seconds for program in built.programs)
-    compile_seconds = sum(program.compile_seconds for program in built.programs)
+    trace_seconds = sum(program.trace_seconds for program in built.group.executor.programs)
+    compile_seconds = sum(program.compile_seconds for program in built.group.executor.programs)
     index_programs(cache_root())
     record.save_checkpoint()
     checkpointed = perf_counter()
     metrics: dict[str, dict[str, float]] = {}
     digest, evaluated, sentence = None, None, ""
     if training.best_epoch:
-        training.network.set_weights(training.best_weights)
-        digest = weights_sha256(training.network)
+        built.network.set_weights(training.best_weights)
+        digest = weights_sha256(built.network)
         if not training.interrupted:
             metrics = _evaluate(plan, built, record, interrupted, splits)
             evaluated = perf_counter()
