@@ -21,14 +21,19 @@ from trainer.runs.lock import RunLock
 def test_resumed_run_has_the_bytes_of_an_uninterrupted_run(
     folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable
 ) -> None:
-    run = stopped_run("good.yaml")
+    # State that is not trained, and a last batch that is smaller.
+    settings = (
+        "model.layers=[{dense: 4}, batch_normalization, {dropout: 0.2}]",
+        "fit.batch_size=16",
+    )
+    run = stopped_run("good.yaml", *settings)
     assert len(log_lines(run)) == 3
     assert not list((run / "evaluation").glob("*"))
     result = trainer("resume", run)
     assert result.code == 0, result.err
     assert result.out == f"{run}\n"
     assert "resumes after epoch 3, step 9, from checkpoint last" in result.err
-    assert comparable_files(run) == comparable_files(whole_run())
+    assert comparable_files(run) == comparable_files(whole_run(*settings))
     manifest = read_manifest(run)
     assert (manifest["status"], manifest["epochs"]) == ("finished", 6)
     assert manifest["stopped_because"] == "all epochs done"
@@ -39,9 +44,11 @@ def test_resumed_run_has_the_bytes_of_an_uninterrupted_run(
 
 
 def test_json_of_resume_has_the_fields_of_fit(
-    folder: Path, trainer: Callable, stopped_run: Callable
+    finished: Path, trainer: Callable, stopped_run: Callable
 ) -> None:
-    uninterrupted = trainer("fit", "good.yaml", *SETTINGS, "--runs", "whole", "--json").json
+    command = ("fit", "good.yaml", *SETTINGS, "--runs", "whole", "--resume-or-start", "--json")
+    uninterrupted = trainer(*command).json
+    assert uninterrupted["run"] == str(finished)
     run = stopped_run("good.yaml")
     result = trainer("resume", run, "--json", "--quiet")
     assert result.err == ""
@@ -57,17 +64,15 @@ def test_run_is_stopped_twice(
     whole_run: Callable,
     after_epoch: Callable,
 ) -> None:
-    epochs = "fit.epochs=12"
-    run = stopped_run("good.yaml", epochs)
-    for number, epoch, code in ((signal.SIGTERM, 5, 75), (signal.SIGINT, 8, 130)):
-        after_epoch(epoch, lambda number=number: os.kill(os.getpid(), number))
-        result = trainer("resume", run, "--json")
-        assert result.code == code, result.err
-        assert (result.json["status"], result.json["epochs"]) == ("stopped", epoch + 1)
-        assert f"resume with: trainer resume {run}" in result.err
+    run = stopped_run("good.yaml")
+    after_epoch(4, lambda: os.kill(os.getpid(), signal.SIGINT))
+    result = trainer("resume", run, "--json")
+    assert result.code == 130, result.err
+    assert (result.json["status"], result.json["epochs"]) == ("stopped", 5)
+    assert f"resume with: trainer resume {run}" in result.err
     assert trainer("resume", run, "--quiet").code == 0
-    assert len(read_manifest(run)["resumptions"]) == 3
-    assert comparable_files(run) == comparable_files(whole_run(epochs))
+    assert len(read_manifest(run)["resumptions"]) == 2
+    assert comparable_files(run) == comparable_files(whole_run())
 
 
 # Finished runs, and how they are extended.
@@ -94,11 +99,9 @@ def test_extended_run_equals_a_run_with_as_many_epochs(
     assert "epoch 26/26" in result.err
     assert log_lines(finished)[:6] == first
     assert len(log_lines(finished)) == 26
+    # The files include the config, which repeats the longer training.
     assert comparable_files(finished) == comparable_files(whole_run("fit.epochs=26"))
     assert read_manifest(finished)["resumptions"][0]["changes"] == {"fit.epochs": "6 → 26"}
-    # The config of the run repeats the longer training.
-    result = trainer("fit", finished / "config.yaml", "--runs", "again", "--json", "--quiet")
-    assert result.json["weights_sha256"] == read_manifest(finished)["weights_sha256"]
 
 
 def test_run_of_steps_is_extended(
@@ -194,19 +197,7 @@ def test_run_of_another_process_is_refused(
 # Where the run is.
 
 
-def test_moved_run_resumes(
-    folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable
-) -> None:
-    directory = folder / "elsewhere" / "größer, mit Leerzeichen" / "läuft $HOME 'x'"
-    directory.parent.mkdir(parents=True)
-    stopped_run("good.yaml").rename(directory)
-    result = trainer("resume", directory, "--json")
-    assert result.code == 0, result.err
-    assert result.json["run"] == str(directory)
-    shutil.rmtree(folder / "elsewhere")
-
-
-def test_run_resumes_from_inside_its_directory(
+def test_moved_run_resumes_from_inside_its_directory(
     folder: Path,
     trainer: Callable,
     stopped_run: Callable,
@@ -214,7 +205,9 @@ def test_run_resumes_from_inside_its_directory(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     uninterrupted = comparable_files(whole_run())
-    run = folder / stopped_run("good.yaml")
+    run = folder / "elsewhere" / "größer, mit Leerzeichen" / "läuft $HOME 'x'"
+    run.parent.mkdir(parents=True)
+    stopped_run("good.yaml").rename(run)
     monkeypatch.chdir(run)
     result = trainer("resume", ".")
     assert result.code == 0, result.err
@@ -238,24 +231,11 @@ def test_warm_started_run_resumes_without_the_run_it_started_from(
     assert comparable_files(run) == comparable_files(Path(uninterrupted.out.strip()))
 
 
-def test_custom_layer_needs_permission_again(
-    folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable, refused: Callable
-) -> None:
-    (folder / "custom_layer_of_resume.py").write_text(
-        "import keras\ndef doubled():\n    return keras.layers.Rescaling(2.0)\n"
-    )
-    custom = "model.layers=[{dense: 4}, {custom: 'custom_layer_of_resume:doubled'}]"
-    run = stopped_run("good.yaml", custom)
-    before = comparable_files(run)
-    refused("resume", run, mentions=["custom: custom_layer_of_resume:doubled", "--allow-custom"])
-    assert comparable_files(run) == before
-    result = trainer("resume", run, "--allow-custom")
-    assert result.code == 0, result.err
-    assert comparable_files(run) == comparable_files(whole_run(custom))
-
-
-_CUSTOM_CALLBACK = """\
+_CUSTOM = """\
 import keras
+
+def doubled():
+    return keras.layers.Rescaling(2.0)
 
 class Halving(keras.callbacks.Callback):
     \"\"\"Halves the learning rate after each epoch whose loss is not the best so far.\"\"\"
@@ -277,15 +257,19 @@ def halving():
 """
 
 
-def test_custom_callback_resumes_with_its_state(
-    folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable
+def test_custom_layer_needs_permission_again_and_custom_callback_keeps_its_state(
+    folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable, refused: Callable
 ) -> None:
-    (folder / "custom_callback_of_resume.py").write_text(_CUSTOM_CALLBACK)
+    (folder / "custom_of_resume.py").write_text(_CUSTOM)
     custom = (
-        "fit.callbacks=[{custom: 'custom_callback_of_resume:halving'}]",
+        "model.layers=[{dense: 4}, {custom: 'custom_of_resume:doubled'}]",
+        "fit.callbacks=[{custom: 'custom_of_resume:halving'}]",
         "optimizer.learning_rate=0.3",
     )
     run = stopped_run("good.yaml", *custom)
+    before = comparable_files(run)
+    refused("resume", run, mentions=["custom: custom_of_resume:doubled", "--allow-custom"])
+    assert comparable_files(run) == before
     result = trainer("resume", run, "--allow-custom")
     assert result.code == 0, result.err
     assert "Halving.door" in result.err
@@ -296,13 +280,15 @@ def test_custom_callback_resumes_with_its_state(
 # fit --resume-or-start.
 
 
-def test_resume_or_start_starts_the_first_run_and_leaves_a_finished_one(
-    folder: Path, trainer: Callable
+def test_resume_or_start_starts_a_run_and_leaves_a_finished_one(
+    finished: Path, trainer: Callable
 ) -> None:
-    command = ("fit", "good.yaml", *SETTINGS, "--resume-or-start")
+    settings = (*SETTINGS, "seed=9", "--runs", "whole")
+    command = ("fit", "good.yaml", *settings, "--resume-or-start")
     started = trainer(*command, "--json")
     assert started.code == 0, started.err
-    assert len(run_directories()) == 1
+    # A run of another config does not count.
+    assert started.json["run"] != str(finished)
     # The finished run is reported with the same fields, for scripts.
     again = trainer(*command, "--json")
     assert again.code == 0
@@ -312,25 +298,22 @@ def test_resume_or_start_starts_the_first_run_and_leaves_a_finished_one(
     assert {key: value for key, value in again.json.items() if key not in changing} == same
     assert set(again.json["timings"]) == set(started.json["timings"])
     assert trainer(*command).out == f"{started.json['run']}\n"
-    # A run of another config does not count.
-    other = trainer(*command, "seed=9", "--quiet")
-    assert other.code == 0
-    assert len(run_directories()) == 2
 
 
 def test_resume_or_start_of_several_configs(
     folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable
 ) -> None:
+    uninterrupted = comparable_files(whole_run())
+    stopped = stopped_run("good.yaml")
     (folder / "other.yaml").write_text((folder / "good.yaml").read_text())
-    stopped = stopped_run("other.yaml")
     command = ("fit", "good.yaml", "other.yaml", *SETTINGS, "--resume-or-start")
     result = trainer(*command)
     assert result.code == 0, result.err
     assert "resumes after epoch 3" in result.err
     first, second = result.out.splitlines()
-    assert first.startswith("runs/good/")
-    assert second == str(stopped)
-    assert comparable_files(stopped) == comparable_files(whole_run(config="other.yaml"))
+    assert first == str(stopped)
+    assert second.startswith("runs/other/")
+    assert comparable_files(stopped) == uninterrupted
     assert trainer(*command, "--quiet").out == result.out
     assert len(run_directories()) == 2
 

@@ -16,18 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.runs import log_lines
+from tests.cli.runs import SETTINGS, log_lines
 from tests.kill.comparison import comparable_files
 from trainer.engine import checkpoint_schedule
 
-FIT = (
-    "fit",
-    "good.yaml",
-    "fit.epochs=8",
-    "fit.checkpoint.every=1 epochs",
-    "model.layers=[{dense: 16}, batch_normalization, {dropout: 0.2}]",
-    "--quiet",
-)
+EACH_EPOCH = "fit.checkpoint.every=1 epochs"
+FIT = ("fit", "good.yaml", *SETTINGS, EACH_EPOCH, "--quiet")
 DISK = Path("disk")
 RUNS = DISK / "runs"
 MEGABYTE = 1 << 20
@@ -94,16 +88,17 @@ def check_usable(run: Path, trainer: Callable) -> None:
     assert trainer("predict", run, "table.csv", "-o", "out.csv").code == 0
 
 
-def check_resumes(run: Path, trainer: Callable, *settings: str) -> None:
+def check_resumes(run: Path, trainer: Callable, uninterrupted: Path) -> None:
     """Check that the resumed run equals an uninterrupted one."""
     result = trainer("resume", run, "--quiet")
     assert result.code == 0, result.err
-    uninterrupted = trainer(*FIT, *settings, "--runs", "whole")
-    assert uninterrupted.code == 0, uninterrupted.err
-    assert comparable_files(run) == comparable_files(Path(uninterrupted.out.strip()))
+    assert comparable_files(run) == comparable_files(uninterrupted)
 
 
-def test_disk_fills_up(small_disk: None, trainer: Callable, after_epoch: Callable) -> None:
+def test_disk_fills_up(
+    small_disk: None, trainer: Callable, whole_run: Callable, after_epoch: Callable
+) -> None:
+    uninterrupted = whole_run(EACH_EPOCH)
     after_epoch(4, fill)
     result = trainer(*FIT, "--runs", RUNS)
     assert (result.code, result.out) == (3, "")
@@ -117,7 +112,7 @@ def test_disk_fills_up(small_disk: None, trainer: Callable, after_epoch: Callabl
     check_message(result.err, "no space left on device (ENOSPC)")
     assert comparable_files(run) == before
     (DISK / "filler").unlink()
-    check_resumes(run, trainer)
+    check_resumes(run, trainer, uninterrupted)
 
 
 def test_disk_is_full_from_the_start(small_disk: None, trainer: Callable) -> None:
@@ -130,9 +125,12 @@ def test_disk_is_full_from_the_start(small_disk: None, trainer: Callable) -> Non
     assert trainer(*FIT, "--runs", RUNS, "fit.epochs=1").code == 0
 
 
-def test_file_size_limit(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
+def test_file_size_limit(
+    folder: Path, trainer: Callable, whole_run: Callable, after_epoch: Callable
+) -> None:
     """A limit on the size of files, like a quota, that the log meets and a checkpoint does not."""
     long = ("fit.epochs=300", "fit.checkpoint.every=100 epochs")
+    uninterrupted = whole_run(*long)
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit_files() -> None:
@@ -149,7 +147,7 @@ def test_file_size_limit(folder: Path, trainer: Callable, after_epoch: Callable)
     check_message(result.err, f"error: {run}/metrics.jsonl", "file too large (EFBIG)")
     assert 100 <= len(log_lines(run)) < 300
     check_usable(run, trainer)
-    check_resumes(run, trainer, *long)
+    check_resumes(run, trainer, uninterrupted)
 
 
 def test_run_is_removed(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
@@ -162,7 +160,11 @@ def test_run_is_removed(folder: Path, trainer: Callable, after_epoch: Callable) 
     assert list((RUNS / "good").iterdir()) == []
 
 
-def test_run_becomes_read_only(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
+@pytest.mark.slow
+def test_run_becomes_read_only(
+    folder: Path, trainer: Callable, whole_run: Callable, after_epoch: Callable
+) -> None:
+    uninterrupted = whole_run(EACH_EPOCH)
     is_root = os.geteuid() == 0
     if is_root:
         # Only a file system refuses root.
@@ -203,4 +205,4 @@ def test_run_becomes_read_only(folder: Path, trainer: Callable, after_epoch: Cal
         check_message(result.err, f"error: {run}", *expected)
     finally:
         make_writable()
-    check_resumes(run, trainer)
+    check_resumes(run, trainer, uninterrupted)
