@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.engine.epochs import fit_epochs
+from tests.marks import slow_except
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.data.samples import Samples
 from trainer.engine.executors import MultiEpochExecutor, NetworkExecutor
@@ -110,7 +111,7 @@ def trainings():
     return get
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", slow_except(set(CASES) - {"averages, xla"}, CASES))
 def test_blocks_equal_single_epochs(case, trainings):
     assert_equal_trainings(*trainings(case), min_epochs=16)
 

@@ -1,5 +1,7 @@
 """The runner trains to the same weights as plain Keras with the same batches in the same order."""
 
+from itertools import product
+
 import keras
 import numpy as np
 import pytest
@@ -85,8 +87,20 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
-@pytest.mark.parametrize("case", CASES)
+# Adam is also trained with gradient accumulation and with averages.
+QUICK = {
+    *product(set(CASES) - {"adam"}, (False,)),
+    ("adamw with clipping, normalization, weights", True),
+}
+
+
+@pytest.mark.parametrize(
+    ("case", "compiled"),
+    [
+        pytest.param(*pair, marks=[] if pair in QUICK else [pytest.mark.slow])
+        for pair in product(CASES, (False, True))
+    ],
+)
 def test_weights_equal_those_of_keras(case, compiled):
     hidden, optimizer, options = CASES[case]
     # At the end of each call of `fit`, Keras overwrites the weights with the averages.

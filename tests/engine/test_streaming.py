@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from tests.engine.test_runner import EPOCHS, dense, network, samples
+from tests.marks import slow_except
 from trainer.data.scratch_arrays import ScratchArray
 from trainer.engine import streaming
 from trainer.engine.batches import run_to_end
@@ -45,7 +46,7 @@ def order_of(count, epoch, *, seed=1, shuffle=True, shard=SHARD):
     return np.concatenate(parts)
 
 
-@pytest.mark.parametrize("compiled", [False, True], ids=["graph", "xla"])
+@pytest.mark.parametrize("compiled", slow_except([False], [False, True]), ids=["graph", "xla"])
 def test_weights_equal_those_of_keras(compiled):
     def hidden():
         return [dense(), keras.layers.BatchNormalization()]

@@ -43,6 +43,7 @@ def test_equal_networks_give_equal_bytes(
     assert (tmp_path / "a.keras").read_bytes() != (tmp_path / "b.keras").read_bytes()
 
 
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(network_of: Maker, tmp_path: Path) -> None:
     code = """
 import sys

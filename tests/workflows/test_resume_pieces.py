@@ -216,6 +216,8 @@ def resumed(pairs, tmp_path, monkeypatch):
     return call
 
 
+# The next test is the quick one.
+@pytest.mark.slow
 @pytest.mark.parametrize("text", [AVERAGED, PLATEAU], ids=["averaged", "plateau"])
 def test_resumed_run_is_exact(text, resumed) -> None:
     assert resumed(text, unchanged) == []
