@@ -6,6 +6,7 @@ import pytest
 from sklearn.preprocessing import OneHotEncoder, OrdinalEncoder
 
 from trainer.config.data import Categorical
+from trainer.data.accumulators import BooleanAccumulator, LevelAccumulator
 from trainer.data.categorical import (
     boolean_values,
     fit_boolean,
@@ -17,7 +18,21 @@ from trainer.data.categorical import (
 
 def fit(values, **settings):
     series = pl.Series("c", values, dtype=pl.String)
-    return fit_categorical("c", series, Categorical(**settings))
+    return fit_series(series, **settings)
+
+
+def fit_series(series, **settings):
+    counted = LevelAccumulator(series.name)
+    counted.add(series)
+    levels, missing = counted.levels(), counted.missing
+    return fit_categorical(series.name, levels, missing, Categorical(**settings))
+
+
+def fit_words(series, **settings):
+    counted = BooleanAccumulator()
+    counted.add(series)
+    counts = counted.yes, counted.no, counted.missing
+    return fit_boolean(series.name, *counts, Categorical(**settings))
 
 
 def codes(column, values):
@@ -94,20 +109,20 @@ def test_embedding_has_an_id_for_unseen_values():
 
 def test_booleans():
     series = pl.Series("e", ["yes", "No", None, "TRUE"])
-    column = fit_boolean("e", series, Categorical())
+    column = fit_words(series)
     assert column.features == ("e", "e=(missing)")
     values, missing, invalid = boolean_values(column, pl.Series("e", ["no", None, "maybe", "1"]))
     assert values.tolist() == [False, False, False, True]
     assert missing.tolist() == [False, True, True, False]
     assert invalid.tolist() == [False, False, True, False]
-    frequent = fit_boolean("e", series, Categorical(impute="most_frequent"))
+    frequent = fit_words(series, impute="most_frequent")
     assert frequent.fill is True
     assert frequent.features == ("e",)
-    assert fit_boolean("e", pl.Series("e", [True, True]), Categorical()) is None
+    assert fit_words(pl.Series("e", [True, True])) is None
 
 
 def test_column_named_count():
     series = pl.Series("count", ["b", "a", "b"])
-    column = fit_categorical("count", series, Categorical())
+    column = fit_series(series)
     assert column.levels == ("a", "b")
     assert column.counts == (1, 2)

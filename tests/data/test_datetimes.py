@@ -7,14 +7,24 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data
+from trainer.data.accumulators import DatetimeAccumulator, NumericAccumulator
 from trainer.data.column_settings import datetime_settings
 from trainer.data.datetimes import cycle_position, cycle_waves, fit_datetime
+from trainer.data.hashing import row_keys
+from trainer.data.sketches import BottomKSample
 from trainer.data.values import to_microseconds
 
 
 def settings(**datetimes):
     data = Data(source="x.csv", target="y", datetime=datetimes)  # type: ignore[arg-type]
     return datetime_settings(data, "t", data.datetime.format)
+
+
+def fit(series, settings):
+    dates = DatetimeAccumulator(NumericAccumulator(BottomKSample(None)))
+    rows = np.arange(len(series))
+    dates.add(series, settings.format, rows, row_keys(0, rows))
+    return fit_datetime(series.name, dates.days(), dates.first, dates.varying(), settings)
 
 
 @pytest.mark.parametrize(
@@ -50,7 +60,7 @@ def test_types_and_formats_agree():
 
 
 def test_elapsed_counts_from_the_earliest_date():
-    column = fit_datetime("t", pl.Series("t", ["2024-01-03", "2024-01-01", None]), settings())
+    column = fit(pl.Series("t", ["2024-01-03", "2024-01-01", None]), settings())
     assert column.origin == "2024-01-01T00:00:00"
     assert column.elapsed.maximum == 2
     assert column.missing == 1
@@ -58,11 +68,11 @@ def test_elapsed_counts_from_the_earliest_date():
 
 def test_constant_cycles_are_dropped():
     days = [f"2024-01-{day:02d}" for day in range(1, 20)]
-    column = fit_datetime("t", pl.Series("t", days), settings())
+    column = fit(pl.Series("t", days), settings())
     assert column.cycles == ("year", "week")
     mondays = pl.Series("t", ["2024-01-01", "2024-01-08"])
-    assert fit_datetime("t", mondays, settings(parts=["week"])) is None
-    assert fit_datetime("t", mondays, settings(parts=["elapsed"])).features == ("t.elapsed",)
+    assert fit(mondays, settings(parts=["week"])) is None
+    assert fit(mondays, settings(parts=["elapsed"])).features == ("t.elapsed",)
 
 
 def test_cycle_positions():

@@ -9,9 +9,24 @@ from sklearn.impute import SimpleImputer
 from sklearn.preprocessing import MinMaxScaler, RobustScaler, StandardScaler
 
 from trainer.config.data import Numeric, Outliers
-from trainer.data.numeric import NumericColumn, apply_numeric, fit_numeric, outlier_bounds
+from trainer.data.numeric import (
+    NumericColumn,
+    SortedValues,
+    apply_numeric,
+    fit_numeric,
+    outlier_bounds,
+)
 
 values = arrays(np.float64, st.integers(2, 60), elements=st.floats(-1e6, 1e6, width=32))
+
+
+def summary(x):
+    gaps = np.isnan(x)
+    return SortedValues(np.sort(x[~gaps]), int(gaps.sum()))
+
+
+def fit(x, settings, outliers=None):
+    return fit_numeric("x", summary(x), settings, outliers)
 
 
 def encoded(column: NumericColumn, x: np.ndarray) -> np.ndarray:
@@ -24,7 +39,7 @@ def encoded(column: NumericColumn, x: np.ndarray) -> np.ndarray:
 )
 @given(x=values)
 def test_scales_agree_with_sklearn(scale, oracle, x):
-    column = fit_numeric("x", x, Numeric(scale=scale), None)
+    column = fit(x, Numeric(scale=scale))
     if column is None:
         assert np.all(x == x[0])
         return
@@ -43,7 +58,7 @@ def test_scales_agree_with_sklearn(scale, oracle, x):
 @pytest.mark.parametrize("impute", ["mean", "median", "most_frequent", "constant"])
 def test_imputation_agrees_with_sklearn(impute):
     x = np.array([1.0, np.nan, 4.0, 4.0, 10.0, np.nan])
-    column = fit_numeric("x", x, Numeric(impute=impute, constant=-1.0, scale="none"), None)
+    column = fit(x, Numeric(impute=impute, constant=-1.0, scale="none"))
     oracle = SimpleImputer(strategy=impute, fill_value=-1.0)
     np.testing.assert_array_equal(encoded(column, x), oracle.fit_transform(x[:, None])[:, 0])
     assert column.missing == 2
@@ -51,7 +66,7 @@ def test_imputation_agrees_with_sklearn(impute):
 
 def test_scale_is_fitted_on_imputed_values():
     x = np.array([0.0, 1.0, 2.0, np.nan, np.nan])
-    column = fit_numeric("x", x, Numeric(impute="constant", constant=9.0), None)
+    column = fit(x, Numeric(impute="constant", constant=9.0))
     z = encoded(column, x)
     assert z.mean() == pytest.approx(0)
     assert z.std() == pytest.approx(1)
@@ -59,7 +74,7 @@ def test_scale_is_fitted_on_imputed_values():
 
 def test_quantiles_are_normal():
     x = np.random.default_rng(0).exponential(size=5_000)
-    column = fit_numeric("x", x, Numeric(scale="quantile"), None)
+    column = fit(x, Numeric(scale="quantile"))
     z = encoded(column, x)
     assert abs(z.mean()) < 0.01
     assert abs(z.std() - 1) < 0.02
@@ -70,20 +85,20 @@ def test_quantiles_are_normal():
 
 
 def test_tied_quantiles_have_their_mean_rank():
-    column = fit_numeric("x", np.array([0.0] * 50 + [1.0] * 50), Numeric(scale="quantile"), None)
+    column = fit(np.array([0.0] * 50 + [1.0] * 50), Numeric(scale="quantile"))
     low, high = encoded(column, np.array([0.0, 1.0]))
     assert low == pytest.approx(-high)
 
 
 def test_smooth_clip_formula():
     x = np.array([-100.0, -1.0, 0.0, 1.0, 100.0])
-    column = fit_numeric("x", x, Numeric(scale="none", smooth_clip=3.0), None)
+    column = fit(x, Numeric(scale="none", smooth_clip=3.0))
     np.testing.assert_allclose(encoded(column, x), x / np.sqrt(1 + (x / 3) ** 2), rtol=1e-12)
 
 
 def test_clipped_outliers():
     x = np.array([*range(1, 10), 1000.0], dtype=np.float64)
-    column = fit_numeric("x", x, Numeric(scale="none"), Outliers(method="iqr", factor=1.5))
+    column = fit(x, Numeric(scale="none"), Outliers(method="iqr", factor=1.5))
     q1, q3 = np.percentile(x, [25, 75])
     top = q3 + 1.5 * (q3 - q1)
     assert encoded(column, np.array([1000.0, 5.0, -1e9])).tolist() == [top, 5, q1 - 1.5 * (q3 - q1)]
@@ -92,24 +107,24 @@ def test_clipped_outliers():
 
 def test_zscore_bounds():
     x = np.sort(np.random.default_rng(0).normal(size=100))
-    bounds = outlier_bounds(x, Outliers(method="zscore", factor=2.0))
+    bounds = outlier_bounds(summary(x), Outliers(method="zscore", factor=2.0))
     assert bounds.lower == pytest.approx(x.mean() - 2 * x.std())
     assert bounds.upper == pytest.approx(x.mean() + 2 * x.std())
 
 
 def test_no_outliers_with_equal_quartiles():
     x = np.array([0.0] * 9 + [5.0])
-    assert outlier_bounds(np.sort(x), Outliers()) is None
+    assert outlier_bounds(summary(x), Outliers()) is None
 
 
 def test_constant_columns_are_dropped_unless_missing_values_are_marked():
     x = np.array([3.0, np.nan, 3.0])
-    assert fit_numeric("x", x, Numeric(), None) is None
-    kept = fit_numeric("x", x, Numeric(indicator=True), None)
+    assert fit(x, Numeric()) is None
+    kept = fit(x, Numeric(indicator=True))
     assert kept.features == ("x", "x=(missing)")
-    assert fit_numeric("x", np.array([1.0, 2.0]), Numeric(indicator=True), None).features == ("x",)
+    assert fit(np.array([1.0, 2.0]), Numeric(indicator=True)).features == ("x",)
 
 
 def test_large_values_do_not_overflow():
-    column = fit_numeric("x", np.array([1e300, -1e300, 5e299]), Numeric(), None)
+    column = fit(np.array([1e300, -1e300, 5e299]), Numeric())
     assert np.all(np.isfinite(encoded(column, np.array([1e300, -1e300]))))

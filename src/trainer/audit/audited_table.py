@@ -15,7 +15,8 @@ import polars as pl
 from trainer.audit.findings import SHOWN
 from trainer.config.data import ColumnKind, Data
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
-from trainer.data.column_kinds import infer_kinds, unreadable_mask
+from trainer.data.column_kinds import unreadable_mask
+from trainer.data.column_scan import infer_kinds
 from trainer.data.dataset import Dataset
 from trainer.data.features import split_column, target_columns
 from trainer.data.nested_columns import nested_problem

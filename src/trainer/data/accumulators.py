@@ -18,8 +18,8 @@ from trainer.data.arrays import Float64Array, RowIndex, UInt64Array
 from trainer.data.categorical import (
     BooleanColumn,
     CategoricalColumn,
-    fit_boolean_counts,
-    fit_level_counts,
+    fit_boolean,
+    fit_categorical,
     sort_counts,
 )
 from trainer.data.column_kinds import (
@@ -43,13 +43,18 @@ from trainer.data.datetimes import (
     DatetimeColumn,
     cycle_position,
     elapsed_days,
-    fit_dates,
+    fit_datetime,
 )
-from trainer.data.number_formats import parse_numbers
 from trainer.data.numeric import SortedValues
 from trainer.data.sketches import BottomKSample, Moments, Sketch
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
-from trainer.data.values import level_text, number_expr, parse_booleans, to_microseconds
+from trainer.data.values import (
+    level_text,
+    looks_like_boolean,
+    looks_like_date,
+    parse_booleans,
+    to_microseconds,
+)
 from trainer.errors import DataError, Problem
 
 MAX_LEVELS = 2_000_000
@@ -58,10 +63,14 @@ MAX_LEVELS = 2_000_000
 
 @dataclass(slots=True)
 class NumericAccumulator:
-    """Accumulates numbers: moments, a sample, and the number of infinite values."""
+    """Accumulates numbers: moments, a sample, and the number of infinite values.
+
+    Moments are not accumulated if the sample has no limit.
+    """
 
     sample: BottomKSample
     moments: Moments = field(default_factory=Moments)
+    count: int = 0
     missing: int = 0
     first_infinite: int = -1
     infinite: int = 0
@@ -78,19 +87,36 @@ class NumericAccumulator:
         known = ~(missing | infinite)
         if not known.all():
             values, keys = values[known], keys[known]
-        self.moments = self.moments.merged(Moments.of(values))
+        self.count += len(values)
+        if self.sample.limit is not None:
+            self.moments = self.moments.merged(Moments.of(values))
         self.sample.add(keys, values)
 
-    def known(self, clipped: Moments | None = None) -> Sketch:
-        """Return the statistics of the values; for `clipped` see `Sketch`."""
-        return Sketch(self.moments, SortedValues(self.sample.values(), 0), self.missing, clipped)
+    def summary(self, clipped: Moments | None = None) -> SortedValues | Sketch:
+        """Return the statistics of the values: of all of them if the sample has no limit.
+
+        Args:
+            clipped: See `Sketch`.
+        """
+        values = self.sample.values()
+        if self.sample.limit is None:
+            return SortedValues(values, self.missing)
+        return Sketch(self.moments, SortedValues(values, 0), self.missing, clipped)
 
 
 @dataclass(slots=True)
 class LevelAccumulator:
-    """Accumulates the counts of levels."""
+    """Accumulates the counts of levels.
+
+    Attributes:
+        name: The column.
+        is_limited: Whether more than `MAX_LEVELS` levels are an error.
+        missing: Number of cells without a value.
+        counts: The levels and their counts so far.
+    """
 
     name: str
+    is_limited: bool = True
     missing: int = 0
     counts: pl.DataFrame | None = None
     _pending: list[pl.DataFrame] = field(default_factory=list)
@@ -116,7 +142,7 @@ class LevelAccumulator:
         merged = pl.concat(parts).group_by("level").agg(pl.col("rows").sum())
         self._pending, self._rows = [], 0
         self.counts = merged
-        if merged.height > MAX_LEVELS:
+        if self.is_limited and merged.height > MAX_LEVELS:
             fix = f"set data.features.exclude: {flow_text([self.name])}"
             expected = f"at most {MAX_LEVELS:,} levels in the streamed column '{self.name}'"
             raise DataError(Problem("", expected, f"{merged.height:,}", fix, "runtime.engine"))
@@ -172,10 +198,13 @@ class DatetimeAccumulator:
         else:
             self.numbers.add(elapsed_days(stamps, self.origin), rows, keys)
 
-    def days(self) -> Sketch:
+    def days(self) -> SortedValues | Sketch:
         """Return the statistics of the days since the earliest date."""
         assert self.origin is not None
-        known = self.numbers.known()
+        known = self.numbers.summary()
+        if isinstance(known, SortedValues):
+            # All rows are one batch, so that the days count from the earliest date already.
+            return known
         # Days count from the first batch's earliest date: convert back to whole microseconds first.
         stamps = np.rint(known.ordered.values * 86_400e6).astype(np.int64) + self.origin
         sample = elapsed_days(pl.Series(stamps), self.first)
@@ -200,7 +229,8 @@ class ColumnAccumulator:
         name: The column.
         dtype: Its type.
         data: The `data` section.
-        limit: Maximum sample size.
+        limit: Maximum sample size; None to keep all values.
+        counts_only: Whether to only infer the kind.
         detected_spec: How it is parsed, once the formats of its text have been detected.
         kind: The kind that it is accumulated as; None until there is a value.
         known: Rows with a value.
@@ -215,7 +245,8 @@ class ColumnAccumulator:
     name: str
     dtype: pl.DataType
     data: Data
-    limit: int
+    limit: int | None
+    counts_only: bool = False
     detected_spec: ParseSpec | None = None
     kind: ColumnKind | None = None
     rows: int = 0
@@ -226,32 +257,35 @@ class ColumnAccumulator:
     dates: int = 0
     digits: int = 0
     first: str | None = None
-    accumulator_of_kind: KindAccumulator | None = None
+    statistics: KindAccumulator | None = None
 
-    def add(self, series: pl.Series, rows: RowIndex, keys: UInt64Array) -> None:
-        """Add cells with their source rows and row keys."""
+    def add(self, series: pl.Series, numbers: pl.Series, rows: RowIndex, keys: UInt64Array) -> None:
+        """Add cells.
+
+        Args:
+            series: The cells; numbers in a detected format are already parsed.
+            numbers: The cells as numbers; see `number_expr`.
+            rows: Their source rows.
+            keys: The keys of these rows.
+        """
         before = self.rows
         self.rows += len(series)
-        number_format = None if self.detected_spec is None else self.detected_spec.number_format
-        if number_format is not None:
-            series = parse_numbers(series, number_format)
-        numbers = series.to_frame().select(number_expr(self.name, series.dtype)).to_series()
         known, numeric = series.len() - series.null_count(), numbers.len() - numbers.null_count()
         self._count(series, known, numeric)
-        if self.invalid or (self.kind is None and self.empty):
+        if self.counts_only or self.invalid or (self.kind is None and self.empty):
             return
         if self.kind is None:
             self.kind = self.inferred_kind or "numeric"
-        if self.accumulator_of_kind is None:
-            self.accumulator_of_kind = self._make_accumulator(before)
-        match self.accumulator_of_kind:
+        if self.statistics is None:
+            self.statistics = self._make_accumulator(before)
+        match self.statistics:
             case NumericAccumulator():
                 values = np.array(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
-                self.accumulator_of_kind.add(values, rows, keys)
+                self.statistics.add(values, rows, keys)
             case LevelAccumulator() | BooleanAccumulator():
-                self.accumulator_of_kind.add(series)
+                self.statistics.add(series)
             case DatetimeAccumulator():
-                self.accumulator_of_kind.add(series, self.spec.date_format, rows, keys)
+                self.statistics.add(series, self.spec.date_format, rows, keys)
 
     @property
     def empty(self) -> bool:
@@ -301,6 +335,8 @@ class ColumnAccumulator:
     @property
     def needs_another_pass(self) -> bool:
         """Whether the column has to be accumulated again as another kind or format."""
+        if self.empty:
+            return False
         is_formatted = self.detected_spec is not None and (
             self.detected_spec.number_format is not None
             or self.detected_spec.date_format is not None
@@ -322,20 +358,30 @@ class ColumnAccumulator:
             kind=self.inferred_kind,
         )
 
+    def without_statistics(self) -> ColumnAccumulator:
+        """Return a copy with the counts only, which takes no memory."""
+        return replace(self, statistics=None)
+
     def _count(self, series: pl.Series, known: int, numeric: int) -> None:
         configured = explicit_kind(self.data, self.name)
         if configured is not None and known:
             self.invalid += int(np.count_nonzero(invalid_mask(series, self.spec, self.data)))
         if series.dtype == pl.String:
-            if configured is None and self.booleans == self.known:
-                self.booleans += count_booleans(series)
-            if configured is None and self.dates == self.known:
-                self.dates += count_dates(series)
+            if configured is None and numeric < known:
+                self._count_words(series)
             self.digits += known if numeric == known else count_digits(series)
             if self.first is None:
                 self.first = first_value(series)
         self.known += known
         self.numeric += numeric
+
+    def _count_words(self, series: pl.Series) -> None:
+        """Count booleans and dates, as long as all values so far are such, and the next ones look so."""
+        sample = series.drop_nulls().head(3).to_list()
+        if self.booleans == self.known and all(map(looks_like_boolean, sample)):
+            self.booleans += count_booleans(series)
+        if self.dates == self.known and all(map(looks_like_date, sample)):
+            self.dates += count_dates(series)
 
     def _make_accumulator(self, missing: int) -> KindAccumulator:
         """Return an accumulator of the column's kind that starts with a number of missing values."""
@@ -344,7 +390,7 @@ class ColumnAccumulator:
             case "numeric":
                 return NumericAccumulator(BottomKSample(self.limit), missing=missing)
             case "categorical":
-                return LevelAccumulator(self.name, missing=missing)
+                return LevelAccumulator(self.name, self.limit is not None, missing)
             case "boolean":
                 return BooleanAccumulator(missing=missing)
             case "datetime":
@@ -356,24 +402,24 @@ class ColumnAccumulator:
 
     def fitted(self) -> CategoricalColumn | BooleanColumn | DatetimeColumn | None:
         """Fit a column that is not numeric; None if it is constant."""
-        match self.accumulator_of_kind:
+        match self.statistics:
             case LevelAccumulator():
                 settings = categorical_settings(self.data, self.name)
                 levels, missing = (
-                    self.accumulator_of_kind.levels(),
-                    self.accumulator_of_kind.missing,
+                    self.statistics.levels(),
+                    self.statistics.missing,
                 )
                 configured = explicit_levels(self.data, self.name)
-                return fit_level_counts(self.name, levels, missing, settings, configured)
+                return fit_categorical(self.name, levels, missing, settings, configured)
             case BooleanAccumulator():
                 settings = categorical_settings(self.data, self.name)
-                accumulator = self.accumulator_of_kind
-                return fit_boolean_counts(
+                accumulator = self.statistics
+                return fit_boolean(
                     self.name, accumulator.yes, accumulator.no, accumulator.missing, settings
                 )
             case DatetimeAccumulator():
                 dates = datetime_settings(self.data, self.name, self.spec.date_format)
-                days, varying = self.accumulator_of_kind.days(), self.accumulator_of_kind.varying()
-                return fit_dates(self.name, days, self.accumulator_of_kind.first, varying, dates)
+                days, varying = self.statistics.days(), self.statistics.varying()
+                return fit_datetime(self.name, days, self.statistics.first, varying, dates)
             case _:
                 raise AssertionError(self.kind)

@@ -27,7 +27,6 @@ from trainer.data.values import (
     TRUE_TOKENS,
     canonical_level,
     casefold_level,
-    level_text,
     merge_case_variants,
     natural_sort,
     parse_booleans,
@@ -108,12 +107,6 @@ class BooleanColumn(FittedBase):
     features: tuple[str, ...]
 
 
-def count_levels(series: pl.Series) -> dict[str, int]:
-    """Count the rows of each level, in natural order."""
-    counted = level_text(series).drop_nulls().alias("level").value_counts(sort=False)
-    return sort_counts(dict(counted.iter_rows()))
-
-
 def sort_counts(counts: dict[str, int]) -> dict[str, int]:
     """Return the counts in natural order of their levels."""
     return {level: counts[level] for level in natural_sort(list(counts))}
@@ -121,7 +114,8 @@ def sort_counts(counts: dict[str, int]) -> dict[str, int]:
 
 def fit_categorical(
     name: str,
-    series: pl.Series,
+    counts: dict[str, int],
+    missing: int,
     settings: Categorical,
     explicit_levels: Sequence[str] | None = None,
 ) -> CategoricalColumn | None:
@@ -129,23 +123,11 @@ def fit_categorical(
 
     Args:
         name: The column.
-        series: Its training rows, with at least one known value.
+        counts: The training rows of each level, in natural order; not empty.
+        missing: The number of training rows without a value.
         settings: The column's settings.
         explicit_levels: All levels in order, if the config sets them.
     """
-    return fit_level_counts(
-        name, count_levels(series), series.null_count(), settings, explicit_levels
-    )
-
-
-def fit_level_counts(
-    name: str,
-    counts: dict[str, int],
-    missing: int,
-    settings: Categorical,
-    explicit_levels: Sequence[str] | None = None,
-) -> CategoricalColumn | None:
-    """Fit a column from the counts of its levels, in natural order, and of missing values."""
     if settings.ignore_case:
         counts = sort_counts(merge_case_variants(counts.items()))
     if explicit_levels is not None:
@@ -153,16 +135,7 @@ def fit_level_counts(
         rows = {key(level): count for level, count in counts.items()}
         counts = {level: rows.get(key(level), 0) for level in explicit_levels}
     counts = dict(counts)
-    fill: str | None = None
-    match settings.impute:
-        case "constant":
-            fill = _level_of_constant(settings.constant, counts, settings.ignore_case)
-        case "most_frequent" | "drop":
-            fill = max(counts, key=lambda level: counts[level])
-        case "separate_level":
-            pass
-        case _:
-            assert_never(settings.impute)
+    fill = _fill_level(counts, settings)
     if missing and fill is not None:
         counts[fill] = counts.get(fill, 0) + missing
     levels = tuple(counts) if explicit_levels is not None else _frequent_levels(counts, settings)
@@ -192,6 +165,19 @@ def fit_level_counts(
         dimension = settings.dimension or min(50, round(1.6 * column.codes**0.56))
     features = (name,) if settings.encode != "onehot" else _one_hot_names(column)
     return column.model_copy(update={"dimension": dimension, "features": features})
+
+
+def _fill_level(counts: dict[str, int], settings: Categorical) -> str | None:
+    """Return the imputed level, or None if missing values have a separate level."""
+    match settings.impute:
+        case "constant":
+            return _level_of_constant(settings.constant, counts, settings.ignore_case)
+        case "most_frequent" | "drop":
+            return max(counts, key=lambda level: counts[level])
+        case "separate_level":
+            return None
+        case _:
+            assert_never(settings.impute)
 
 
 def _frequent_levels(counts: dict[str, int], settings: Categorical) -> tuple[str, ...]:
@@ -250,24 +236,18 @@ def ordinal_values(column: CategoricalColumn, codes: RowIndex) -> Float64Array:
     return codes / (column.codes - 1)
 
 
-def fit_boolean(name: str, series: pl.Series, settings: Categorical) -> BooleanColumn | None:
+def fit_boolean(
+    name: str, yes: int, no: int, missing: int, settings: Categorical
+) -> BooleanColumn | None:
     """Fit one yes/no column; None if it is constant in training.
 
     Args:
         name: The column.
-        series: Its training rows, with at least one known value.
+        yes: Training rows with yes.
+        no: Training rows with no.
+        missing: Training rows without a value.
         settings: The column's settings; only `impute` and `constant` are used.
     """
-    values = parse_booleans(series, accept_marks=True)
-    missing = values.null_count()
-    yes = int(values.sum())
-    return fit_boolean_counts(name, yes, len(values) - missing - yes, missing, settings)
-
-
-def fit_boolean_counts(
-    name: str, yes: int, no: int, missing: int, settings: Categorical
-) -> BooleanColumn | None:
-    """Fit one yes/no column from the counts of yes, no and missing; see `fit_boolean`."""
     has_missing_level = missing > 0 and settings.impute == "separate_level"
     fill = yes > no
     if settings.impute == "constant":

@@ -11,7 +11,7 @@ least 90%, but not all, plain numbers is probably an error rather than a categor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -22,24 +22,17 @@ from trainer.config.data import ColumnKind, Data
 from trainer.config.nodes import column_key
 from trainer.data.arrays import BoolArray, RowIndex
 from trainer.data.column_settings import categorical_settings, explicit_kind, explicit_levels
-from trainer.data.nested_columns import nested_problem
-from trainer.data.number_formats import NumberFormat, parse_numbers
+from trainer.data.number_formats import parse_numbers
 from trainer.data.tables import Table
 from trainer.data.text_formats import (
     ParseSpec,
-    TextFormatDetector,
-    detected_spec,
     explicit_date_format,
-    needs_detection,
 )
 from trainer.data.values import (
     canonical_level,
     casefold_level,
-    column_blocks,
     is_date_type,
     level_text,
-    looks_like_boolean,
-    looks_like_date,
     number_expr,
     parse_booleans,
     to_mask,
@@ -50,111 +43,6 @@ from trainer.errors import Problem
 NUMERIC_THRESHOLD = 0.9
 MAX_SHOWN = 3
 _LEVELS_SHOWN = 12
-
-
-@dataclass(frozen=True, slots=True)
-class InferredKinds:
-    """The inferred kinds of the columns that have training values.
-
-    Attributes:
-        kinds: Kind by column, in the table's order.
-        empty: Columns without a value in the training rows.
-        parse_specs: How each column is parsed.
-    """
-
-    kinds: dict[str, ColumnKind]
-    empty: tuple[str, ...]
-    parse_specs: dict[str, ParseSpec]
-
-    @property
-    def number_formats(self) -> dict[str, NumberFormat]:
-        """The number formats of the columns that are not plain numbers."""
-        return number_formats(self.parse_specs)
-
-
-def number_formats(parse_specs: Mapping[str, ParseSpec]) -> dict[str, NumberFormat]:
-    """Return the number formats of the columns that are not plain numbers."""
-    return {
-        name: spec.number_format
-        for name, spec in parse_specs.items()
-        if spec.number_format is not None
-    }
-
-
-def infer_kinds(
-    table: Table, names: Sequence[str], rows: RowIndex, data: Data
-) -> tuple[InferredKinds, list[Problem]]:
-    """Return the kind of each column, configured or inferred, and problems with invalid values.
-
-    Args:
-        table: The table.
-        names: Feature columns.
-        rows: The training rows.
-        data: The `data` section; `columns.<name>.kind` sets a kind.
-    """
-    parse_specs: dict[str, ParseSpec] = {}
-    empty: list[str] = []
-    problems: list[Problem] = []
-    schema = table.frame.schema
-    nested = [nested_problem(table, name, schema[name]) for name in names]
-    problems += [problem for problem in nested if problem is not None]
-    flat = [name for name, problem in zip(names, nested, strict=True) if problem is None]
-    for block in column_blocks(flat, len(rows)):
-        part = table.frame.select(block)[rows]
-        filled = _counts(part, [pl.col(name).is_not_null().sum() for name in block])
-        parsed = _counts(
-            part, [number_expr(name, schema[name]).is_not_null().sum() for name in block]
-        )
-        for name, known, numeric in zip(block, filled, parsed, strict=True):
-            if known == 0 or (schema[name].is_float() and numeric == 0):
-                empty.append(name)
-                continue
-            series = part[name]
-            spec = _parse_spec(series, known, numeric, data)
-            if spec.kind is None:
-                values = InvalidValues.at(
-                    series, rows, unreadable_mask(series, ParseSpec("numeric"))
-                )
-                problems.append(almost_numeric_problem(table, name, values, known, numeric))
-                continue
-            parse_specs[name] = spec
-            if explicit_kind(data, name) is not None:
-                invalid = invalid_mask(series, spec, data)
-                if invalid.any():
-                    values = InvalidValues.at(series, rows, invalid)
-                    problems.append(invalid_values_problem(table, name, values, spec, data))
-    kinds = {name: spec.kind for name, spec in parse_specs.items() if spec.kind is not None}
-    return InferredKinds(kinds, tuple(empty), parse_specs), problems
-
-
-def _counts(frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> list[int]:
-    named = [expression.alias(str(index)) for index, expression in enumerate(expressions)]
-    return list(frame.select(named).row(0))
-
-
-def _parse_spec(series: pl.Series, known: int, numeric: int, data: Data) -> ParseSpec:
-    """Return how a column with values is parsed."""
-    name, configured = series.name, explicit_kind(data, series.name)
-    basic_kind = configured or _inferred(series, known, numeric)
-    spec = default_parse_spec(data, name, series.dtype, basic_kind)
-    if series.dtype != pl.String:
-        return spec
-    is_certain = configured is None and basic_kind in ("boolean", "datetime")
-    is_checked = configured in ("numeric", "datetime")
-    invalid = int(np.count_nonzero(unreadable_mask(series, spec))) if is_checked else 0
-    if is_certain or not needs_detection(
-        data,
-        name,
-        basic_kind,
-        known=known,
-        invalid=invalid,
-        digits=0 if numeric == known else count_digits(series),
-        first=first_value(series),
-    ):
-        return spec
-    detector = TextFormatDetector(data)
-    detector.add(series)
-    return detected_spec(data, name, basic_kind, detector)
 
 
 def default_parse_spec(
@@ -177,19 +65,6 @@ def first_value(series: pl.Series) -> str | None:
     """Return the first text cell that is not missing."""
     position = series.is_not_null().arg_max()
     return None if position is None else series[position]
-
-
-def _inferred(series: pl.Series, known: int, numeric: int) -> ColumnKind | None:
-    sample = series.drop_nulls().head(3).to_list()
-    return infer_kind(
-        series.dtype,
-        known,
-        numeric,
-        lambda: (
-            all(looks_like_boolean(word) for word in sample) and count_booleans(series) == known
-        ),
-        lambda: all(looks_like_date(word) for word in sample) and count_dates(series) == known,
-    )
 
 
 def infer_kind(

@@ -20,8 +20,7 @@ import polars as pl
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.column_settings import DatetimeSettings
 from trainer.data.fitted_base import FittedBase
-from trainer.data.numeric import NumericColumn, NumericSummary, SortedValues, fit_numeric_summary
-from trainer.data.values import to_microseconds
+from trainer.data.numeric import NumericColumn, NumericSummary, fit_numeric
 
 Cycle = Literal["year", "week", "day"]
 CYCLES: tuple[Cycle, ...] = ("year", "week", "day")
@@ -53,31 +52,14 @@ class DatetimeColumn(FittedBase):
     features: tuple[str, ...]
 
 
-def fit_datetime(name: str, series: pl.Series, settings: DatetimeSettings) -> DatetimeColumn | None:
-    """Fit one column; None if all its features are constant in training.
-
-    Args:
-        name: The column.
-        series: Its training rows, with at least one date.
-        settings: The column's settings.
-    """
-    stamps = to_microseconds(series, settings.format)
-    known = stamps.drop_nulls().to_numpy()
-    first = int(known.min())
-    days = np.sort(elapsed_days(stamps.drop_nulls(), first))
-    positions = {part: cycle_position(part, known) for part in CYCLES}
-    varying = [part for part in CYCLES if len(np.unique(positions[part])) > 1]
-    return fit_dates(name, SortedValues(days, stamps.null_count()), first, varying, settings)
-
-
-def fit_dates(
+def fit_datetime(
     name: str,
     days: NumericSummary,
     first: int,
     varying: Sequence[Cycle],
     settings: DatetimeSettings,
 ) -> DatetimeColumn | None:
-    """Fit one column from statistics; see `fit_datetime`.
+    """Fit one column; None if all its features are constant in training.
 
     Args:
         name: The column.
@@ -88,7 +70,7 @@ def fit_dates(
     """
     elapsed = None
     if "elapsed" in settings.parts:
-        elapsed = fit_numeric_summary(f"{name}.elapsed", days, settings.elapsed, None)
+        elapsed = fit_numeric(f"{name}.elapsed", days, settings.elapsed, None)
     cycles = [part for part in settings.parts if part != "elapsed" and part in varying]
     features = list(elapsed.features) if elapsed is not None else []
     features += [f"{name}.{part}.{wave}" for part in cycles for wave in ("sin", "cos")]

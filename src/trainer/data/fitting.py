@@ -1,34 +1,36 @@
-"""Fit the feature columns on the training rows: infer kinds, drop rows, then fit each column."""
+"""Fit the feature columns in passes over the training rows: infer kinds, drop rows, fit each column.
+
+Of a table in memory, statistics are those of all values. A stream is read with one batch in memory at a
+time: counts, levels, minima and maxima are equal, means and standard deviations equal up to rounding,
+quantiles exact or from a sample (`sketches`). It is read again if text is of another kind than in its
+first batch, invalid values have to be shown, training rows are dropped, or values are clipped.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import polars as pl
 
 from trainer.config.data import ColumnKind, Data, Outliers
 from trainer.config.yaml_writer import flow_text
-from trainer.data.arrays import BoolArray, Float64Array, RowIndex
-from trainer.data.categorical import CategoricalColumn, fit_boolean, fit_categorical
-from trainer.data.column_kinds import infer_kinds
-from trainer.data.column_settings import (
-    categorical_settings,
-    datetime_settings,
-    explicit_levels,
-    numeric_settings,
-    settings_problems,
-)
-from trainer.data.datetimes import fit_datetime
+from trainer.data.accumulators import ColumnAccumulator, NumericAccumulator
+from trainer.data.arrays import BoolArray, RowIndex
+from trainer.data.categorical import CategoricalColumn
+from trainer.data.column_scan import ColumnScan, InferredKinds, inferred_kinds
+from trainer.data.column_settings import categorical_settings, numeric_settings, settings_problems
 from trainer.data.diagnostics import column_diagnostics, level_problems
 from trainer.data.feature_diagnostics import INSPECTED_ROWS, feature_diagnostics
 from trainer.data.message_lists import quoted, truncated
-from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import Bounds, fit_numeric, outlier_bounds, with_number_format
+from trainer.data.opening import Rows
 from trainer.data.preprocessing import Column
+from trainer.data.sketches import Moments, sample_limit
 from trainer.data.tables import Table
 from trainer.data.text_formats import ParseSpec
-from trainer.data.values import column_blocks, number_matrix
+from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem
 
 MAX_LEVEL_RATIO = 0.5
@@ -60,53 +62,73 @@ class ColumnFit:
     hints: tuple[str, ...] = ()
 
 
-def fit_columns(table: Table, names: Sequence[str], rows: RowIndex, data: Data) -> ColumnFit:
+def fit_columns(
+    source: Rows, table: Table, names: Sequence[str], training: BoolArray, data: Data
+) -> ColumnFit:
     """Fit every feature column on the training rows.
 
     Args:
-        table: The table.
+        source: All rows.
+        table: Locates rows, for messages.
         names: Feature columns, in the table's order.
-        rows: Training rows.
+        training: bool (rows,): the training rows.
         data: The `data` section.
 
     Raises:
-        DataError: If values are invalid or infinite, settings do not apply, or no row or column is
-            left; lists all problems.
+        DataError: If values are invalid or infinite, settings do not apply, no row or column is left,
+            or a column of a stream has too many levels to count; lists all problems.
     """
-    first = table.frame.select(names).head(INSPECTED_ROWS)
-    inferred, problems = infer_kinds(table, names, rows, data)
-    kinds, parse_specs = inferred.kinds, inferred.parse_specs
-    table = replace(table, frame=parse_number_columns(table.frame, inferred.number_formats))
-    problems += settings_problems(data, kinds)
-    problems += outlier_problems(data, kinds)
-    problems += level_problems(table, names, data)
-    problems += _infinities(table, kinds, rows)
+    limit = None if source.in_memory else sample_limit(len(names))
+    scan = ColumnScan(source, table, data, training, limit)
+    flat, problems = scan.flat_columns(names)
+    may_drop = _may_drop(data)
+    scanned: dict[str, ColumnAccumulator] = {}
+    infinite: list[Problem] = []
+    bounds: dict[str, Bounds] = {}
+    columns: dict[str, Column] = {}
+    for block in scan.blocks(flat):
+        accumulators, wrong = scan.accumulate(block)
+        problems += wrong
+        infinite += _infinities(table, accumulators.values())
+        if may_drop:
+            bounds |= _drop_bounds(accumulators.values(), data)
+        elif not (problems or settings_problems(data, inferred_kinds(accumulators).kinds)):
+            columns |= _fitted(scan, accumulators)
+        scanned |= {name: column.without_statistics() for name, column in accumulators.items()}
+    inferred = inferred_kinds(scanned)
+    problems += settings_problems(data, inferred.kinds)
+    problems += outlier_problems(data, inferred.kinds)
+    problems += [*level_problems(table, names, data), *infinite]
     if problems:
         raise DataError(problems)
-    missing, outlier_rows, dropped = _dropped_rows(table, kinds, rows, data)
-    kept = rows[~(missing | outlier_rows)]
-    if not len(kept):
-        raise DataError(no_rows_left_problem(len(rows)))
-    columns = _fitted(table, parse_specs, kept, data, dropped)
-    warnings = fit_warnings(parse_specs, columns, inferred.empty, len(kept))
+    missing = outlier_rows = np.empty(0, dtype=np.int64)
+    if may_drop:
+        missing, outlier_rows = _dropped_rows(scan, inferred, bounds)
+        scan = _without(scan, missing, outlier_rows)
+        for block in scan.blocks(list(inferred.kinds)):
+            again = scan.accumulate_again(scanned[name] for name in block)
+            columns |= _fitted(scan, again, bounds)
+    rows = np.flatnonzero(scan.mask)
+    warnings = fit_warnings(inferred.parse_specs, columns, inferred.empty, len(rows))
     if not columns:
         raise DataError(no_columns_left_problem(table))
     ordered = tuple(columns[name] for name in names if name in columns)
-    remarks = column_diagnostics(ordered, data, table) + feature_diagnostics(first, ordered, data)
-    return ColumnFit(
-        ordered,
-        kept,
-        rows[missing],
-        rows[outlier_rows & ~missing],
-        (*warnings, *remarks.warnings),
-        tuple(remarks.notes),
-        tuple(remarks.hints),
-    )
+    remarks = column_diagnostics(ordered, data, table)
+    remarks += feature_diagnostics(_first_rows(source, list(columns)), ordered, data)
+    lines = ((*warnings, *remarks.warnings), tuple(remarks.notes), tuple(remarks.hints))
+    return ColumnFit(ordered, rows, missing, outlier_rows, *lines)
 
 
-def columns_of_kind(kinds: Mapping[str, ColumnKind], kind: ColumnKind) -> list[str]:
-    """Return the columns of a kind."""
-    return [name for name, column_kind in kinds.items() if column_kind == kind]
+def _first_rows(source: Rows, names: Sequence[str]) -> pl.DataFrame:
+    """Return some columns of the first rows."""
+    parts = []
+    rows = 0
+    for _, frame in source.batches(names):
+        parts.append(frame.head(INSPECTED_ROWS))
+        rows += frame.height
+        if rows >= INSPECTED_ROWS:
+            break
+    return pl.concat(parts).head(INSPECTED_ROWS)
 
 
 def outliers_for(data: Data, name: str) -> Outliers | None:
@@ -129,20 +151,12 @@ def outlier_problems(data: Data, kinds: Mapping[str, ColumnKind]) -> list[Proble
     ]
 
 
-def _numbers(table: Table, names: list[str], rows: RowIndex) -> Float64Array:
-    return number_matrix(table.frame.select(names)[rows], names)
-
-
-def _infinities(table: Table, kinds: Mapping[str, ColumnKind], rows: RowIndex) -> list[Problem]:
-    problems = []
-    for names in column_blocks(columns_of_kind(kinds, "numeric"), len(rows)):
-        infinite = np.isinf(_numbers(table, names, rows))
-        for index in np.flatnonzero(infinite.any(axis=0)):
-            positions = np.flatnonzero(infinite[:, index])
-            problems.append(
-                infinity_problem(table, names[index], int(rows[positions[0]]), len(positions))
-            )
-    return problems
+def _infinities(table: Table, columns: Iterable[ColumnAccumulator]) -> list[Problem]:
+    return [
+        infinity_problem(table, column.name, numbers.first_infinite, numbers.infinite)
+        for column in columns
+        if isinstance(numbers := column.statistics, NumericAccumulator) and numbers.infinite
+    ]
 
 
 def infinity_problem(table: Table, name: str, row: int, count: int) -> Problem:
@@ -169,81 +183,119 @@ def no_columns_left_problem(table: Table) -> Problem:
     return Problem(table.name, "a feature that varies in training", found, fix)
 
 
-def _dropped_rows(
-    table: Table, kinds: Mapping[str, ColumnKind], rows: RowIndex, data: Data
-) -> tuple[BoolArray, BoolArray, dict[str, Bounds]]:
-    """Return masks of the training rows to drop for missing values and for outliers, and the bounds."""
-    missing = np.zeros(len(rows), dtype=np.bool_)
-    outlier_rows = np.zeros(len(rows), dtype=np.bool_)
-    bounds: dict[str, Bounds] = {}
-    drops = data.clean.outliers is not None and data.clean.outliers.action == "drop"
-    numeric = [
-        name
-        for name in columns_of_kind(kinds, "numeric")
-        if numeric_settings(data, name).impute == "drop" or (drops and outliers_for(data, name))
-    ]
-    for names in column_blocks(numeric, len(rows)):
-        values = _numbers(table, names, rows)
-        for index, name in enumerate(names):
-            column = values[:, index]
-            nulls = np.isnan(column)
-            if numeric_settings(data, name).impute == "drop":
-                missing |= nulls
-            outliers = outliers_for(data, name)
-            if drops and outliers is not None:
-                usual = outlier_bounds(np.sort(column[~nulls]), outliers)
-                if usual is not None:
-                    bounds[name] = usual
-                    outlier_rows |= (column < usual.lower) | (column > usual.upper)
-    for name, kind in kinds.items():
-        if kind == "numeric":
+def _may_drop(data: Data) -> bool:
+    outliers = data.clean.outliers
+    columns = (column.impute for column in data.columns.values())
+    methods = (data.numeric.impute, data.categorical.impute, *columns)
+    return "drop" in methods or (outliers is not None and outliers.action == "drop")
+
+
+def _drops_missing(data: Data, name: str, kind: ColumnKind) -> bool:
+    if kind in ("numeric", "datetime"):
+        return numeric_settings(data, name).impute == "drop"
+    return categorical_settings(data, name).impute == "drop"
+
+
+def _drop_bounds(columns: Iterable[ColumnAccumulator], data: Data) -> dict[str, Bounds]:
+    """Return the bounds outside which training rows are dropped, of the columns that have any."""
+    bounds = {}
+    for column in columns:
+        outliers, numbers = outliers_for(data, column.name), column.statistics
+        if outliers is None or outliers.action != "drop":
             continue
-        settings = numeric_settings if kind == "datetime" else categorical_settings
-        if settings(data, name).impute == "drop":
-            missing |= table.frame[name].gather(rows).is_null().to_numpy()
-    return missing, outlier_rows, bounds
+        if isinstance(numbers, NumericAccumulator) and numbers.count:
+            bounds[column.name] = outlier_bounds(numbers.summary(), outliers)
+    return {name: usual for name, usual in bounds.items() if usual is not None}
+
+
+def _dropped_rows(
+    scan: ColumnScan, inferred: InferredKinds, bounds: Mapping[str, Bounds]
+) -> tuple[RowIndex, RowIndex]:
+    """Return the training rows to drop for missing values, and the others to drop for outliers."""
+    required = {
+        name for name, kind in inferred.kinds.items() if _drops_missing(scan.data, name, kind)
+    }
+    missing = np.zeros(len(scan.mask), dtype=np.bool_)
+    outlying = np.zeros_like(missing)
+    for block in scan.blocks(
+        [name for name in inferred.kinds if name in required or name in bounds]
+    ):
+        for rows, frame in scan.batches(block, inferred.number_formats):
+            for name in block:
+                if inferred.kinds[name] != "numeric":
+                    missing[rows] |= frame[name].is_null().to_numpy()
+                    continue
+                values = number_matrix(frame, [name])[:, 0]
+                if name in required:
+                    missing[rows] |= np.isnan(values)
+                if name in bounds:
+                    outlying[rows] |= values < bounds[name].lower
+                    outlying[rows] |= values > bounds[name].upper
+    return np.flatnonzero(missing), np.flatnonzero(outlying & ~missing)
+
+
+def _without(scan: ColumnScan, *dropped: RowIndex) -> ColumnScan:
+    """Return the passes over the training rows that are left.
+
+    Raises:
+        DataError: If none is left.
+    """
+    kept = scan.mask.copy()
+    kept[np.concatenate(dropped)] = False
+    if not kept.any():
+        raise DataError(no_rows_left_problem(int(np.count_nonzero(scan.mask))))
+    return replace(scan, mask=kept)
 
 
 def _fitted(
-    table: Table,
-    parse_specs: Mapping[str, ParseSpec],
-    rows: RowIndex,
-    data: Data,
-    dropped: Mapping[str, Bounds],
+    scan: ColumnScan,
+    accumulators: Mapping[str, ColumnAccumulator],
+    dropped: Mapping[str, Bounds] = {},
 ) -> dict[str, Column]:
+    """Fit the columns that have values and are not constant.
+
+    Args:
+        scan: The training rows.
+        accumulators: Their columns.
+        dropped: The bounds outside which rows were dropped.
+    """
+    full = {name: column for name, column in accumulators.items() if not column.empty}
+    clipped = {} if scan.source.in_memory else _clipped(scan, full)
     columns: dict[str, Column | None] = {}
-    numeric = [name for name, spec in parse_specs.items() if spec.kind == "numeric"]
-    for names in column_blocks(numeric, len(rows)):
-        values = _numbers(table, names, rows)
-        for index, name in enumerate(names):
-            column = values[:, index]
-            if np.isnan(column).all():
-                continue
-            bounds = dropped.get(name)
-            settings = numeric_settings(data, name)
-            fitted = fit_numeric(name, column, settings, outliers_for(data, name), bounds)
-            columns[name] = (
-                None
-                if fitted is None
-                else with_number_format(fitted, parse_specs[name].number_format)
-            )
-    for name, spec in parse_specs.items():
-        if spec.kind == "numeric":
-            continue
-        series = table.frame[name].gather(rows)
-        if series.null_count() == len(series):
-            continue
-        match spec.kind:
-            case "categorical":
-                columns[name] = fit_categorical(
-                    name, series, categorical_settings(data, name), explicit_levels(data, name)
-                )
-            case "boolean":
-                columns[name] = fit_boolean(name, series, categorical_settings(data, name))
-            case "datetime":
-                dates = datetime_settings(data, name, spec.date_format)
-                columns[name] = fit_datetime(name, series, dates)
+    for name, column in full.items():
+        numbers = column.statistics
+        if not isinstance(numbers, NumericAccumulator):
+            columns[name] = column.fitted()
+        elif numbers.count:
+            settings, outliers = numeric_settings(scan.data, name), outliers_for(scan.data, name)
+            known = numbers.summary(clipped.get(name))
+            fitted = fit_numeric(name, known, settings, outliers, dropped.get(name))
+            if fitted is not None:
+                columns[name] = with_number_format(fitted, column.spec.number_format)
     return {name: column for name, column in columns.items() if column is not None}
+
+
+def _clipped(scan: ColumnScan, accumulators: Mapping[str, ColumnAccumulator]) -> dict[str, Moments]:
+    """Return the moments after clipping of the columns that have values to clip."""
+    bounds: dict[str, Bounds] = {}
+    for name, column in accumulators.items():
+        outliers, numbers = outliers_for(scan.data, name), column.statistics
+        if outliers is None or outliers.action != "clip":
+            continue
+        if not isinstance(numbers, NumericAccumulator) or not numbers.count:
+            continue
+        known = numbers.summary()
+        usual = outlier_bounds(known, outliers)
+        if usual is not None and (known.minimum < usual.lower or known.maximum > usual.upper):
+            bounds[name] = usual
+    moments = dict.fromkeys(bounds, Moments())
+    formats = inferred_kinds(accumulators).number_formats
+    for _, frame in scan.batches(list(bounds), formats):
+        for name, usual in bounds.items():
+            values = number_matrix(frame, [name])[:, 0]
+            values = np.clip(values[~np.isnan(values)], usual.lower, usual.upper)
+            moments[name] = moments[name].merged(Moments.of(values))
+    return moments
 
 
 def fit_warnings(

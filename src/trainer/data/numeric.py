@@ -177,18 +177,13 @@ class SortedValues:
         return len(self.values)
 
 
-def outlier_bounds(values: Float64Array, outliers: Outliers) -> Bounds | None:
+def outlier_bounds(known: NumericSummary, outliers: Outliers) -> Bounds | None:
     """Return the outlier bounds of a column; None if the quartiles (iqr) or all values are equal.
 
     Args:
-        values: Known training values, shape (n,), sorted.
+        known: Statistics of the training values.
         outliers: Method, factor and action.
     """
-    return bounds_from_summary(SortedValues(values, 0), outliers)
-
-
-def bounds_from_summary(known: NumericSummary, outliers: Outliers) -> Bounds | None:
-    """Return the outlier bounds from statistics; see `outlier_bounds`."""
     match outliers.method:
         case "iqr":
             low, high = known.quantile(0.25), known.quantile(0.75)
@@ -207,7 +202,7 @@ def bounds_from_summary(known: NumericSummary, outliers: Outliers) -> Bounds | N
 
 def fit_numeric(
     name: str,
-    values: Float64Array,
+    known: NumericSummary,
     settings: Numeric,
     outliers: Outliers | None,
     dropped: Bounds | None = None,
@@ -216,28 +211,14 @@ def fit_numeric(
 
     Args:
         name: The column.
-        values: Training values, shape (n,), NaN where missing, none infinite, at least one known.
+        known: Statistics of the training values, of which there is at least one.
         settings: The column's settings.
         outliers: `data.clean.outliers` if it applies to this column.
         dropped: The bounds outside which rows were dropped.
     """
-    known = np.sort(values[~np.isnan(values)])
-    return fit_numeric_summary(
-        name, SortedValues(known, len(values) - len(known)), settings, outliers, dropped
-    )
-
-
-def fit_numeric_summary(
-    name: str,
-    known: NumericSummary,
-    settings: Numeric,
-    outliers: Outliers | None,
-    dropped: Bounds | None = None,
-) -> NumericColumn | None:
-    """Fit one column from its statistics; see `fit_numeric`."""
     bounds = dropped
     if outliers is not None and outliers.action == "clip":
-        bounds = bounds_from_summary(known, outliers)
+        bounds = outlier_bounds(known, outliers)
     usual = known if bounds is None or bounds.action == "drop" else known.clip(bounds)
     fill = _fill(usual, settings)
     imputed = usual.impute(fill)

@@ -36,7 +36,6 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.row_checks import check_weights, row_weights, rows_with_target
 from trainer.data.row_timestamps import time_notes
 from trainer.data.splits import DROPPED, TRAIN
-from trainer.data.stream_fitting import fit_stream
 from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets, fit_table_target, task_of_table
 from trainer.data.tasks import task_columns_problem
@@ -61,9 +60,7 @@ def prepare(config: Config, *, streamed: bool = False) -> Dataset:
     names = validated_features(source.header, data)
 
     def fit(table: Table, assignment: Assignment) -> ColumnFit:
-        if source.in_memory:
-            return fit_columns(table, names, np.flatnonzero(assignment == TRAIN), data)
-        return fit_stream(source, table, names, assignment, data)
+        return fit_columns(source, table, names, assignment == TRAIN, data)
 
     dataset = split_and_fit(config, source, names, fit)
     dataset.check_free_space(len(dataset.assignment))

@@ -64,9 +64,9 @@ class Moments:
 
 @dataclass(slots=True)
 class BottomKSample:
-    """A sample of the values whose rows have the smallest keys; at most `limit` values."""
+    """A sample of the values whose rows have the smallest keys; at most `limit` values, if not None."""
 
-    limit: int
+    limit: int | None
     _keys: list[UInt64Array] = field(default_factory=list)
     _values: list[Float64Array] = field(default_factory=list)
     _size: int = 0
@@ -80,19 +80,20 @@ class BottomKSample:
         self._keys.append(keys)
         self._values.append(values)
         self._size += len(keys)
-        if self._size > _SLACK * self.limit:
-            self._compact()
+        if self.limit is not None and self._size > _SLACK * self.limit:
+            self._compact(self.limit)
 
     def values(self) -> Float64Array:
         """Return the sampled values, sorted."""
-        self._compact()
-        return np.sort(self._values[0])
+        if self.limit is not None:
+            self._compact(self.limit)
+        return np.sort(np.concatenate([np.empty(0), *self._values]))
 
-    def _compact(self) -> None:
+    def _compact(self, limit: int) -> None:
         keys = np.concatenate([np.empty(0, np.uint64), *self._keys])
         values = np.concatenate([np.empty(0), *self._values])
-        if len(keys) > self.limit:
-            smallest = np.argpartition(keys, self.limit - 1)[: self.limit]
+        if len(keys) > limit:
+            smallest = np.argpartition(keys, limit - 1)[:limit]
             keys, values = keys[smallest], values[smallest]
             self._largest_key = keys.max()
         self._keys, self._values, self._size = [keys], [values], len(keys)

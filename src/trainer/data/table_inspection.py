@@ -13,7 +13,7 @@ from trainer.config.data import ColumnKind, ColumnSettings, Data, TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
 from trainer.data.classes import count_classes
-from trainer.data.column_kinds import infer_kinds
+from trainer.data.column_scan import infer_kinds
 from trainer.data.feature_diagnostics import IDENTIFIER_NAME
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.fitting import MAX_LEVEL_RATIO

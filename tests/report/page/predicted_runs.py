@@ -12,7 +12,7 @@ import numpy as np
 from tests.report.run_files import make_run, scores, settings
 from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
 from trainer.config.data import Numeric, TaskName
-from trainer.data.numeric import fit_numeric
+from trainer.data.numeric import SortedValues, fit_numeric
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
 from trainer.metrics.predictions import Predictions
@@ -104,7 +104,8 @@ def make_predicted_run(
 def make_preprocessing(task: TaskName, names: tuple[str, ...]) -> Preprocessing:
     """Make a preprocessing with a numeric column for each name."""
     columns = [
-        fit_numeric(name, np.array([-1.0, 0.0, 2.0, 4.0]), Numeric(), None) for name in names
+        fit_numeric(name, SortedValues(np.array([-1.0, 0.0, 2.0, 4.0]), 0), Numeric(), None)
+        for name in names
     ]
     numbers = task in ("multilabel", "regression")
     count = len(names) if numbers else 0

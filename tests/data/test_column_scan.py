@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data
-from trainer.data.column_kinds import infer_kinds
+from trainer.data.column_scan import infer_kinds
 from trainer.data.tables import read_table
 
 
