@@ -22,6 +22,7 @@ data:
   source: small.csv
   target: label
   features: {exclude: [id]}
+  categorical: {encode: embedding}
   split: {seed: 1, test: 0.2, validation: 0.2}
 model:
   layers:

@@ -34,6 +34,22 @@ fit: {epochs: 3, batch_size: 16}
 evaluate: {report: false}
 """
 
+EMBEDDED = [
+    "data.categorical.encode=embedding",
+    "data.split.fold=1/3",
+]
+EMBEDDING_OPTIMIZERS = {
+    "sgd": "sgd",
+    "rmsprop": "{name: rmsprop, centered: true, momentum: 0.5, clip_value: 0.001}",
+    "adam": "{name: adam, amsgrad: true, global_clip_norm: 0.01}",
+    "adamw": "{name: adamw, weight_decay: 0.1, ema: 0.9, clip_norm: 0.01}",
+    "adamax": "adamax",
+    "nadam": "nadam",
+    "adadelta": "adadelta",
+    "adagrad": "adagrad",
+    "ftrl": "ftrl",
+    "lion": "{name: lion, gradient_accumulation_steps: 2}",
+}
 COMBINED = "combined settings"
 HIDDEN = "{dense: {units: 6, activation: tanh}}"
 PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
@@ -145,9 +161,18 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
             [],
         ],
     ),
+    # Keras updates embedding tables by their sparse gradients.
+    **{
+        f"embedding with {name}": (
+            [f"optimizer={settings}", "optimizer.learning_rate=0.05", *EMBEDDED],
+            [["seed=1"], ["optimizer.learning_rate=0.1", "data.split.fold=2/3"]],
+        )
+        for name, settings in EMBEDDING_OPTIMIZERS.items()
+    },
     # Many settings in one pack, for a quick test.
     COMBINED: (
-        ["optimizer={name: adamw, ema: 0.9, global_clip_norm: 0.1}", "data.weight=age"],
+        ["optimizer={name: adamw, ema: 0.9, global_clip_norm: 0.1}", "data.weight=age",
+         "data.categorical.encode=embedding"],
         [
             ["seed=1", "data.split.fold=1/3", "optimizer.weight_decay=0.1",
              "optimizer.schedule=cosine",

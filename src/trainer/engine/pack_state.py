@@ -7,6 +7,7 @@ A member's variables have the same names, shapes and values as in a network trai
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 import keras
@@ -50,13 +51,15 @@ class PackState:
         states: list[State] = [{} for _ in self._scheduled]
         for name, shape, variable in self._variables:
             value = variable.numpy()
-            stacked = _is_stacked(value, self._stack.size, shape)
+            if _is_stacked(value, self._stack.size, shape):
+                values = value.reshape((-1, *shape))
+            else:
+                values = np.broadcast_to(value, (self._stack.size, *shape))
             for number, state in enumerate(states):
                 if self._is_rate(variable):
                     state[name] = np.asarray(rates[number], np.float32)
                 else:
-                    member = value[number].reshape(shape) if stacked else value
-                    state[name] = member.copy()
+                    state[name] = values[number, ...].copy()
         return [
             self._with_schedule(state) if scheduled else state
             for state, scheduled in zip(states, self._scheduled, strict=True)
@@ -92,9 +95,9 @@ class PackState:
         }
         for variable in self._first.weights:
             stacked = self._stack.stacked_variable(variable)
-            value = replacements.get(id(stacked), stacked).numpy()
+            values = replacements.get(id(stacked), stacked).numpy().reshape((-1, *variable.shape))
             for number, member in enumerate(weights):
-                member.append(value[number].reshape(variable.shape).copy())
+                member.append(values[number, ...].copy())
         return weights
 
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
@@ -139,5 +142,5 @@ def _renumbered(names: Sequence[str]) -> list[str]:
 
 
 def _is_stacked(value: Any, size: int, shape: tuple[int, ...]) -> bool:
-    """Return whether a value has a member axis, given one member's shape; step counters are shared."""
-    return len(value.shape) > len(shape) and int(value.shape[0]) == size
+    """Return whether a value holds one of this shape for each member; step counters are shared."""
+    return bool(prod(value.shape) == size * prod(shape))

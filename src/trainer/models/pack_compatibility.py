@@ -59,8 +59,6 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
             f"a {layer.settings.kind} layer": layer.settings.stacking is None
             for layer in config.model.layers
         },
-        # Keras updates the embedding vectors of a batch by sparse rules.
-        "embedded columns": bool(dimensions.embeddings),
         "a callback": bool(fit.callbacks),
         f"runtime.precision: {config.runtime.precision}": config.runtime.precision != "float32",
         "runtime.engine: streaming": config.runtime.engine == "streaming",
@@ -76,6 +74,7 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
     """Return a string that is equal for networks that can be trained in the same pack."""
     shared = {
         "width": dimensions.width,
+        "embeddings": dimensions.embeddings,
         "head": dimensions.head,
         "outputs": dimensions.outputs,
         "rows": dimensions.rows,

@@ -3,11 +3,16 @@
 Keras's update formulas are elementwise, so they apply to stacked variables if coefficients that differ
 between members are tensors with one value per member. Clipping by norm, which is not elementwise, is
 done here per member. Optimizers that reduce over a variable (`stackable` is False) are not stacked.
+
+The gradient of an embedding table has one row for each row of the batch (`tf.IndexedSlices`). Most of
+Keras's optimizers sum the rows of a level only after squaring them, and clip them before. The tables of
+all members are one table here, so that Keras's formulas apply to its gradient as well.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import keras
@@ -125,6 +130,7 @@ class _Stacked:
     """Mixin for Keras's optimizer classes."""
 
     _rates: Any = None
+    _step_values: Any = None
 
     def set_step_values(self, rates: Any, coefficients: Mapping[str, tuple[Any, Any]]) -> None:
         """Set the learning rates and differing coefficients of a step; for use in a `tf.function`.
@@ -133,27 +139,102 @@ class _Stacked:
             rates: (members,) learning rates.
             coefficients: Setting → value and complement, each (members,).
         """
-        self._rates = _column(rates)
+        self._step_values = (rates, coefficients)
+        self._set_columns(rows=None)
+
+    def _set_columns(self, rows: int | None) -> None:
+        """Set the learning rates and coefficients in the layout of `_column`."""
+        rates, coefficients = self._step_values
+        self._rates = _column(rates, rows)
         for name, (value, complement) in coefficients.items():
-            setattr(self, _ATTRIBUTES[name], Coefficient(_column(value), _column(complement)))
+            coefficient = Coefficient(_column(value, rows), _column(complement, rows))
+            setattr(self, _ATTRIBUTES[name], coefficient)
+
+    @contextmanager
+    def _columns_of(self, variable: Any) -> Iterator[None]:
+        """Use the layout of the variable within the context."""
+        rows = variable.shape[0] // self._members if len(variable.shape) == 2 else None
+        self._set_columns(rows)
+        yield
+        self._set_columns(rows=None)
+
+    @property
+    def _members(self) -> int:
+        return int(self._step_values[0].shape[0])
 
     def _get_current_learning_rate(self) -> Any:
         return self._learning_rate if self._rates is None else self._rates  # type: ignore[attr-defined]
 
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        with self._columns_of(variable):
+            self._spread(variable)
+            super().update_step(gradient, variable, self._rates)  # type: ignore[misc]
+
+    def _spread(self, variable: Any) -> None:
+        """Give what Keras adds to a variable's tensors their shape.
+
+        `keras.ops.add` takes a tensor with a single axis longer than 1, such as (members, 1, 1), for a
+        bias, and adds it along the last or second axis if that has the same length.
+        """
+        epsilon = getattr(self, "epsilon", None)
+        if isinstance(epsilon, Coefficient):
+            self.epsilon = tf.broadcast_to(epsilon, variable.shape)
+        if isinstance(self, keras.optimizers.Ftrl):
+            self._rates = tf.broadcast_to(self._rates, variable.shape)
+
+    def _apply_weight_decay(self, variables: Sequence[Any]) -> None:
+        for variable in variables:
+            with self._columns_of(variable):
+                super()._apply_weight_decay([variable])  # type: ignore[misc]
+
+    def _update_model_variables_moving_average(self, variables: Sequence[Any]) -> None:
+        if not self.use_ema:  # type: ignore[attr-defined]
+            return
+        started = tf.cast(self.iterations != 0, tf.float32)  # type: ignore[attr-defined]
+        averages = self._model_variables_moving_average  # type: ignore[attr-defined]
+        for variable, average in zip(variables, averages, strict=True):
+            with self._columns_of(variable):
+                momentum = started * self.ema_momentum  # type: ignore[attr-defined]
+            average.assign(momentum * average + (1 - momentum) * variable)
+
     def _clip_gradients(self, gradients: list[Any]) -> list[Any]:
+        values = [self._by_member(gradient) for gradient in gradients]
         if self.clipnorm:  # type: ignore[attr-defined]
             bound = tf.convert_to_tensor(self.clipnorm)  # type: ignore[attr-defined]
-            return [tf.clip_by_norm(gradient, bound, axes=[1, 2]) for gradient in gradients]
-        if self.global_clipnorm:  # type: ignore[attr-defined]
+            clipped = [tf.clip_by_norm(value, bound, axes=[1, 2]) for value in values]
+        elif self.global_clipnorm:  # type: ignore[attr-defined]
             bound = tf.convert_to_tensor(self.global_clipnorm)  # type: ignore[attr-defined]
-            squares = [
-                tf.reduce_sum(tf.square(gradient), [1, 2], keepdims=True) for gradient in gradients
-            ]
+            squares = [tf.reduce_sum(tf.square(value), [1, 2], keepdims=True) for value in values]
             norm = tf.sqrt(tf.add_n(squares))
             # As in Keras, a norm that is not finite makes the gradients NaN rather than small.
             scale = bound * tf.minimum(1.0 / norm, 1.0 / bound) + (norm - norm)
-            return [gradient * scale for gradient in gradients]
-        return super()._clip_gradients(gradients)  # type: ignore[misc, no-any-return]
+            # Keras makes scaled gradients dense.
+            gradients = [tf.convert_to_tensor(gradient) for gradient in gradients]
+            clipped = [self._by_member(gradient) * scale for gradient in gradients]
+        elif self.clipvalue:  # type: ignore[attr-defined]
+            bound = tf.convert_to_tensor(self.clipvalue)  # type: ignore[attr-defined]
+            clipped = [tf.clip_by_value(value, -bound, bound) for value in values]
+        else:
+            return gradients
+        return [
+            _with_values(gradient, value)
+            for gradient, value in zip(gradients, clipped, strict=True)
+        ]
+
+    def _by_member(self, gradient: Any) -> Any:
+        """Return the values of a gradient as (members, rows, columns)."""
+        values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
+        if len(values.shape) == 2:
+            return tf.reshape(values, (self._members, -1, values.shape[-1]))
+        return values
+
+
+def _with_values(gradient: Any, values: Any) -> Any:
+    """Return a gradient with other values, given as (members, rows, columns)."""
+    if isinstance(gradient, tf.IndexedSlices):
+        values = tf.reshape(values, gradient.values.shape)
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return tf.reshape(values, gradient.shape)
 
 
 def member_schedule(
@@ -165,5 +246,13 @@ def member_schedule(
     return ScheduledRate(settings.learning_rate, settings.schedule, steps_per_epoch, total_steps)
 
 
-def _column(values: Any) -> Any:
-    return tf.reshape(values, (-1, 1, 1))
+def _column(values: Any, rows: int | None) -> Any:
+    """Reshape (members,) values to broadcast with a stacked variable.
+
+    Args:
+        values: One value per member.
+        rows: Rows of each member's table; None for variables of three axes.
+    """
+    if rows is None:
+        return tf.reshape(values, (-1, 1, 1))
+    return tf.repeat(values, rows)[:, None]

@@ -28,6 +28,7 @@ from trainer.config.layers import (
 from trainer.config.schema import Config
 from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
 from trainer.models.noise import stacked_normal, stacked_uniform
+from trainer.models.summary import EMBEDDINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,11 @@ class StackedNetwork:
         size: Number of members.
         variables: Stacked variables, in the order of `keras.Sequential.variables`. Vectors and matrices
             have three axes, (members, 1 or rows, columns), so that one value per member broadcasts.
+            Embedding tables have two, (members · levels, dimension): Keras's optimizers then update
+            them by the rules of a single table.
         trainable: The trainable variables, in the order of `trainable_variables`.
         hyperparameters: The settings that differ between members, each (members,) float32.
+        tables: The embedding layers of the first member.
         body: The hidden layers of the first member, each with its settings for every member.
         head: The last layer of the first member.
     """
@@ -78,20 +82,28 @@ class StackedNetwork:
         self.size = len(members)
         first = members[0].network
         *hidden, self.head = first.layers
+        self.tables: list[Any] = []
+        if hidden and hidden[0].name == EMBEDDINGS:
+            self.tables = _embedding_layers(hidden.pop(0))
         self.body: list[tuple[Any, list[LayerKind]]] = [
             (layer, [member.config.model.layers[index].settings for member in members])
             for index, layer in enumerate(hidden)
         ]
         self._configs = [member.config for member in members]
         self._index = {id(variable): index for index, variable in enumerate(first.variables)}
+        tables = {id(layer.embeddings) for layer in self.tables}
+        values = [
+            self.stacked([member.network.variables[index].numpy() for member in members])
+            for index in range(len(first.variables))
+        ]
         self.variables = [
             keras.Variable(
-                self.stacked([member.network.variables[index].numpy() for member in members]),
+                value.reshape(-1, value.shape[-1]) if id(variable) in tables else value,
                 trainable=variable.trainable,
                 dtype=variable.dtype,
                 name=variable.path.replace("/", "_"),
             )
-            for index, variable in enumerate(first.variables)
+            for variable, value in zip(first.variables, values, strict=True)
         ]
         self.trainable = [self.stacked_variable(variable) for variable in first.trainable_variables]
         self.hyperparameters: dict[str, NDArray[np.float32]] = {}
@@ -201,12 +213,25 @@ class _ForwardPass:
 
     def run(self, x: Any) -> StackedOutput:
         stack = self._stack
+        if stack.tables:
+            x = self._embed(x)
         for layer, settings in stack.body:
             x = self._hidden(layer, settings[0], x)
         head = stack.head
         outputs = self._product(head, x, use_bias=True)
         self._regularize(f"{head.name}/kernel", self._value(head.kernel))
         return StackedOutput(head.activation(outputs), self._penalty)
+
+    def _embed(self, x: Any) -> Any:
+        """Replace the ids in the last columns by their vectors, like the embedding block."""
+        tables = self._stack.tables
+        numbers = x.shape[-1] - len(tables)
+        parts = [x[..., :numbers]] if numbers else []
+        members = tf.range(self._stack.size)[:, None]
+        for index, table in enumerate(tables):
+            ids = tf.cast(x[..., numbers + index], tf.int32) + members * table.input_dim
+            parts.append(tf.gather(self._value(table.embeddings), ids))
+        return tf.concat(parts, axis=-1)
 
     # AutoGraph cannot convert `match` and would print a warning.
     @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
@@ -316,6 +341,12 @@ class _ForwardPass:
         if layer.center:
             outputs += tf.reshape(self._value(layer.beta), shape)
         return outputs
+
+
+def _embedding_layers(block: keras.Model) -> list[keras.layers.Embedding]:
+    """Return the embedding layers of the block, in the order of the columns."""
+    count = sum(isinstance(layer, keras.layers.Embedding) for layer in block.layers)
+    return [block.get_layer(f"embedding_{index}") for index in range(count)]
 
 
 _PENALTIES = (("l1", tf.abs), ("l2", tf.square))
