@@ -121,8 +121,8 @@ def _parts(done: Explanation) -> list[str | Table]:
         )
         for column in importance["columns"][:_SHOWN]
     )
-    heads = ("column", "drop", f"{100 * importance['confidence_level']:g}% interval", "")
-    parts += ["", Table("", heads, rows, frozenset({1, 2}))]
+    headers = ("column", "drop", f"{100 * importance['confidence_level']:g}% interval", "")
+    parts += ["", Table("", headers, rows, frozenset({1, 2}))]
     if len(importance["columns"]) > _SHOWN:
         parts.append(f"and {len(importance['columns']) - _SHOWN:,} more in importance.json")
     if done.shap is not None:

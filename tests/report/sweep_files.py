@@ -48,7 +48,7 @@ def make_sweep(
     score: Score = rate_matters,
     ending: Ending = all_finish,
     settings: Sequence[Settings] | None = None,
-    left_open: int = 0,
+    unfinished: int = 0,
     config: Mapping[str, Any] | None = None,
 ) -> SweepDirectory:
     """Make a sweep; the best `kept` trials have a run directory.
@@ -63,7 +63,7 @@ def make_sweep(
         score: Settings → objective.
         ending: Number and objective → status, objective and reason of failure.
         settings: Settings of the trials; by default random.
-        left_open: The number of last trials that have not ended.
+        unfinished: The number of last trials that have not ended.
         config: The base config.
     """
     section = {"space": SPACE, "search": "random", "objective": "val_auc", **(sweep or {})}
@@ -76,7 +76,7 @@ def make_sweep(
         )
         settings = new_search("random", Space(full_config), 0, "higher").ask(trials)
     ended = []
-    for number, item in enumerate(settings[: len(settings) - left_open]):
+    for number, item in enumerate(settings[: len(settings) - unfinished]):
         status, value, reason = ending(number, score(item))
         epochs = 3 if status == "eliminated" else 9
         best = None if status == "failed" else 2

@@ -58,8 +58,8 @@ def test_text_cells_are_wrapped() -> None:
 
 
 def test_wide_table_is_split() -> None:
-    heads = ("epoch", *(f"metric_{number}" for number in range(5)))
-    table = Table("history", heads, (("1", *["0.1234"] * 5),), frozenset(range(6)))
+    headers = ("epoch", *(f"metric_{number}" for number in range(5)))
+    table = Table("history", headers, (("1", *["0.1234"] * 5),), frozenset(range(6)))
     assert table_lines(table, 26) == [
         "history",
         "epoch  metric_0  metric_1",

@@ -1,7 +1,7 @@
 """Mean, standard deviation and confidence interval of metrics over several networks.
 
-The interval is that of the mean over trainings: how far off the mean could be because of these seeds and
-these training rows. It does not cover other test rows, which all networks share.
+The interval is that of the mean over training runs: how far off the mean could be because of these
+seeds and these training rows. It does not cover other test rows, which all networks share.
 
 Without folds it is Student's interval, t · std / √n. With folds the networks are not independent, since
 any two folds share most of their training rows, and Student's interval would be too narrow. Following

@@ -45,16 +45,16 @@ def _lines(
     }
     totals = [f"{rows[split]:,}" for split in splits]
     if not counts:
-        heads = ("", *splits)
-        yield from plain_lines(Table("", heads, (("rows", *totals),), _right(heads)))
+        headers = ("", *splits)
+        yield from plain_lines(Table("", headers, (("rows", *totals),), _right(headers)))
     else:
         shown, hidden = _select(counts)
         body = [_row(name, counts[name], rows["train"]) for name in shown]
         if hidden:
             body.insert(_MOST_FREQUENT, ("…", *("" for _ in range(len(splits) + 1))))
-        heads = (noun, "train", "share", *splits[1:])
+        headers = (noun, "train", "share", *splits[1:])
         cells = (("(all rows)", totals[0], "", *totals[1:]), *body)
-        yield from plain_lines(Table("", heads, cells, _right(heads)))
+        yield from plain_lines(Table("", headers, cells, _right(headers)))
         if hidden:
             yield from _hidden_lines(counts, hidden, noun)
         yield from _absent_lines(counts, splits, noun)
@@ -81,8 +81,8 @@ def _row(name: str, counts: Sequence[int], training_rows: int) -> tuple[str, ...
     return (label, first, percent, *others)
 
 
-def _right(heads: Sequence[str]) -> frozenset[int]:
-    return frozenset(range(1, len(heads)))
+def _right(headers: Sequence[str]) -> frozenset[int]:
+    return frozenset(range(1, len(headers)))
 
 
 def _hidden_lines(

@@ -21,7 +21,7 @@ from trainer.runs.listing import RunSummary
 _RUNS_AS_COLUMNS = 4
 _LONGEST = 24
 _CONTEXT = 4
-_NOTHING = "–"
+_MISSING = "–"
 
 Texts = Mapping[int, str]
 """The cells of one key by the index of the run; runs without the key are missing."""
@@ -58,7 +58,7 @@ def _runs_table(runs: Sequence[RunSummary]) -> Table:
             cell(str(run.path)),
             cell(run.name),
             run.status,
-            f"{run.manifest.epochs:,}" if run.manifest else _NOTHING,
+            f"{run.manifest.epochs:,}" if run.manifest else _MISSING,
         )
         for index, run in enumerate(runs)
     )
@@ -77,7 +77,7 @@ def _tables(
     keys = [cell(key) for key in rows]
     labels = [run_label(index) for index in range(count)]
     grid = [
-        [texts[index] if index in texts else _NOTHING for index in range(count)]
+        [texts[index] if index in texts else _MISSING for index in range(count)]
         for texts in rows.values()
     ]
     if not grid:

@@ -27,9 +27,9 @@ def confusion_table(
         (cell(f"actual {name}"), *map(_with_share, counts.tolist(), shares.tolist()))
         for name, counts, shares in zip(names, matrix, actual_shares(matrix), strict=True)
     )
-    heads = ("", *(truncate(cell(f"predicted {name}"), _LONGEST_HEAD) for name in names))
+    headers = ("", *(truncate(cell(f"predicted {name}"), _LONGEST_HEAD) for name in names))
     title = f"confusion matrix: {what} (fraction of the actual class)"
-    return Table(title, heads, rows, frozenset(range(1, len(heads))))
+    return Table(title, headers, rows, frozenset(range(1, len(headers))))
 
 
 def frequent_confusions(
@@ -60,8 +60,8 @@ def frequent_confusions(
     title = f"most frequent confusions, {what}"
     if len(pairs) > limit:
         title += f" ({limit} of {len(pairs):,} pairs)"
-    heads = ("actual", "predicted", "count", "fraction of actual")
-    return Table(title, heads, rows, frozenset({2, 3}))
+    headers = ("actual", "predicted", "count", "fraction of actual")
+    return Table(title, headers, rows, frozenset({2, 3}))
 
 
 def actual_shares(matrix: Float64Array) -> Float64Array:

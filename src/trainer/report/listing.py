@@ -18,7 +18,7 @@ from trainer.runs.listing import RunSummary
 _MAIN_METRICS = 3
 _DEFAULT_COLUMNS = ("status", "name", "run", "epochs", "age")
 _LONGEST = 40
-_NOTHING = "–"
+_MISSING = "–"
 
 
 def runs_table(runs: Sequence[RunValues], requested: Sequence[str] = ()) -> Table:
@@ -44,7 +44,7 @@ def columns_table(runs: Sequence[RunValues], columns: Sequence[str]) -> Table:
         tuple(
             _text(name, run.values[name], metric=name in metrics)
             if name in run.values
-            else _NOTHING
+            else _MISSING
             for name in columns
         )
         for run in runs
@@ -112,7 +112,7 @@ def _main_metrics(metrics: Metrics) -> str:
             shown = list(metrics[split].items())[:_MAIN_METRICS]
             text = "  ".join(f"{cell(name)} {number(value)}" for name, value in shown)
             return text if split == "test" else f"{text}  ({split})"
-    return _NOTHING
+    return _MISSING
 
 
 def _text(name: str, value: Value, *, metric: bool) -> str:

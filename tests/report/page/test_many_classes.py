@@ -60,7 +60,7 @@ def test_twenty_classes(tmp_path: Path) -> None:
     assert by_class.columns[:2] == ("class", "rows")
     # 130 rows over 20 classes: the first ten have one more.
     assert [row[1] for row in by_class.rows] == ["7"] * 10 + ["6"] * 10
-    assert table_block(page, "Confusion matrix: number of test rows").is_folded
+    assert table_block(page, "Confusion matrix: number of test rows").is_collapsed
     assert table_block(page, "Most frequent confusions, number of test rows").table.rows
     svg = svg_text(plot(page, "confusion"))
     assert "class 013" in svg
@@ -117,7 +117,7 @@ def test_heat_map_shows_the_classes_with_most_errors(tmp_path: Path) -> None:
     page = run_page(run_of(tmp_path, 150, rows=450), NOW)
     assert plot(page, "confusion").title.endswith("the 60 of 150 classes with the most errors")
     by_class = table_block(page, "Metrics by class")
-    assert by_class.is_folded
+    assert by_class.is_collapsed
     assert len(by_class.table.rows) == 100
     assert by_class.table.title.endswith("the 100 with the most rows of 150")
 

@@ -61,9 +61,9 @@ def test_untrusted_markup_is_escaped() -> None:
                 [
                     Paragraph(hostile, "warning"),
                     table_block(hostile, (hostile,), [(hostile,)]),
-                    table_block(hostile, (hostile,), [(hostile,)], is_folded=True),
+                    table_block(hostile, (hostile,), [(hostile,)], is_collapsed=True),
                     CodeBlock(hostile, (hostile,)),
-                    CodeBlock("left out", ("x",), is_folded=True),
+                    CodeBlock("left out", ("x",), is_collapsed=True),
                 ],
             ),
         ),

@@ -19,7 +19,7 @@ MODES = {"light": LIGHT, "dark": DARK, "print": PRINT}
 WCAG_AA = 4.5
 
 
-def parts(color: str) -> tuple[float, ...]:
+def rgb(color: str) -> tuple[float, ...]:
     if color.startswith("#"):
         return tuple(int(color[index : index + 2], 16) for index in (1, 3, 5))
     return tuple(map(float, color.split()))
@@ -42,17 +42,17 @@ def contrast(item: tuple[float, ...], other: tuple[float, ...]) -> float:
 
 def test_contrast_formula() -> None:
     assert contrast((255, 255, 255), (0, 0, 0)) == pytest.approx(21)
-    assert contrast(parts("#767676"), parts("#ffffff")) == pytest.approx(4.54, abs=0.01)
+    assert contrast(rgb("#767676"), rgb("#ffffff")) == pytest.approx(4.54, abs=0.01)
 
 
 @pytest.mark.parametrize("mode", MODES)
 def test_contrast_of_text_and_curves(mode: str) -> None:
-    colors = {name: parts(color) for name, color in MODES[mode].items()}
+    colors = {name: rgb(color) for name, color in MODES[mode].items()}
     text = ("ink", "soft", "link", "warn", "c1", "c2", "c3", "c4", "c5", "c6")
     for name in text:
-        for ground in ("paper", "panel"):
-            ratio = contrast(colors[name], colors[ground])
-            assert ratio >= WCAG_AA, (name, ground, ratio)
+        for background in ("paper", "panel"):
+            ratio = contrast(colors[name], colors[background])
+            assert ratio >= WCAG_AA, (name, background, ratio)
     assert contrast(colors["ink"], colors["mark"]) >= WCAG_AA
     (strength,) = re.findall(r"--share\) \* ([.\d]+)", STYLE)
     pairs = zip(colors["shade"], colors["paper"], strict=True)

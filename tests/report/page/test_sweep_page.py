@@ -139,7 +139,7 @@ def test_no_ranked_trials(tmp_path: Path, failed: str) -> None:
 
 
 def test_unfinished_sweep_shows_the_resume_command(tmp_path: Path) -> None:
-    directory = make_sweep(tmp_path, trials=8, limit=20, left_open=2)
+    directory = make_sweep(tmp_path, trials=8, limit=20, unfinished=2)
     text = page_html(page_of(directory), with_plots=False)
     check_page(text)
     assert "6 of 20 trials ended (6 finished, 2 open)" in text

@@ -45,7 +45,7 @@ def test_finished_sweep(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["running", "dead", "stopped"])
 def test_status_of_an_unfinished_sweep(tmp_path: Path, kind: str) -> None:
-    directory = make_sweep(tmp_path, trials=6, limit=9, left_open=1)
+    directory = make_sweep(tmp_path, trials=6, limit=9, unfinished=1)
     lock = RunLock(directory.lock) if kind == "running" else None
     if kind == "dead":
         process = subprocess.run(["true"], check=True, capture_output=True)

@@ -33,7 +33,7 @@ def ending(number: int, value: float) -> Any:
 
 @pytest.fixture
 def sweep(tmp_path: Path) -> Any:
-    return read_sweep(make_sweep(tmp_path, kept=3, ending=ending, left_open=1))
+    return read_sweep(make_sweep(tmp_path, kept=3, ending=ending, unfinished=1))
 
 
 def select(sweep: Any, *where: str, sort: str | None = None, columns: str | None = None) -> list:

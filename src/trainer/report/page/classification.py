@@ -338,6 +338,6 @@ def _threshold_table(content: RunContent, predictions: Predictions, threshold: f
     title = (
         f"Metrics by threshold, {content.split} rows; current threshold {number(threshold)}{chosen}"
     )
-    heads = ("threshold", *_THRESHOLD_METRICS)
+    headers = ("threshold", *_THRESHOLD_METRICS)
     marked = (thresholds.index(threshold),)
-    return table_block(title, heads, rows, right=range(6), marked=marked)
+    return table_block(title, headers, rows, right=range(6), marked=marked)

@@ -47,7 +47,7 @@ def confusion_blocks(matrix: Float64Array, predictions: Predictions, split: str)
     if len(names) <= _FOLDED_CLASSES:
         shares = tuple(tuple(map(float, row)) for row in actual_shares(matrix))
         table = _titled(confusion_table(matrix, names, what))
-        yield TableBlock(table, shares=shares, is_folded=len(names) > TABLE_CLASSES)
+        yield TableBlock(table, shares=shares, is_collapsed=len(names) > TABLE_CLASSES)
 
 
 def column_counts(matrices: Float64Array, predictions: Predictions, split: str) -> TableBlock:
@@ -56,8 +56,10 @@ def column_counts(matrices: Float64Array, predictions: Predictions, split: str) 
         (name, *(format_count(float(matrix[index])) for index in ((1, 1), (0, 1), (1, 0), (0, 0))))
         for name, matrix in zip(predictions.names, matrices, strict=True)
     ]
-    heads = ("column", "true positives", "false positives", "false negatives", "true negatives")
-    return table_block(f"Confusion counts by column, {split} rows", heads, rows, right=range(1, 5))
+    headers = ("column", "true positives", "false positives", "false negatives", "true negatives")
+    return table_block(
+        f"Confusion counts by column, {split} rows", headers, rows, right=range(1, 5)
+    )
 
 
 def _titled(table: Table) -> Table:

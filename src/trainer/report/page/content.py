@@ -27,13 +27,13 @@ class TableBlock:
         table: Its text; the title is the caption, the first cell of each row its header.
         shares: The shading of each cell after the first, 0 to 1; () for none.
         marked: Highlighted rows.
-        is_folded: Whether it is collapsed.
+        is_collapsed: Whether it is collapsed.
     """
 
     table: Table
     shares: Shares = ()
     marked: frozenset[int] = frozenset()
-    is_folded: bool = False
+    is_collapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class CodeBlock:
     title: str
     lines: tuple[str, ...]
     marked: frozenset[int] = frozenset()
-    is_folded: bool = False
+    is_collapsed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def table_block(
     *,
     right: Iterable[int] = (),
     marked: Iterable[int] = (),
-    is_folded: bool = False,
+    is_collapsed: bool = False,
 ) -> TableBlock:
     """Make a table; control characters in its text, which is untrusted, are escaped."""
     table = Table(
@@ -126,7 +126,7 @@ def table_block(
         tuple(tuple(map(cell, row)) for row in rows),
         frozenset(right),
     )
-    return TableBlock(table, marked=frozenset(marked), is_folded=is_folded)
+    return TableBlock(table, marked=frozenset(marked), is_collapsed=is_collapsed)
 
 
 def _is_empty(block: Block) -> bool:

@@ -108,8 +108,8 @@ def _importance(importance: ImportanceFile, content: RunContent) -> Iterator[Blo
         f"{number(importance.baseline)}, {importance.repeats} shuffles per column, "
         f"{importance.split} rows"
     )
-    heads = ("column", "decrease", "interval", "")
-    yield table_block(caption, heads, rows, right=(1, 2), is_folded=len(rows) > 10)
+    headers = ("column", "decrease", "interval", "")
+    yield table_block(caption, headers, rows, right=(1, 2), is_collapsed=len(rows) > 10)
 
 
 def _dependence(dependence: DependenceFile, content: RunContent) -> Iterator[Block]:
@@ -269,13 +269,13 @@ def _shap(shap: ShapFile, content: RunContent) -> Iterator[Block]:
         if len(column.mean_absolute) == len(shap.names)
     ]
     count = f", {len(shap.rows):,} rows" if shap.rows else ""
-    heads = ("column", *shap.names)
+    headers = ("column", *shap.names)
     yield table_block(
         f"Mean absolute SHAP value of each column{count}",
-        heads,
+        headers,
         rows,
-        right=range(1, len(heads)),
-        is_folded=len(rows) > 15,
+        right=range(1, len(headers)),
+        is_collapsed=len(rows) > 15,
     )
 
 

@@ -124,10 +124,10 @@ def _lines(block: CodeBlock) -> str:
         for index, line in enumerate(block.lines)
     )
     label = _text(block.title)
-    return _folded(
+    return _collapsible(
         f'<pre tabindex="0" role="group" aria-label="{label}">{text}</pre>',
         block.title,
-        is_folded=block.is_folded,
+        is_collapsed=block.is_collapsed,
         is_half=max(map(width, block.lines), default=0) <= _HALF_CODE,
     )
 
@@ -139,8 +139,8 @@ def _grid(block: TableBlock, section: Section) -> str:
     kind = ' class="sortable"' if is_sortable else ""
     parts = [f"<table{kind}>"]
     if has_heads:
-        heads = "".join(_head(text, column, block) for column, text in enumerate(table.columns))
-        parts.append(f"<thead><tr>{heads}</tr></thead>")
+        headers = "".join(_head(text, column, block) for column, text in enumerate(table.columns))
+        parts.append(f"<thead><tr>{headers}</tr></thead>")
     parts.append("<tbody>")
     for index, row in enumerate(table.rows):
         kind = ' class="marked"' if index in block.marked else ""
@@ -152,7 +152,7 @@ def _grid(block: TableBlock, section: Section) -> str:
         [f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">', *parts, "</div>"]
     )
     is_half = _text_width(table) <= _HALF_TABLE
-    return _folded(text, table.title, is_folded=block.is_folded, is_half=is_half)
+    return _collapsible(text, table.title, is_collapsed=block.is_collapsed, is_half=is_half)
 
 
 def _text_width(table: Table) -> float:
@@ -188,10 +188,10 @@ def _cell(text: str, row: int, column: int, block: TableBlock) -> str:
     return f"<td{kind}{style}>{_text(text)}</td>"
 
 
-def _folded(text: str, title: str, *, is_folded: bool, is_half: bool) -> str:
+def _collapsible(text: str, title: str, *, is_collapsed: bool, is_half: bool) -> str:
     """Wrap a block with its title, which does not scroll; `is_half` for half of the page width."""
     kind = ' class="half"' if is_half else ""
-    if is_folded:
+    if is_collapsed:
         return f"<details{kind}><summary>{_text(title)}</summary>\n{text}\n</details>"
     caption = f"<figcaption>{_text(title)}</figcaption>\n" if title else ""
     return f"<figure{kind}>{caption}{text}</figure>"

@@ -32,14 +32,14 @@ def _block(block: Block) -> Iterator[str]:
             yield f"**{_text(text)}**" if tone == "warning" else _text(text)
             yield ""
         case CodeBlock(title, lines):
-            if not block.is_folded:
+            if not block.is_collapsed:
                 yield f"{_text(title)}:"
                 yield ""
                 # An indented block cannot be closed by a line of its content, unlike a fence.
                 yield from (f"    {cell(line)}" for line in lines)
                 yield ""
         case TableBlock(table):
-            if block.is_folded:
+            if block.is_collapsed:
                 yield f"<details><summary>{_without_mentions(escape(cell(table.title)))}</summary>"
                 yield ""
                 yield from _table(table)

@@ -28,9 +28,9 @@ from trainer.runs.findings import (
     WorstSlices,
 )
 
-_NOTHING = "–"
+_MISSING = "–"
 _MAX_PARTS = 100
-_MAX_UNFOLDED_PARTS = 30
+_MAX_EXPANDED_PARTS = 30
 _SIGNIFICANT = 0.05
 _AVERAGES = ("_micro", "_weighted")
 _MAX_OUTPUTS = 12
@@ -58,9 +58,9 @@ def _scores(content: RunContent) -> Iterator[Block]:
         if split in findings.splits:
             result = findings.splits[split]
             title = f"{_SPLIT_TITLES[split]}: {result.rows:,}"
-            is_folded = split != findings.last()
+            is_collapsed = split != findings.last()
             yield metrics_table(
-                result, title, findings.confidence_level, labels, is_folded=is_folded
+                result, title, findings.confidence_level, labels, is_collapsed=is_collapsed
             )
     last = findings.last()
     if last is not None:
@@ -98,11 +98,11 @@ def _evaluation_table(content: RunContent) -> Block:
         (labels.of(name), *(metric_text(run, split, name) for split in run.metrics))
         for name in names
     ]
-    heads = ("metric", *run.metrics)
+    headers = ("metric", *run.metrics)
     title = "Metrics named in the config"
     if content.members:
         title = f"Mean over {len(content.members)} networks with 95% confidence intervals"
-    return table_block(title, heads, rows, right=range(1, len(heads)))
+    return table_block(title, headers, rows, right=range(1, len(headers)))
 
 
 def metrics_table(
@@ -111,31 +111,38 @@ def metrics_table(
     level: float,
     labels: MetricLabels,
     *,
-    is_folded: bool = False,
+    is_collapsed: bool = False,
 ) -> TableBlock:
     """Make a table of the metrics of a split with intervals and baselines, if any."""
     names = [name for name in result.metrics if _is_default_average(name)]
     # Metrics compared with the baselines come first.
     names.sort(key=lambda name: name not in result.vs_prior)
-    heads = ["metric", f"value [{100 * level:g}% interval]"]
+    headers = ["metric", f"value [{100 * level:g}% interval]"]
     if result.prior or result.linear:
-        heads += ["prior", "linear model", "difference from prior", "difference from linear model"]
+        headers += [
+            "prior",
+            "linear model",
+            "difference from prior",
+            "difference from linear model",
+        ]
     rows = []
     for name in names:
         row = [labels.of(name), interval_text(result.metrics[name])]
-        if len(heads) > 2:
+        if len(headers) > 2:
             row += [number(result.prior.get(name)), number(result.linear.get(name))]
             row += [
                 difference_text(differences.get(name), name)
                 for differences in (result.vs_prior, result.vs_linear)
             ]
         rows.append(row)
-    empty = [_NOTHING] * (len(heads) - 2)
+    empty = [_MISSING] * (len(headers) - 2)
     for column, coverage in islice(result.interval_coverage.items(), _MAX_PARTS):
         rows.append([f"interval coverage: {column}", interval_text(coverage), *empty])
     if result.calibration_error is not None:
         rows.append(["expected calibration error", number(result.calibration_error), *empty])
-    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    return table_block(
+        title, headers, rows, right=range(1, len(headers)), is_collapsed=is_collapsed
+    )
 
 
 def _is_default_average(name: str) -> bool:
@@ -151,7 +158,7 @@ def interval_text(metric: MetricValue) -> str:
 def difference_text(difference: MetricDifference | None, name: str) -> str:
     """Format a difference: +0.0120 [0.0010, 0.0230] better."""
     if difference is None or difference.value is None:
-        return _NOTHING
+        return _MISSING
     interval = ""
     if difference.low is not None and difference.high is not None:
         interval = f" [{_fixed(difference.low)}, {_fixed(difference.high)}]"
@@ -178,8 +185,8 @@ def _averages_table(result: SplitFindings, split: str, content: RunContent) -> T
     has_columns = content.rules is not None and content.rules.has_several_labels
     parts = "columns" if has_columns else "classes"
     title = f"Other averages over the {parts}, {split} rows"
-    heads = ("metric", "value", "prior", "linear model")
-    return table_block(title, heads, rows, right=(1, 2, 3), is_folded=True)
+    headers = ("metric", "value", "prior", "linear model")
+    return table_block(title, headers, rows, right=(1, 2, 3), is_collapsed=True)
 
 
 def _parts_table(result: SplitFindings, split: str, content: RunContent) -> TableBlock:
@@ -204,17 +211,19 @@ def _parts_table(result: SplitFindings, split: str, content: RunContent) -> Tabl
             part,
             *([f"{counts.get(part, 0):,}"] if counts else []),
             *(
-                interval_text(by_part[part][name]) if name in by_part[part] else _NOTHING
+                interval_text(by_part[part][name]) if name in by_part[part] else _MISSING
                 for name in metrics
             ),
         )
         for part in shown
     ]
-    part_head = "class" if is_by_class else "column"
-    rows_head = "positive rows" if rules is not None and rules.has_several_labels else "rows"
-    heads = (part_head, *([rows_head] if counts else []), *metrics)
-    is_folded = len(rows) > _MAX_UNFOLDED_PARTS
-    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    part_header = "class" if is_by_class else "column"
+    rows_header = "positive rows" if rules is not None and rules.has_several_labels else "rows"
+    headers = (part_header, *([rows_header] if counts else []), *metrics)
+    is_collapsed = len(rows) > _MAX_EXPANDED_PARTS
+    return table_block(
+        title, headers, rows, right=range(1, len(headers)), is_collapsed=is_collapsed
+    )
 
 
 def _part_counts(content: RunContent, split: str) -> dict[str, int]:
@@ -265,20 +274,20 @@ def _search_text(worst: WorstSlices, split: str | None) -> str:
     return text
 
 
-def _is_significant(part: SliceRecord) -> bool:
-    return part.p_value is not None and part.p_value < _SIGNIFICANT
+def _is_significant(record: SliceRecord) -> bool:
+    return record.p_value is not None and record.p_value < _SIGNIFICANT
 
 
 def _slices_table(slices: NamedSlices | WorstSlices, title: str, *, is_search: bool) -> TableBlock:
     rows = []
-    for part in slices.slices:
-        where = " and ".join(_condition(column, level) for column, level in part.where.items())
-        metric = interval_text(MetricValue(part.value, part.low, part.high))
-        p_value = [number(part.p_value)] if is_search else []
-        rows.append((where, f"{part.rows:,}", metric, *p_value))
-    heads = ("slice", "rows", slices.metric, *(["adjusted p-value"] if is_search else []))
-    marked = [index for index, part in enumerate(slices.slices) if _is_significant(part)]
-    return table_block(title, heads, rows, right=range(1, len(heads)), marked=marked)
+    for record in slices.slices:
+        where = " and ".join(_condition(column, level) for column, level in record.where.items())
+        metric = interval_text(MetricValue(record.value, record.low, record.high))
+        p_value = [number(record.p_value)] if is_search else []
+        rows.append((where, f"{record.rows:,}", metric, *p_value))
+    headers = ("slice", "rows", slices.metric, *(["adjusted p-value"] if is_search else []))
+    marked = [index for index, record in enumerate(slices.slices) if _is_significant(record)]
+    return table_block(title, headers, rows, right=range(1, len(headers)), marked=marked)
 
 
 def _condition(column: str, level: str) -> str:
@@ -296,8 +305,10 @@ def _worst_rows_table(findings: Findings, split: str | None) -> TableBlock:
         outputs: list[str] = []
         if not is_wide:
             outputs = [number(value) for value in row.prediction[: len(names)]]
-            outputs += [_NOTHING] * (len(names) - len(outputs))
+            outputs += [_MISSING] * (len(names) - len(outputs))
         rows.append((f"{row.row:,}", actual, *outputs, number(row.loss)))
-    heads = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
+    headers = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
     title = f"Worst predictions: {split} rows with the largest loss (rows are counted from 0)"
-    return table_block(title, heads, rows, right=range(2, len(heads)), is_folded=len(rows) > 10)
+    return table_block(
+        title, headers, rows, right=range(2, len(headers)), is_collapsed=len(rows) > 10
+    )

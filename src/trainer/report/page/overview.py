@@ -13,9 +13,9 @@ from trainer.report.page.run_content import SPLITS, RunContent
 from trainer.report.text import duration, format_bytes, number, pluralize
 from trainer.runs.manifest import Manifest
 
-_MAX_UNFOLDED_COLUMNS = 12
+_MAX_EXPANDED_COLUMNS = 12
 _MAX_COLUMNS = 500
-_MAX_UNFOLDED_CLASSES = 20
+_MAX_EXPANDED_CLASSES = 20
 _MAX_CLASSES = 100
 _ORDER = ("train", "validation", "test")
 
@@ -93,8 +93,8 @@ def _notices(content: RunContent) -> Iterator[Block]:
             )
             for entry in manifest.resumptions
         ]
-        heads = ("resumed at", "from epoch", "checkpoint", "changes")
-        yield table_block("Resumptions", heads, resumptions, right=(1,))
+        headers = ("resumed at", "from epoch", "checkpoint", "changes")
+        yield table_block("Resumptions", headers, resumptions, right=(1,))
         rollbacks = [
             (f"{entry.epoch:,}", f"{entry.step:,}", number(entry.learning_rate))
             for entry in manifest.rollbacks
@@ -164,9 +164,11 @@ def _classes_table(content: RunContent, manifest: Manifest) -> TableBlock:
         for index in classes
         if splits
     ]
-    heads = ("class", *splits)
-    is_folded = len(rows) > _MAX_UNFOLDED_CLASSES
-    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    headers = ("class", *splits)
+    is_collapsed = len(rows) > _MAX_EXPANDED_CLASSES
+    return table_block(
+        title, headers, rows, right=range(1, len(headers)), is_collapsed=is_collapsed
+    )
 
 
 def _with_share(counts: Any, index: int) -> str:
@@ -194,9 +196,9 @@ def _columns_table(content: RunContent) -> Iterator[Block]:
     title = f"{len(columns):,} feature columns, statistics of the training rows"
     if len(columns) > _MAX_COLUMNS:
         title += f", the first {_MAX_COLUMNS}"
-    heads = ("column", "kind", "missing", "mean", "min", "max", "inputs")
-    is_folded = len(columns) > _MAX_UNFOLDED_COLUMNS
-    yield table_block(title, heads, rows, right=range(2, len(heads)), is_folded=is_folded)
+    headers = ("column", "kind", "missing", "mean", "min", "max", "inputs")
+    is_collapsed = len(columns) > _MAX_EXPANDED_COLUMNS
+    yield table_block(title, headers, rows, right=range(2, len(headers)), is_collapsed=is_collapsed)
 
 
 def _number_text(value: object) -> str:

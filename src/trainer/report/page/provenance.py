@@ -49,7 +49,7 @@ def _config(content: RunContent) -> Iterator[Block]:
     yield table_block(title, ("setting", "value"), rows)
     marks = " (non-default ones are highlighted)" if rows else ""
     yield CodeBlock(
-        f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_folded=True
+        f"All settings{marks}", tuple(text.splitlines()), frozenset(marked), is_collapsed=True
     )
 
 

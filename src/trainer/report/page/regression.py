@@ -151,9 +151,9 @@ def _quantiles_table(content: RunContent, predictions: Predictions) -> Block:
         finite = residuals[np.isfinite(residuals)]
         if len(finite):
             rows.append((name, *(number(float(value)) for value in np.quantile(finite, levels))))
-    heads = ("column", *(f"{100 * level:g}%" for level in levels))
+    headers = ("column", *(f"{100 * level:g}%" for level in levels))
     title = f"Quantiles of the residuals (actual - predicted), {content.split} rows"
-    return table_block(title, heads, rows, right=range(1, 6))
+    return table_block(title, headers, rows, right=range(1, 6))
 
 
 def _coverage_table(content: RunContent) -> Block:
@@ -162,10 +162,10 @@ def _coverage_table(content: RunContent) -> Block:
     if decisions is not None and decisions.coverage is not None:
         for name, width in interval_widths(content.preprocessing, decisions).items():
             coverage = findings.interval_coverage.get(name) if findings is not None else None
-            share = "–" if coverage is None else number(coverage.value)
+            fraction = "–" if coverage is None else number(coverage.value)
             interval = "–" if coverage is None else format_interval(coverage.low, coverage.high)
-            rows.append((name, str(width), f"{decisions.coverage:g}", share, interval))
-    heads = (
+            rows.append((name, str(width), f"{decisions.coverage:g}", fraction, interval))
+    headers = (
         "column",
         "half width",
         "nominal coverage",
@@ -174,4 +174,4 @@ def _coverage_table(content: RunContent) -> Block:
     )
     fitted_on = "the validation rows" if decisions is None else decisions.rows
     title = f"Prediction intervals (split conformal, fitted on {fitted_on})"
-    return table_block(title, heads, rows, right=range(1, 5))
+    return table_block(title, headers, rows, right=range(1, 5))

@@ -27,7 +27,7 @@ from trainer.report.text import number, truncate
 from trainer.runs.findings import MetricDifference
 
 _MAX_CURVES = 12
-_NOTHING = "–"
+_MISSING = "–"
 _LONGEST = 80
 _RESAMPLES = 500
 _MAX_DRAWS = 50_000_000
@@ -78,7 +78,7 @@ def _runs_section(runs: Sequence[RunContent]) -> Section:
     rows = []
     for index, content in enumerate(runs):
         summary = content.report.summary
-        epochs = f"{summary.manifest.epochs:,}" if summary.manifest else _NOTHING
+        epochs = f"{summary.manifest.epochs:,}" if summary.manifest else _MISSING
         sentence = content.findings.sentence if content.findings else ""
         label = run_label(index)
         rows.append((label, summary.name, str(content.run.path), summary.status, epochs, sentence))
@@ -98,22 +98,22 @@ def _settings_section(comparison: Comparison) -> Section:
     if not comparison.settings:
         return section("settings", "Settings", [Paragraph("All settings are the same.")])
     rows = [(key, *_cells(row, count, flow_text)) for key, row in comparison.settings.items()]
-    heads = ("setting", *map(run_label, range(count)))
-    return section("settings", "Settings", [table_block("Settings that differ", heads, rows)])
+    headers = ("setting", *map(run_label, range(count)))
+    return section("settings", "Settings", [table_block("Settings that differ", headers, rows)])
 
 
 def _details_section(comparison: Comparison) -> Section:
     count = len(comparison.runs)
     rows = [(key, *_cells(row, count, _detail_text)) for key, row in comparison.details.items()]
-    heads = ("", *map(run_label, range(count)))
+    headers = ("", *map(run_label, range(count)))
     title = "Differences in data, rows, packages and device"
-    return section("details", "Other differences", [table_block(title, heads, rows)])
+    return section("details", "Other differences", [table_block(title, headers, rows)])
 
 
 def _cells(row: Row, count: int, text: Callable[[Any], str]) -> Iterator[str]:
     """Yield the values of one key as text, in the order of the runs; a dash where missing."""
     for index in range(count):
-        yield truncate(text(row[index]), _LONGEST) if index in row else _NOTHING
+        yield truncate(text(row[index]), _LONGEST) if index in row else _MISSING
 
 
 def _detail_text(value: Any) -> str:
@@ -125,18 +125,18 @@ def _metrics_section(runs: Sequence[RunContent]) -> Section:
 
 
 def _metric_blocks(runs: Sequence[RunContent]) -> Iterator[Block]:
-    heads = ("metric", *map(run_label, range(len(runs))))
+    headers = ("metric", *map(run_label, range(len(runs))))
     labels = [read_decision_summary(content.run).labels for content in runs]
     for split in SPLITS:
         columns = [_metric_texts(content, split) for content in runs]
         names = list(dict.fromkeys(name for column in columns for name in column))
         rows = [
-            (common_label(labels, name), *(column.get(name, _NOTHING) for column in columns))
+            (common_label(labels, name), *(column.get(name, _MISSING) for column in columns))
             for name in names
         ]
         title = f"{split.capitalize()} rows"
         yield table_block(
-            title, heads, rows, right=range(1, len(heads)), is_folded=split == "train"
+            title, headers, rows, right=range(1, len(headers)), is_collapsed=split == "train"
         )
     yield from _against_first(runs)
 
@@ -178,12 +178,14 @@ def _against_first(runs: Sequence[RunContent]) -> Iterator[Block]:
         "Differences are computed on the same bootstrap resamples of the rows. A difference whose "
         "interval contains 0 is not significant. Variation between random seeds is not included."
     )
-    heads = ("metric", *(f"{run_label(index)} - A" for index in others))
+    headers = ("metric", *(f"{run_label(index)} - A" for index in others))
     rows = [
         (name, *(difference_text(columns[index].get(name), name) for index in others))
         for name in names
     ]
-    yield table_block(f"Differences from A, {split} rows", heads, rows, right=range(1, len(heads)))
+    yield table_block(
+        f"Differences from A, {split} rows", headers, rows, right=range(1, len(headers))
+    )
 
 
 def _difference(

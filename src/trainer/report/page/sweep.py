@@ -43,7 +43,7 @@ _MAX_CURVES = 6
 _MAX_TRIALS = 200
 _MAX_PLOTS = 24
 _MAX_AXES = 12
-_NOTHING = "–"
+_MISSING = "–"
 
 
 def sweep_page(sweep: SweepContent, now: datetime) -> Page:
@@ -148,11 +148,11 @@ def _cells(sweep: SweepContent, row: TrialRow) -> tuple[str, ...]:
     settings = row.trial.settings
     return (
         number(row.trial.number),
-        _NOTHING if ended is None else number(ended.objective),
-        _NOTHING if ended is None or ended.best_epoch is None else number(ended.best_epoch),
-        _NOTHING if ended is None else number(ended.epochs),
+        _MISSING if ended is None else number(ended.objective),
+        _MISSING if ended is None or ended.best_epoch is None else number(ended.best_epoch),
+        _MISSING if ended is None else number(ended.epochs),
         "open" if ended is None else ended.status,
-        *(sweep.labels.value(key, settings[key]) if key in settings else _NOTHING for key in keys),
+        *(sweep.labels.value(key, settings[key]) if key in settings else _MISSING for key in keys),
     )
 
 
@@ -287,7 +287,7 @@ def _all_trials(sweep: SweepContent) -> Iterator[Block]:
         _heads(sweep),
         [_cells(sweep, row) for row in rows[:_MAX_TRIALS]],
         right=range(4),
-        is_folded=True,
+        is_collapsed=True,
     )
 
 
@@ -302,7 +302,7 @@ def _commands(sweep: SweepContent, now: datetime) -> Iterator[Block]:
         "Commands to reproduce and use this sweep",
         tuple(f"{cell(command)}    # {what}" for command, what in commands.items()),
     )
-    yield CodeBlock("Config", _text(sweep.directory.config), is_folded=True)
+    yield CodeBlock("Config", _text(sweep.directory.config), is_collapsed=True)
 
 
 def _text(path: Path) -> tuple[str, ...]:

@@ -175,10 +175,10 @@ def _epochs_table(history: History, best: int | None) -> Block:
         )
         for name in metrics
     ]
-    heads = ("metric", *(head for head, _ in records))
-    is_folded = len(metrics) > 6
+    headers = ("metric", *(head for head, _ in records))
+    is_collapsed = len(metrics) > 6
     return table_block(
-        "Metrics by epoch", heads, rows, right=range(1, len(heads)), is_folded=is_folded
+        "Metrics by epoch", headers, rows, right=range(1, len(headers)), is_collapsed=is_collapsed
     )
 
 
@@ -221,10 +221,12 @@ def _members_table(content: RunContent) -> Block:
         )
         for member in content.members
     ]
-    heads = ("network", *(f"{split} {name}" for split, name in metrics))
-    is_folded = len(rows) > 10
+    headers = ("network", *(f"{split} {name}" for split, name in metrics))
+    is_collapsed = len(rows) > 10
     title = f"Metrics of the {len(rows)} networks"
-    return table_block(title, heads, rows, right=range(1, len(heads)), is_folded=is_folded)
+    return table_block(
+        title, headers, rows, right=range(1, len(headers)), is_collapsed=is_collapsed
+    )
 
 
 def _slug(name: str) -> str:

@@ -1,4 +1,4 @@
-"""Replace sweeps by their best trials, to compare these."""
+"""Replace sweeps with their best trials, to compare the trials."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ BEST = 5
 
 
 def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Path]:
-    """Replace each sweep by the runs of its best trials.
+    """Replace each sweep with the runs of its best trials.
 
     Args:
         paths: Runs and sweeps.

@@ -26,7 +26,7 @@ TRIAL_PROPERTIES = (
     "trial", "status", "objective", "epochs", "best_epoch", "seconds", "run", "reason",
 )  # fmt: skip
 """Names of properties of a trial: `run` is the path of its run directory, if any."""
-_NOTHING = "–"
+_MISSING = "–"
 
 
 def select_trials(sweep: SweepContent, query: Query, now: datetime) -> Selection:
@@ -115,7 +115,7 @@ def sweeps_table(sweeps: Sequence[SweepContent], now: datetime) -> Table:
             cell(str(sweep.directory.path)),
             trials_text(sweep),
             best_text(sweep),
-            _NOTHING if sweep.started is None else age((now - sweep.started).total_seconds()),
+            _MISSING if sweep.started is None else age((now - sweep.started).total_seconds()),
         )
         for sweep in sweeps
     )
@@ -132,7 +132,7 @@ def best_text(sweep: SweepContent) -> str:
     """Format the objective of the best trial: `val_auc 0.8662 (trial 9)`."""
     best = sweep.leaderboard.best
     if best is None or best.ended is None:
-        return _NOTHING
+        return _MISSING
     objective = number(best.ended.objective)
     return f"{sweep.leaderboard.objective} {objective} (trial {best.trial.number})"
 
