@@ -42,7 +42,7 @@ def command(
     address: Address = None,
     allow_custom: AllowCustom = False,
 ) -> int:
-    """Continue a run or a sweep from its last checkpoint. Prints its directory.
+    """Continue a run or a sweep from its last checkpoint and print its directory.
 
     On the CPU, the result is byte-for-byte the same as without the interruption.
 
@@ -63,7 +63,7 @@ def command(
     try:
         with signals.caught():
             if is_sweep(run):
-                _check_not_given(
+                _reject_ignored(
                     run, run_options, arguments, "start another sweep with trainer sweep"
                 )
                 cluster = cluster_of(engine, address)
@@ -73,11 +73,11 @@ def command(
                 return signals.exit_code if swept.reason == "interrupted" else 0
             if has_members(run):
                 fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
-                _check_not_given(run, {**run_options, **sweep_options}, arguments, fix)
+                _reject_ignored(run, {**run_options, **sweep_options}, arguments, fix)
                 trained = follow_members(resume_members(run, session), stderr, signals)
                 print_members_result(trained, json=json)
                 return signals.exit_code if trained.status == "stopped" else 0
-            _check_not_given(run, sweep_options, None, "")
+            _reject_ignored(run, sweep_options, None, "")
             events = resume_run(
                 run, arguments or [], session, accept_differences=accept_differences
             )
@@ -89,10 +89,10 @@ def command(
         return signals.exit_code
 
 
-def _check_not_given(
+def _reject_ignored(
     run: Path, options: dict[str, Any], settings: list[str] | None, fix: str
 ) -> None:
-    """Check that no options or settings were given that would be ignored.
+    """Reject options and settings that would be ignored.
 
     Raises:
         UsageError: Some were given.

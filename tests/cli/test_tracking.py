@@ -14,7 +14,7 @@ from trainer.tracking import trackers
 def test_check_and_show_list_the_trackers(folder: Path, trainer: Callable) -> None:
     arguments = ("track.tensorboard=true", "track.mlflow.uri=sqlite:///m.db")
     result = trainer("check", "good.yaml", *arguments)
-    assert "tracked by TensorBoard: the run's folder tensorboard" in result.out
+    assert "tracked by TensorBoard: tensorboard/ in the run directory" in result.out
     assert f"tracked by MLflow: sqlite:///{folder}/m.db, experiment good" in result.out
     assert set(trainer("check", "good.yaml", "--json", *arguments).json["tracked"]) == {
         "TensorBoard",

@@ -130,7 +130,7 @@ def test_trackers_of_a_config() -> None:
         "name: wine"
     )
     assert tracker_locations(both) == {
-        "TensorBoard": "the run's folder tensorboard, histograms every 5 epochs",
+        "TensorBoard": "tensorboard/ in the run directory, histograms every 5 epochs",
         "MLflow": "http://…@host:1, experiment wine",
     }
 

@@ -84,7 +84,7 @@ def find_values_as_text(audited: AuditedTable) -> list[Finding]:
         if note.about == "numbers":
             kind = "numbers_as_text"
             expected = f"plain numbers in '{name}', or {column_key(name)}.decimal"
-        effect = "the values are wrong if that is not what is meant"
+        effect = "the values are wrong if this is not the intended format"
         if spec.kind == "categorical":
             if note.about == "numbers":
                 kind, expected = "mixed_types", f"only numbers or only text in '{name}'"

@@ -20,7 +20,7 @@ from trainer.data.text_formats import format_setting
 _EXCLUSIONS = {
     "orders the rows": (
         "orders the rows: later in test rows than in any training row; to use the time of year and "
-        "week, replace exclude by include: ['*'] and set columns.NAME.parts: [year, week]"
+        "week, replace exclude with include: ['*'] and set columns.NAME.parts: [year, week]"
     ),
     "constant": "the same value in every row",
     "no values": "no values",
@@ -36,7 +36,7 @@ _SIZES = (
     (1_000_000, (256, 256, 256), 0.0, 1024),
 )
 # With fewer rows a validation split costs more than it gains (measured on 214 rows: log loss 1.38 with
-# early stopping, 0.82 without), and some 20 rows are too few for any holdout.
+# early stopping, 0.82 without), and about 20 rows are too few for any holdout.
 _MIN_ROWS_FOR_VALIDATION = 300
 _MIN_ROWS_FOR_TEST = 20
 _RARE_SHARE = 0.05

@@ -131,7 +131,7 @@ def write_atomically(path: Path, content: bytes, disk: FileSystem = DISK) -> Non
             raise
 
 
-def remove_temporaries(directory: Path) -> None:
+def remove_temporary_files(directory: Path) -> None:
     """Remove temporary files of processes that died in `write_atomically`, ignoring errors."""
     for path in directory.glob(".*.new"):
         if re.fullmatch(r"\..+\.[0-9a-f]{8}\.new", path.name):
@@ -142,7 +142,7 @@ def remove_temporaries(directory: Path) -> None:
 def replace_directory(
     path: Path, write: Callable[[Path], None], disk: FileSystem = DISK, keep: int = 1
 ) -> None:
-    """Replace the directory `path` by a new one filled by `write`, and keep previous versions.
+    """Replace the directory `path` with a new one filled by `write`, and keep previous versions.
 
     The new directory is written as `path.new`. Then each previous one moves up by one number, `path`
     becomes `path-1`, `path.new` becomes `path`, and directories numbered `keep` or more are removed.
@@ -210,7 +210,7 @@ def _fill(new: Path, write: Callable[[Path], None]) -> None:
     try:
         write(new)
     except RuntimeError as error:
-        # HDF5 reports a disk that is full on closing as a RuntimeError with errno in its text.
+        # If the disk is full when a file is closed, HDF5 raises a RuntimeError with errno in its text.
         text = str(error)
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
             if f"errno = {number}," in text:
@@ -390,7 +390,7 @@ def _foreign(path: Path, found: str) -> Problem:
         where=str(path),
         expected="a regular file, as trainer wrote it",
         found=found,
-        fix="replace it by the file itself, from a copy of the run",
+        fix="replace it with the file itself, from a copy of the run",
     )
 
 

@@ -1,6 +1,6 @@
 """The loop of a sweep: get a batch of trials from the search, train it, halve it, record the results.
 
-Every decision is in the journal before anything depends on it. To resume, a process replays the
+Every decision is written to the journal before anything depends on it. To resume, a process replays the
 journal: the same calls of `ask` and `tell` restore the state of the search.
 """
 
@@ -95,7 +95,7 @@ class Study:
             self._search: Search = new_search(
                 name, Space(config), seed, header.direction, is_distinct=header.is_distinct
             )
-            self._open = self._replayed()
+            self._open = self._replay()
         except BaseException:
             self.close()
             raise
@@ -152,14 +152,14 @@ class Study:
         halving = self._sweep.halving
         if halving is None or not is_rung(done.epoch, parse_epochs(halving.first), halving.factor):
             return
-        rung = self._decided(done)
+        rung = self._recorded_rung(done)
         if rung is None:
             lost = trials_to_eliminate(done.objectives, halving.factor, self.header.direction)
             rung = RungResult(done.epoch, tuple(sorted(done.objectives)), lost)
             self._journal.write(rung, elapsed_seconds)
         batch.eliminated.update(set(rung.eliminated) & set(done.objectives))
 
-    def _decided(self, done: TrialPackEpoch) -> RungResult | None:
+    def _recorded_rung(self, done: TrialPackEpoch) -> RungResult | None:
         return next(
             (
                 record
@@ -189,16 +189,16 @@ class Study:
         records = self._journal.records
         return {record.number: record for record in records if isinstance(record, TrialEnded)}
 
-    def _replayed(self) -> tuple[Trial, ...]:
+    def _replay(self) -> tuple[Trial, ...]:
         """Replay the journal's batches on the search; return the trials that have not ended."""
         ended = self._ended()
         for record in self._journal.records:
             if not isinstance(record, BatchSuggested):
                 continue
-            again = list(self._search.ask(len(record.trials)))
-            written: list[Settings] = [trial.settings for trial in record.trials]
-            if again != written:
-                raise RunError(_other_trials(self.directory.journal, record, again))
+            suggested = list(self._search.ask(len(record.trials)))
+            recorded: list[Settings] = [trial.settings for trial in record.trials]
+            if suggested != recorded:
+                raise RunError(_mismatch_problem(self.directory.journal, record, suggested))
             unfinished = [trial for trial in record.trials if trial.number not in ended]
             if unfinished:  # no batch starts before the previous one has ended
                 return tuple(replace(trial, is_resumed=True) for trial in unfinished)
@@ -206,17 +206,17 @@ class Study:
         return ()
 
 
-def _other_trials(path: Path, record: BatchSuggested, again: list[Settings]) -> Problem:
-    number, written, now = next(
+def _mismatch_problem(path: Path, record: BatchSuggested, suggested: list[Settings]) -> Problem:
+    number, recorded, now = next(
         (trial.number, dict(trial.settings), settings)
-        for trial, settings in zip_longest(record.trials, again)
+        for trial, settings in zip_longest(record.trials, suggested)
         if settings != trial.settings
     )
     return Problem(
         where=str(path),
         expected=f"trial {number} as sweep.yaml defines it, {'none' if now is None else dict(now)}",
-        found=str(written),
-        fix="undo the change of sweep.yaml or of a package's version, or start another sweep",
+        found=str(recorded),
+        fix="undo the change to sweep.yaml or to a package version, or start another sweep",
     )
 
 

@@ -163,7 +163,7 @@ class MlflowTracker:
 
 
 def _artifacts(uri: str) -> str | None:
-    """Return the artifact folder of a SQLite store: beside the database, not in the current folder."""
+    """Return the artifact folder of a SQLite store: next to the database, not in the current folder."""
     scheme, separator, path = uri.partition(":///")
     if separator and scheme.partition("+")[0] == "sqlite":
         return str(Path(path.partition("?")[0]).parent / "mlartifacts")

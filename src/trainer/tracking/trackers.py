@@ -155,7 +155,7 @@ def tracker_locations(config: Config) -> dict[str, str]:
     destinations: dict[str, str] = {}
     board, store = config.track.tensorboard, config.track.mlflow
     if board:
-        destinations["TensorBoard"] = "the run's folder tensorboard"
+        destinations["TensorBoard"] = "tensorboard/ in the run directory"
         if isinstance(board, TensorBoard) and board.histograms is not None:
             destinations["TensorBoard"] += f", histograms every {board.histograms}"
     if store is not None:

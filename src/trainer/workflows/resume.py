@@ -401,7 +401,7 @@ def _links_outside(directory: Path) -> Iterator[Problem]:
                     str(path),
                     "a file or folder inside the run",
                     f"a link to {path.readlink()}",
-                    "replace the link by its target",
+                    "replace the link with its target",
                 )
 
 
