@@ -70,8 +70,8 @@ def print_members_result(finished: MembersFinished, *, json: bool) -> None:
 
 def _print_start(event: Any, stderr: console.Console) -> None:
     plan = event.plan
-    of_first = " (first fold)" if event.folds is not None else ""
-    stderr.print(f"{data_summary(plan)}{of_first}")
+    suffix = " (first fold)" if event.folds is not None else ""
+    stderr.print(f"{data_summary(plan)}{suffix}")
     folds = "" if event.folds is None else f"{event.folds} folds × "
     stderr.print(
         f"{folds}{pluralize(event.repeats, 'repeat')}: {pluralize(event.members, 'network')}"
@@ -99,8 +99,8 @@ def _print_end(event: MembersFinished, stderr: console.Console) -> None:
     from trainer.report.decisions import read_decision_summary
     from trainer.runs.directory import RunDirectory
 
-    done = sum(member.status == "finished" for member in event.members)
-    stderr.print(f"{pluralize(done, 'network')} finished; {duration(event.seconds)}")
+    finished = sum(member.status == "finished" for member in event.members)
+    stderr.print(f"{pluralize(finished, 'network')} finished; {duration(event.seconds)}")
     if event.aggregates:
         stderr.print()
         splits = list(event.aggregates)

@@ -59,7 +59,7 @@ def looks_like_hashes(series: pl.Series) -> bool:
 
 
 def find_group_leaks(audited: AuditedTable) -> list[Finding]:
-    """Find groups with rows in more than one split, those that determine the target first."""
+    """Find groups with rows in more than one split; those that determine the target come first."""
     by = audited.data.split.by
     named_files = audited.table.source_splits is not None
     if not named_files and (
@@ -92,16 +92,16 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
     leaked = held_out[np.isin(codes[held_out], train)]
     if not len(leaked):
         return None
-    explain_error = _explained_variance(audited, codes)
+    explained_variance = _explained_variance(audited, codes)
     numeric = audited.is_numeric(name)
     if not is_key and (
-        explain_error < _CONSTANT or (numeric and _smoothness(audited, codes) > _SMOOTH)
+        explained_variance < _CONSTANT or (numeric and _smoothness(audited, codes) > _SMOOTH)
     ):
         return None
-    determines_target = explain_error >= _CONSTANT
+    determines_target = explained_variance >= _CONSTANT
     shown = audited.locations(leaked)
     target = (
-        f"and the target is nearly constant within groups ({explain_error:.0%} of its variance is "
+        f"and the target is nearly constant within groups ({explained_variance:.0%} of its variance is "
         "between them)"
         if determines_target
         else "and the column is named like a key"

@@ -80,7 +80,7 @@ def resolved_metrics(config: Config, task: TaskName) -> tuple[MetricName, ...]:
 
 
 def resolved_steps(fit: Fit, steps_per_epoch: int) -> int:
-    """Return the number of batches in the whole training."""
+    """Return the number of batches in the whole training run."""
     if fit.steps is not None:
         return fit.steps
     return (DEFAULT_EPOCHS if fit.epochs is None else fit.epochs) * steps_per_epoch

@@ -84,7 +84,9 @@ class _TrialValidator:
             return []
         return [problem for problem in result if problem not in self._known]
 
-    def put(self, chosen: Mapping[str, Any], dimension: Dimension, value: Any) -> dict[str, Any]:
+    def with_value(
+        self, chosen: Mapping[str, Any], dimension: Dimension, value: Any
+    ) -> dict[str, Any]:
         """Return the trial with one value changed, and others changed to meet its conditions."""
         changed = {**chosen, **dimension.settings(value)}
         for key in dimension.keys:
@@ -117,10 +119,10 @@ def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[C
     conflicts: dict[tuple[str, ...], Conflict] = {}
     for dimension in trials.dimensions:
         for index, value in enumerate(_values_to_try(dimension.domain)):
-            trial = trials.put(trials.first, dimension, value)
+            trial = trials.with_value(trials.first, dimension, value)
             problems = [item for item in trials.problems(trial) if item not in shared]
             if shared and index == 0:
-                problems += trials.problems(trials.put({}, dimension, value))
+                problems += trials.problems(trials.with_value({}, dimension, value))
             problems += _custom_values(dimension, value)
             for problem in problems:
                 sweep_problem = _in_sweep(problem, dimension, index, value, sweep_keys, sweep)

@@ -177,7 +177,7 @@ def _placeholders(csv: Csv, separator: str) -> dict[str, str]:
 
 
 def _escaped(text: Iterator[bytes], escape: str, placeholders: dict[str, str]) -> Iterator[bytes]:
-    """Replace escaped characters by placeholders; before other characters the escape is dropped."""
+    """Replace escaped characters with placeholders; before other characters the escape is dropped."""
     sign = escape.encode()
     codes = {
         character.encode(): placeholder.encode() for character, placeholder in placeholders.items()

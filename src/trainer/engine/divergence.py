@@ -55,7 +55,7 @@ def divergence_problem(
 
     Args:
         epoch: Epoch of the loss.
-        step: Batch of the whole training, from 1.
+        step: Batch of the whole training run, from 1.
         loss: Loss of the epoch.
         broken: Name of the first weights that are not finite, or None.
         advice: Suggested fixes.

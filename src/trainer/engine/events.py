@@ -63,7 +63,7 @@ class RolledBack:
 
     Attributes:
         epoch: The epoch that restarts.
-        step: The batch of the whole training, from 1, with the first loss that was not finite.
+        step: The batch of the whole training run, from 1, with the first loss that was not finite.
         learning_rate: The new learning rate.
     """
 

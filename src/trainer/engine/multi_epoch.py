@@ -38,7 +38,7 @@ def epochs_per_execution(
         validation: The validation rows, or None.
         batch_size: Rows per step.
         network: Its weights are returned for each epoch.
-        epochs: Epochs of the whole training.
+        epochs: Epochs of the whole training run.
     """
     if epochs < _WORTHWHILE_EPOCHS:
         return 1

@@ -98,7 +98,7 @@ class Pack:
         size: Number of members.
         members: The members, in the order of the leading axis.
         steps_per_epoch: Batches per epoch.
-        total_steps: Batches of the whole training.
+        total_steps: Batches of the whole training run.
         programs: The programs that are traced and compiled.
     """
 
@@ -115,7 +115,7 @@ class Pack:
         Args:
             members: Networks of the same shape and their rows.
             loss: The Keras loss, without label smoothing.
-            total_steps: Batches of the whole training.
+            total_steps: Batches of the whole training run.
             steps_per_execution: Maximum number of batches per device call.
         """
         self.members, self.size = tuple(members), len(members)

@@ -28,7 +28,7 @@ class Snapshot:
 
     Attributes:
         arrays: Arrays by name, as listed in the module docstring.
-        metadata: JSON values: progress and monitors. No clock times, so that equal trainings have equal
+        metadata: JSON values: progress and monitors. No clock times, so that equal runs have equal
             snapshots.
     """
 

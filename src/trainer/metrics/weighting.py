@@ -11,11 +11,11 @@ from trainer.metrics.arrays import BoolArray, Float64Array
 class Weighting:
     """r weightings of n rows.
 
-    A single one is summed by NumPy, so that its digits do not depend on the number of threads of the
-    linear algebra library; many are one matrix product.
+    A single weighting is summed by NumPy, so that the result does not depend on the number of threads
+    of the linear algebra library; several are computed by one matrix product.
 
     Attributes:
-        weights: (r, n) of at least 0, each with a sum above 0; None for one weighting of equal weights.
+        weights: (r, n), nonnegative, with positive sums; None for a single weighting with equal weights.
         total: (r, 1) sum of the weights.
     """
 
@@ -43,6 +43,6 @@ class Weighting:
         if self.weights is not None and len(self.weights) > 1 and codes.shape[1] > 1:
             products = [self.weights @ (codes == code) for code in range(size)]
             return np.asarray(np.stack(products, axis=-1), np.float64)
-        lines = [None] if self.weights is None else self.weights
-        sums = [[np.bincount(column, line, size) for column in codes.T] for line in lines]
+        weights = [None] if self.weights is None else self.weights
+        sums = [[np.bincount(column, row, size) for column in codes.T] for row in weights]
         return np.asarray(sums, np.float64)

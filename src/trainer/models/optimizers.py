@@ -30,7 +30,7 @@ def build_optimizer(
     Args:
         settings: The `optimizer` section.
         steps_per_epoch: Batches per epoch.
-        total_steps: Batches of the whole training.
+        total_steps: Batches of the whole training run.
         precision: Dtype policy of the network.
     """
     optimizer = getattr(keras.optimizers, settings.keras_optimizer)(

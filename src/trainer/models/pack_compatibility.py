@@ -37,7 +37,7 @@ class ModelDimensions:
         loss: Name of the loss.
         rows: Number of training rows.
         validation_rows: Number of validation rows.
-        steps: Batches of the whole training.
+        steps: Batches of the whole training run.
     """
 
     width: int

@@ -67,7 +67,7 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
             peak: Learning rate of the config.
             schedule: The schedule, or its form in `get_config`.
             steps_per_epoch: Batches per epoch.
-            total_steps: Batches of the whole training.
+            total_steps: Batches of the whole training run.
         """
         self.peak = float(peak)
         self.schedule = _SCHEDULE.validate_python(schedule)

@@ -116,7 +116,7 @@ def build_stacked_optimizer(
     Args:
         settings: Settings of the first member.
         steps_per_epoch: Batches per epoch.
-        total_steps: Batches of the whole training.
+        total_steps: Batches of the whole training run.
     """
     plain = build_optimizer(
         settings.model_copy(update={"schedule": None}), steps_per_epoch, total_steps, "float32"

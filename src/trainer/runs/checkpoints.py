@@ -4,7 +4,7 @@
     state.npz         arrays by name: optimizer, seeds, position, callbacks, best so far
     checkpoint.json   format, metadata, size and SHA-256 of the other two; SHA-256 of all that
 
-Previous checkpoints are kept beside it: `last`, then `last-1`, `last-2`, …
+Previous checkpoints are kept next to it: `last`, then `last-1`, `last-2`, …
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ from trainer.runs.files import (
     read_bytes,
     read_json,
     remove_leftovers,
-    remove_temporaries,
+    remove_temporary_files,
     storage_errors,
     storage_problem,
     write_atomically,
@@ -215,9 +215,9 @@ class RunDirectory:
         """
         remove_leftovers(self.last, keep=keep)
         remove_leftovers(self.best)
-        remove_temporaries(self.path)
+        remove_temporary_files(self.path)
         for folder in (self.evaluation, self.predictions, self.explanation):
-            remove_temporaries(folder)
+            remove_temporary_files(folder)
 
     def write_config(self, text: str) -> None:
         """Write `config.yaml`."""

@@ -19,7 +19,7 @@ from typing import Self
 
 from trainer.errors import Problem, RunError, did_you_mean
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import remove_temporaries, write_atomically
+from trainer.runs.files import remove_temporary_files, write_atomically
 
 _SUGGESTED = 5000
 _CONFIG = "sweep.yaml"
@@ -110,7 +110,7 @@ class SweepDirectory:
 
     def remove_leftovers(self) -> None:
         """Remove temporary files of a killed writer; call only while holding `lock`."""
-        remove_temporaries(self.path)
+        remove_temporary_files(self.path)
 
 
 def is_sweep(path: Path) -> bool:

@@ -1,4 +1,4 @@
-"""One of more than two classes."""
+"""Classification of each row as one of more than two classes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Write leases on a directory that several machines share: files that can be revoked.
 
 A worker on another machine cannot be stopped reliably, for example if the network is down. So each
-worker gets a lease, a file beside the runs that it writes. It checks the file several times a second
+worker gets a lease, a file next to the runs that it writes. It checks the file several times a second
 and exits when the file is gone. Before another worker takes over, the lease is deleted, and the
 coordinator waits until the old worker must have noticed.
 """

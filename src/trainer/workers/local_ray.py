@@ -1,10 +1,11 @@
-"""A Ray cluster on this machine for one sweep: a keeper process starts it, watches it and ends it.
+"""A Ray cluster on this machine for one sweep: a supervisor process starts it and ends it.
 
-    keeper ─ starts Ray, prints the address ─► … its standard input closes ─► kills everything
+    supervisor ─ starts Ray, prints the address ─► … its standard input closes ─► kills everything
 
-The keeper and the processes of Ray form a separate session, so that neither Ctrl-C in the terminal nor
-a signal to the caller's process group reaches them. However the caller ends, its end of the pipe is
-closed, and Ray is gone within moments, including helpers that can outlive a killed raylet by minutes.
+The supervisor and the processes of Ray form a separate session, so that neither Ctrl-C in the terminal
+nor a signal to the caller's process group reaches them. However the caller ends, its end of the pipe
+is closed, and all of Ray ends within moments, including helpers that can outlive a killed raylet by
+minutes.
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ from threading import Thread
 
 from trainer.errors import Problem, ResourceError
 
-_LONGEST_FOLDER = 40
-"""Ray appends some 60 characters for its sockets, whose paths are limited to 107."""
+_MAX_FOLDER_LENGTH = 40
+"""Ray appends about 60 characters for its sockets, whose paths are limited to 107."""
 
 
-def guard() -> None:
+def require_token() -> None:
     """Make a Ray cluster started here require a token; otherwise anyone who reaches its ports can run
     code.
 
@@ -43,15 +44,15 @@ class LocalRay:
     """A Ray cluster on this machine, running until `close`."""
 
     def __init__(self, cpus: int) -> None:
-        """Start it, which takes some seconds.
+        """Start the cluster, which takes a few seconds.
 
         Args:
             cpus: The number of workers with one CPU each.
 
         Raises:
-            ResourceError: It did not start.
+            ResourceError: Ray did not start.
         """
-        self._keeper = subprocess.Popen(
+        self._supervisor = subprocess.Popen(
             [sys.executable, "-m", "trainer.workers.local_ray", str(cpus)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -60,9 +61,9 @@ class LocalRay:
             # By default, Ray requires a token if a file has one.
             env={"RAY_AUTH_MODE": "disabled", **os.environ},
         )
-        assert self._keeper.stdout is not None
+        assert self._supervisor.stdout is not None
         try:
-            line = self._keeper.stdout.readline()
+            line = self._supervisor.stdout.readline()
         except BaseException:
             self.close()
             raise
@@ -73,20 +74,20 @@ class LocalRay:
                 Problem(
                     "--engine ray",
                     "Ray to start on this machine",
-                    f"exit code {self._keeper.returncode}",
+                    f"exit code {self._supervisor.returncode}",
                     "see the output of `ray start --head`, or use --engine local",
                 )
             )
 
     def close(self) -> None:
-        """End it; a second call does nothing."""
-        assert self._keeper.stdin is not None
+        """End the cluster; a second call does nothing."""
+        assert self._supervisor.stdin is not None
         with suppress(OSError):
-            self._keeper.stdin.close()
-        self._keeper.wait()
+            self._supervisor.stdin.close()
+        self._supervisor.wait()
 
 
-def _keep(cpus: int) -> None:
+def _supervise(cpus: int) -> None:
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir=_parent_folder()))
     output = os.dup(1)
     os.dup2(2, 1)
@@ -111,7 +112,7 @@ def _keep(cpus: int) -> None:
 
 
 def _parent_folder() -> str | None:
-    return None if len(tempfile.gettempdir()) <= _LONGEST_FOLDER else "/tmp"
+    return None if len(tempfile.gettempdir()) <= _MAX_FOLDER_LENGTH else "/tmp"
 
 
 def _end_with_input(folder: Path) -> None:
@@ -147,4 +148,4 @@ def _session_processes() -> list[int]:
 
 
 if __name__ == "__main__":
-    _keep(json.loads(sys.argv[1]))
+    _supervise(json.loads(sys.argv[1]))

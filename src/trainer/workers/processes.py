@@ -1,6 +1,6 @@
 """A pool of worker processes on this machine.
 
-A worker prepares once and runs one work item after the other. It ends as soon as its parent process
+A worker prepares once and runs one work item after another. It exits as soon as its parent process
 does.
 """
 
@@ -124,7 +124,7 @@ def _serve(connection: Connection, make_runner: Callable[[], Runner]) -> None:
 
 
 def _end_with_parent() -> None:
-    """End this process with its parent.
+    """End this process when its parent ends.
 
     A compilation or an epoch can take minutes, and meanwhile another process may resume in the same
     directories.

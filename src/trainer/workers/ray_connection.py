@@ -23,7 +23,7 @@ from trainer.packages import install_command
 from trainer.runs.machine import PACKAGES, package_versions
 from trainer.runs.process import ProcessIdentity, this_process
 from trainer.workers.leases import Lease
-from trainer.workers.local_ray import LocalRay, guard
+from trainer.workers.local_ray import LocalRay, require_token
 
 _CLIENT_PORT = 10001
 _REACH_SECONDS = 5.0
@@ -72,7 +72,7 @@ class Cluster:
             UsageError: Ray is not installed, or the cluster does not respond or has another version.
         """
         if self.address is None:
-            guard()
+            require_token()
         else:
             check_address(self.address)
         _import_ray()

@@ -2,7 +2,7 @@
 
     networks ─► pack ─► epochs, recorded per member ─► best weights ─► evaluations
 
-During training the state of a pack is one checkpoint beside the directories of its members; the
+During training the state of a pack is one checkpoint next to the directories of its members; the
 members' checkpoints are written at the end. A stopped or killed pack resumes from there with the same
 members. Importing this module does not import TensorFlow; running it does.
 """
@@ -26,7 +26,7 @@ from trainer.errors import RunError
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import (
-    remove_temporaries,
+    remove_temporary_files,
     remove_with_previous,
     storage_errors,
 )
@@ -96,7 +96,7 @@ def train_pack(
         group, executor, resumed = build_pack_training(planned, members, directory)
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
-        remove_temporaries(directory)
+        remove_temporary_files(directory)
         write_pack_record(directory, PackRecord(planned.numbers, is_done=False))
         _open_records(members, group, device, session.command, now, stack, resumed=resumed)
         checkpoints = _PackCheckpoints(group, executor, members, directory)

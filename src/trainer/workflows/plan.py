@@ -50,7 +50,7 @@ class RunPlan:
         memory: Bytes of weights, gradients and optimizer state; None likewise.
         data_bytes: Bytes of the encoded rows.
         steps_per_epoch: Batches per epoch.
-        total_steps: Batches of the whole training.
+        total_steps: Batches of the whole training run.
         inherited: Decisions of another run that replace those made on validation rows.
         warnings: Warnings for the user.
         notes: Assumptions about the data, each with the setting that changes it.

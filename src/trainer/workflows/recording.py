@@ -51,7 +51,7 @@ _HEARTBEAT_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class RecordedTraining:
-    """A training whose state is recorded.
+    """A training run whose state is recorded.
 
     Attributes:
         training: Its state.

@@ -39,7 +39,7 @@ from trainer.workflows.plan import RunPlan, TableCache, make_plan
 _ADAPTIVE_BATCH = 8
 """Trials per job in a batch of a search that learns from earlier batches."""
 _JOB_BYTES = 2 << 30
-"""Memory of a worker: some 600 MB for TensorFlow, a table and a pack."""
+"""Memory of a worker: about 600 MB for TensorFlow, a table and a pack."""
 
 
 @dataclass(frozen=True, slots=True)
