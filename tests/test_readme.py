@@ -34,7 +34,7 @@ def workspace(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
-def test_commands_of_the_readme_run(workspace, capsys):
+def test_readme_commands_run(workspace, capsys):
     commands = [line for block in blocks("sh") for line in block.splitlines() if line.strip()]
     ran = []
     for line in commands:
@@ -63,14 +63,14 @@ def test_commands_of_the_readme_run(workspace, capsys):
     ).read_bytes()
 
 
-def test_config_of_the_readme_is_valid(workspace):
+def test_readme_config_is_valid(workspace):
     (text,) = blocks("yaml")
     (workspace / "config.yaml").write_text(text)
     assert load_config(workspace / "config.yaml").config.name == "breast-cancer"
     assert run(["check", "config.yaml"]) == 0
 
 
-def test_errors_in_the_readme_are_real(workspace, capsys):
+def test_readme_errors_match_the_output(workspace, capsys):
     block = next(block for block in blocks("text") if "expected" in block)
     command, *expected = block.splitlines()
     assert command.startswith("$ trainer ")
@@ -90,7 +90,7 @@ def test_errors_in_the_readme_are_real(workspace, capsys):
     assert capsys.readouterr().err.splitlines() == expected
 
 
-def test_audit_in_the_readme_is_real(workspace, capsys):
+def test_readme_audit_matches_the_output(workspace, capsys):
     block = next(block for block in blocks("text") if "check --data" in block)
     command, *expected = block.splitlines()
     lines = (workspace / "data" / "breast_cancer.csv").read_text().splitlines()

@@ -65,11 +65,11 @@ def test_error_is_the_mean_gap_of_the_curve(sample: Predictions, strategy: str, 
 
 def test_multiclass_uses_the_top_class() -> None:
     sample = random_predictions("multiclass", 200, 0)
-    right, predicted = top_class(sample.y, sample.p)
-    assert right.mean() == (sample.y.argmax(1) == sample.p.argmax(1)).mean()
+    correct, predicted = top_class(sample.y, sample.p)
+    assert correct.mean() == (sample.y.argmax(1) == sample.p.argmax(1)).mean()
     assert (predicted == sample.p.max(axis=1)).all()
     assert calibration_error("multiclass", sample.y, sample.p) == pytest.approx(
-        calibration_error("binary", right[:, None], predicted[:, None])
+        calibration_error("binary", correct[:, None], predicted[:, None])
     )
 
 
@@ -90,7 +90,7 @@ def test_no_rows() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(st.sampled_from(["binary", "multiclass", "multilabel"]).flatmap(samples))
-def test_no_temperature_is_better(sample: Predictions) -> None:
+def test_fitted_temperature_is_optimal(sample: Predictions) -> None:
     result = fit_temperature(sample.task, sample.y, sample.p, sample.weight)
     least = minimize_scalar(
         lambda log: loss_at(sample, np.exp(log)),

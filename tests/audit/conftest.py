@@ -19,21 +19,21 @@ ROWS = 1000
 
 
 def clean_columns(seed: int = 0, rows: int = ROWS) -> dict[str, Any]:
-    """Return six numeric columns, a categorical and a boolean one, and two targets that depend on them.
+    """Return six numeric, one categorical and one boolean column, and two targets that depend on them.
 
     `y` has two classes, `n` is a number.
     """
     rng = np.random.default_rng(seed)
     numbers = rng.normal(size=(rows, 6))
     color = rng.choice(["red", "green", "blue", "black"], rows)
-    line = numbers[:, 0] + 0.5 * numbers[:, 1] + (color == "red") + rng.normal(size=rows)
+    score = numbers[:, 0] + 0.5 * numbers[:, 1] + (color == "red") + rng.normal(size=rows)
     return {
         **{f"x{i}": numbers[:, i].round(4) for i in range(5)},
         "age": (40 + 12 * numbers[:, 5]).round(),
         "color": color,
         "member": rng.choice(["yes", "no"], rows),
-        "y": np.where(line > 0, "good", "bad"),
-        "n": (20 + 3 * line).round(3),
+        "y": np.where(score > 0, "good", "bad"),
+        "n": (20 + 3 * score).round(3),
     }
 
 

@@ -59,7 +59,7 @@ def test_added_problem_is_found_and_nothing_else(
         assert kind not in [finding.kind for finding in fixed], overrides
 
 
-def test_duplicates_with_new_identifiers_are_duplicates(audit_columns: Audit) -> None:
+def test_duplicates_are_found_despite_new_identifiers(audit_columns: Audit) -> None:
     columns = duplicates_with_new_identifiers(clean_columns(1), np.random.default_rng(2))
     assert [finding.kind for finding in audit_columns(columns)] == [
         "duplicate_rows",
@@ -120,7 +120,7 @@ def test_infinite_values_only_in_test_rows_are_a_warning(audit_columns: Audit) -
 def test_real_tables_have_no_findings(table: Path, target: str, seed: int) -> None:
     data: dict[str, Any] = {"source": str(table), "target": target}
     if table.stem == "ames":
-        # Rare in the whole table of 2,930 rows, next to constant in these 240.
+        # Rare in the whole table of 2,930 rows, nearly constant in these 240.
         data["features"] = {"exclude": RARE}
     config = Config.model_validate({"seed": seed, "data": data})
     _, audited = read_audited_table(config)

@@ -136,7 +136,7 @@ def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "    - dense: 4\n"
         # Three full batches: the graph of a step for a smaller last one is not traced.
         "fit: {epochs: 2, batch_size: 12}\n"
-        # A report takes longer than such a training; tests of the report turn it on.
+        # A report takes longer than such a run; tests of the report turn it on.
         "evaluate: {report: false}\n"
     )
     return workspace
@@ -144,7 +144,7 @@ def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def keep(folder: Path, kept: Path) -> Callable[..., Path]:
-    """Copy what a training wrote to a directory; train only the first time in this session.
+    """Copy what a training run wrote to a directory; train only the first time in this session.
 
     `keep(place, key, train)` calls `train`, which writes below `place`, or copies what the same `key`
     wrote before with the same files in `folder`. It returns the result of `train`, a path.

@@ -278,7 +278,7 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
         "source: table.csv\n  target: answer\n  split: {by: time, column: city}",
         ["table.csv:2 data.split.column", "dates"],
     ),
-    "fraction beside named files": (
+    "fraction with named files": (
         "source: {train: table.csv, test: table.csv}\n  target: answer\n  split: {test: 0.3}",
         ["config.yaml:4:17", "lists the files"],
     ),

@@ -11,13 +11,13 @@ from trainer.data.column_scan import infer_kinds
 from trainer.data.tables import read_table
 
 
-def find(tmp_path, frame, rows=None, **settings):
+def infer(tmp_path, frame, rows=None, **settings):
     path = tmp_path / "t.parquet"
     frame = pl.DataFrame(frame)
     frame.write_parquet(path)
     data = Data(source=str(path), target="y", **settings)
-    at = np.arange(frame.height) if rows is None else np.array(rows)
-    return infer_kinds(read_table(str(path), data), frame.columns, at, data)
+    indices = np.arange(frame.height) if rows is None else np.array(rows)
+    return infer_kinds(read_table(str(path), data), frame.columns, indices, data)
 
 
 @pytest.mark.parametrize(
@@ -37,39 +37,39 @@ def find(tmp_path, frame, rows=None, **settings):
         (["a", "1"], "categorical"),
     ],
 )
-def test_inferred(tmp_path, values, kind):
-    finding, problems = find(tmp_path, {"x": values})
-    assert (finding.kinds, problems) == ({"x": kind}, [])
+def test_inferred_kind(tmp_path, values, kind):
+    inferred, problems = infer(tmp_path, {"x": values})
+    assert (inferred.kinds, problems) == ({"x": kind}, [])
 
 
 def test_only_training_rows_determine_the_kind(tmp_path):
     values = ["1", "2", "x", "2024-01-01"]
-    assert find(tmp_path, {"x": values}, rows=[0, 1])[0].kinds == {"x": "numeric"}
-    assert find(tmp_path, {"x": values}, rows=[3])[0].kinds == {"x": "datetime"}
-    assert find(tmp_path, {"x": [None, "a"]}, rows=[0])[0].empty == ("x",)
+    assert infer(tmp_path, {"x": values}, rows=[0, 1])[0].kinds == {"x": "numeric"}
+    assert infer(tmp_path, {"x": values}, rows=[3])[0].kinds == {"x": "datetime"}
+    assert infer(tmp_path, {"x": [None, "a"]}, rows=[0])[0].empty == ("x",)
 
 
 def test_explicit_kind(tmp_path):
     configured = {"columns": {"x": {"kind": "categorical"}}}
-    assert find(tmp_path, {"x": [1, 2]}, **configured)[0].kinds == {"x": "categorical"}
+    assert infer(tmp_path, {"x": [1, 2]}, **configured)[0].kinds == {"x": "categorical"}
     configured = {"columns": {"x": {"kind": "datetime", "format": "%d.%m.%Y"}}}
-    assert find(tmp_path, {"x": ["31.12.2024"]}, **configured)[1] == []
-    _, problems = find(tmp_path, {"x": ["31.12.2024", "12/31/2024"]}, **configured)
+    assert infer(tmp_path, {"x": ["31.12.2024"]}, **configured)[1] == []
+    _, problems = infer(tmp_path, {"x": ["31.12.2024", "12/31/2024"]}, **configured)
     assert problems[0].where.endswith("row 2")
     assert "'12/31/2024'" in problems[0].found
 
 
 def test_almost_numeric_column_raises(tmp_path):
     values = [str(number) for number in range(19)]
-    _, problems = find(tmp_path, {"x": [*values, "l2"]})
+    _, problems = infer(tmp_path, {"x": [*values, "l2"]})
     assert problems[0].where.endswith("row 20")
     assert problems[0].expected == "a number in 'x', as in 19 of 20 training rows"
     assert "data.columns.x.kind: categorical" in problems[0].fix
-    assert find(tmp_path, {"x": [*values[:10], *["a", "b", "c"]]})[1] == []
+    assert infer(tmp_path, {"x": [*values[:10], *["a", "b", "c"]]})[1] == []
 
 
 def test_nested_column_raises(tmp_path):
-    _, problems = find(tmp_path, {"x": [[1], [2]], "z": [{"a": 1}, {"a": 2}]})
+    _, problems = infer(tmp_path, {"x": [[1], [2]], "z": [{"a": 1}, {"a": 2}]})
     assert [problem.expected for problem in problems] == [
         "single values in 'x'",
         "single values in 'z'",

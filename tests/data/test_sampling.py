@@ -15,12 +15,12 @@ ROWS = 300
 @pytest.fixture
 def config(tmp_path, make_config, monkeypatch):
     monkeypatch.setattr(streams, "BATCH_ROWS", 64)
-    draws = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     pl.DataFrame(
         {
             "number": np.arange(ROWS),
-            "word": draws.choice(["p", "q"], ROWS),
-            "weight": draws.uniform(1, 2, ROWS).round(3),
+            "word": rng.choice(["p", "q"], ROWS),
+            "weight": rng.uniform(1, 2, ROWS).round(3),
             "y": np.arange(ROWS) * 2.0,
         }
     ).write_csv(tmp_path / "table.csv")

@@ -281,7 +281,7 @@ def test_quantiles_of_many_rows_are_sampled(tmp_path, monkeypatch):
         assert exact.sampled is None
         assert sampled.mean == pytest.approx(exact.mean, rel=1e-12)
         assert (sampled.minimum, sampled.maximum) == (exact.minimum, exact.maximum)
-        # 500 of some 1,800: the median is within a few hundredths of the middle rank.
+        # 500 of about 1,800: the median is within a few hundredths of the middle rank.
         assert abs(sampled.fill - exact.fill) < 0.2 * exact.std
     again = prepare_streaming(settings).preprocessing.to_json()
     assert again == streamed.preprocessing.to_json()

@@ -96,7 +96,7 @@ CASES = {
 
 @pytest.fixture(scope="module")
 def trainings():
-    """The trainings of a case, with single epochs and with blocks, built once."""
+    """Training of a case with single epochs and with blocks, built once."""
     cache = {}
 
     def get(case):
@@ -113,13 +113,13 @@ def trainings():
 
 @pytest.mark.parametrize("case", slow_except(set(CASES) - {"averages, xla"}, CASES))
 def test_blocks_equal_single_epochs(case, trainings):
-    assert_equal_trainings(*trainings(case), min_epochs=16)
+    assert_equal_training(*trainings(case), min_epochs=16)
 
 
 def test_monitors_decide_at_the_same_epoch_within_a_block():
     single = training(1, monitors=make_monitors(), steps=3000)
     blocks = training(16, monitors=make_monitors(), steps=3000)
-    events = assert_equal_trainings(single, blocks)
+    events = assert_equal_training(single, blocks)
     assert "has not improved" in events[-1].stop
     assert len({event.learning_rate for event in events}) > 1
 
@@ -146,7 +146,7 @@ def test_block_length():
     assert epochs_per_execution(samples(4, 0), None, 4, wide, 1000) == 1
 
 
-def assert_equal_trainings(single, blocks, min_epochs=1):
+def assert_equal_training(single, blocks, min_epochs=1):
     events = list(fit_epochs(single))
     assert [values(event) for event in events] == [values(event) for event in fit_epochs(blocks)]
     assert len(events) >= min_epochs

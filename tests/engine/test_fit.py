@@ -117,11 +117,11 @@ CASES = {
 
 @dataclass(frozen=True)
 class Reference:
-    """Two equal trainings, and the uninterrupted course of the first.
+    """Two equal training runs, and the uninterrupted history of the first.
 
     Attributes:
-        first: A training that has run to its end.
-        second: A training that has not run.
+        first: A training run that has ended.
+        second: One that has not started.
         start: The state of both at the start.
         epochs: The events of the epochs, without the reason to stop.
         checks: How often the training checked whether it should stop.

@@ -1,4 +1,4 @@
-"""The loop over several trainings: each ends on its own, and its final state is kept."""
+"""The loop over several training runs: each can end before the others, and its final state is kept."""
 
 import math
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.inspection import partial_dependence as of_sklearn
+from sklearn.inspection import partial_dependence as sklearn_dependence
 
 from trainer.explain.dependence import partial_dependence
 from trainer.explain.perturbations import EncodedRows
@@ -22,9 +22,9 @@ class Regressor(RegressorMixin, BaseEstimator):
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_partial_dependence_matches_sklearn(weighted):
-    draws = np.random.default_rng(0)
-    x = draws.normal(size=(80, 3)).astype("f")
-    weight = draws.uniform(0, 1, 80).astype("f") if weighted else None
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(80, 3)).astype("f")
+    weight = rng.uniform(0, 1, 80).astype("f") if weighted else None
     grid = np.linspace(-1, 1, 9).astype("f")
     model = Regressor()
     result = partial_dependence(
@@ -33,9 +33,9 @@ def test_partial_dependence_matches_sklearn(weighted):
         weight,
         lambda encoded: np.stack([model.predict(encoded[0]), encoded[0][:, 1]], axis=1),
     )
-    for name, at, values in (("a", 0, grid), ("c", 2, grid[:4])):
-        sklearn_result = of_sklearn(
-            model, x, [at], custom_values={at: values}, method="brute", kind="average",
+    for name, column, values in (("a", 0, grid), ("c", 2, grid[:4])):
+        sklearn_result = sklearn_dependence(
+            model, x, [column], custom_values={column: values}, method="brute", kind="average",
             sample_weight=weight,
         )  # fmt: skip
         np.testing.assert_allclose(result[name][:, 0], sklearn_result["average"][0], atol=1e-6)

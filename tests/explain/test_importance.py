@@ -46,9 +46,9 @@ class Regressor(RegressorMixin, BaseEstimator):
 
 def table(rows, seed=0):
     """Make four columns, of which the target depends on the first two."""
-    draws = np.random.default_rng(seed)
-    x = draws.normal(size=(rows, 4)).astype("f")
-    return x, x[:, 0] + 0.5 * x[:, 1] ** 2 + draws.normal(size=rows)
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(rows, 4)).astype("f")
+    return x, x[:, 0] + 0.5 * x[:, 1] ** 2 + rng.normal(size=rows)
 
 
 def score(x):
@@ -120,9 +120,9 @@ def test_interval_of_a_noise_column_has_nominal_coverage(task):
 
 
 def test_all_columns_of_a_category_are_shuffled_together():
-    draws = np.random.default_rng(4)
-    codes = draws.integers(3, size=200)
-    x = np.concatenate([np.eye(3)[codes], draws.normal(size=(200, 1))], axis=1).astype("f")
+    rng = np.random.default_rng(4)
+    codes = rng.integers(3, size=200)
+    x = np.concatenate([np.eye(3)[codes], rng.normal(size=(200, 1))], axis=1).astype("f")
     inputs = []
 
     def score_function(x):

@@ -13,9 +13,9 @@ from trainer.explain.perturbations import (
 
 
 def encodings(rows=7):
-    draws = np.random.default_rng(1)
-    item = EncodedRows(draws.normal(size=(rows, 4)).astype("f"), {"a": range(2), "b": range(2, 4)})
-    other = EncodedRows(draws.normal(size=(rows, 3)).astype("f"), {"c": range(1), "a": range(1, 3)})
+    rng = np.random.default_rng(1)
+    item = EncodedRows(rng.normal(size=(rows, 4)).astype("f"), {"a": range(2), "b": range(2, 4)})
+    other = EncodedRows(rng.normal(size=(rows, 3)).astype("f"), {"c": range(1), "a": range(1, 3)})
     return [item, other]
 
 
@@ -30,13 +30,12 @@ def test_perturbations_are_independent(monkeypatch, limit):
         calls.append([len(item) for item in x])
         return np.concatenate([x[0], x[1]], axis=1) + 0
 
-    draws = np.random.default_rng(2)
+    rng = np.random.default_rng(2)
     changes = [None]
     for name in ("a", "b", "c", "a"):
         for height in (7, 1):
             values = [
-                draws.normal(size=(height, len(entry.columns_of(name)))).astype("f")
-                for entry in rows
+                rng.normal(size=(height, len(entry.columns_of(name)))).astype("f") for entry in rows
             ]
             changes.append(Perturbation(name, values))
     result = list(predict_perturbed(predict, rows, iter(changes), len(changes)))

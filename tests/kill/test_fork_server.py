@@ -15,12 +15,12 @@ from tests.kill.histories import ReferenceRun
 from tests.kill.trainings import CASES, SHORT, TrainingCase
 
 
-def test_child_computes_the_same(
+def test_child_matches_a_separate_process(
     reference_run: Callable[[TrainingCase], ReferenceRun], tmp_path: Path
 ) -> None:
     forked = reference_run(CASES[0])
     assert not forked.case.patches
-    # Without compiled programs of other processes.
+    # Without the programs that other processes have compiled.
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     command = [*COMMAND, "fit", str(forked.config), "--quiet", "--runs", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)

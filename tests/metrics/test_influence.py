@@ -21,18 +21,18 @@ CASES = [
 
 def draw(task, columns, rows, seed):
     """Return random targets, predictions with ties, and weights."""
-    draws = np.random.default_rng(seed)
+    rng = np.random.default_rng(seed)
     if task == "regression":
-        y = draws.normal(size=(rows, columns))
-        return y, y + draws.normal(size=(rows, columns)), draws.uniform(0.5, 2, rows)
+        y = rng.normal(size=(rows, columns))
+        return y, y + rng.normal(size=(rows, columns)), rng.uniform(0.5, 2, rows)
     if task == "multiclass":
-        y = np.eye(columns)[draws.integers(columns, size=rows)]
-        raw = draws.random((rows, columns)) + y
-        return y, raw / raw.sum(axis=1, keepdims=True), draws.uniform(0.5, 2, rows)
-    y = (draws.random((rows, columns)) < 0.4).astype(float)
+        y = np.eye(columns)[rng.integers(columns, size=rows)]
+        raw = rng.random((rows, columns)) + y
+        return y, raw / raw.sum(axis=1, keepdims=True), rng.uniform(0.5, 2, rows)
+    y = (rng.random((rows, columns)) < 0.4).astype(float)
     y[:2] = [[0] * columns, [1] * columns]
-    p = np.round(np.clip(0.3 * y + 0.7 * draws.random((rows, columns)), 0, 1), 1)
-    return y, p, draws.uniform(0.5, 2, rows)
+    p = np.round(np.clip(0.3 * y + 0.7 * rng.random((rows, columns)), 0, 1), 1)
+    return y, p, rng.uniform(0.5, 2, rows)
 
 
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
@@ -53,34 +53,36 @@ def test_influences_are_weighted_derivatives(name, task, columns):
     for row in range(12):
         step = np.zeros(12)
         step[row] = 1e-5
-        up, down = (influence_function(name, task, y, p, weight + by).value for by in (step, -step))
+        up, down = (
+            influence_function(name, task, y, p, weight + delta).value for delta in (step, -step)
+        )
         assert result.influence[row] == pytest.approx(weight[row] * (up - down) / 2e-5, abs=1e-7)
 
 
 @pytest.mark.parametrize(("name", "task", "columns"), CASES)
 def test_influences_estimate_the_bootstrap_std(name, task, columns):
     y, p, _ = draw(task, columns, 300, seed=5)
-    draws = np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     values = [
         influence_function(name, task, y[rows], p[rows], None).value
-        for rows in draws.integers(300, size=(600, 300))
+        for rows in rng.integers(300, size=(600, 300))
     ]
     result = influence_function(name, task, y, p, None)
     assert np.sqrt(np.square(result.influence).sum()) == pytest.approx(np.std(values), rel=0.12)
 
 
 def test_headline_of_each_task():
-    both, item = np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])
-    assert headline("binary", both, None) == "auc"
-    assert headline("binary", item, None) == "accuracy"
-    assert headline("binary", both, np.array([0.0, 1.0])) == "accuracy"
+    both_classes, one_class = np.array([[0.0], [1.0]]), np.array([[1.0], [1.0]])
+    assert headline("binary", both_classes, None) == "auc"
+    assert headline("binary", one_class, None) == "accuracy"
+    assert headline("binary", both_classes, np.array([0.0, 1.0])) == "accuracy"
     assert headline("multiclass", np.eye(2), None) == "accuracy"
     assert headline("multilabel", np.eye(2), None) == "auc"
     assert headline("multilabel", np.eye(11), None) == "accuracy"
     assert headline("multilabel", np.array([[0.0, 1.0], [1.0, 1.0]]), None) == "accuracy"
-    assert headline("regression", both, None) == "r2"
-    assert headline("regression", item, None) == "rmse"
-    assert headline("regression", both[:1], None) == "rmse"
+    assert headline("regression", both_classes, None) == "r2"
+    assert headline("regression", one_class, None) == "rmse"
+    assert headline("regression", both_classes[:1], None) == "rmse"
 
 
 def test_non_finite_predictions_give_nan():

@@ -24,7 +24,7 @@ from trainer.runs.files import (
     read_bytes,
     read_json,
     remove_leftovers,
-    remove_temporaries,
+    remove_temporary_files,
     replace_directory,
     write_atomically,
 )
@@ -202,8 +202,8 @@ def test_only_leftovers_are_removed(tmp_path: Path) -> None:
     assert existing_directory(path) == path.with_name("directory-1")
     for name in (".a.json.0123abcd.new", ".a.json.new", "a.0123abcd.new", ".a.json.0123abcd.old"):
         (tmp_path / name).touch()
-    remove_temporaries(tmp_path)
-    remove_temporaries(tmp_path / "gone")
+    remove_temporary_files(tmp_path)
+    remove_temporary_files(tmp_path / "gone")
     assert not (tmp_path / ".a.json.0123abcd.new").exists()
     assert (tmp_path / ".a.json.new").exists()
     assert (tmp_path / "a.0123abcd.new").exists()

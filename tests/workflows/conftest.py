@@ -36,7 +36,7 @@ model:
     - dropout: 0.1
 optimizer: {name: adam, learning_rate: 0.01}
 fit: {epochs: 4, batch_size: 16}
-# A report takes longer than this training; tests of reports turn it on.
+# A report takes longer than this training run; tests of reports turn it on.
 evaluate: {report: false}
 """
 

@@ -55,7 +55,7 @@ DIVERGING = {
         "optimizer={name: sgd, learning_rate: 1}",
         "model.layers=[]",
     ],
-    "exponential head at a usual rate": [
+    "exponential head at the default rate": [
         "loss=poisson",
         "data.target=counts",
         "optimizer=sgd",
@@ -67,7 +67,7 @@ DIVERGING = {
         "optimizer={name: sgd, learning_rate: 0.02}",
         "model.layers=[]",
     ],
-    "clipped already": ["optimizer={name: sgd, learning_rate: 1e12, clip_value: 10}"],
+    "already clipped": ["optimizer={name: sgd, learning_rate: 1e12, clip_value: 10}"],
 }
 
 
@@ -94,7 +94,7 @@ def alternatives(fix: str) -> list[list[str]]:
     ]
 
 
-def diverged(config: Path, overrides: list[str]) -> Problem:
+def divergence_problem(config: Path, overrides: list[str]) -> Problem:
     with pytest.raises(DivergedError) as raised:
         run_fit(config, config.parent / "runs", *overrides)
     (problem,) = raised.value.problems
@@ -105,7 +105,7 @@ def diverged(config: Path, overrides: list[str]) -> Problem:
     "case", slow_except(("learning rate", "target", "exponential head"), DIVERGING)
 )
 def test_suggested_fix_prevents_divergence(table: Path, case: str) -> None:
-    problem = diverged(table, DIVERGING[case])
+    problem = divergence_problem(table, DIVERGING[case])
     for number, overrides in enumerate(alternatives(problem.fix)):
         done = run_fit(table, table.parent / f"runs{number}", *DIVERGING[case], *overrides)
         losses = [row["loss"] for row in read_log(done.run / "metrics.jsonl")]
@@ -122,7 +122,7 @@ def test_pack_reports_nonfinite_weights_like_a_single_run(table: Path) -> None:
     for member in members:
         (problem,) = RunDirectory(member).read_manifest().problems
         seed = load_config(member / "config.yaml").config.seed
-        single = diverged(table, [*overrides, f"seed={seed}", "data.split.seed=0"])
+        single = divergence_problem(table, [*overrides, f"seed={seed}", "data.split.seed=0"])
         assert "the first weights that are not finite: network/dense/kernel" in problem.found
         assert (problem.where, problem.found, problem.fix) == (
             single.where,

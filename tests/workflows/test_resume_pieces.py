@@ -58,7 +58,7 @@ Drop = Callable[[Snapshot, Snapshot], Snapshot]
 
 
 def arrays(pattern: str) -> Drop:
-    """Replace arrays by those of a fresh training, or by zeros if it has none."""
+    """Replace arrays with those of a new training run, or by zeros if it has none."""
 
     def drop(snapshot: Snapshot, fresh: Snapshot) -> Snapshot:
         dropped = [name for name in snapshot.arrays if re.search(pattern, name)]
@@ -98,7 +98,7 @@ def wait_counter(name: str) -> Drop:
 
 
 def metadata_fields(*names: str) -> Drop:
-    """Replace metadata by that of a fresh training."""
+    """Replace metadata with that of a new training run."""
 
     def drop(snapshot: Snapshot, fresh: Snapshot) -> Snapshot:
         assert all(snapshot.metadata[name] != fresh.metadata[name] for name in names)

@@ -262,7 +262,7 @@ def assert_same(member: Path, single: Path) -> None:
     [pytest.param(name, marks=[] if name == COMBINED else pytest.mark.slow) for name in PACKS],
 )
 def test_member_equals_a_single_run(name: str, tmp_path: Path) -> None:
-    # Compiled and uncompiled programs draw different noise; without noise, compiling is needless.
+    # Compiled and uncompiled programs draw different noise; without noise, compiling is unnecessary.
     compiled = "true" if name == "noise" else "false"
     for number, run in enumerate(train_members(tmp_path, *PACKS[name])):
         config = tmp_path / f"single-{number}.yaml"

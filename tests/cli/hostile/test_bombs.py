@@ -20,7 +20,7 @@ from tests.cli.hostile.attack import READERS, check_readers, checkpoints, reseal
 GIGABYTE = 1 << 30
 SPARE_BYTES = 500_000_000
 """Memory that reading a bomb may take in addition to that of reading the unchanged run."""
-KINDS = ("packed", "declared", "no bytes wide", "many")
+KINDS = ("packed", "declared", "zero width", "many")
 RUN_EACH = """
 import json, re, sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -43,7 +43,7 @@ def run_each(commands: list[tuple[str, ...]]) -> list[tuple[int, str, int]]:
     """Run commands in one process of at most four gigabytes.
 
     Returns:
-        For each its exit code, its stderr and the most memory that the process has had so far.
+        For each command: the exit code, stderr, and the most memory that the process has had so far.
     """
     limited = ("bash", "-c", f'ulimit -d {4 * GIGABYTE // 1024}; exec "$@"', "bash")
     done = subprocess.run(
@@ -72,7 +72,7 @@ def bomb(kind: str) -> bytes:
             return zip_of({"age.npy": large}, zipfile.ZIP_DEFLATED)
         case "declared":
             return zip_of({"age.npy": npy_header((1 << 50,), "<f8") + b"12345678"})
-        case "no bytes wide":
+        case "zero width":
             return zip_of({"age.npy": npy_header((1 << 40,), "|S0")})
         case _:
             return zip_of({f"{number}.npy": npy_header((0,)) for number in range(10_000)})
@@ -98,7 +98,7 @@ def expected_codes(kind: str, file: str) -> dict[str, int]:
     return {"eval": 2, "resume": 2 if is_read else 0}
 
 
-@pytest.mark.parametrize("kind", ["declared", "no bytes wide"])
+@pytest.mark.parametrize("kind", ["declared", "zero width"])
 @pytest.mark.parametrize("file", ["model.keras", "state.npz"])
 def test_bombs_in_a_checkpoint(kind: str, file: str, run: Path, trainer: Callable) -> None:
     plant(kind, file, run)
@@ -106,8 +106,8 @@ def test_bombs_in_a_checkpoint(kind: str, file: str, run: Path, trainer: Callabl
     check_readers(trainer, {verb: {code} for verb, code in expected.items()}, only=(*expected,))
 
 
-@pytest.mark.parametrize("kind", ["declared", "no bytes wide", "many"])
-def test_bombs_of_data(kind: str, run: Path, refused: Callable) -> None:
+@pytest.mark.parametrize("kind", ["declared", "zero width", "many"])
+def test_bombs_as_data(kind: str, run: Path, refused: Callable) -> None:
     Path("bomb.npz").write_bytes(bomb(kind))
     refused("check", "good.yaml", "data.source=bomb.npz", mentions=["bomb.npz"])
     refused("predict", "run", "bomb.npz", "-o", "out.csv", mentions=["bomb.npz"])
@@ -117,7 +117,7 @@ def test_bombs_of_data(kind: str, run: Path, refused: Callable) -> None:
 @pytest.mark.slow
 def test_bombs_are_refused_in_bounded_memory(run: Path) -> None:
     commands, expected = [("eval", "run")], [(0, "")]
-    for kind in ("declared", "no bytes wide", "packed"):
+    for kind in ("declared", "zero width", "packed"):
         for file in ("model.keras", "state.npz"):
             other = Path(f"run {kind} {file}")
             shutil.copytree(run, other)
@@ -125,7 +125,7 @@ def test_bombs_are_refused_in_bounded_memory(run: Path) -> None:
             for verb, code in expected_codes(kind, file).items():
                 commands.append(tuple(word.replace("run", str(other)) for word in READERS[verb]))
                 expected.append((code, file if code else ""))
-    for kind in ("declared", "no bytes wide", "many"):
+    for kind in ("declared", "zero width", "many"):
         name = f"{kind}.npz"
         Path(name).write_bytes(bomb(kind))
         commands += [
@@ -135,9 +135,11 @@ def test_bombs_are_refused_in_bounded_memory(run: Path) -> None:
         ]
         expected += [(2, name)] * 3
     results = run_each(commands)
-    _, _, ordinary = results[0]
-    for command, (code, text), (ended, err, peak) in zip(commands, expected, results, strict=True):
-        assert ended == code, (command, err)
+    _, _, baseline = results[0]
+    for command, (code, text), (exit_code, err, peak) in zip(
+        commands, expected, results, strict=True
+    ):
+        assert exit_code == code, (command, err)
         assert "Traceback" not in err
         assert text in err
-        assert peak < ordinary + SPARE_BYTES, (command, peak, ordinary)
+        assert peak < baseline + SPARE_BYTES, (command, peak, baseline)
