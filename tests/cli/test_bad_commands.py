@@ -153,9 +153,8 @@ def test_no_arguments_show_help(folder: Path, trainer: Callable) -> None:
     "arguments",
     [
         ["check", "good.yaml", "fit.epochs=many"],
-        ["fit", "object.yaml"],
-        ["eval", "gone"],
-        ["fti"],
+        pytest.param(["fit", "object.yaml"], marks=pytest.mark.slow),
+        pytest.param(["eval", "gone"], marks=pytest.mark.slow),
     ],
     ids=" ".join,
 )
@@ -185,7 +184,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (directory / "good.yaml").write_text(
         "data: {source: table.csv, target: answer}\n"
         "model: {layers: [{dense: 3}]}\n"
-        "fit: {epochs: 2, batch_size: 16}\n"
+        "fit: {epochs: 2, batch_size: 12}\n"
+        "evaluate: {report: false}\n"
     )
     assert (
         run(["fit", str(directory / "good.yaml"), "--runs", str(directory / "runs"), "--quiet"])

@@ -40,7 +40,7 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
         "trainer check good.yaml >&-",
         slow("trainer check good.yaml 2>&-"),
         slow("trainer check good.yaml <&-"),
-        "trainer --help >&-",
+        slow("trainer --help >&-"),
         "trainer ls >&- 2>&-",
         slow("trainer fit good.yaml 2>&1 | head -n 2"),
         slow("trainer fit good.yaml >&- 2>&- && test -s runs/good/*/metrics.jsonl"),
@@ -86,7 +86,7 @@ def test_unusual_environment(environment: dict[str, str], folder: Path) -> None:
     name = "gr\u00f6\u00dfe"
     table = (folder / "table.csv").read_text().replace("age", name, 1)
     (folder / "table.csv").write_text(table, encoding="utf-8")
-    done = shell("trainer check good.yaml && trainer check good.yaml --json", **environment)
+    done = shell("trainer check good.yaml", **environment)
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout + done.stderr
     done = shell("trainer check good.yaml data.target=gr\u00f6sse", **environment)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import CommandResult
+from tests.marks import slow_except
 
 
 def table(folder: Path) -> str:
@@ -81,6 +82,8 @@ def test_settings_suggested_by_predict_and_eval_read_the_file(
         result = refused("predict", run, path.name, "-o", "x.csv", mentions=mentions)
         settings = proposed_settings(result) or ["data.csv.encoding=utf-16"]
         assert trainer("predict", run, path.name, *settings, "-o", "-").out == expected, name
+        if "decimal" not in name:
+            continue
         refused("eval", run, "--data", path.name, mentions=mentions)
         better = trainer("eval", run, *settings, "--data", path.name, "--json")
         assert better.json["metrics"] == scores, name
@@ -102,7 +105,7 @@ def test_predict_rows_without_a_header(
     assert proposed_settings(unnamed) == settings[1:]
 
 
-@pytest.mark.parametrize("engine", ["resident", "streaming"])
+@pytest.mark.parametrize("engine", slow_except(["streaming"], ["resident", "streaming"]))
 def test_train_on_a_file_without_a_header(
     folder: Path, whole_run: Callable, trainer: Callable, engine: str
 ) -> None:
@@ -147,7 +150,7 @@ def test_compressed_files(folder: Path, run: Path, trainer: Callable) -> None:
 def test_invalid_settings_of_files(
     folder: Path, whole_run: Callable, refused: Callable, command: list[str], mentions: list[str]
 ) -> None:
-    run = whole_run("fit.epochs=1") if "RUN" in command else ""
+    run = whole_run() if "RUN" in command else ""
     refused(*[run if word == "RUN" else word for word in command], mentions=mentions)
 
 

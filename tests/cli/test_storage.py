@@ -125,6 +125,7 @@ def test_disk_is_full_from_the_start(small_disk: None, trainer: Callable) -> Non
     assert trainer(*FIT, "--runs", RUNS, "fit.epochs=1").code == 0
 
 
+@pytest.mark.slow
 def test_file_size_limit(
     folder: Path, trainer: Callable, whole_run: Callable, after_epoch: Callable
 ) -> None:

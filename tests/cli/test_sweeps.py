@@ -88,14 +88,6 @@ def finished_sweep(trainer: Callable, keep: Callable) -> Path:
     return keep("sweeps", (RATES,), train)
 
 
-def test_sweep_prints_its_directory(folder: Path, trainer: Callable) -> None:
-    swept = trainer("sweep", "good.yaml", RATES, "--jobs", "1")
-    assert swept.code == 0, swept.err
-    path = Path(swept.out.strip())
-    assert path.parent == Path("sweeps/good")
-    assert "2 networks in 1 program" in swept.err
-
-
 def test_best_trial_of_a_finished_sweep(finished_sweep: Path, trainer: Callable) -> None:
     path = finished_sweep
     best = trainer("best", path)
@@ -136,6 +128,8 @@ def test_stopped_sweep_resumes(folder: Path, trainer: Callable, after_epoch: Cal
     stopped = trainer("sweep", "good.yaml", RATES, "fit.epochs=12", "--jobs", "1")
     assert stopped.code == 75, stopped.err
     path = Path(stopped.out.strip())
+    assert path.parent == Path("sweeps/good")
+    assert "2 networks in 1 program" in stopped.err
     assert f"resume with: trainer resume {path}" in stopped.err
     statuses = [
         json.loads(manifest.read_text())["status"]

@@ -58,12 +58,13 @@ def test_doctor_reports_threads(trainer: Callable) -> None:
     assert "threads" in trainer("doctor").out
 
 
-def test_eval_warns_of_rows_without_a_target(folder: Path, trainer: Callable) -> None:
-    run = trainer("fit", "good.yaml", *SMALL, "--quiet").out.strip()
+def test_eval_warns_of_rows_without_a_target(
+    folder: Path, finished: Path, trainer: Callable
+) -> None:
     lines = (folder / "table.csv").read_text().splitlines()
     lines[1] = lines[1].rpartition(",")[0] + ","
     (folder / "other.csv").write_text("\n".join(lines) + "\n")
-    result = trainer("eval", run, "--data", "other.csv", "--json")
+    result = trainer("eval", finished, "--data", "other.csv", "--json")
     assert json.loads(result.out)["rows"] == 59
     assert "warning: 1 row dropped: no target" in result.err
 

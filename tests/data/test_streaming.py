@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 
 from tests.data.streamed import prepare_streaming
+from tests.marks import slow_except
 from trainer.config.schema import Config
 from trainer.data import compression, csv_records, sketches, streams
 from trainer.data.prepare import prepare
@@ -172,9 +173,22 @@ SETTINGS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["parquet", "csv"])
-@pytest.mark.parametrize("settings", SETTINGS)
-def test_every_setting(settings, kind, tmp_path):
+@pytest.mark.parametrize(
+    "case",
+    slow_except(
+        [
+            *((settings, "parquet") for settings in SETTINGS),
+            *(
+                (settings, "csv")
+                for settings in ("embeddings", "by time", "missing values dropped")
+            ),
+        ],
+        [(settings, kind) for settings in SETTINGS for kind in ("parquet", "csv")],
+    ),
+    ids="-".join,
+)
+def test_every_setting(case, tmp_path):
+    settings, kind = case
     both(config(write(frame(), tmp_path, kind), **SETTINGS[settings]))
 
 

@@ -44,6 +44,7 @@ def test_equal_networks_give_equal_bytes(
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_another_process_writes_the_same_bytes(network_of: Maker, tmp_path: Path) -> None:
     code = """
 import sys

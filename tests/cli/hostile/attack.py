@@ -36,9 +36,9 @@ READERS: dict[str, tuple[str, ...]] = {
     "predict": ("predict", "run", "table.csv", "-o", "out.csv"),
     "show": ("show", "run"),
     "ls": ("ls", "."),
-    "warm start": ("fit", "good.yaml", *SETTINGS, "fit.warm_start=run"),
+    "warm start": ("fit", "good.yaml", *SETTINGS, "evaluate.report=false", "fit.warm_start=run"),
     # Last, as it rewrites the run where it is not refused.
-    "resume": ("resume", "run", "fit.epochs=+1"),
+    "resume": ("resume", "run", "fit.epochs=+1", "evaluate.report=false"),
 }
 LISTED = {"show": {0}, "ls": {0}}
 """`show` and `ls` list a run, damaged or not."""

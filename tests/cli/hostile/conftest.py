@@ -27,7 +27,9 @@ def valid(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for row in range(60)
     ]
     (folder / "table.csv").write_text("\n".join(lines) + "\n")
-    (folder / "good.yaml").write_text("data: {source: table.csv, target: answer}\n")
+    (folder / "good.yaml").write_text(
+        "data: {source: table.csv, target: answer}\nfit: {batch_size: 12}\n"
+    )
     # In this process: the run must have the number of threads that this process has.
     events = fit_run(
         load_config(folder / "good.yaml", SETTINGS),

@@ -81,6 +81,9 @@ def test_links_to_outside_are_not_written_through(name: str, run: Path, trainer:
     before = {path: path.read_bytes() for path in (outside, *outside.rglob("*")) if path.is_file()}
     any_code = {0, 2, 3}
     check_readers(trainer, {"eval": any_code, "resume": any_code}, only=("eval", "resume"))
+    if name in ("decisions.json", "findings.json", "report.html"):
+        trainer("report", "run")
+        trainer("resume", "run", "fit.epochs=+1", "evaluate.report=true")
     after = {path: path.read_bytes() for path in (outside, *outside.rglob("*")) if path.is_file()}
     assert after == before
 

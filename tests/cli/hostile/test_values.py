@@ -49,7 +49,7 @@ def each_value(*quick: str) -> pytest.MarkDecorator:
 
 
 def check_listed(trainer: Callable, where: str) -> None:
-    for arguments in (("show", "run"), ("show", "run", "--json"), ("ls", ".", "--json")):
+    for arguments in (("show", "run"), ("ls", ".", "--json")):
         result = trainer(*arguments)
         assert result.code in (0, 2), (where, arguments, result)
         assert "Traceback" not in result.err, (where, arguments, result)
