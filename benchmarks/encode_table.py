@@ -37,7 +37,7 @@ prepared = prepare(config)
 middle = time.perf_counter()
 samples = [prepared.samples(split) for split in ("train", "validation", "test")]
 seconds = time.perf_counter() - start
-matrix = sum(part.x.nbytes for part in samples)
+matrix = sum(array.nbytes for part in samples for array in part.inputs.values())
 print(json.dumps({
     "seconds": round(seconds, 2),
     "prepare_seconds": round(middle - start, 2),

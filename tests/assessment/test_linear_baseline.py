@@ -95,7 +95,7 @@ def test_baseline_sees_columns_without_the_nonlinear_scaling_of_the_network(
     # The inputs of the network are still scaled.
     samples = plan.dataset.samples("test")
     assert samples is not None
-    assert samples.x.std(axis=0).max() < 3
+    assert samples.inputs["features"].std(axis=0).max() < 3
 
 
 def test_outliers_are_clipped_for_network_and_baseline(

@@ -58,8 +58,8 @@ def test_rows_are_encoded_as_in_training(prepared, mixed_frame, tmp_path, name, 
     path = write(mixed_frame, tmp_path / name)
     parts = predict(prepared, path, "a", "part", streamed=streamed)
     assert [part.first for part in parts] == ([0, 32, 64, 96] if streamed else [0])
-    x = np.concatenate([part.encoded.x for part in parts])
-    np.testing.assert_allclose(x, expected.x, rtol=1e-6)
+    x = np.concatenate([part.encoded.inputs["features"] for part in parts])
+    np.testing.assert_allclose(x, expected.inputs["features"], rtol=1e-6)
     kept = pl.concat([part.kept for part in parts])
     assert kept.columns == ["a", "part"]
     assert kept["part"].to_list() == mixed_frame["part"].to_list()
@@ -110,7 +110,7 @@ def test_rows_with_a_target_are_evaluated(prepared, mixed_frame, tmp_path, name,
     at = np.flatnonzero(np.arange(mixed_frame.height) % 10 != 3)
     assert np.array_equal(samples.rows, at)
     expected = dataset.preprocessing.transform(dataset.table.frame, at)
-    np.testing.assert_allclose(samples.x, expected.x, rtol=1e-6)
+    np.testing.assert_allclose(samples.inputs["features"], expected.inputs["features"], rtol=1e-6)
     assert np.array_equal(samples.y, dataset.targets(at)[0])
     assert table.dropped == {"no target": 12}
 

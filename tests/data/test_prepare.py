@@ -81,7 +81,7 @@ def test_fit_depends_only_on_training_rows(tmp_path, mixed_frame, data, draw):
     for split in ("train", "validation", "test"):
         samples = changed.samples(split)
         if samples is not None:
-            assert np.all(np.isfinite(samples.x))
+            assert np.all(np.isfinite(samples.inputs["features"]))
 
 
 def test_fit_depends_on_every_training_row(prepare_frame, mixed_frame):
@@ -147,14 +147,21 @@ def test_rows_are_encoded_independently(tmp_path, mixed_frame, data):
     everything = restored.transform(dataset.table.frame)
     for split in ("train", "validation", "test"):
         samples = dataset.samples(split)
-        assert samples.x.dtype == np.float32
-        assert samples.x.flags.c_contiguous
-        assert samples.x.shape == (dataset.rows(split), dataset.preprocessing.width)
-        np.testing.assert_array_equal(samples.x, everything.x[samples.rows])
+        assert samples.inputs["features"].dtype == np.float32
+        assert samples.inputs["features"].flags.c_contiguous
+        assert samples.inputs["features"].shape == (
+            dataset.rows(split),
+            dataset.preprocessing.width,
+        )
+        np.testing.assert_array_equal(
+            samples.inputs["features"], everything.inputs["features"][samples.rows]
+        )
     frame = dataset.table.frame
     for row in (0, 7, 119):
         alone = restored.transform(frame[row : row + 1])
-        np.testing.assert_array_equal(alone.x[0], everything.x[row])
+        np.testing.assert_array_equal(
+            alone.inputs["features"][0], everything.inputs["features"][row]
+        )
     assert len(set(restored.feature_names)) == restored.width
 
 
@@ -163,7 +170,7 @@ def test_scaled_training_rows_have_mean_0_and_std_1(prepare_frame):
     x = rng.normal(5, 3, 200)
     x[rng.random(200) < 0.2] = np.nan
     dataset = prepare_frame({"x": pl.Series(x).fill_nan(None), "y": rng.integers(2, size=200)})
-    train = dataset.samples("train").x[:, 0]
+    train = dataset.samples("train").inputs["features"][:, 0]
     assert train.mean() == pytest.approx(0, abs=1e-6)
     assert train.std() == pytest.approx(1, abs=1e-6)
 
@@ -186,7 +193,7 @@ def test_dropped_rows_are_recorded(prepare_frame):
     assert table["split"].to_list() == ["train"] * 4 + ["dropped"] * 4 + ["test"] * 2
     assert table["reason"].to_list()[4:8] == ["outlier", "missing value", "duplicate", "no target"]
     assert dataset.dropped == {"no target": 1, "duplicate": 1, "missing value": 1, "outlier": 1}
-    assert dataset.samples("test").x[0, 0] == 0
+    assert dataset.samples("test").inputs["features"][0, 0] == 0
     assert dataset.samples("validation") is None
 
 
@@ -347,7 +354,7 @@ def test_many_columns(prepare_frame):
     rng = np.random.default_rng(0)
     frame = {f"g{i}": rng.normal(size=30) for i in range(600)}
     dataset = prepare_frame({**frame, "y": [0, 1] * 15})
-    assert dataset.samples("train").x.shape == (18, 600)
+    assert dataset.samples("train").inputs["features"].shape == (18, 600)
 
 
 def test_encoded_rows_are_shared_until_released(prepare_frame):
@@ -357,7 +364,9 @@ def test_encoded_rows_are_shared_until_released(prepare_frame):
     assert dataset.samples("train") is train
     copy = pickle.loads(pickle.dumps(dataset))
     assert copy.samples("train") is not train
-    np.testing.assert_array_equal(copy.samples("train").x, train.x)
+    np.testing.assert_array_equal(
+        copy.samples("train").inputs["features"], train.inputs["features"]
+    )
     dataset.release_samples()
     assert dataset.samples("train") is not train
     linear = dataset.with_preprocessing(dataset.preprocessing)
@@ -370,7 +379,7 @@ def test_networks_share_the_rows_of_equal_class_weights(prepare_frame):
     weights = np.array([1.0, 3.0], np.float32)
     weighted = train.with_class_weights(weights, class_indices)
     assert train.with_class_weights(weights.copy(), class_indices) is weighted
-    assert weighted.x is train.x
+    assert weighted.inputs["features"] is train.inputs["features"]
     np.testing.assert_array_equal(weighted.weight, np.where(train.y[:, 0] > 0.5, 3.0, 1.0))
     encode = get_task_kind("binary").encode_for_head
     assert train.encoded_for_head(encode, 1) is train
@@ -391,4 +400,6 @@ def test_typed_tables_and_text_are_encoded_equally(tmp_path, mixed_frame):
              for kind in ("csv", "parquet", "arrow", "ndjson")]  # fmt: skip
     for other in found[1:]:
         assert fitted(other) == fitted(found[0])
-        np.testing.assert_array_equal(other.samples("test").x, found[0].samples("test").x)
+        np.testing.assert_array_equal(
+            other.samples("test").inputs["features"], found[0].samples("test").inputs["features"]
+        )

@@ -23,10 +23,13 @@ def test_embeddings_are_the_last_columns(prepare_frame):
     preprocessing = dataset.preprocessing
     assert preprocessing.feature_names == ("x", "n", "n=(missing)", "e", "c")
     assert preprocessing.embeddings == ((4, 3),)
-    assert preprocessing.input_ranges == {
-        "x": range(1), "n": range(1, 3), "e": range(3, 4), "c": range(4, 5),
-    }  # fmt: skip
-    x = dataset.samples("train").x
+    assert preprocessing.input_columns == {
+        "x": ("features", slice(0, 1)),
+        "n": ("features", slice(1, 3)),
+        "e": ("features", slice(3, 4)),
+        "c": ("features", slice(4, 5)),
+    }
+    x = dataset.samples("train").inputs["features"]
     assert x[:4, 4].tolist() == [1, 2, 3, 1]
     assert x[:4, 2].tolist() == [0, 1, 0, 0]
     assert x[:4, 3].tolist() == [1, 0, 0, 0]
@@ -79,8 +82,13 @@ def test_unseen_values_of_new_rows(prepare_frame):
     )  # fmt: skip
     encoded = preprocessing.transform(later)
     assert encoded.unseen.tolist() == [False, True, True, False]
-    assert encoded.x[1, 0] == encoded.x[2, 0] == encoded.x[3, 0] == 0
-    assert encoded.x[1, 1:4].tolist() == [0, 0, 0]
+    assert (
+        encoded.inputs["features"][1, 0]
+        == encoded.inputs["features"][2, 0]
+        == encoded.inputs["features"][3, 0]
+        == 0
+    )
+    assert encoded.inputs["features"][1, 1:4].tolist() == [0, 0, 0]
     assert encoded.warnings == (
         "1 row has an infinite value (read as missing) in 'x'",
         "1 row has a value that is not a number (read as missing) in 'x'",

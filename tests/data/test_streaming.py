@@ -123,7 +123,9 @@ def both(settings):
         assert (actual is None) == (expected is None)
         if actual is None:
             continue
-        np.testing.assert_allclose(actual.x, expected.x, rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(
+            actual.inputs["features"], expected.inputs["features"], rtol=1e-6, atol=1e-6
+        )
         np.testing.assert_allclose(actual.y, expected.y, rtol=1e-6, atol=1e-6)
         assert np.array_equal(actual.rows, expected.rows)
         assert np.array_equal(actual.unseen, expected.unseen)
@@ -315,7 +317,7 @@ def test_no_files_are_left_behind(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", None)
     dataset = prepare_streaming(config(write(frame(), tmp_path, "parquet")))
     train = dataset.samples("train")
-    assert train.x.sum() != 0
+    assert train.inputs["features"].sum() != 0
     assert list((tmp_path / "scratch").iterdir()) == []
 
 

@@ -74,7 +74,9 @@ def test_formatted_numbers_are_numeric(fitted, values, numbers, example):
     assert column(plain).number_format is None
     assert column(dataset).model_copy(update={"number_format": None}) == column(plain)
     for split in ("train", "validation", "test"):
-        assert np.array_equal(dataset.samples(split).x, plain.samples(split).x)
+        assert np.array_equal(
+            dataset.samples(split).inputs["features"], plain.samples(split).inputs["features"]
+        )
     content = dataset.preprocessing.to_json()
     assert content["columns"][1]["number_format"] == written.model_dump()
     assert "number_format" not in plain.preprocessing.to_json()["columns"][1]
@@ -126,7 +128,9 @@ def test_unambiguous_dates(fitted, date_format, order):
     assert column(dataset).model_copy(update={"format": None}) == column(plain)
     assert column(plain).format is None
     for split in ("train", "validation", "test"):
-        assert np.array_equal(dataset.samples(split).x, plain.samples(split).x)
+        assert np.array_equal(
+            dataset.samples(split).inputs["features"], plain.samples(split).inputs["features"]
+        )
 
 
 def test_ambiguous_dates_stay_text_with_a_note(fitted):
@@ -163,7 +167,9 @@ def test_formatted_numbers_with_decimal_comma(fitted, unit, mark):
         values[::2] = [value.removesuffix(unit) for value in values[::2]]
     dataset = fitted({"x": values}, csv={"decimal_comma": True})
     plain = fitted({"x": [n + 0.5 for n in AMOUNTS]})
-    assert np.array_equal(dataset.samples("train").x, plain.samples("train").x)
+    assert np.array_equal(
+        dataset.samples("train").inputs["features"], plain.samples("train").inputs["features"]
+    )
 
 
 def test_plain_columns_have_no_notes(fitted):
@@ -216,7 +222,8 @@ def test_new_rows_are_parsed_like_training_rows(fitted, make_config, tmp_path):
     typed = pl.DataFrame({"x": [5.0], "w": [date(2021, 6, 5)], "z": [1]})
     frame = pl.DataFrame({"x": ["5%"], "w": ["05/06/2021"], "z": [1]})
     assert np.array_equal(
-        dataset.preprocessing.transform(typed).x, dataset.preprocessing.transform(frame).x
+        dataset.preprocessing.transform(typed).inputs["features"],
+        dataset.preprocessing.transform(frame).inputs["features"],
     )
 
 

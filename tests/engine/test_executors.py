@@ -27,7 +27,7 @@ def samples(rows, seed):
     x = rng.normal(size=(rows, 3)).astype(np.float32)
     y = (x[:, :1] + 0.5 * rng.normal(size=(rows, 1)) > 0).astype(np.float32)
     weight = rng.uniform(0.5, 2, rows).astype(np.float32)
-    return Samples(x, y, weight, np.arange(rows), np.zeros(rows, bool))
+    return Samples({"features": x}, y, weight, np.arange(rows), np.zeros(rows, bool))
 
 
 def training(block, *, compiled=False, ema=False, validated=True, monitors=None, steps=90):

@@ -27,7 +27,7 @@ def samples(rows=ROWS, outputs=1, *, weighted=False, seed=0):
     else:
         y = np.eye(outputs, dtype=np.float32)[rng.integers(0, outputs, rows)]
     weight = rng.uniform(0.5, 2, rows).astype(np.float32) if weighted else None
-    return Samples(x, y, weight, np.arange(rows), np.zeros(rows, bool))
+    return Samples({"features": x}, y, weight, np.arange(rows), np.zeros(rows, bool))
 
 
 def dense():
@@ -123,7 +123,7 @@ def test_weights_equal_those_of_keras(case, compiled):
         order = epoch_order(ROWS, 1, epoch, True)
         weight = None if train.weight is None else train.weight[order]
         history = keras_model.fit(
-            train.x[order],
+            train.inputs["features"][order],
             train.y[order],
             sample_weight=weight,
             batch_size=BATCH,
@@ -152,11 +152,15 @@ def test_predictions_are_returned_with_their_rows():
     runner = runner_for(model, keras.optimizers.SGD(0.0), loss, train, compiled=False)
     trained = run_to_end(runner.train(1, 10**9, None))
     assert sorted(trained.rows) == list(range(ROWS))
-    expected = model(train.x).numpy()[trained.rows]
+    expected = model(train.inputs["features"]).numpy()[trained.rows]
     np.testing.assert_allclose(trained.predictions, expected, rtol=1e-5)
     evaluated = run_to_end(runner.evaluate(train))
-    np.testing.assert_allclose(evaluated.predictions, model(train.x).numpy(), rtol=1e-5)
-    assert evaluated.loss == pytest.approx(float(loss(train.y, model(train.x))), rel=1e-5)
+    np.testing.assert_allclose(
+        evaluated.predictions, model(train.inputs["features"]).numpy(), rtol=1e-5
+    )
+    assert evaluated.loss == pytest.approx(
+        float(loss(train.y, model(train.inputs["features"]))), rel=1e-5
+    )
 
 
 def test_epoch_can_be_limited_to_its_first_batches():

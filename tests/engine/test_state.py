@@ -14,7 +14,9 @@ from trainer.errors import RunError
 def build(units=8):
     rng = np.random.default_rng(0)
     x = rng.normal(size=(50, 4)).astype(np.float32)
-    samples = Samples(x, (x[:, :1] > 0).astype(np.float32), None, np.arange(50), np.zeros(50, bool))
+    samples = Samples(
+        {"features": x}, (x[:, :1] > 0).astype(np.float32), None, np.arange(50), np.zeros(50, bool)
+    )
     keras.utils.set_random_seed(1)
     network = keras.Sequential(
         [

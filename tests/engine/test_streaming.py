@@ -24,12 +24,13 @@ def _small_shards(monkeypatch):
 
 def on_disk(samples):
     def stored(array):
-        scratch = ScratchArray(*array.shape)
+        scratch = ScratchArray(len(array), array.shape[1:], array.dtype.str)
         for start in range(0, len(array), 100):
             scratch.append(array[start : start + 100])
         return scratch.mapped()
 
-    return replace(samples, x=stored(samples.x), y=stored(samples.y))
+    inputs = {name: stored(array) for name, array in samples.inputs.items()}
+    return replace(samples, inputs=inputs, y=stored(samples.y))
 
 
 def runner_for(kind, model, optimizer, train, *, loss="binary_crossentropy", **settings):
@@ -67,7 +68,7 @@ def test_weights_equal_those_of_keras(compiled):
     for epoch in range(1, EPOCHS + 1):
         order = order_of(ROWS, epoch)
         history = keras_model.fit(
-            train.x[order],
+            train.inputs["features"][order],
             train.y[order],
             sample_weight=train.weight[order],
             batch_size=BATCH,
@@ -95,7 +96,7 @@ def test_epoch_contains_every_row_once_and_only_the_last_batch_is_smaller(batch_
         assert np.array_equal(output.rows, order_of(ROWS, epoch, shuffle=shuffle))
         assert sorted(output.rows) == list(range(ROWS))
         assert output.steps == runner.steps_per_epoch == -(-ROWS // min(batch_size, ROWS))
-        expected = model(train.x[output.rows]).numpy()
+        expected = model(train.inputs["features"][output.rows]).numpy()
         np.testing.assert_allclose(output.predictions, expected, rtol=1e-5)
     assert len(runner.program._shapes) <= 2
 
@@ -168,6 +169,6 @@ def test_read_error_ends_the_epoch(monkeypatch):
 
 def test_shards_of_wide_rows_are_smaller(monkeypatch):
     monkeypatch.setattr(streaming, "SHARD_ROWS", 1 << 16)
-    assert shard_rows(20) == 1 << 16
-    assert shard_rows(2048) * 2048 * 4 * streaming.WINDOW_SHARDS <= 1 << 27
+    assert shard_rows(80) == 1 << 16
+    assert shard_rows(8192) * 8192 * streaming.WINDOW_SHARDS <= 1 << 27
     assert shard_rows(10**9) == 1

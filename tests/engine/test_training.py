@@ -32,7 +32,7 @@ def result(loss, val_loss, weights=(0.0,), learning_rate=0.5):
 
 def make_training(*, total_steps=100, keep_last=False):
     x, y = np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32)
-    samples = Samples(x, y, None, np.arange(4), np.zeros(4, bool))
+    samples = Samples({"features": x}, y, None, np.arange(4), np.zeros(4, bool))
     return Training(
         train=samples,
         validation=samples,

@@ -19,7 +19,8 @@ from trainer.errors import RunError
 
 STEPS, EPOCHS = 2, 5
 ROWS = np.arange(4, dtype=np.int32)
-SAMPLES = Samples(np.zeros((4, 2), np.float32), np.zeros((4, 1), np.float32), None, ROWS, ROWS > 9)
+FEATURES = {"features": np.zeros((4, 2), np.float32)}
+SAMPLES = Samples(FEATURES, np.zeros((4, 1), np.float32), None, ROWS, ROWS > 9)
 
 
 class ScriptedExecutor:

@@ -5,8 +5,8 @@ import pytest
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.inspection import partial_dependence as sklearn_dependence
 
+from tests.explain.features import encoded_rows, of_features
 from trainer.explain.dependence import partial_dependence
-from trainer.explain.perturbations import EncodedRows
 
 
 class Regressor(RegressorMixin, BaseEstimator):
@@ -28,10 +28,10 @@ def test_partial_dependence_matches_sklearn(weighted):
     grid = np.linspace(-1, 1, 9).astype("f")
     model = Regressor()
     result = partial_dependence(
-        [EncodedRows(x, {"a": range(1), "b": range(1, 2), "c": range(2, 3)})],
+        [encoded_rows(x, {"a": range(1), "b": range(1, 2), "c": range(2, 3)})],
         {"a": [grid[:, None]], "c": [grid[:4, None]]},
         weight,
-        lambda encoded: np.stack([model.predict(encoded[0]), encoded[0][:, 1]], axis=1),
+        of_features(lambda x: np.stack([model.predict(x[0]), x[0][:, 1]], axis=1)),
     )
     for name, column, values in (("a", 0, grid), ("c", 2, grid[:4])):
         sklearn_result = sklearn_dependence(
@@ -47,6 +47,6 @@ def test_partial_dependence_matches_sklearn(weighted):
 def test_all_columns_of_a_category_are_set():
     x = np.eye(3, dtype="f")[[0, 1, 2, 0]]
     levels = np.eye(3, dtype="f")
-    encoding = EncodedRows(x, {"color": range(3)})
-    result = partial_dependence([encoding], {"color": [levels]}, None, lambda encoded: encoded[0])
+    encoding = encoded_rows(x, {"color": range(3)})
+    result = partial_dependence([encoding], {"color": [levels]}, None, of_features(lambda x: x[0]))
     np.testing.assert_array_equal(result["color"], levels)

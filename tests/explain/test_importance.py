@@ -5,12 +5,12 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
 from sklearn.inspection import permutation_importance as of_sklearn
 
+from tests.explain.features import encoded_rows, of_features
 from trainer.explain.importance import (
     PermutationSettings,
     permutation_importance,
     should_compute_importance,
 )
-from trainer.explain.perturbations import EncodedRows
 
 
 def sigmoid(x):
@@ -60,13 +60,13 @@ COLUMNS = {"first": range(1), "second": range(1, 2), "noise": range(2, 3), "unus
 
 
 def importance(task, x, y, score_function, columns=None, weight=None, **settings):
-    encoding = EncodedRows(x, columns or COLUMNS)
+    encoding = encoded_rows(x, columns or COLUMNS)
     return permutation_importance(
         task,
         [encoding],
         y,
         weight,
-        lambda encoded: score_function(encoded[0]),
+        of_features(lambda x: score_function(x[0])),
         PermutationSettings(**settings),
     )
 
@@ -140,13 +140,15 @@ def test_encodings_are_shuffled_in_the_same_order():
     x, target = table(300)
     y = target[:, None].astype("f")
     alone = importance("regression", x, y, score)
-    twice = [EncodedRows(x, COLUMNS), EncodedRows(3 * x[:, ::-1], {"unused": [0], "noise": [1],
+    twice = [encoded_rows(x, COLUMNS), encoded_rows(3 * x[:, ::-1], {"unused": [0], "noise": [1],
                                                             "second": [2], "first": [3]})]  # fmt: skip
 
     def mean(encoded):
         return (score(encoded[0]) + score(encoded[1][:, ::-1] / 3)) / 2
 
-    both = permutation_importance("regression", twice, y, None, mean, PermutationSettings())
+    both = permutation_importance(
+        "regression", twice, y, None, of_features(mean), PermutationSettings()
+    )
     assert both.metric == alone.metric
     for item, other in zip(both.columns, alone.columns, strict=True):
         assert item.column == other.column

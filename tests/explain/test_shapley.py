@@ -7,8 +7,9 @@ from math import comb
 import numpy as np
 import pytest
 
-from trainer.explain.perturbations import EncodedRows
+from tests.explain.features import encoded_rows, of_features
 from trainer.explain.shapley import shap_values
+from trainer.inputs import FEATURES
 
 # Not `importorskip`: the first import of shap decides how it computes.
 pytestmark = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
@@ -46,7 +47,10 @@ def test_few_columns_are_exact():
         return np.stack([np.tanh(x[:, 0] * x[:, 1] + x[:, 3] * x[:, 2]), x[:, 4] ** 2], axis=1)
 
     result = shap_values(
-        lambda encoded: predict(encoded[0]), [EncodedRows(x, indices)], [background], 0
+        of_features(lambda x: predict(x[0])),
+        [encoded_rows(x, indices)],
+        [{FEATURES: background}],
+        0,
     )
     assert result.columns == ("a", "b", "c", "d")
     assert result.orders is None
@@ -66,8 +70,8 @@ def test_many_columns_add_up_and_pairs_are_exact():
     def predict(x):
         return (x[:, ::2] * x[:, 1::2]).sum(axis=1, keepdims=True) + x[:, :1]
 
-    rows = [EncodedRows(x, indices)]
-    result = shap_values(lambda encoded: predict(encoded[0]), rows, [background], 5)
+    rows = [encoded_rows(x, indices)]
+    result = shap_values(of_features(lambda x: predict(x[0])), rows, [{FEATURES: background}], 5)
     assert result.orders == 10
     assert result.largest_gap < 1e-5
     for row, values in zip(x, result.values, strict=True):
@@ -81,25 +85,25 @@ def test_many_columns_add_up_and_pairs_are_exact():
                 pair,
             )
             np.testing.assert_allclose(values[index : index + 2], expected, atol=1e-5)
-    again = shap_values(lambda encoded: predict(encoded[0]), rows, [background], 5)
+    again = shap_values(of_features(lambda x: predict(x[0])), rows, [{FEATURES: background}], 5)
     np.testing.assert_array_equal(result.values, again.values)
 
 
 def test_several_encodings_are_predicted_together():
     rng = np.random.default_rng(2)
     x, background = rng.normal(size=(2, 4, 3)).astype("f")
-    first = EncodedRows(x, {"a": [0], "b": [1, 2]})
-    second = EncodedRows(np.ascontiguousarray(x[:, ::-1]), {"b": [0, 1], "a": [2]})
+    first = encoded_rows(x, {"a": [0], "b": [1, 2]})
+    second = encoded_rows(np.ascontiguousarray(x[:, ::-1]), {"b": [0, 1], "a": [2]})
     reversed_background = np.ascontiguousarray(background[:, ::-1])
 
     def predict(x):
         return (x[:, [0]] * x[:, [1]]) + x[:, [2]]
 
-    single = shap_values(lambda encoded: predict(encoded[0]), [first], [background], 0)
+    single = shap_values(of_features(lambda x: predict(x[0])), [first], [{FEATURES: background}], 0)
     both = shap_values(
-        lambda encoded: (predict(encoded[0]) + predict(encoded[1][:, ::-1])) / 2,
+        of_features(lambda x: (predict(x[0]) + predict(x[1][:, ::-1])) / 2),
         [first, second],
-        [background, reversed_background],
+        [{FEATURES: background}, {FEATURES: reversed_background}],
         0,
     )
     np.testing.assert_allclose(single.values, both.values, atol=1e-6)

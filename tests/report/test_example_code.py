@@ -98,7 +98,7 @@ def test_code_encodes_rows_like_the_package(tmp_path: Path, case: str) -> None:
         color=pl.Series(["never seen", None, "RED"]), size=pl.Series([None, "huge", "small"])
     )
     rows = pl.concat([frame, odd])
-    expected = fitted.preprocessing.transform(rows).x
+    expected = fitted.preprocessing.transform(rows).inputs["features"]
     for index in (*range(0, 90, 9), 90, 91, 92):
         row = raw_row(fitted.preprocessing, rows[index : index + 1])
         kept = json.loads(json.dumps(row))
@@ -119,7 +119,7 @@ def test_numbers_and_dates_stored_as_text(tmp_path: Path) -> None:
     frame.write_csv(tmp_path / "written.csv")
     fitted = dataset(tmp_path, {"source": "written.csv"})
     table = fitted.table.frame
-    expected = fitted.preprocessing.transform(table).x
+    expected = fitted.preprocessing.transform(table).inputs["features"]
     row = raw_row(fitted.preprocessing, table[3:4])
     assert row == {"price": 4000, "share": 1.5, "comma": 3.25, "sold": "2020-04-16"}
     for index in range(0, 60, 7):

@@ -42,7 +42,7 @@ def test_labels_match_the_metrics(width: int, threshold: float, steps: int) -> N
     fitted = task(threshold, frame)
     predictions = np.full((1, width), nearest, np.float32)
     y = np.ones((1, width), np.float32)
-    samples = Samples(x=y, y=y, weight=None, rows=np.arange(1), unseen=np.zeros(1, bool))
+    samples = Samples(inputs={}, y=y, weight=None, rows=np.arange(1), unseen=np.zeros(1, bool))
     labels = fitted.predicted_labels(predictions)
     assert fitted.prediction_metrics(predictions, samples)["recall"] == labels.mean()
     expected = predicted_labels(fitted.target.task, predictions.astype(np.float64), threshold)

@@ -55,7 +55,9 @@ class RunEstimator(ClassifierMixin, BaseEstimator):
     def predict_proba(self, x):
         colors = [self.colors[int(index)] for index in x[:, 1]]
         frame = pl.DataFrame({"size": x[:, 0], "color": pl.Series(colors, dtype=pl.String)})
-        p = np.asarray(self.network(self.encoder.transform(frame).x, training=False))
+        p = np.asarray(
+            self.network(self.encoder.transform(frame).inputs["features"], training=False)
+        )
         return np.concatenate([1 - p, p], axis=1)
 
 
@@ -125,7 +127,7 @@ def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
     samples = load_run_table(opened).samples("validation")
     importance = compute_importance(
         opened.task.name,
-        EncodedRows(samples.x, opened.preprocessing.input_ranges),
+        EncodedRows(samples.inputs, opened.preprocessing.input_columns),
         opened.task.target_values(opened.task.encode_targets(samples)),
         samples.weight,
         lambda encoded: opened.task.decode_outputs(evaluator.predict(encoded[0])),
@@ -198,7 +200,7 @@ def test_surface_of_two_numeric_columns(linear, tmp_path):
     point = pl.DataFrame({"first": [surface["x"][3]], "second": [surface["y"][5]]})
     opened = open_trained(linear.run)
     network = load_network(opened, allow_custom=False)
-    outputs = np.asarray(network(opened.preprocessing.transform(point).x))
+    outputs = np.asarray(network(opened.preprocessing.transform(point).inputs["features"]))
     expected = opened.task.decode_outputs(outputs)[0, 0]
     assert predictions[5, 3] == pytest.approx(expected, rel=1e-5)
 
@@ -219,14 +221,17 @@ def test_shap_values_of_a_linear_model_are_exact(linear, tmp_path, source):
     assert frame.columns == ["row", "prediction", "column", "value", "shap"]
     encoder, task = opened.preprocessing, opened.task
     background = draw_row_sample(table, "train", 100, opened.loaded.config.seed).frame
-    x, background_x = encoder.transform(sample.frame).x, encoder.transform(background).x
+    x, background_x = (
+        encoder.transform(sample.frame).inputs["features"],
+        encoder.transform(background).inputs["features"],
+    )
     kernel = load_network(opened, allow_custom=False).get_weights()[0][:, 0].astype(float)
     parts = (x - background_x.mean(axis=0, dtype=float)) * kernel * task.target.scale[0]
     rows = sample.rows.tolist() if source == "rows" else list(range(8))
-    for name, places in encoder.input_ranges.items():
+    for name, place in encoder.input_columns.items():
         values = frame.filter(pl.col("column") == name).sort("row")
         assert values["row"].to_list() == rows
-        np.testing.assert_allclose(values["shap"], parts[:, places].sum(axis=1), atol=1e-4)
+        np.testing.assert_allclose(values["shap"], parts[:, place.columns].sum(axis=1), atol=1e-4)
         written, expected = (
             [None if value is None else float(value) for value in column]
             for column in (values["value"], sample.frame[name])

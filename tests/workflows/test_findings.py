@@ -67,7 +67,9 @@ def test_baselines_equal_those_of_sklearn(reported: RunFinished) -> None:
     assert train is not None
     assert test is not None
     model = make_pipeline(StandardScaler(), LogisticRegression(tol=1e-8, max_iter=1_000))
-    expected = model.fit(train.x, train.y[:, 0]).predict_proba(test.x)[:, 1]
+    expected = model.fit(train.inputs["features"], train.y[:, 0]).predict_proba(
+        test.inputs["features"]
+    )[:, 1]
     results = read(reported.run)["splits"]["test"]
     linear = pl.read_parquet(reported.run / "predictions" / "test_linear.parquet")
     np.testing.assert_allclose(linear["probability_yes"], expected, atol=2e-3)

@@ -141,8 +141,8 @@ def two_steps(config: Config, dataset: Any) -> tuple[Any, list[float], Any]:
 
     for _ in range(2):
         with tf.GradientTape() as tape:
-            value = loss(samples.y, network(samples.x))
+            value = loss(samples.y, network(samples.inputs["features"]))
         gradients = tape.gradient(value, network.trainable_variables)
         optimizer.apply(gradients, network.trainable_variables)
         losses.append(float(value))
-    return np.asarray(network(samples.x)), losses, task
+    return np.asarray(network(samples.inputs["features"])), losses, task

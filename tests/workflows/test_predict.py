@@ -21,7 +21,7 @@ def test_predictions_are_the_outputs_of_the_model(encoded):
     table = encoded.run.parents[2] / "small.csv"
     frame = predict_table(encoded.run, table).frame
     opened = open_trained(encoded.run)
-    x = opened.preprocessing.transform(pl.read_csv(table, infer_schema=False)).x
+    x = opened.preprocessing.transform(pl.read_csv(table, infer_schema=False)).inputs["features"]
     expected = load_network(opened, allow_custom=False)(x).numpy()[:, 0]
     assert frame.columns == ["row", "label", "probability_no", "probability_yes", "unseen"]
     np.testing.assert_allclose(frame["probability_yes"], expected, rtol=1e-5)

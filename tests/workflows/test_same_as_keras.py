@@ -173,15 +173,15 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
     train = plan.dataset.samples("train")
     train = task.apply_class_weights(task.encode_targets(train), settings.fit.class_weight)
     orders = [
-        epoch_order(len(train.x), settings.seed, epoch, settings.fit.shuffle)
+        epoch_order(len(train), settings.seed, epoch, settings.fit.shuffle)
         for epoch in range(1, EPOCHS + 1)
     ]
-    if len(train.x) % settings.fit.batch_size == 0:
+    if len(train) % settings.fit.batch_size == 0:
         # A single call to fit, because Keras overwrites the weights with the averages at its end.
         orders = [np.concatenate(orders)]
     for order in orders:
         network.fit(
-            train.x[order],
+            train.inputs["features"][order],
             train.y[order],
             sample_weight=None if train.weight is None else train.weight[order],
             batch_size=settings.fit.batch_size,

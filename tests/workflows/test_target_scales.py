@@ -117,12 +117,14 @@ def test_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
     done = run_fit(path, tmp_path / "runs", "data.target_scale=log")
     dataset = prepare(load_config(path, ["data.target_scale=log"]).config)
     train, test = dataset.samples("train"), dataset.samples("test")
-    scale = train.x.std(axis=0)
-    oracle = Ridge(alpha=1.0).fit(train.x / scale, np.log(price[train.rows]))
+    scale = train.inputs["features"].std(axis=0)
+    oracle = Ridge(alpha=1.0).fit(train.inputs["features"] / scale, np.log(price[train.rows]))
     write_missing_findings(done.run)
     frame = predictions_of(done.run, "test_linear")
     np.testing.assert_allclose(
-        frame["predicted_price"].to_numpy(), np.exp(oracle.predict(test.x / scale)), rtol=0.02
+        frame["predicted_price"].to_numpy(),
+        np.exp(oracle.predict(test.inputs["features"] / scale)),
+        rtol=0.02,
     )
 
 

@@ -19,6 +19,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
+from trainer.inputs import FEATURES, InputArray
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
 from trainer.tasks.task import Task
@@ -111,15 +112,16 @@ def linear_predictions(
     y = train.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings
-    model = fit_linear(target.task, _one_hot(train.x, embeddings), y, weight)
+    model = fit_linear(target.task, _one_hot(train.inputs[FEATURES], embeddings), y, weight)
     predictions_of_split: dict[SplitName, Predictions] = {}
     for split in splits:
         samples = table.samples(split)
         if samples is None:
             continue
+        x = samples.inputs[FEATURES]
         parts: list[FloatArray] = [
-            model.predict(_one_hot(samples.x[start : start + _PART_ROWS], embeddings))
-            for start in range(0, len(samples.x), _PART_ROWS)
+            model.predict(_one_hot(x[start : start + _PART_ROWS], embeddings))
+            for start in range(0, len(x), _PART_ROWS)
         ]
         predictions: FloatArray = np.concatenate(parts)
         if target.transforms:
@@ -133,10 +135,10 @@ def linear_predictions(
     return predictions_of_split
 
 
-def _one_hot(x: Float32Array, embeddings: Sequence[tuple[int, int]]) -> Float32Array:
+def _one_hot(x: InputArray, embeddings: Sequence[tuple[int, int]]) -> Float32Array:
     """Return the rows with one-hot columns in place of embedded ids."""
     if not embeddings:
-        return x
+        return x[:]
     first = x.shape[1] - len(embeddings)
     parts = [x[:, :first]]
     for number, (levels, _) in enumerate(embeddings):

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
@@ -25,6 +26,7 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.streams import batch_rows
 from trainer.data.tables import Table
 from trainer.data.values import BLOCK_CELLS
+from trainer.inputs import InputSpec
 from trainer.metrics.labels import class_totals
 
 NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
@@ -133,8 +135,7 @@ class Dataset:
             StorageError: If there is not.
         """
         if not self.source.in_memory:
-            width = self.preprocessing.width + self.preprocessing.target.width
-            check_free_space(4 * width * rows)
+            check_free_space(self.preprocessing.row_bytes * rows)
 
     def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
         self.check_free_space(sum(self.rows(split) for split in splits))
@@ -155,8 +156,9 @@ class _SplitEncoder:
     def __init__(self, dataset: Dataset, split: SplitName) -> None:
         self._dataset = dataset
         self._rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
-        self._x = self._array(dataset.preprocessing.width)
-        self._y = self._array(dataset.preprocessing.target.width)
+        self._inputs = {spec.name: self._array(spec) for spec in dataset.preprocessing.inputs}
+        target = dataset.preprocessing.target
+        self._y = self._array(InputSpec("y", (target.width,), "float32"))
         self._unseen: list[BoolArray] = []
         self._encoding_warnings: Counter[tuple[str, str]] = Counter()
 
@@ -170,7 +172,8 @@ class _SplitEncoder:
         encoded = self._dataset.preprocessing.transform(
             batch, None if has_all_rows else rows - start
         )
-        self._x.append(encoded.x)
+        for name, values in encoded.inputs.items():
+            self._inputs[name].append(values)
         self._y.append(self._dataset.targets(rows)[0])
         self._unseen.append(encoded.unseen)
         self._encoding_warnings.update(encoded.encoding_warnings)
@@ -179,7 +182,7 @@ class _SplitEncoder:
         """Return the encoded rows."""
         weight = self._dataset.weight
         return Samples(
-            x=_whole(self._x),
+            inputs={name: _whole(parts) for name, parts in self._inputs.items()},
             y=_whole(self._y),
             weight=None if weight is None else weight[self._rows],
             rows=self._rows,
@@ -188,11 +191,13 @@ class _SplitEncoder:
             values=self._dataset.target_values(self._rows),
         )
 
-    def _array(self, width: int) -> list[Float32Array] | ScratchArray:
-        return [] if self._dataset.source.in_memory else ScratchArray(len(self._rows), width)
+    def _array(self, spec: InputSpec) -> list[NDArray[Any]] | ScratchArray:
+        if self._dataset.source.in_memory:
+            return []
+        return ScratchArray(len(self._rows), spec.shape, spec.dtype)
 
 
-def _whole(parts: list[Float32Array] | ScratchArray) -> Float32Array:
+def _whole(parts: list[NDArray[Any]] | ScratchArray) -> NDArray[Any]:
     """Return all rows, which are one batch if they are in memory."""
     if isinstance(parts, ScratchArray):
         return parts.mapped()

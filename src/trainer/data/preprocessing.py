@@ -1,6 +1,7 @@
-"""The fitted preprocessing: the one transform from a table to `x` that fit, eval and predict share.
+"""The fitted preprocessing: the one transform from a table to the inputs of the network.
 
-It holds the columns of `x` and their order, and is stored as `preprocessing.json`.
+Fit, eval and predict share it. It holds the columns of each input and their order, and is stored as
+`preprocessing.json`.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ import json
 import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from trainer.config.data import ColumnKind
@@ -39,6 +41,7 @@ from trainer.data.targets import FittedTarget
 from trainer.data.text_formats import ParseSpec
 from trainer.data.values import column_blocks, number_matrix, to_microseconds
 from trainer.errors import DataError, Problem, did_you_mean
+from trainer.inputs import FEATURES, InputSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -56,12 +59,12 @@ class EncodedRows:
     """Encoded rows.
 
     Attributes:
-        x: float32 (n, width), C-contiguous.
+        inputs: The values of each input, (n, *shape), C-contiguous.
         unseen: bool (n,): whether the row has a value that does not occur in training or is invalid.
         encoding_warnings: (column, problem) → number of rows.
     """
 
-    x: Float32Array
+    inputs: dict[str, NDArray[Any]]
     unseen: BoolArray
     encoding_warnings: EncodingWarnings
 
@@ -77,6 +80,18 @@ def warning_texts(encoding_warnings: EncodingWarnings) -> tuple[str, ...]:
         f"{count:,} {'row has' if count == 1 else 'rows have'} {problem} in '{name}'"
         for (name, problem), count in encoding_warnings.items()
     )
+
+
+class InputColumns(NamedTuple):
+    """The columns of an input that encode one column of the table.
+
+    Attributes:
+        input: Name of the input.
+        columns: Its columns, on the axis after the rows.
+    """
+
+    input: str
+    columns: slice
 
 
 class Preprocessing(FittedBase):
@@ -111,6 +126,16 @@ class Preprocessing(FittedBase):
         return sum(len(column.features) for column in self.columns)
 
     @property
+    def inputs(self) -> tuple[InputSpec, ...]:
+        """The inputs of the network."""
+        return (InputSpec(FEATURES, (self.width,), "float32"),)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of an encoded row with its target."""
+        return sum(spec.row_bytes for spec in self.inputs) + 4 * self.target.width
+
+    @property
     def embeddings(self) -> tuple[tuple[int, int], ...]:
         """(number of ids, dimension) of each embedding; ids are the last columns of x, in this order."""
         pairs = [
@@ -119,14 +144,15 @@ class Preprocessing(FittedBase):
         return tuple(pair for pair in pairs if pair is not None)
 
     @property
-    def input_ranges(self) -> dict[str, range]:
-        """The columns of x for each column of the table, including missing-value indicators."""
-        ranges: dict[str, range] = {}
+    def input_columns(self) -> dict[str, InputColumns]:
+        """The encoded columns of each column of the table, including missing-value indicators."""
+        places: dict[str, InputColumns] = {}
         start = 0
         for column in _ordered(self.columns):
-            ranges[column.name] = range(start, start + len(column.features))
-            start += len(column.features)
-        return ranges
+            stop = start + len(column.features)
+            places[column.name] = InputColumns(FEATURES, slice(start, stop))
+            start = stop
+        return places
 
     def transform(self, frame: pl.DataFrame, rows: RowIndex | None = None) -> EncodedRows:
         """Encode rows, each independently of the others.
@@ -156,7 +182,7 @@ class Preprocessing(FittedBase):
         encoder = _Encoder(
             frame, rows, np.zeros((height, self.width), np.float32), np.zeros(height, np.bool_), {}
         )
-        starts = {name: input_ranges.start for name, input_ranges in self.input_ranges.items()}
+        starts = {name: place.columns.start for name, place in self.input_columns.items()}
         numeric = {c.name: c for c in self.columns if isinstance(c, NumericColumn)}
         for names in column_blocks(list(numeric), height):
             encoder.put_numeric([numeric[name] for name in names], starts)
@@ -170,7 +196,7 @@ class Preprocessing(FittedBase):
                     encoder.put_boolean(column, starts[column.name])
                 case DatetimeColumn():
                     encoder.put_datetime(column, starts[column.name])
-        return EncodedRows(encoder.x, encoder.unseen, encoder.encoding_warnings)
+        return EncodedRows({FEATURES: encoder.x}, encoder.unseen, encoder.encoding_warnings)
 
     def with_linear_scaling(self) -> Preprocessing:
         """Return a copy with linear scaling of numbers and dates, for linear models."""

@@ -8,6 +8,8 @@ from functools import cached_property
 from weakref import WeakValueDictionary
 
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
+from trainer.data.scratch_arrays import release_pages
+from trainer.inputs import Inputs
 from trainer.metrics.arrays import IntArray
 
 
@@ -16,7 +18,8 @@ class Samples:
     """The samples of one split as arrays, in the order of the source.
 
     Attributes:
-        x: float32 (n, width), C-contiguous; for a streamed table read-only and memory-mapped, like y.
+        inputs: The values of each input of the network, (n, *shape); for a streamed table read-only and
+            memory-mapped, like y.
         y: float32 (n, outputs): binary (n, 1) of 0 and 1; multiclass (n, classes) one-hot; multilabel
             (n, columns) of 0 and 1; regression (n, columns), scaled if the target is; (n, 0) if no
             target was read.
@@ -28,13 +31,21 @@ class Samples:
             and scaled. None for other tasks.
     """
 
-    x: Float32Array
+    inputs: Inputs
     y: Float32Array
     weight: Float32Array | None
     rows: RowIndex
     unseen: BoolArray
     warnings: tuple[str, ...] = ()
     values: Float64Array | None = None
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+    def release_pages(self) -> None:
+        """Release the pages of memory-mapped arrays from this process."""
+        for array in (*self.inputs.values(), self.y):
+            release_pages(array)
 
     def encoded_for_head(
         self, encode: Callable[[Float32Array, int], Float32Array], outputs: int

@@ -11,13 +11,15 @@ import mmap
 import os
 import shutil
 import tempfile
+from math import prod
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from trainer.data.arrays import Float32Array
 from trainer.errors import Problem, StorageError
+from trainer.inputs import InputArray
 
 _SPARE_BYTES = 1 << 28
 
@@ -50,23 +52,23 @@ def check_free_space(size: int) -> None:
 
 
 class ScratchArray:
-    """A float32 array of known shape, written row after row, then read."""
+    """An array of known shape and dtype, written row after row, then read."""
 
-    def __init__(self, rows: int, width: int) -> None:
-        self._shape = (rows, width)
+    def __init__(self, rows: int, shape: tuple[int, ...], dtype: str = "float32") -> None:
+        self._shape, self._dtype = (rows, *shape), dtype
         self._folder = scratch_folder()
         # Stays open as long as the array exists.
         self._file: IO[Any] = tempfile.TemporaryFile(dir=self._folder)  # noqa: SIM115
 
-    def append(self, rows: Float32Array) -> None:
-        """Append rows, shape (n, width).
+    def append(self, rows: NDArray[Any]) -> None:
+        """Append rows, (n, *shape).
 
         Raises:
             StorageError: If the disk is full or fails.
         """
         try:
             if rows.size:
-                self._file.write(np.ascontiguousarray(rows, dtype=np.float32).data)
+                self._file.write(np.ascontiguousarray(rows, dtype=self._dtype).data)
             self._file.flush()
         except OSError as error:
             fix = "set TMPDIR to a folder with more free space"
@@ -74,16 +76,16 @@ class ScratchArray:
             expected = "a folder the encoded rows can be written to"
             raise StorageError(Problem(str(self._folder), expected, found, fix)) from error
 
-    def mapped(self) -> Float32Array:
-        """Return all rows, shape (rows, width), memory-mapped and read-only."""
-        if self._shape[0] * self._shape[1] == 0:
-            return np.zeros(self._shape, dtype=np.float32)
-        array: Float32Array = np.memmap(self._file, np.float32, mode="r", shape=self._shape)
+    def mapped(self) -> NDArray[Any]:
+        """Return all rows, (rows, *shape), memory-mapped and read-only."""
+        if prod(self._shape) == 0:
+            return np.zeros(self._shape, self._dtype)
+        array: NDArray[Any] = np.memmap(self._file, self._dtype, mode="r", shape=self._shape)
         return array
 
 
-def release_pages(array: np.ndarray[Any, Any]) -> None:
+def release_pages(array: InputArray) -> None:
     """Release the pages of a memory-mapped array from this process; they are read again on access."""
-    base: object = array.base
+    base: object = getattr(array, "base", None)
     if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
         base.madvise(mmap.MADV_DONTNEED)

@@ -19,9 +19,7 @@ def _uses_averages(optimizer: keras.optimizers.Optimizer) -> bool:
     return bool(inner.use_ema)
 
 
-def use_averages_in_graph(
-    network: keras.Sequential, optimizer: keras.optimizers.Optimizer
-) -> list[Any]:
+def use_averages_in_graph(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> list[Any]:
     """Replace the weights with their averages if the optimizer keeps any; for use in a `tf.function`.
 
     Returns:
@@ -37,9 +35,7 @@ def use_averages_in_graph(
 
 
 @contextmanager
-def averaged_weights(
-    network: keras.Sequential, optimizer: keras.optimizers.Optimizer
-) -> Iterator[None]:
+def averaged_weights(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Iterator[None]:
     """Context manager that replaces the trainable weights with their averages, if there are any."""
     if not _uses_averages(optimizer):
         yield

@@ -16,6 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
+from trainer.inputs import Inputs, count_rows, keras_inputs
 
 Float32Array = NDArray[np.float32]
 Value = TypeVar("Value")
@@ -130,7 +131,7 @@ class TrainStep(keras.Model):  # type: ignore[misc]
     only approximate some of them (AUC) and cost time in every step.
     """
 
-    def __init__(self, network: keras.Sequential, loss: keras.losses.Loss, optimizer: Any) -> None:
+    def __init__(self, network: keras.Model, loss: keras.losses.Loss, optimizer: Any) -> None:
         super().__init__()
         self.network = network
         self.compile(optimizer=optimizer, loss=loss, jit_compile=False)
@@ -208,14 +209,24 @@ class Program:
 
 
 def to_device(samples: Samples, part: slice = slice(None)) -> tuple[Any, Any, Any]:
-    """Return features, targets and sample weights (or None) of some rows as tensors."""
+    """Return inputs, targets and sample weights (or None) of some rows as tensors."""
     weight = None if samples.weight is None else tf.constant(samples.weight[part])
-    return tf.constant(samples.x[part]), tf.constant(samples.y[part]), weight
+    return input_tensors(samples.inputs, part), tf.constant(samples.y[part]), weight
+
+
+def input_tensors(inputs: Inputs, part: slice = slice(None)) -> Any:
+    """Return some rows of the inputs as tensors, in the form that a network takes."""
+    return keras_inputs({name: tf.constant(array[part]) for name, array in inputs.items()})
+
+
+def gather_rows(x: Any, rows: Any) -> Any:
+    """Gather rows of each input."""
+    return tf.nest.map_structure(lambda values: tf.gather(values, rows), x)
 
 
 def gather_batch(x: Any, y: Any, weight: Any, rows: Any) -> tuple[Any, ...]:
     """Gather rows into a batch for Keras's steps: (x, y), or (x, y, weight) if there are weights."""
-    batch = (tf.gather(x, rows), tf.gather(y, rows))
+    batch = (gather_rows(x, rows), tf.gather(y, rows))
     return batch if weight is None else (*batch, tf.gather(weight, rows))
 
 
@@ -273,7 +284,7 @@ def run_to_end(steps: Generator[Any, None, Value]) -> Value:
 class Evaluator:
     """Computes the loss and predictions of a network with its current weights."""
 
-    def __init__(self, network: keras.Sequential, loss: keras.losses.Loss) -> None:
+    def __init__(self, network: keras.Model, loss: keras.losses.Loss) -> None:
         self._train_step = TrainStep(network, loss, optimizer=None)
         batches = steps_per_execution(network.count_params(), _EVALUATION_BATCH, operations=2)
         self._rows = _EVALUATION_BATCH * min(batches, _EVALUATION_BATCHES)
@@ -286,7 +297,7 @@ class Evaluator:
 
     def evaluate_in_parts(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         """Like `evaluate`, but yield between device calls."""
-        rows = len(samples.x)
+        rows = len(samples)
         predictions = []
         loss = 0.0
         for number, part in enumerate(self._parts(rows)):
@@ -302,10 +313,12 @@ class Evaluator:
             losses=np.asarray([loss], np.float32),
         )
 
-    def predict(self, x: Float32Array) -> Float32Array:
-        """Return (rows, outputs) predictions for (rows, …) features."""
-        parts = [np.asarray(self.prediction(tf.constant(x[part]))) for part in self._parts(len(x))]
-        return np.concatenate(parts)
+    def predict(self, inputs: Inputs) -> Float32Array:
+        """Return (rows, outputs) predictions."""
+        parts = self._parts(count_rows(inputs))
+        return np.concatenate(
+            [np.asarray(self.prediction(input_tensors(inputs, part))) for part in parts]
+        )
 
     def in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         """Return the mean loss over these rows and their predictions; for use in a `tf.function`."""
@@ -315,7 +328,7 @@ class Evaluator:
                 self._train_step.test_step(gather_batch(x, y, weight, rows)),
                 self._train_step.loss_mean.result(),
             ),
-            tf.range(int(x.shape[0])),
+            tf.range(int(y.shape[0])),
             _EVALUATION_BATCH,
             (int(y.shape[1]),),
         )
@@ -323,8 +336,8 @@ class Evaluator:
 
     def _predict(self, x: Any) -> Any:
         predictions, _ = run_in_batches(
-            lambda rows: (self._train_step(tf.gather(x, rows), training=False), 0.0),
-            tf.range(int(x.shape[0])),
+            lambda rows: (self._train_step(gather_rows(x, rows), training=False), 0.0),
+            tf.range(int(tf.nest.flatten(x)[0].shape[0])),
             _EVALUATION_BATCH,
             (int(self._train_step.network.output_shape[-1]),),
         )

@@ -28,7 +28,7 @@ def epochs_per_execution(
     train: Samples,
     validation: Samples | None,
     batch_size: int,
-    network: keras.Sequential,
+    network: keras.Model,
     epochs: int,
 ) -> int:
     """Return how many epochs to run per device call; 1 if epochs are long or few.
@@ -42,9 +42,9 @@ def epochs_per_execution(
     """
     if epochs < _WORTHWHILE_EPOCHS:
         return 1
-    validation_rows = 0 if validation is None else len(validation.x)
-    steps = -(-len(train.x) // batch_size) + (validation_rows > 0)
-    predictions = (len(train.x) + validation_rows) * int(train.y.shape[1])
+    validation_rows = 0 if validation is None else len(validation)
+    steps = -(-len(train) // batch_size) + (validation_rows > 0)
+    predictions = (len(train) + validation_rows) * int(train.y.shape[1])
     values = int(network.count_params()) + predictions
     return max(1, min(_EPOCHS, _STEPS // steps, _BYTES // (4 * values)))
 
@@ -106,7 +106,7 @@ class MultiEpochProgram:
         size = self.epochs
         outputs = int(self._network.output_shape[-1])
         rows = int(orders.shape[1])
-        val_rows = 0 if validation is None else int(validation[0].shape[0])
+        val_rows = 0 if validation is None else int(validation[1].shape[0])
         rates = tf.TensorArray(tf.float32, size, element_shape=())
         losses = tf.TensorArray(tf.float32, size, element_shape=(self.steps_per_epoch,))
         predictions = tf.TensorArray(tf.float32, size, element_shape=(rows, outputs))

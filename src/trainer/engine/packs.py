@@ -17,10 +17,17 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import EpochOutput, Float32Array, Program, run_in_batches
+from trainer.engine.batches import (
+    EpochOutput,
+    Float32Array,
+    Program,
+    gather_rows,
+    run_in_batches,
+)
 from trainer.engine.pack_state import PackState
 from trainer.engine.runner import epoch_order
 from trainer.engine.state import State
+from trainer.inputs import InputArray, keras_inputs
 from trainer.models.stacked_optimizers import (
     build_stacked_optimizer,
     member_schedule,
@@ -52,40 +59,42 @@ class _Rows:
     """The rows of all members on the device; shared arrays are stored once.
 
     Attributes:
-        tensors: Concatenated features, targets and sample weights (or None).
+        tensors: Concatenated inputs, targets and sample weights (or None).
         first: (members,) int32, position of each member's first row.
         first_weight: The same for its sample weights.
         count: (members,) int32, number of rows of each member.
     """
 
     def __init__(self, samples: Sequence[Samples]) -> None:
-        x, self.first = _concatenated([member.x for member in samples])
-        y, first = _concatenated([member.y for member in samples])
-        assert np.array_equal(first, self.first), "targets are shared where features are"
+        y, self.first = _concatenated([member.y for member in samples])
+        inputs = {}
+        for name in samples[0].inputs:
+            inputs[name], first = _concatenated([member.inputs[name] for member in samples])
+            assert np.array_equal(first, self.first), "inputs are shared where targets are"
         weight, self.first_weight = None, self.first
         if any(member.weight is not None for member in samples):
             ones: dict[int, Float32Array] = {}
             for member in samples:
-                ones.setdefault(len(member.x), np.ones(len(member.x), np.float32))
+                ones.setdefault(len(member), np.ones(len(member), np.float32))
             weight, self.first_weight = _concatenated(
                 [
-                    ones[len(member.x)] if member.weight is None else member.weight
+                    ones[len(member)] if member.weight is None else member.weight
                     for member in samples
                 ]
             )
-        self.tensors = (x, y, weight)
-        self.count = np.asarray([len(member.x) for member in samples], np.int32)
+        self.tensors = (keras_inputs(inputs), y, weight)
+        self.count = np.asarray([len(member) for member in samples], np.int32)
 
 
-def _concatenated(arrays: Sequence[Float32Array]) -> tuple[Any, NDArray[np.int32]]:
+def _concatenated(arrays: Sequence[InputArray]) -> tuple[Any, NDArray[np.int32]]:
     """Return the distinct arrays as one tensor, and the position at which each array begins."""
     positions: dict[int, int] = {}
-    distinct: list[Float32Array] = []
+    distinct: list[NDArray[Any]] = []
     rows = 0
     for array in arrays:
         if id(array) not in positions:
             positions[id(array)] = rows
-            distinct.append(array)
+            distinct.append(array[:])
             rows += len(array)
     first = np.asarray([positions[id(array)] for array in arrays], np.int32)
     return tf.constant(_joined(distinct)), first
@@ -120,7 +129,7 @@ class Pack:
         """
         self.members, self.size = tuple(members), len(members)
         configs = [member.stack.config for member in members]
-        rows = len(members[0].train.x)
+        rows = len(members[0].train)
         self._batch = min(configs[0].fit.batch_size, rows)
         self.steps_per_epoch = -(-rows // self._batch)
         self.total_steps = total_steps
@@ -215,7 +224,7 @@ class Pack:
     def yields_between_calls(self) -> bool:
         """Whether an epoch takes more than one device call for training or for validation."""
         val_rows = 0 if self._validation is None else int(self._validation.count.max())
-        rows = len(self.members[0].train.x)
+        rows = len(self.members[0].train)
         return rows > self._call or val_rows > _EVALUATION_STEPS * self._evaluation_batch
 
     @property
@@ -264,7 +273,7 @@ class Pack:
 
     def _order(self, number: int, epoch: int) -> NDArray[np.int32]:
         config = self.members[number].stack.config
-        rows = len(self.members[number].train.x)
+        rows = len(self.members[number].train)
         return epoch_order(rows, config.seed, epoch, config.fit.shuffle)
 
     def _rates(self, number: int, first: int, count: int) -> Float32Array:
@@ -391,18 +400,18 @@ _BINARY_LOSSES = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCross
 
 
 def _gathered(data: Any, rows: Any, weight_rows: Any) -> tuple[Any, Any, Any]:
-    """Gather (members, rows, …) features and targets and (members, rows) sample weights.
+    """Gather (members, rows, …) inputs and targets and (members, rows) sample weights.
 
     Args:
-        data: Concatenated features, targets and sample weights (or None).
-        rows: (rows, members) positions of the features and targets.
+        data: Concatenated inputs, targets and sample weights (or None).
+        rows: (rows, members) positions of the inputs and targets.
         weight_rows: (rows, members) positions of the sample weights.
     """
     x, y, weight = data
     by_member = tf.transpose(rows)
     if weight is not None:
         weight = tf.gather(weight, tf.transpose(weight_rows))
-    return tf.gather(x, by_member), tf.gather(y, by_member), weight
+    return gather_rows(x, by_member), tf.gather(y, by_member), weight
 
 
 def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:

@@ -77,7 +77,7 @@ class ResidentRunner:
 
     def __init__(
         self,
-        network: keras.Sequential,
+        network: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         loss: keras.losses.Loss,
         samples: Samples,
@@ -101,7 +101,7 @@ class ResidentRunner:
             compiled: Whether to compile with XLA; otherwise epochs run as a TensorFlow graph.
             steps_per_execution: Maximum number of batches per device call.
         """
-        rows = len(samples.x)
+        rows = len(samples)
         self._rows, self._seed, self._shuffle = rows, seed, shuffle
         self._batch = min(batch_size, rows)
         self._call = steps_per_execution * self._batch

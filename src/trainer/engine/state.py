@@ -19,13 +19,13 @@ from trainer.models.optimizers import schedule_scale
 State = dict[str, np.ndarray[Any, Any]]
 
 
-def get_state(network: keras.Sequential, optimizer: keras.optimizers.Optimizer) -> State:
+def get_state(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> State:
     """Return copies of all variables, named `network/0000/…` and `optimizer/0000/…` in Keras's order."""
     return {name: variable.numpy().copy() for name, variable in named_variables(network, optimizer)}
 
 
 def restore(
-    network: keras.Sequential, optimizer: keras.optimizers.Optimizer, state: Mapping[str, Any]
+    network: keras.Model, optimizer: keras.optimizers.Optimizer, state: Mapping[str, Any]
 ) -> None:
     """Restore the variables from `state`.
 
@@ -56,13 +56,13 @@ def restore(
         variable.assign(state[name])
 
 
-def copy_weights(network: keras.Sequential) -> list[Any]:
+def copy_weights(network: keras.Model) -> list[Any]:
     """Return copies of all weights that predictions depend on, in Keras's order."""
     return [weight.copy() for weight in network.get_weights()]
 
 
 def named_variables(
-    network: keras.Sequential, optimizer: keras.optimizers.Optimizer
+    network: keras.Model, optimizer: keras.optimizers.Optimizer
 ) -> list[tuple[str, Any]]:
     """Return every variable with its name in the state."""
     # Only the last part of a variable's path is used, without the number of an unnamed variable: Keras

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import keras
@@ -22,7 +23,6 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.data.scratch_arrays import release_pages
 from trainer.engine.batches import (
     EpochOutput,
     Evaluator,
@@ -31,6 +31,7 @@ from trainer.engine.batches import (
     Program,
     TrainStep,
     gather_batch,
+    input_tensors,
     run_in_batches,
 )
 
@@ -64,10 +65,15 @@ class Window:
         return positions if self.order is None else positions[self.order]
 
 
-def shard_rows(width: int) -> int:
+def shard_rows(row_bytes: int) -> int:
     """Return the rows per shard: `SHARD_ROWS`, or the power of two that limits a window's bytes."""
-    max_rows = _WINDOW_BYTES // (4 * WINDOW_SHARDS * max(1, width))
+    max_rows = _WINDOW_BYTES // (WINDOW_SHARDS * max(1, row_bytes))
     return min(SHARD_ROWS, 1 << max(0, max_rows.bit_length() - 1))
+
+
+def _row_bytes(samples: Samples) -> int:
+    """Return the bytes of the inputs of one row."""
+    return sum(prod(array.shape[1:]) * array.dtype.itemsize for array in samples.inputs.values())
 
 
 def streamed_order(
@@ -105,14 +111,17 @@ def _generator(seed: int, epoch: int, number: int) -> np.random.Generator:
 class _Chunk:
     """Complete batches for one device call, in order."""
 
-    x: Float32Array
+    inputs: dict[str, NDArray[Any]]
     y: Float32Array
     weight: Float32Array | None
 
     @classmethod
     def empty(cls, samples: Samples, rows: int) -> _Chunk:
         return cls(
-            np.empty((rows, *samples.x.shape[1:]), np.float32),
+            {
+                name: np.empty((rows, *array.shape[1:]), array.dtype)
+                for name, array in samples.inputs.items()
+            },
             np.empty((rows, samples.y.shape[1]), np.float32),
             None if samples.weight is None else np.empty(rows, np.float32),
         )
@@ -123,7 +132,7 @@ class StreamingRunner:
 
     def __init__(
         self,
-        network: keras.Sequential,
+        network: keras.Model,
         optimizer: keras.optimizers.Optimizer,
         loss: keras.losses.Loss,
         samples: Samples,
@@ -147,10 +156,10 @@ class StreamingRunner:
             compiled: Whether to compile with XLA; otherwise the program runs as a TensorFlow graph.
             steps_per_execution: Maximum number of batches per device call.
         """
-        rows = len(samples.x)
+        rows = len(samples)
         self._samples, self._rows, self._seed, self._shuffle = samples, rows, seed, shuffle
         self._batch = min(batch_size, rows)
-        self._shard = shard_rows(int(np.prod(samples.x.shape[1:])))
+        self._shard = shard_rows(_row_bytes(samples))
         window_batches = max(1, WINDOW_SHARDS * self._shard // self._batch)
         self._chunk = self._batch * min(window_batches, steps_per_execution)
         self.steps_per_epoch = -(-rows // self._batch)
@@ -173,16 +182,14 @@ class StreamingRunner:
             while not partial_epoch.diverged and (chunk := next_chunk.result()) is not None:
                 next_chunk = reader.submit(next, chunks, None)
                 weight = None if chunk.weight is None else tf.constant(chunk.weight)
-                partial_epoch.append(
-                    *self.program(tf.constant(chunk.x), tf.constant(chunk.y), weight)
-                )
+                inputs = input_tensors(chunk.inputs)
+                partial_epoch.append(*self.program(inputs, tf.constant(chunk.y), weight))
                 yield partial_epoch
         return partial_epoch.to_output(order[: partial_epoch.rows])
 
     def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         output = yield from self.evaluator.evaluate_in_parts(samples)
-        release_pages(samples.x)
-        release_pages(samples.y)
+        samples.release_pages()
         return output
 
     def _chunks(
@@ -205,10 +212,10 @@ class StreamingRunner:
             rows = self._read(window)
             used = max(0, first - part.start)
             while used < window.rows and remaining:
-                count = min(window.rows - used, len(chunk.x) - filled)
+                count = min(window.rows - used, len(chunk.y) - filled)
                 _copy(rows, window.order, used, chunk, filled, count)
                 filled, used, remaining = filled + count, used + count, remaining - count
-                if filled == len(chunk.x):
+                if filled == len(chunk.y):
                     yield chunk
                     chunk, filled = _Chunk.empty(self._samples, min(self._chunk, remaining)), 0
             if not remaining:
@@ -219,19 +226,19 @@ class StreamingRunner:
         first = 0
         for shard in window.shards:
             part = slice(first, first + shard.stop - shard.start)
-            rows.x[part] = self._samples.x[shard]
+            for name, values in rows.inputs.items():
+                values[part] = self._samples.inputs[name][shard]
             rows.y[part] = self._samples.y[shard]
             if rows.weight is not None and self._samples.weight is not None:
                 rows.weight[part] = self._samples.weight[shard]
             first = part.stop
-        release_pages(self._samples.x)
-        release_pages(self._samples.y)
+        self._samples.release_pages()
         return rows
 
     def _in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         return run_in_batches(
             lambda rows: self.train_step.update(gather_batch(x, y, weight, rows)),
-            tf.range(int(x.shape[0])),
+            tf.range(int(y.shape[0])),
             self._batch,
             (int(y.shape[1]),),
         )
@@ -243,6 +250,8 @@ def _copy(
     """Copy `count` rows of a window, beginning at `first` in its order, to position `at` of a chunk."""
     source = slice(first, first + count) if order is None else order[first : first + count]
     target = slice(at, at + count)
-    chunk.x[target], chunk.y[target] = rows.x[source], rows.y[source]
+    for name, values in chunk.inputs.items():
+        values[target] = rows.inputs[name][source]
+    chunk.y[target] = rows.y[source]
     if chunk.weight is not None and rows.weight is not None:
         chunk.weight[target] = rows.weight[source]

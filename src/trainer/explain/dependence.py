@@ -13,6 +13,7 @@ from typing import Any, Literal, assert_never
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from trainer.data.arrays import Float32Array, Float64Array
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
@@ -21,7 +22,13 @@ from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.values import number_matrix, to_microseconds
-from trainer.explain.perturbations import EncodedRows, Perturbation, PredictFn, predict_perturbed
+from trainer.explain.perturbations import (
+    EncodedRows,
+    Perturbation,
+    PredictFn,
+    encode_rows,
+    predict_perturbed,
+)
 from trainer.metrics.arrays import FloatArray
 from trainer.runs.explanations import DependenceCurve, DependenceFile, SurfaceFile, SurfacePoints
 from trainer.runs.records import to_json
@@ -89,7 +96,7 @@ def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
 
 def partial_dependence(
     encodings: Sequence[EncodedRows],
-    values: Mapping[str, Sequence[Float32Array]],
+    values: Mapping[str, Sequence[NDArray[Any]]],
     weight: FloatArray | None,
     predict: PredictFn,
 ) -> dict[str, Float64Array]:
@@ -144,9 +151,7 @@ def partial_dependence_json(
     values = {
         curve.column: [_encoded(encoder, curve.series) for encoder in encoders] for curve in curves
     }
-    encodings = [
-        EncodedRows(encoder.transform(frame).x, encoder.input_ranges) for encoder in encoders
-    ]
+    encodings = [encode_rows(encoder, frame) for encoder in encoders]
     means = partial_dependence(encodings, values, weight, predict)
     dependence_curves = tuple(
         DependenceCurve(
@@ -195,7 +200,9 @@ def surface_json(
     x, y = (_axis(points[finite, index]) for index in range(2))
     grid_x, grid_y = np.meshgrid(x, y)
     grid = pl.DataFrame({names[0]: grid_x.ravel(), names[1]: grid_y.ravel()})
-    predictions = predict([encoder.transform(grid).x for encoder in encoders]).astype(np.float64)
+    predictions = predict([encoder.transform(grid).inputs for encoder in encoders]).astype(
+        np.float64
+    )
     cells = predictions[:, 0] if predictions.shape[1] == 1 else predictions
     shape = (len(y), len(x), *cells.shape[1:])
     rows = cells.reshape(shape).tolist()
@@ -221,10 +228,12 @@ def _fitted(encoders: Sequence[Preprocessing], name: str) -> Column:
     return next(column for encoder in encoders for column in encoder.columns if column.name == name)
 
 
-def _encoded(encoder: Preprocessing, series: pl.Series) -> Any:
-    """Return the values (values, positions) encoded by one encoder."""
+def _encoded(encoder: Preprocessing, series: pl.Series) -> NDArray[Any]:
+    """Return the values (values, columns) encoded by one encoder."""
     columns = tuple(column for column in encoder.columns if column.name == series.name)
-    return encoder.model_copy(update={"columns": columns}).transform(series.to_frame()).x
+    encoded = encoder.model_copy(update={"columns": columns}).transform(series.to_frame())
+    (values,) = encoded.inputs.values()
+    return values
 
 
 def _grid(known: Float64Array) -> Float64Array:

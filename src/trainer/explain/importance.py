@@ -132,7 +132,7 @@ def permutation_importance(
         yield None
         for name in names:
             for order in orders:
-                values = [rows.x[order[:, None], rows.columns_of(name)] for rows in encodings]
+                values = [rows.values_of(name, order) for rows in encodings]
                 yield Perturbation(name, values)
 
     predictions = predict_perturbed(predict, encodings, shuffles(), 1 + len(names) * repeats)
@@ -195,21 +195,22 @@ def compute_importance(
         settings: Repeats, seed and confidence level. The seed also draws the rows if there are more
             than 200,000.
     """
-    x = rows.x
-    if len(x) > MAX_ROWS:
+    used, split_rows = rows, len(y)
+    if split_rows > MAX_ROWS:
         drawn = np.sort(
-            np.random.default_rng(settings.seed).choice(len(x), MAX_ROWS, replace=False)
+            np.random.default_rng(settings.seed).choice(split_rows, MAX_ROWS, replace=False)
         )
-        x, y, weight = x[drawn], y[drawn], None if weight is None else weight[drawn]
+        used = rows.subset(drawn)
+        y, weight = y[drawn], None if weight is None else weight[drawn]
     importance = permutation_importance(
         task,
-        [EncodedRows(x, rows.columns)],
+        [used],
         y,
         weight,
         predict,
         settings,
     )
-    return importance_json(importance, split, len(rows.x), settings.confidence_level)
+    return importance_json(importance, split, split_rows, settings.confidence_level)
 
 
 def importance_json(

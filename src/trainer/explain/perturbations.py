@@ -1,25 +1,27 @@
 """Predictions for the same rows with one column of the table replaced.
 
-A column of the table can be encoded as several columns of `x`: one per level, one for missing values,
-sine and cosine of a date. They are always replaced together. The members of an ensemble can have
-different encodings of the same rows; the replacement is then made in each of them.
+A column of the table can be encoded as several columns of an input: one per level, one for missing
+values, sine and cosine of a date. They are always replaced together. The members of an ensemble can
+have different encodings of the same rows; the replacement is then made in each of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+import polars as pl
+from numpy.typing import NDArray
 
+from trainer.data.preprocessing import InputColumns, Preprocessing
+from trainer.inputs import Inputs, count_rows
 from trainer.metrics.arrays import FloatArray
 
-Float32Array = npt.NDArray[np.float32]
-
-PredictFn = Callable[[Sequence[Float32Array]], FloatArray]
-"""A predict function: rows in each encoding, (n, width) each → predictions (n, k)."""
+PredictFn = Callable[[Sequence[Inputs]], FloatArray]
+"""A predict function: n rows in each encoding → predictions (n, k)."""
 
 _MAX_ROWS_PER_CALL = 65_536
 _MAX_CELLS_PER_CALL = 8_000_000
@@ -30,16 +32,31 @@ class EncodedRows:
     """Rows in one encoding.
 
     Attributes:
-        x: (n, width).
-        columns: Column of the table → its columns of x.
+        inputs: The values of each input, (n, columns).
+        columns: Column of the table → its columns of an input.
     """
 
-    x: Float32Array
-    columns: Mapping[str, Sequence[int]]
+    inputs: Inputs
+    columns: Mapping[str, InputColumns]
 
-    def columns_of(self, column: str) -> list[int]:
-        """Return the columns of x of a table column; none if it was constant in training."""
-        return list(self.columns[column]) if column in self.columns else []
+    def values_of(self, column: str, rows: NDArray[np.int64] | slice) -> NDArray[Any]:
+        """Return the encoded values (n, columns) of a table column in some rows.
+
+        A column that was constant in training has none: the result is (1, 0).
+        """
+        place = self.columns.get(column)
+        if place is None:
+            return np.zeros((1, 0), np.float32)
+        return self.inputs[place.input][:, place.columns][rows]
+
+    def subset(self, rows: NDArray[np.int64]) -> EncodedRows:
+        """Return some of the rows."""
+        return replace(self, inputs={name: array[rows] for name, array in self.inputs.items()})
+
+
+def encode_rows(encoder: Preprocessing, frame: pl.DataFrame) -> EncodedRows:
+    """Encode rows of a table."""
+    return EncodedRows(encoder.transform(frame).inputs, encoder.input_columns)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +69,7 @@ class Perturbation:
     """
 
     column: str
-    values: Sequence[Float32Array]
+    values: Sequence[NDArray[Any]]
 
 
 def column_names(encodings: Sequence[EncodedRows]) -> tuple[str, ...]:
@@ -77,21 +94,47 @@ def predict_perturbed(
         perturbations: The perturbations, each applied alone; None for the original rows.
         count: The number of perturbations.
     """
-    rows = len(encodings[0].x)
-    copies = _copies(rows, max(encoded.x.shape[1] for encoded in encodings), count)
-    stacks = [np.repeat(encoded.x[None], copies, axis=0) for encoded in encodings]
+    rows = count_rows(encodings[0].inputs)
+    copies = _copies(rows, max(map(_width, encodings)), count)
+    stacks = [
+        {
+            name: np.repeat(values[:][None], copies, axis=0)
+            for name, values in encoded.inputs.items()
+        }
+        for encoded in encodings
+    ]
     remaining = iter(perturbations)
     while batch := list(islice(remaining, copies)):
         changes = [(slot, change) for slot, change in enumerate(batch) if change is not None]
         for slot, change in changes:
             for stack, encoded, values in zip(stacks, encodings, change.values, strict=True):
-                stack[slot][:, encoded.columns_of(change.column)] = values
-        predictions = predict([stack.reshape(copies * rows, stack.shape[2]) for stack in stacks])
+                _replace(stack, slot, encoded.columns.get(change.column), values)
+        predictions = predict(
+            [
+                {
+                    name: values.reshape(copies * rows, *values.shape[2:])
+                    for name, values in stack.items()
+                }
+                for stack in stacks
+            ]
+        )
         yield from predictions.reshape(copies, rows, -1)[: len(batch)]
         for slot, change in changes:
             for stack, encoded in zip(stacks, encodings, strict=True):
-                columns = encoded.columns_of(change.column)
-                stack[slot][:, columns] = encoded.x[:, columns]
+                values = encoded.values_of(change.column, slice(None))
+                _replace(stack, slot, encoded.columns.get(change.column), values)
+
+
+def _replace(
+    stack: Mapping[str, NDArray[Any]], slot: int, place: InputColumns | None, values: NDArray[Any]
+) -> None:
+    """Write the values of a table column to one copy of the rows."""
+    if place is not None:
+        stack[place.input][slot][:, place.columns] = values
+
+
+def _width(encoded: EncodedRows) -> int:
+    return sum(values.shape[1] for values in encoded.inputs.values())
 
 
 def _copies(rows: int, width: int, count: int) -> int:

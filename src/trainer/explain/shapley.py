@@ -26,7 +26,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import Problem, UsageError
-from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn, column_names
+from trainer.explain.perturbations import EncodedRows, PredictFn, column_names
+from trainer.inputs import Inputs, count_rows
 from trainer.packages import install_command
 
 Float64Array = NDArray[np.float64]
@@ -83,7 +84,7 @@ def load_shap() -> ModuleType:
 
 
 def shap_values(
-    predict: PredictFn, rows: Sequence[EncodedRows], background: Sequence[Float32Array], seed: int
+    predict: PredictFn, rows: Sequence[EncodedRows], background: Sequence[Inputs], seed: int
 ) -> ShapValues:
     """Return the SHAP values of rows.
 
@@ -97,10 +98,10 @@ def shap_values(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         columns = column_names(rows)
-        background_size = len(background[0])
+        background_size = count_rows(background[0])
         model = _Model(predict, rows, background, columns)
-        ids = np.repeat(np.arange(background_size + len(rows[0].x), dtype=np.float64)[:, None],
-                        len(columns), axis=1)  # fmt: skip
+        numbers = np.arange(background_size + count_rows(rows[0].inputs), dtype=np.float64)
+        ids = np.repeat(numbers[:, None], len(columns), axis=1)
         masker = shap.maskers.Independent(ids[:background_size], max_samples=background_size)
         orders = None
         if len(columns) <= _EXACT_COLUMNS:
@@ -120,7 +121,7 @@ def shap_values(
             batch_size=max(1, _MAX_BATCH // background_size),
             silent=True,
         )
-    predictions = np.asarray(predict([encoded.x for encoded in rows]), np.float64)
+    predictions = np.asarray(predict([encoded.inputs for encoded in rows]), np.float64)
     shape = (len(predictions), len(columns), predictions.shape[1])
     base = model(ids[:background_size]).mean(axis=0)
     values = np.asarray(explanation.values, np.float64).reshape(shape)
@@ -134,19 +135,26 @@ class _Model:
         self,
         predict: PredictFn,
         rows: Sequence[EncodedRows],
-        background: Sequence[Float32Array],
+        background: Sequence[Inputs],
         columns: Sequence[str],
     ) -> None:
         self._predict_fn = predict
         self._pools = [
-            np.concatenate([background_rows, encoded.x])
-            for background_rows, encoded in zip(background, rows, strict=True)
+            {
+                name: np.concatenate([others[name][:], values[:]])
+                for name, values in encoded.inputs.items()
+            }
+            for others, encoded in zip(background, rows, strict=True)
         ]
         self._column_indices = []
         for encoded in rows:
-            column_indices = np.zeros(encoded.x.shape[1], np.int64)
+            column_indices = {
+                name: np.zeros(values.shape[1], np.int64) for name, values in encoded.inputs.items()
+            }
             for number, name in enumerate(columns):
-                column_indices[encoded.columns_of(name)] = number
+                if name in encoded.columns:
+                    place = encoded.columns[name]
+                    column_indices[place.input][place.columns] = number
             self._column_indices.append(column_indices)
 
     def __call__(self, ids: NDArray[Any]) -> Float64Array:
@@ -164,7 +172,10 @@ class _Model:
         padded = np.zeros((size, numbers.shape[1]), np.int64)
         padded[: len(numbers)] = numbers
         encoded = [
-            pool[padded[:, column_indices], np.arange(pool.shape[1])]
+            {
+                name: values[padded[:, column_indices[name]], np.arange(values.shape[1])]
+                for name, values in pool.items()
+            }
             for pool, column_indices in zip(self._pools, self._column_indices, strict=True)
         ]
         return np.asarray(self._predict_fn(encoded)[: len(numbers)], np.float64)

@@ -17,7 +17,7 @@ _METADATA = "metadata.json"
 _UNIX = 3
 
 
-def save_network(network: keras.Sequential, path: Path) -> None:
+def save_network(network: keras.Model, path: Path) -> None:
     """Write a file for `keras.models.load_model`; `path` ends in `.keras`.
 
     Equal networks with equal weights give equal bytes on any machine, at any time.

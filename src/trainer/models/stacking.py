@@ -41,7 +41,7 @@ class StackMember:
     """
 
     config: Config
-    network: keras.Sequential
+    network: keras.Model
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class StackedNetwork:
 
     Attributes:
         size: Number of members.
-        variables: Stacked variables, in the order of `keras.Sequential.variables`. Vectors and matrices
+        variables: Stacked variables, in the order of `keras.Model.variables`. Vectors and matrices
             have three axes, (members, 1 or rows, columns), so that one value per member broadcasts.
             Embedding tables have two, (members · levels, dimension): Keras's optimizers then update
             them by the rules of a single table.

@@ -23,6 +23,7 @@ from trainer.data.new_data import PredictionBatch, prediction_batch
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.engine import devices
+from trainer.inputs import Inputs
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
 from trainer.prediction.trained_runs import TrainedRun, ensemble_task, load_network, open_members
@@ -132,27 +133,27 @@ class Predictor:
 
     def predict_encoded_rows(self, batches: Sequence[PredictionBatch]) -> pl.DataFrame:
         """Predict rows that are encoded by each encoder; see `predict`."""
-        predictions = self.predict_numbers([batch.encoded.x for batch in batches])
+        predictions = self.predict_numbers([batch.encoded.inputs for batch in batches])
         columns = self.task.prediction_columns(predictions.mean)
         if predictions.std is not None:
             columns |= self.task.std_columns(predictions.std, columns)
         return _result(batches[0], columns)
 
-    def predict_numbers(self, x: Sequence[Float32Array]) -> MeanPredictions:
+    def predict_numbers(self, inputs: Sequence[Inputs]) -> MeanPredictions:
         """Return the mean and standard deviation of the decoded predictions of all members.
 
         Args:
-            x: The rows encoded by each encoder.
+            inputs: The rows encoded by each encoder.
         """
-        predictions = self._networks.predict([x[number] for number in self.encoder_of_member])
+        predictions = self._networks.predict([inputs[number] for number in self.encoder_of_member])
         if len(predictions) == 1:
             return MeanPredictions(predictions[0], None)
         stacked = np.stack(predictions)
         return MeanPredictions(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))
 
-    def predict_mean(self, x: Sequence[Float32Array]) -> FloatArray:
+    def predict_mean(self, inputs: Sequence[Inputs]) -> FloatArray:
         """Return the mean of `predict_numbers`, the predict function that is explained."""
-        return self.predict_numbers(x).mean
+        return self.predict_numbers(inputs).mean
 
     def evaluate(self, samples: Sequence[Samples]) -> EvaluatedSamples:
         """Evaluate the mean prediction for samples with targets.
@@ -163,7 +164,7 @@ class Predictor:
         task, encoded = self.task, self.task.encode_targets(samples[0])
         loss: dict[str, float] = {}
         if self.has_members:
-            predictions = self.predict_mean([rows.x for rows in samples])
+            predictions = self.predict_mean([rows.inputs for rows in samples])
         else:
             output = self._networks.evaluator.evaluate(encoded)
             predictions, loss = task.decode_outputs(output.predictions), {"loss": output.loss}
@@ -200,7 +201,7 @@ class _Networks:
         self._weights: list[tuple[str, list[Float32Array]]] = []
         for member in members:
             network = load_network(member, allow_custom=allow_custom)
-            # Besides weights, a program depends on the layers and the width of the rows.
+            # Besides weights, a program depends on the layers and the inputs.
             settings = member.loaded.config.model.model_dump_json()
             shape = f"{settings} {[weight.shape for weight in network.weights]}"
             loss = build_loss(member.loaded.config.loss, member.task.loss)
@@ -213,10 +214,12 @@ class _Networks:
         ((_, evaluator),) = self._evaluators.values()
         return evaluator
 
-    def predict(self, x: Sequence[Float32Array]) -> list[FloatArray]:
+    def predict(self, inputs: Sequence[Inputs]) -> list[FloatArray]:
         """Return the decoded predictions of each network for the rows encoded for it."""
         predictions: list[FloatArray] = []
-        for member, rows, (shape, weights) in zip(self._members, x, self._weights, strict=True):
+        for member, rows, (shape, weights) in zip(
+            self._members, inputs, self._weights, strict=True
+        ):
             network, evaluator = self._evaluators[shape]
             if len(self._members) > 1:
                 network.set_weights(weights)

@@ -189,7 +189,7 @@ def _missing_setting(expected: Any, actual: Any, path: str = "") -> str | None:
     return None
 
 
-def load_network(opened: TrainedRun, *, allow_custom: bool) -> keras.Sequential:
+def load_network(opened: TrainedRun, *, allow_custom: bool) -> keras.Model:
     """Load the network with the weights of the checkpoint.
 
     Raises:

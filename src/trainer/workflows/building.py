@@ -102,11 +102,11 @@ class TrainingSetup:
         encode_seconds: Time spent on encoding rows.
     """
 
-    network: keras.Sequential
+    network: keras.Model
     training: Training
     group: TrainingGroup
     runner: EpochRunner
-    saved: keras.Sequential
+    saved: keras.Model
     execution: ExecutionConfig
     warm_start: tuple[str, ...]
     encode_seconds: float
@@ -252,13 +252,13 @@ def make_monitors(config: Config, has_validation: bool) -> Monitors:
 
 def _choose_execution(
     plan: RunPlan,
-    network: keras.Sequential,
+    network: keras.Model,
     train: Samples,
     validation: Samples | None,
     compiled: bool,
 ) -> ExecutionConfig:
     fit = plan.config.fit
-    batch = min(fit.batch_size, len(train.x))
+    batch = min(fit.batch_size, len(train))
     blocks = epochs_per_execution(
         train, validation, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
     )
@@ -329,7 +329,7 @@ def _callbacks(plan: RunPlan, train_step: TrainStep, allow_custom: bool) -> Call
     return Callbacks(callbacks, train_step) if callbacks else None
 
 
-def warm_start(config: Config, network: keras.Sequential, *, allow_custom: bool) -> tuple[str, ...]:
+def warm_start(config: Config, network: keras.Model, *, allow_custom: bool) -> tuple[str, ...]:
     """Copy the weights of the run that the config names and return a note for each layer."""
     if config.fit.warm_start is None:
         return ()

@@ -10,7 +10,6 @@ from trainer.config.locations import locate_problems
 from trainer.data.dataset import Dataset
 from trainer.data.new_data import evaluation_dataset
 from trainer.data.samples import Samples
-from trainer.data.scratch_arrays import release_pages
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
@@ -101,14 +100,14 @@ def evaluate(
     for split, samples in samples_of_split.items():
         evaluated = predictor.evaluate(samples)
         for encoded in samples:
-            release_pages(encoded.x)
+            encoded.release_pages()
         results.append(
             SplitEvaluation(
                 run=predictor.run.path,
                 checkpoint=predictor.checkpoint,
                 split=split if data is None else None,
                 data=data,
-                rows=len(samples[0].x),
+                rows=len(samples[0]),
                 metrics=evaluated.metrics,
                 predictions=evaluated.predictions,
             )

@@ -34,7 +34,7 @@ from trainer.explain.importance import (
     importance_json,
     permutation_importance,
 )
-from trainer.explain.perturbations import EncodedRows
+from trainer.explain.perturbations import EncodedRows, encode_rows
 from trainer.explain.shapley import load_shap, shap_values
 from trainer.metrics.arrays import FloatArray
 from trainer.prediction.predictor import Predictor
@@ -171,7 +171,7 @@ def _locate_without_other_rows(loaded: LoadedConfig) -> Iterator[None]:
 
 def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) -> tuple[str, ...]:
     """Return the columns of the option; an entry that is not a column is split at commas."""
-    known = list(dict.fromkeys(name for encoder in encoders for name in encoder.input_ranges))
+    known = list(dict.fromkeys(name for encoder in encoders for name in encoder.input_columns))
     names = [name for word in entries for name in ([word] if word in known else word.split(","))]
     problems = [
         Problem(
@@ -232,10 +232,7 @@ def _curves_and_surface(
 
 def _encoded(predictor: Predictor, frame: pl.DataFrame) -> list[EncodedRows]:
     """Return the rows in each encoding."""
-    return [
-        EncodedRows(encoder.transform(frame).x, encoder.input_ranges)
-        for encoder in predictor.encoders
-    ]
+    return [encode_rows(encoder, frame) for encoder in predictor.encoders]
 
 
 def _targets(sample: RowSample) -> FloatArray:
@@ -271,7 +268,7 @@ def _shap_rows(
 def _write_shap(predictor: Predictor, shap_rows: _ShapRows) -> dict[str, Any]:
     """Write both files and return the content of `shap.json`."""
     run, prediction_names = predictor.run, predictor.task.prediction_names
-    background = [encoder.transform(shap_rows.background).x for encoder in predictor.encoders]
+    background = [encoder.transform(shap_rows.background).inputs for encoder in predictor.encoders]
     shap = shap_values(
         predictor.predict_mean,
         _encoded(predictor, shap_rows.frame),

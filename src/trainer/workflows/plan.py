@@ -198,7 +198,7 @@ def make_plan(
         layers=layers,
         parameters=sum(parameters) if len(parameters) == len(layers) else None,
         memory=estimate_memory(layers, config.optimizer),
-        data_bytes=4 * len(dataset.assignment) * (preprocessing.width + target.width),
+        data_bytes=len(dataset.assignment) * preprocessing.row_bytes,
         steps_per_epoch=steps_per_epoch,
         total_steps=resolved_steps(config.fit, steps_per_epoch),
         inherited=inherited,

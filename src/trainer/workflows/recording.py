@@ -60,7 +60,7 @@ class RecordedTraining:
     """
 
     training: Checkpointable
-    saved: keras.Sequential
+    saved: keras.Model
     execution: ExecutionConfig
 
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
@@ -222,7 +222,7 @@ class Recording(RunRecord):
             split=split,
             checkpoint="best",
             epoch=self.recorded.training.best_epoch,
-            rows=len(samples.x),
+            rows=len(samples),
         )
         self.run.write_evaluation(split, evaluation)
         predictions = task.predictions_from_outputs(samples, output.predictions)

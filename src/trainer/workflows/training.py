@@ -29,7 +29,8 @@ from trainer.explain.importance import (
     compute_importance,
     should_compute_importance,
 )
-from trainer.explain.perturbations import EncodedRows, Float32Array, PredictFn
+from trainer.explain.perturbations import EncodedRows, PredictFn
+from trainer.inputs import Inputs
 from trainer.metrics.arrays import FloatArray
 from trainer.report.page import write_page
 from trainer.runs.files import json_bytes
@@ -229,7 +230,7 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     if should_compute_importance(settings.importance, validation_rows, len(preprocessing.columns)):
         record_json = compute_importance(
             plan.task.name,
-            EncodedRows(samples.x, preprocessing.input_ranges),
+            EncodedRows(samples.inputs, preprocessing.input_columns),
             y,
             samples.weight,
             predict,
@@ -255,7 +256,7 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
 def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
     """Return a function that predicts rows of one encoding with a network in memory."""
 
-    def predict(encoded: Sequence[Float32Array]) -> FloatArray:
+    def predict(encoded: Sequence[Inputs]) -> FloatArray:
         return task.decode_outputs(evaluator.predict(encoded[0]))
 
     return predict

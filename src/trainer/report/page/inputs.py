@@ -67,9 +67,9 @@ def _columns_table(preprocessing: Preprocessing) -> TableBlock:
     columns, count = preprocessing.columns[:_MAX_COLUMNS], len(preprocessing.columns)
     rows = []
     for column in columns:
-        inputs = preprocessing.input_ranges[column.name]
+        inputs = preprocessing.input_columns[column.name].columns
         last = inputs.stop - 1
-        span = f"{inputs.start}" if len(inputs) == 1 else f"{inputs.start}–{last}"
+        span = f"{inputs.start}" if inputs.start == last else f"{inputs.start}–{last}"
         rows.append((column.name, column.kind, _missing_text(column), _formula(column), span))
     title = f"{count:,} columns are encoded as {preprocessing.width:,} inputs"
     if count > len(columns):
