@@ -47,7 +47,7 @@ def test_unknown_extra() -> None:
         install_command("nothing")
 
 
-def test_pip_commands_install_only_known_packages() -> None:
+def test_pip_commands_install_only_declared_packages() -> None:
     requirements = [
         *PROJECT["dependencies"],
         *(name for extra in EXTRAS.values() for name in extra),

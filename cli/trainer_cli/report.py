@@ -97,15 +97,17 @@ def _page(runs: list[Path]) -> Page:
 
         return sweep_page(read_sweep(sweep), datetime.now(UTC))
     runs = with_best_trials(runs)
-    found = [open_run(path).run for path in runs]
-    for run in found:
+    directories = [open_run(path).run for path in runs]
+    for run in directories:
         try:
             write_missing_findings(run.path)
         except InputError as error:
             # The rest of the report does not need the data.
             console.warn(f"the report has no findings: {error.problems[0]}")
     now = datetime.now(UTC)
-    return run_page(found[0], now) if len(found) == 1 else run_comparison_page(runs, now)
+    return (
+        run_page(directories[0], now) if len(directories) == 1 else run_comparison_page(runs, now)
+    )
 
 
 def _text(page: Page, output_format: str) -> str:

@@ -30,29 +30,29 @@ def command(run: RunOrSweep, json: Json = False) -> None:
 
     run_directory = open_run(run).run
     report = load_report(run_directory, datetime.now(UTC))
-    findings = run_directory.findings
-    has_findings = findings.is_file()
+    findings_path = run_directory.findings
+    has_findings = findings_path.is_file()
     if json:
-        found = None
+        findings = None
         if has_findings:
             try:
-                found = read_json(findings)
+                findings = read_json(findings_path)
             except RunError as error:
                 console.warn(str(error))
-        console.json_result({**report_json(report), "findings": found})
+        console.json_result({**report_json(report), "findings": findings})
         return
     tables = report_tables(report)
     if has_findings:
         # This imports numpy and polars, which takes half a second.
         from trainer.report.findings_tables import findings_tables
 
-        of_findings = findings_tables(run_directory)
-        for problem in of_findings.problems:
+        summary = findings_tables(run_directory)
+        for problem in summary.problems:
             console.warn(str(problem))
-        if of_findings.sentence:
-            console.result(of_findings.sentence)
+        if summary.sentence:
+            console.result(summary.sentence)
             console.result("")
-        tables = report_tables(report, of_findings.tables)
+        tables = report_tables(report, summary.tables)
     for number, table in enumerate(tables):
         if number:
             console.result("")

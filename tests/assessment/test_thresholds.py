@@ -50,7 +50,7 @@ def value_of(criterion: Any, sample: Predictions, threshold: float) -> float | N
 
 @settings(max_examples=200, deadline=None)
 @given(samples("binary"), st.sampled_from(CRITERIA))
-def test_no_threshold_is_better(sample: Predictions, criterion: Any) -> None:
+def test_chosen_threshold_is_optimal(sample: Predictions, criterion: Any) -> None:
     result = choose_threshold(sample.y, sample.p, criterion, sample.weight)
     values = [value_of(criterion, sample, t) for t in (*np.unique(sample.p), 1.5)]
     reachable = [value for value in values if value is not None]

@@ -36,7 +36,7 @@ def test_members_are_ordered_by_repeat_and_fold() -> None:
     assert positions(config(fit={"repeats": 3})) == [(1, 1, None), (2, 2, None), (3, 3, None)]
 
 
-def test_single_member_has_the_config_itself() -> None:
+def test_single_member_has_the_unchanged_config() -> None:
     cfg = config({"fold": "2/5"}, seed=4)
     assert member_configs(cfg) == (Member(1, 1, None, cfg),)
 

@@ -141,7 +141,7 @@ def train_pack(settings: list[AnyOptimizer]) -> list[Any]:
     "pack",
     [pytest.param(pack, marks=[] if pack in QUICK else pytest.mark.slow) for pack in PACKS],
 )
-def test_member_is_updated_as_alone(pack: str) -> None:
+def test_member_is_updated_like_a_single_network(pack: str) -> None:
     settings = settings_of(pack)
     stacked = train_pack(settings)
     for number, member in enumerate(settings):

@@ -33,7 +33,7 @@ def clock_at(seconds: float) -> Callable[[], float]:
     return lambda: seconds
 
 
-def test_lock_names_its_owner_until_released(tmp_path: Path) -> None:
+def test_lock_file_names_its_owner_until_release(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with RunLock(path) as lock:
         assert json.loads(path.read_text()) == asdict(this_process())
@@ -95,7 +95,7 @@ def test_heartbeat_is_renewed(tmp_path: Path) -> None:
             waiting.wait(0.001)
 
 
-def test_release_keeps_the_lock_of_another_owner(tmp_path: Path) -> None:
+def test_release_does_not_remove_the_lock_of_another_owner(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     lock = RunLock(path)
     other = replace(this_process(), pid=1)

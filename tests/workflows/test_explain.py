@@ -117,7 +117,7 @@ def test_files(copied):
     assert read(copied, "partial_dependence.json")["names"] == ["probability_yes"]
 
 
-def test_importance_computed_at_the_end_of_fit_is_the_same(copied):
+def test_importance_computed_by_fit_matches_explain(copied):
     from trainer.engine.batches import Evaluator
     from trainer.models.losses import build_loss
 

@@ -225,7 +225,16 @@ def _cells_finding(
     audited: AuditedTable, kind: FindingKind, severity: Severity, columns: Sequence[str], rows: RowIndex,
     expected: str, found: str, effect: str, fix: str,
 ) -> Finding:  # fmt: skip
-    shown = audited.locations(rows)
+    locations = audited.locations(rows)
     return Finding(
-        kind, severity, shown[0], tuple(columns), shown, len(rows), expected, found, effect, fix
+        kind,
+        severity,
+        locations[0],
+        tuple(columns),
+        locations,
+        len(rows),
+        expected,
+        found,
+        effect,
+        fix,
     )

@@ -167,9 +167,9 @@ def _find_late_training(audited: AuditedTable, name: str, times: Float64Array) -
             continue
         median = np.median(times[is_known & (audited.split == split)])
         late = np.flatnonzero(is_known & (audited.split == TRAIN) & (times > median))
-        shown = audited.locations(late)
+        locations = audited.locations(late)
         return Finding(
-            "time_order", "warning", shown[0], (name,), shown, len(late),
+            "time_order", "warning", locations[0], (name,), locations, len(late),
             f"training rows that are earlier than {SPLIT_NAMES[split]} rows, by '{name}'",
             f"{area:.0%} of the pairs of a training and a {SPLIT_NAMES[split]} row in the reverse order",
             "the network is trained on data that is later than the rows it is evaluated on",

@@ -227,5 +227,7 @@ def _rows_finding(
     audited: AuditedTable, kind: FindingKind, severity: Severity, rows: RowIndex, expected: str,
     found: str, effect: str, fix: str,
 ) -> Finding:  # fmt: skip
-    shown = audited.locations(rows)
-    return Finding(kind, severity, shown[0], (), shown, len(rows), expected, found, effect, fix)
+    locations = audited.locations(rows)
+    return Finding(
+        kind, severity, locations[0], (), locations, len(rows), expected, found, effect, fix
+    )

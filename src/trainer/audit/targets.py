@@ -87,10 +87,10 @@ def find_outliers(audited: AuditedTable) -> list[Finding]:
         outliers, median, scale = _outliers(y)
         if not len(outliers):
             continue
-        shown = audited.locations(audited.train[outliers])
+        locations = audited.locations(audited.train[outliers])
         findings.append(
             Finding(
-                "target_outliers", "warning", shown[0], (name,), shown, len(outliers),
+                "target_outliers", "warning", locations[0], (name,), locations, len(outliers),
                 f"values of '{name}' within {_MAX_DEVIATIONS} deviations of their median {median:.4g}",
                 f"{count_text(len(outliers), 'training row')} beyond, such as {y[outliers[0]]:.6g} "
                 f"(one deviation is {scale:.4g})",

@@ -35,7 +35,7 @@ class TrainingGroup:
     it later is ignored.
 
     Attributes:
-        members: The trainings; a member's number is its index here.
+        members: The training runs; a member's number is its index here.
         executor: Runs their epochs.
         max_seconds: Maximum training time.
         start_time: Start of training by `perf_counter`, moved back by the training time of earlier

@@ -194,8 +194,8 @@ class RayWorker(Worker):
             message: Event | ItemDone = ray.get(self.next_call)
         except ray.exceptions.RayTaskError:
             raise
-        except ray.exceptions.RayError as gone:
-            return WorkerLost(error_summary(gone))
+        except ray.exceptions.RayError as error:
+            return WorkerLost(error_summary(error))
         if isinstance(message, Event) and not isinstance(message, EpochEvent):
             self.next_call = self.actor.next_message.remote(None)
         return message

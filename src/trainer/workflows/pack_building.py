@@ -63,7 +63,7 @@ def build_member(planned_run: PlannedRun) -> PackedMember:
 def build_pack_training(
     planned: PackSpec, members: Sequence[PackedMember], directory: Path
 ) -> tuple[TrainingGroup, PackExecutor, Mapping[str, Any] | None]:
-    """Return the trainings at the start or restored, their executor, and the metadata of the checkpoint
+    """Return the new or restored training runs, their executor, and the metadata of the checkpoint
     if there is one.
     """
     from trainer.engine.batches import steps_per_execution
