@@ -1,0 +1,87 @@
+"""Networks with several inputs of different shapes and dtypes, which are called with a dict."""
+
+import keras
+import numpy as np
+import pytest
+
+from trainer.data.samples import Samples
+from trainer.data.scratch_arrays import ScratchArray
+from trainer.engine.batches import Evaluator, run_to_end
+from trainer.engine.runner import ResidentRunner, epoch_order
+from trainer.engine.streaming import StreamingRunner
+
+ROWS, BATCH, EPOCHS = 70, 16, 2
+
+
+def samples():
+    rng = np.random.default_rng(0)
+    inputs = {
+        "features": rng.normal(size=(ROWS, 3)).astype(np.float32),
+        "categories": rng.integers(0, 5, (ROWS, 2)).astype(np.int32),
+        "image": rng.integers(0, 256, (ROWS, 4, 4, 3)).astype(np.uint8),
+    }
+    y = (inputs["features"][:, :1] + inputs["categories"][:, :1] > 2).astype(np.float32)
+    return Samples(inputs, y, None, np.arange(ROWS), np.zeros(ROWS, bool))
+
+
+def network():
+    keras.utils.set_random_seed(3)
+    features = keras.Input((3,), name="features")
+    categories = keras.Input((2,), dtype="int32", name="categories")
+    image = keras.Input((4, 4, 3), dtype="uint8", name="image")
+    vectors = keras.layers.Flatten()(keras.layers.Embedding(5, 2)(categories))
+    pixels = keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(image))
+    hidden = keras.layers.Concatenate()([features, vectors, pixels])
+    outputs = keras.layers.Dense(1, activation="sigmoid")(hidden)
+    inputs = {"features": features, "categories": categories, "image": image}
+    return keras.Model(inputs, outputs)
+
+
+def on_disk(array):
+    scratch = ScratchArray(len(array), array.shape[1:], array.dtype.str)
+    scratch.append(array)
+    return scratch.mapped()
+
+
+@pytest.mark.parametrize("kind", [ResidentRunner, StreamingRunner])
+def test_weights_equal_those_of_keras(kind):
+    train = samples()
+    if kind is StreamingRunner:
+        train = Samples(
+            {name: on_disk(array) for name, array in train.inputs.items()},
+            on_disk(train.y), None, train.rows, train.unseen,
+        )  # fmt: skip
+    model, other = network(), network()
+    loss = keras.losses.BinaryCrossentropy()
+    runner = kind(
+        model, keras.optimizers.Adam(0.01), loss, train, seed=1, batch_size=BATCH, shuffle=True,
+        compiled=False, steps_per_execution=1_000,
+    )  # fmt: skip
+    other.compile(keras.optimizers.Adam(0.01), loss, jit_compile=False)
+    for epoch in range(1, EPOCHS + 1):
+        output = run_to_end(runner.train(epoch, 10**9, None))
+        order = output.rows
+        if kind is ResidentRunner:
+            np.testing.assert_array_equal(order, epoch_order(ROWS, 1, epoch, True))
+        inputs = {name: array[order] for name, array in train.inputs.items()}
+        other.fit(inputs, train.y[order], batch_size=BATCH, shuffle=False, verbose=0)
+    for weight, expected in zip(model.get_weights(), other.get_weights(), strict=True):
+        np.testing.assert_allclose(weight, expected, rtol=2e-4, atol=2e-5)
+    np.testing.assert_allclose(
+        runner.evaluator.predict(train.inputs), other.predict(dict(train.inputs), verbose=0),
+        rtol=1e-4,
+    )  # fmt: skip
+
+
+def test_ids_that_float32_cannot_represent_are_exact():
+    largest = 2**24 + 1
+    features = keras.Input((1,), name="features")
+    categories = keras.Input((1,), dtype="int32", name="categories")
+    is_largest = keras.ops.cast(keras.ops.equal(categories, largest), "float32")
+    model = keras.Model({"features": features, "categories": categories}, is_largest + 0 * features)
+    inputs = {
+        "features": np.zeros((2, 1), np.float32),
+        "categories": on_disk(np.array([[largest - 1], [largest]], np.int32)),
+    }
+    predictions = Evaluator(model, keras.losses.MeanSquaredError()).predict(inputs)
+    np.testing.assert_array_equal(predictions, [[0], [1]])
