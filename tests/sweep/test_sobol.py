@@ -18,7 +18,7 @@ def test_sequence_equals_scipy() -> None:
     np.testing.assert_array_equal(points, expected)
 
 
-@pytest.mark.parametrize("number", [2**20 + 12345, 2**29 + 7])
+@pytest.mark.parametrize("number", [2**20 + 12345, pytest.param(2**29 + 7, marks=pytest.mark.slow)])
 def test_large_index_equals_scipy(number: int) -> None:
     expected = qmc.Sobol(5, scramble=False).fast_forward(number).random(1)
     np.testing.assert_array_equal([sobol_point(number, [0] * 5)], expected)
