@@ -142,9 +142,7 @@ def build_training(
     )
     network = make(compiled=compiled)
     # A resumed run has its weights from its checkpoint; the run of the warm start may be gone.
-    warm_start_notes = (
-        warm_start(config, network, allow_custom=allow_custom) if execution is None else ()
-    )
+    notes = warm_start(config, network, allow_custom=allow_custom) if execution is None else ()
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
@@ -166,24 +164,37 @@ def build_training(
         compiled=compiled,
         steps_per_execution=execution.steps_per_execution,
     )
-    executor = NetworkExecutor(runner, validation)
-    if execution.epochs_per_execution > 1 and isinstance(runner, ResidentRunner):
-        epochs = execution.epochs_per_execution
-        blocks = MultiEpochProgram(runner, validation, epochs=epochs, compiled=compiled)
-        executor = MultiEpochExecutor(runner, validation, blocks)
     training = make_training(plan, train, validation)
     training.callbacks = _callbacks(plan, runner.train_step, allow_custom)
-    settings = config.fit.on_nonfinite
-    if settings.action == "rollback":
-        training.rollback = Rollback(
-            network=network,
-            optimizer=optimizer,
-            max_rollbacks=settings.max_rollbacks,
-            factor=settings.factor,
-        )
+    training.rollback = _rollback(config, network, optimizer)
+    executor = _executor(runner, validation, execution)
     group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
-    return TrainingSetup(
-        network, training, group, runner, make(), execution, warm_start_notes, encode_seconds
+    return TrainingSetup(network, training, group, runner, make(), execution, notes, encode_seconds)
+
+
+def _executor(
+    runner: ResidentRunner | StreamingRunner,
+    validation: Samples | None,
+    execution: ExecutionConfig,
+) -> NetworkExecutor:
+    epochs = execution.epochs_per_execution
+    if epochs == 1 or isinstance(runner, StreamingRunner):
+        return NetworkExecutor(runner, validation)
+    blocks = MultiEpochProgram(runner, validation, epochs=epochs, compiled=execution.compiled)
+    return MultiEpochExecutor(runner, validation, blocks)
+
+
+def _rollback(
+    config: Config, network: keras.Sequential, optimizer: keras.optimizers.Optimizer
+) -> Rollback | None:
+    settings = config.fit.on_nonfinite
+    if settings.action == "stop":
+        return None
+    return Rollback(
+        network=network,
+        optimizer=optimizer,
+        max_rollbacks=settings.max_rollbacks,
+        factor=settings.factor,
     )
 
 
