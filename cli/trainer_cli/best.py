@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from trainer_cli import console
-from trainer_cli.fit_output import Signals, Stopped, follow_training, print_result
+from trainer_cli.fit_output import RunView
+from trainer_cli.following import Signals, train
 from trainer_cli.options import DEFAULT_RUNS, AllowCustom, Json, Quiet, Runs
 
 
@@ -47,13 +48,5 @@ def command(
     refitted = refit_config(run)
     for note in refitted.notes:
         stderr.print(note)
-    try:
-        with signals.caught():
-            session = signals.session(allow_custom=allow_custom)
-            events = fit_run(refitted.loaded, session, runs)
-            finished = follow_training(events, stderr, signals)
-            print_result(finished, stderr, json=json, timings=False)
-            return signals.exit_code if finished.status == "stopped" else 0
-    except Stopped:
-        console.error(str(signals.reason()))
-        return signals.exit_code
+    events = fit_run(refitted.loaded, signals.session(allow_custom=allow_custom), runs)
+    return signals.run(lambda: train(events, RunView(stderr, json=json), signals))

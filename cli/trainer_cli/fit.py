@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainer.errors import ConfigError, Problem, TrainerError, UsageError
 from trainer_cli import console
-from trainer_cli.fit_output import Signals, Stopped, Timings, follow_training, print_result
-from trainer_cli.members_output import follow_members, print_members_result
+from trainer_cli.fit_output import RunView, Timings
+from trainer_cli.following import Signals, View, train
+from trainer_cli.members_output import MembersView
 from trainer_cli.options import (
     DEFAULT_RUNS,
     AllowCustom,
@@ -24,6 +26,7 @@ from trainer_cli.options import (
 if TYPE_CHECKING:
     from trainer.config.load import LoadedConfig
     from trainer.workflows.members import MembersFinished
+    from trainer.workflows.session import Session
     from trainer.workflows.training import RunFinished
 
 
@@ -47,6 +50,8 @@ def command(
 
     Example: trainer fit configs/breast_cancer.yaml optimizer.learning_rate=3e-4
     """
+    from trainer.config.members import member_count
+
     configs, overrides = configs_and_overrides(arguments)
     if runs.exists() and not runs.is_dir():
         raise UsageError(
@@ -55,67 +60,47 @@ def command(
     loaded = _load_all(configs, overrides)
     stderr = console.Console(quiet=quiet)
     signals = Signals()
+    session = signals.session(allow_custom=allow_custom)
+
+    def view_of(several: bool) -> View[Any]:
+        if several:
+            return MembersView(stderr, json=json)
+        return RunView(stderr, json=json, timings=timings)
 
     def fit_one(config: LoadedConfig) -> int:
         stderr.announce_loading(f"the data of {config.config.name}")
-        if _has_members(config):
-            done = _fit_members(
-                config,
-                runs,
-                stderr,
-                resume_or_start=resume_or_start,
-                allow_custom=allow_custom,
-                signals=signals,
-            )
-            print_members_result(done, json=json)
-            return signals.exit_code if done.status == "stopped" else 0
-        finished = _fit(
-            config,
-            runs,
-            stderr,
-            resume_or_start=resume_or_start,
-            allow_custom=allow_custom,
-            signals=signals,
-        )
-        print_result(finished, stderr, json=json, timings=timings)
-        return signals.exit_code if finished.status == "stopped" else 0
+        several = member_count(config.config) > 1
+        start = _members_training if several else _run_training
+        training = start(config, session, runs, resume_or_start=resume_or_start)
+        view = view_of(several)
+        if isinstance(training, Generator):
+            return train(training, view, signals)
+        stderr.print(f"{training.run} has finished: {training.stopped_because}")
+        view.print_result(training)
+        return 0
 
-    try:
-        with signals.caught():
-            if len(loaded) == 1:
-                return fit_one(loaded[0])
-            code = 0
-            for config in loaded:
-                try:
-                    stopped = fit_one(config)
-                except TrainerError as error:
-                    # An error in one of several configs does not stop the others.
-                    code = console.print_error(error, json=json)
-                    continue
-                if stopped:
-                    return stopped
-            return code
-    except Stopped:
-        # Caught here, because typer would treat it as Ctrl-C for any signal.
-        console.error(str(signals.reason()))
-        return signals.exit_code
+    def fit_all() -> int:
+        if len(loaded) == 1:
+            return fit_one(loaded[0])
+        code = 0
+        for config in loaded:
+            try:
+                stopped = fit_one(config)
+            except TrainerError as error:
+                # An error in one of several configs does not stop the others.
+                code = console.print_error(error, json=json)
+                continue
+            if stopped:
+                return stopped
+        return code
+
+    return signals.run(fit_all)
 
 
-def _has_members(loaded: LoadedConfig) -> bool:
-    from trainer.config.members import member_count
-
-    return member_count(loaded.config) > 1
-
-
-def _fit_members(
-    loaded: LoadedConfig,
-    runs: Path,
-    stderr: console.Console,
-    *,
-    resume_or_start: bool,
-    allow_custom: bool,
-    signals: Signals,
-) -> MembersFinished:
+def _members_training(
+    loaded: LoadedConfig, session: Session, runs: Path, *, resume_or_start: bool
+) -> Generator[Any, None, None] | MembersFinished:
+    """Return the events of training several networks, or how a finished run ended."""
     from trainer.workflows.members import (
         find_members,
         finished_members,
@@ -123,17 +108,23 @@ def _fit_members(
         resume_members,
     )
 
-    session = signals.session(allow_custom=allow_custom)
     existing = find_members(loaded, runs) if resume_or_start else None
-    finished = None if existing is None else finished_members(existing)
-    if finished is not None:
-        stderr.print(f"{finished.run} has finished: {finished.stopped_because}")
-        return finished
     if existing is None:
-        events = fit_members(loaded, session, runs)
-    else:
-        events = resume_members(existing, session)
-    return follow_members(events, stderr, signals)
+        return fit_members(loaded, session, runs)
+    return finished_members(existing) or resume_members(existing, session)
+
+
+def _run_training(
+    loaded: LoadedConfig, session: Session, runs: Path, *, resume_or_start: bool
+) -> Generator[Any, None, None] | RunFinished:
+    """Return the events of training one network, or how a finished run ended."""
+    from trainer.workflows.fit import fit_run
+    from trainer.workflows.resume import find_run, finished_run, resume_run
+
+    existing = find_run(loaded, runs) if resume_or_start else None
+    if existing is None:
+        return fit_run(loaded, session, runs)
+    return finished_run(existing) or resume_run(existing.path, (), session)
 
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
@@ -150,28 +141,3 @@ def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
     if problems:
         raise ConfigError(dict.fromkeys(problems))
     return loaded
-
-
-def _fit(
-    loaded: LoadedConfig,
-    runs: Path,
-    stderr: console.Console,
-    *,
-    resume_or_start: bool,
-    allow_custom: bool,
-    signals: Signals,
-) -> RunFinished:
-    from trainer.workflows.fit import fit_run
-    from trainer.workflows.resume import find_run, finished_run, resume_run
-
-    session = signals.session(allow_custom=allow_custom)
-    existing = find_run(loaded, runs) if resume_or_start else None
-    if existing is None:
-        events = fit_run(loaded, session, runs)
-    else:
-        finished = finished_run(existing)
-        if finished is not None:
-            stderr.print(f"{existing.path} has finished: {finished.stopped_because}")
-            return finished
-        events = resume_run(existing.path, (), session)
-    return follow_training(events, stderr, signals)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from trainer.errors import command_text
-from trainer.report.text import Table, duration, number, pluralize
+from trainer.report.text import duration, number, pluralize
 from trainer_cli import console
-from trainer_cli.fit_output import Signals, data_summary, print_choices
+from trainer_cli.fit_output import data_summary, print_metrics, print_remarks
+from trainer_cli.following import Signals, View
 
 if TYPE_CHECKING:
     from trainer.workflows.members import Event, MembersFinished
@@ -18,54 +18,50 @@ if TYPE_CHECKING:
 _LINE_SECONDS = 5.0
 
 
-def follow_members(
-    events: Generator[Event, None, None], stderr: console.Console, signals: Signals
-) -> MembersFinished:
-    """Train several networks to the end and print the progress."""
-    from trainer.workflows.members import MembersFinished, MembersStarted
-    from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
-    from trainer.workflows.work_items import PacksScheduled
+class MembersView(View["MembersFinished"]):
+    """Shows the training of several networks."""
 
-    epochs = 0
-    printed_at = monotonic()
-    try:
-        for event in events:
-            match event:
-                case MembersStarted():
-                    signals.training = True
-                    _print_start(event, stderr)
-                case PacksScheduled(plan=plan):
-                    stderr.print(str(plan))
-                case PackStarted():
-                    epochs = event.epochs
-                    after = f", after epoch {event.epoch}" if event.epoch else ""
-                    names = pluralize(len(event.numbers), "network")
-                    threads = pluralize(event.device.threads, "thread")
-                    stderr.print(f"{names}{after}: {event.device.name}, {threads}")
-                case PackEpochEnded():
-                    if event.epoch == 1 or monotonic() - printed_at >= _LINE_SECONDS:
-                        printed_at = monotonic()
-                        stderr.print(_epoch_text(event.epoch, epochs, event.results))
-                case MemberEnded(status="failed"):
-                    for problem in event.problems:
-                        console.warn(f"network {event.number} failed: {problem}")
-                case MemberEnded():
-                    pass
-                case MembersFinished():
-                    _print_end(event, stderr)
-                    return event
-    finally:
-        signals.training = False
-        events.close()
-    raise AssertionError("a run of several networks ends with MembersFinished")
+    def __init__(self, stderr: console.Console, *, json: bool = False) -> None:
+        self._stderr, self._json = stderr, json
+        self._epochs = 0
+        self._printed_at = monotonic()
 
+    def show(self, event: Event, signals: Signals) -> MembersFinished | None:
+        from trainer.workflows.members import MembersFinished, MembersStarted
+        from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
+        from trainer.workflows.work_items import PacksScheduled
 
-def print_members_result(finished: MembersFinished, *, json: bool) -> None:
-    """Print the result on stdout."""
-    if json:
-        console.json_result(_result_json(finished))
-    else:
-        console.result(str(finished.run))
+        match event:
+            case MembersStarted():
+                signals.training = True
+                _print_start(event, self._stderr)
+            case PacksScheduled(plan=plan):
+                self._stderr.print(str(plan))
+            case PackStarted():
+                self._epochs = event.epochs
+                after = f", after epoch {event.epoch}" if event.epoch else ""
+                names = pluralize(len(event.numbers), "network")
+                threads = pluralize(event.device.threads, "thread")
+                self._stderr.print(f"{names}{after}: {event.device.name}, {threads}")
+            case PackEpochEnded():
+                if event.epoch == 1 or monotonic() - self._printed_at >= _LINE_SECONDS:
+                    self._printed_at = monotonic()
+                    self._stderr.print(_epoch_text(event.epoch, self._epochs, event.results))
+            case MemberEnded(status="failed"):
+                for problem in event.problems:
+                    console.warn(f"network {event.number} failed: {problem}")
+            case MemberEnded():
+                pass
+            case MembersFinished():
+                _print_end(event, self._stderr)
+                return event
+        return None
+
+    def print_result(self, finished: MembersFinished) -> None:
+        if self._json:
+            console.json_result(_result_json(finished))
+        else:
+            console.result(str(finished.run))
 
 
 def _print_start(event: Any, stderr: console.Console) -> None:
@@ -76,10 +72,7 @@ def _print_start(event: Any, stderr: console.Console) -> None:
     stderr.print(
         f"{folds}{pluralize(event.repeats, 'repeat')}: {pluralize(event.members, 'network')}"
     )
-    for warning in plan.warnings:
-        console.warn(warning)
-    for note in plan.notes:
-        stderr.print(f"note: {note}")
+    print_remarks(plan, stderr)
 
 
 def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
@@ -96,27 +89,16 @@ def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
 
 
 def _print_end(event: MembersFinished, stderr: console.Console) -> None:
-    from trainer.report.decisions import read_decision_summary
-    from trainer.runs.directory import RunDirectory
-
     finished = sum(member.status == "finished" for member in event.members)
     stderr.print(f"{pluralize(finished, 'network')} finished; {duration(event.seconds)}")
     if event.aggregates:
         stderr.print()
-        splits = list(event.aggregates)
-        names = dict.fromkeys(name for split in splits for name in event.aggregates[split])
-        choices = read_decision_summary(RunDirectory(event.run))
-        rows = tuple(
-            (
-                choices.labels.of(name),
-                *(_interval(event.aggregates[split].get(name)) for split in splits),
-            )
-            for name in names
-        )
-        right = frozenset(range(1, len(splits) + 1))
-        stderr.table(Table("", ("", *splits), rows, right))
-        stderr.print("mean ± half-width of its 95% confidence interval over the networks")
-        print_choices(choices, stderr)
+        texts = {
+            split: {name: _interval(interval) for name, interval in intervals.items()}
+            for split, intervals in event.aggregates.items()
+        }
+        note = "mean ± half-width of its 95% confidence interval over the networks"
+        print_metrics(event.run, texts, stderr, note)
         stderr.print()
     if event.sentence:
         stderr.print(f"ensemble: {event.sentence}")
@@ -127,7 +109,7 @@ def _print_end(event: MembersFinished, stderr: console.Console) -> None:
 
 
 def _interval(interval: Any) -> str:
-    if interval is None or interval.mean is None:
+    if interval.mean is None:
         return "–"
     if interval.low is None:
         return number(interval.mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,10 +10,11 @@ import typer
 
 from trainer.errors import Problem, UsageError, command_text
 from trainer_cli import console
-from trainer_cli.fit_output import Signals, Stopped, Timings, follow_training, print_result
-from trainer_cli.members_output import follow_members, print_members_result
+from trainer_cli.fit_output import RunView, Timings
+from trainer_cli.following import Signals, View, train
+from trainer_cli.members_output import MembersView
 from trainer_cli.options import Address, AllowCustom, Engine, Jobs, Json, Quiet, cluster_of
-from trainer_cli.sweep_output import follow_sweep, print_sweep_result
+from trainer_cli.sweep_output import SweepView
 
 
 def command(
@@ -60,33 +62,22 @@ def command(
     session = signals.session(allow_custom=allow_custom)
     sweep_options = {"--jobs": jobs, "--engine": engine, "--address": address}
     run_options = {"--timings": timings, "--accept-differences": accept_differences}
-    try:
-        with signals.caught():
-            if is_sweep(run):
-                _reject_ignored(
-                    run, run_options, arguments, "start another sweep with trainer sweep"
-                )
-                cluster = cluster_of(engine, address)
-                sweep_events = resume_sweep(run, session, jobs=jobs, cluster=cluster)
-                swept = follow_sweep(sweep_events, stderr, signals)
-                print_sweep_result(swept, json=json)
-                return signals.exit_code if swept.reason == "interrupted" else 0
-            if has_members(run):
-                fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
-                _reject_ignored(run, {**run_options, **sweep_options}, arguments, fix)
-                trained = follow_members(resume_members(run, session), stderr, signals)
-                print_members_result(trained, json=json)
-                return signals.exit_code if trained.status == "stopped" else 0
-            _reject_ignored(run, sweep_options, None, "")
-            events = resume_run(
-                run, arguments or [], session, accept_differences=accept_differences
-            )
-            finished = follow_training(events, stderr, signals)
-            print_result(finished, stderr, json=json, timings=timings)
-            return signals.exit_code if finished.status == "stopped" else 0
-    except Stopped:
-        console.error(str(signals.reason()))
-        return signals.exit_code
+    events: Generator[Any, None, None]
+    view: View[Any]
+    if is_sweep(run):
+        _reject_ignored(run, run_options, arguments, "start another sweep with trainer sweep")
+        events = resume_sweep(run, session, jobs=jobs, cluster=cluster_of(engine, address))
+        view = SweepView(stderr, json=json)
+    elif has_members(run):
+        fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
+        _reject_ignored(run, {**run_options, **sweep_options}, arguments, fix)
+        events, view = resume_members(run, session), MembersView(stderr, json=json)
+    else:
+        _reject_ignored(run, sweep_options, None, "")
+        overrides = arguments or []
+        events = resume_run(run, overrides, session, accept_differences=accept_differences)
+        view = RunView(stderr, json=json, timings=timings)
+    return signals.run(lambda: train(events, view, signals))
 
 
 def _reject_ignored(

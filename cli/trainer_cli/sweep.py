@@ -9,7 +9,7 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.fit_output import Signals, Stopped
+from trainer_cli.following import Signals, train
 from trainer_cli.options import (
     DEFAULT_SWEEPS,
     Address,
@@ -21,7 +21,7 @@ from trainer_cli.options import (
     cluster_of,
     one_config,
 )
-from trainer_cli.sweep_output import follow_sweep, print_sweep_result
+from trainer_cli.sweep_output import SweepView
 
 
 def command(
@@ -88,15 +88,8 @@ def command(
     signals = Signals()
     session = signals.session(allow_custom=allow_custom)
     existing = find_sweep(loaded, sweeps) if resume_or_start else None
-    try:
-        with signals.caught():
-            if existing is None:
-                events = sweep(loaded, session, sweeps, jobs=jobs, cluster=cluster)
-            else:
-                events = resume_sweep(existing, session, jobs=jobs, cluster=cluster)
-            finished = follow_sweep(events, stderr, signals)
-            print_sweep_result(finished, json=json)
-            return signals.exit_code if finished.reason == "interrupted" else 0
-    except Stopped:
-        console.error(str(signals.reason()))
-        return signals.exit_code
+    if existing is None:
+        events = sweep(loaded, session, sweeps, jobs=jobs, cluster=cluster)
+    else:
+        events = resume_sweep(existing, session, jobs=jobs, cluster=cluster)
+    return signals.run(lambda: train(events, SweepView(stderr, json=json), signals))

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import ResourceError, StorageError, command_text
-from trainer.report.text import Table, duration, number, pluralize
+from trainer.errors import ResourceError, StorageError, TrainerError, command_text
+from trainer.report.text import duration, pluralize
 from trainer_cli import console
-from trainer_cli.fit_output import Signals, data_summary, print_choices
+from trainer_cli.fit_output import data_summary, metric_texts, print_metrics, print_remarks
+from trainer_cli.following import Signals, View
 from trainer_cli.sweep_progress import SweepProgress
 
 if TYPE_CHECKING:
@@ -18,66 +17,66 @@ if TYPE_CHECKING:
     from trainer.workflows.sweep import Event, SweepFinished
 
 
-def follow_sweep(
-    events: Generator[Event, None, None], stderr: console.Console, signals: Signals
-) -> SweepFinished:
-    """Run a sweep to the end and print its progress."""
-    from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
-    from trainer.workflows.sweep import PhaseStarted, SweepFinished, SweepStarted
+class SweepView(View["SweepFinished"]):
+    """Shows a sweep."""
 
-    progress = SweepProgress(stderr)
-    try:
-        for event in events:
-            match event:
-                case PhaseStarted():
-                    progress.phase(event.text)
-                case SweepStarted():
-                    signals.training = True
-                    _print_start(event, stderr)
-                    progress.started(event)
-                case BatchPlanned():
-                    progress.planned(event)
-                case TrialPackStarted():
-                    progress.pack(event)
-                case TrialPackEpoch():
-                    progress.epoch(event)
-                case TrialEnded():
-                    progress.ended(event)
-                case SweepFinished():
-                    progress.close()
-                    _print_end(event, stderr)
-                    return event
-    except (ResourceError, StorageError):
-        progress.close()
-        if progress.sweep is not None:
-            stderr.print(_resume_hint(progress.sweep))
-        raise
-    finally:
-        signals.training = False
-        progress.close()
-        events.close()
-    raise AssertionError("a sweep ends with SweepFinished")
+    def __init__(self, stderr: console.Console, *, json: bool = False) -> None:
+        self._stderr, self._json = stderr, json
+        self._progress = SweepProgress(stderr)
+
+    def show(self, event: Event, signals: Signals) -> SweepFinished | None:
+        from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
+        from trainer.workflows.sweep import PhaseStarted, SweepFinished, SweepStarted
+
+        match event:
+            case PhaseStarted():
+                self._progress.phase(event.text)
+            case SweepStarted():
+                signals.training = True
+                _print_start(event, self._stderr)
+                self._progress.started(event)
+            case BatchPlanned():
+                self._progress.planned(event)
+            case TrialPackStarted():
+                self._progress.pack(event)
+            case TrialPackEpoch():
+                self._progress.epoch(event)
+            case TrialEnded():
+                self._progress.ended(event)
+            case SweepFinished():
+                self.close()
+                _print_end(event, self._stderr)
+                return event
+        return None
+
+    def failed(self, error: TrainerError) -> None:
+        """Print how to resume the sweep if memory or disk space was exhausted."""
+        if isinstance(error, ResourceError | StorageError) and self._progress.sweep is not None:
+            self._stderr.print(_resume_hint(self._progress.sweep))
+
+    def close(self) -> None:
+        self._progress.close()
+
+    def print_result(self, finished: SweepFinished) -> None:
+        if self._json:
+            console.json_result(_result_json(finished))
+        else:
+            console.result(str(finished.sweep))
 
 
-def print_sweep_result(finished: SweepFinished, *, json: bool) -> None:
-    """Print the result on stdout."""
-    if not json:
-        console.result(str(finished.sweep))
-        return
+def _result_json(finished: SweepFinished) -> dict[str, Any]:
     winner = finished.winner
     report = finished.sweep / "report.html"
-    console.json_result(
-        {
-            "sweep": str(finished.sweep),
-            "status": "stopped" if finished.reason == "interrupted" else "finished",
-            "objective": finished.leaderboard.objective,
-            "winner": None if winner is None else _trial_json(winner, finished.sweep),
-            "metrics": finished.metrics,
-            "trials": [_trial_json(row, finished.sweep) for row in finished.leaderboard.rows],
-            "seconds": round(finished.seconds, 3),
-            "report": str(report) if report.is_file() else None,
-        }
-    )
+    return {
+        "sweep": str(finished.sweep),
+        "status": finished.status,
+        "objective": finished.leaderboard.objective,
+        "winner": None if winner is None else _trial_json(winner, finished.sweep),
+        "metrics": finished.metrics,
+        "trials": [_trial_json(row, finished.sweep) for row in finished.leaderboard.rows],
+        "seconds": round(finished.seconds, 3),
+        "report": str(report) if report.is_file() else None,
+    }
 
 
 def _trial_json(row: TrialRow, sweep: Path) -> dict[str, Any]:
@@ -90,12 +89,7 @@ def _trial_json(row: TrialRow, sweep: Path) -> dict[str, Any]:
 def _print_start(event: Any, stderr: console.Console) -> None:
     plan = event.plan
     stderr.print(data_summary(plan))
-    for warning in plan.warnings:
-        console.warn(warning)
-    if event.warning:
-        console.warn(event.warning)
-    for note in plan.notes:
-        stderr.print(f"note: {note}")
+    print_remarks(plan, stderr, *([event.warning] if event.warning else []))
     count = "trials" if event.trials is None else pluralize(event.trials, "trial")
     jobs = pluralize(event.jobs, "job")
     objective = f"{event.leaderboard.objective}, {event.leaderboard.direction} is better"
@@ -106,10 +100,8 @@ def _print_start(event: Any, stderr: console.Console) -> None:
 
 
 def _print_end(event: SweepFinished, stderr: console.Console) -> None:
-    from trainer.report.decisions import read_decision_summary
     from trainer.report.sweeps.content import read_sweep
     from trainer.report.sweeps.text import best_table, legend_table, listed_text
-    from trainer.runs.directory import RunDirectory
     from trainer.runs.sweeps import SweepDirectory
 
     leaderboard, directory = event.leaderboard, SweepDirectory(event.sweep)
@@ -129,23 +121,12 @@ def _print_end(event: SweepFinished, stderr: console.Console) -> None:
     if event.winner is not None and event.metrics:
         stderr.print()
         stderr.print(f"metrics of trial {event.winner.trial.number}:")
-        splits = list(event.metrics)
-        names = list(event.metrics[splits[0]])
-        choices = read_decision_summary(RunDirectory(directory.trial(event.winner.trial.number)))
-        rows = tuple(
-            (
-                choices.labels.of(name),
-                *(number(event.metrics[split].get(name, math.nan)) for split in splits),
-            )
-            for name in names
-        )
-        right = frozenset(range(1, len(splits) + 1))
-        stderr.table(Table("", ("", *splits), rows, right))
-        print_choices(choices, stderr)
+        run = directory.trial(event.winner.trial.number)
+        print_metrics(run, metric_texts(event.metrics), stderr)
         stderr.print()
         if directory.report.is_file():
             stderr.print(f"report: {directory.report}")
-    if event.reason == "interrupted":
+    if event.status == "stopped":
         stderr.print(_resume_hint(event.sweep))
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from trainer.workflows import fit
-from trainer_cli.fit_output import Signals, Stopped
+from trainer_cli.following import Signals, Stopped
 
 
 @pytest.mark.parametrize(

@@ -21,8 +21,8 @@ from trainer.sweep.trials import (
     TrialPackStarted,
 )
 from trainer_cli.console import Console
-from trainer_cli.fit_output import Signals
-from trainer_cli.sweep_output import follow_sweep
+from trainer_cli.following import Signals, follow
+from trainer_cli.sweep_output import SweepView
 from trainer_cli.sweep_progress import SweepProgress
 
 CURVES = {
@@ -147,7 +147,7 @@ def test_shortened_table_names_the_command_for_all_trials(
     ):
         leaderboard = make_leaderboard([header, BatchSuggested(trials[:count]), *ends[:count]])
         finished = SweepFinished(Path("sweeps/a b/c"), "trials", leaderboard, None, {}, 1.0)
-        follow_sweep(generate([finished]), Console(), Signals())
+        follow(generate([finished]), SweepView(Console()), Signals())
         output = capsys.readouterr().err
         assert len(best_table(leaderboard, SettingLabels()).rows) == 10
         assert (mentions in output) if mentions else ("list all" not in output)

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.sweep_loading import sweep_text
@@ -109,6 +109,11 @@ class SweepFinished:
     winner: TrialRow | None
     metrics: Mapping[str, Mapping[str, float]]
     seconds: float
+
+    @property
+    def status(self) -> Literal["finished", "stopped"]:
+        """Return "stopped" if it was interrupted and can be resumed."""
+        return "stopped" if self.reason == "interrupted" else "finished"
 
 
 if TYPE_CHECKING:
