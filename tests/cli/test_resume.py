@@ -14,7 +14,7 @@ import pytest
 
 from tests.cli.runs import SETTINGS, log_lines, read_manifest, run_directories
 from tests.kill.comparison import comparable_files
-from trainer.engine import training
+from trainer.engine import training_group
 from trainer.runs.lock import RunLock
 
 
@@ -142,7 +142,7 @@ def test_time_limit_ends_a_run_and_is_extended(
     folder: Path, trainer: Callable, after_epoch: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passed = 0.0
-    monkeypatch.setattr(training, "perf_counter", lambda: perf_counter() + passed)
+    monkeypatch.setattr(training_group, "perf_counter", lambda: perf_counter() + passed)
 
     def pass_time() -> None:
         nonlocal passed
