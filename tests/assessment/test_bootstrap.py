@@ -60,9 +60,9 @@ def test_groups_are_resampled_together() -> None:
     group = np.array([7, 7, 3, 3, 3, -1, 7, 9])
     counts = draws_of(random_predictions("regression", 8, 0, group=group))
     _, member = np.unique(group, return_inverse=True)
-    of_groups = np.stack([counts[:, member == g].mean(axis=1) for g in range(4)], axis=1)
-    assert (counts == of_groups[:, member]).all()
-    assert (of_groups.sum(axis=1) == 4).all()
+    group_counts = np.stack([counts[:, member == g].mean(axis=1) for g in range(4)], axis=1)
+    assert (counts == group_counts[:, member]).all()
+    assert (group_counts.sum(axis=1) == 4).all()
 
 
 def test_rows_keep_their_weights() -> None:

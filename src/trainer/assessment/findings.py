@@ -38,7 +38,7 @@ from trainer.tasks.task import Task
 _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
 """Maximum number of drawn rows for intervals and for intervals of differences, which take four times as
 long: large splits have fewer resamples. With more than ten classes, rows take proportionally longer."""
-_LEAST_RESAMPLES = 200
+_MIN_RESAMPLES = 200
 _WORST_ROWS = 20
 
 
@@ -100,20 +100,20 @@ def _split(
     config, task = evaluated.config, evaluated.task
     settings, task_name = config.evaluate, task.name
     size = max(1, len(predictions) * max(1, len(predictions.names) // 10))
-    of_metrics, of_differences = (
+    metric_resampling, difference_resampling = (
         Resampling(
-            min(settings.resamples, max(_LEAST_RESAMPLES, limit // size)),
+            min(settings.resamples, max(_MIN_RESAMPLES, limit // size)),
             settings.confidence_level,
             config.seed,
         )
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
-    metrics = bootstrap(predictions, threshold=task.threshold, resampling=of_metrics)
+    metrics = bootstrap(predictions, threshold=task.threshold, resampling=metric_resampling)
     findings = SplitFindings(
         rows=len(predictions),
         metrics=_metric_values(metrics),
-        resamples=of_metrics.resamples,
-        difference_resamples=of_differences.resamples,
+        resamples=metric_resampling.resamples,
+        difference_resamples=difference_resampling.resamples,
     )
     if split != "train":
         linear = replace(_align(baseline.predictions[split], predictions), group=predictions.group)
@@ -125,7 +125,7 @@ def _split(
                 threshold=threshold,
                 other_threshold=other_threshold,
                 names=names,
-                resampling=of_differences,
+                resampling=difference_resampling,
             )
             for other, other_threshold in ((prior, threshold), (linear, baseline.threshold))
         )

@@ -26,7 +26,7 @@ from trainer.config.yaml_writer import flow_text
 
 _KIND_KEYS = ("type", "kind", "name", "class_name", "class", "layer")
 _CALL = re.compile(r"[\w.]+\(.*\)", re.DOTALL)
-_LONGEST = 500
+_MAX_LENGTH = 500
 Fits = Callable[[Spec, Node], bool]
 """Returns whether a value is valid for a spec."""
 
@@ -79,7 +79,7 @@ def rejoin_calls(spec: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[in
 def _candidates(spec: TaggedSpec, value: Any) -> Iterator[Any]:
     """Yield possible meanings in the full form."""
     match value:
-        case str() if len(value) <= _LONGEST:
+        case str() if len(value) <= _MAX_LENGTH:
             yield from _of_text(spec, value.strip())
         case Mapping():
             yield from _of_mapping(spec, dict(value))
@@ -247,7 +247,7 @@ def _constant(tree: ast.expr) -> Any:
 def _parts(value: Any) -> list[Any]:
     """Split a text, or return a list of scalars as it is."""
     if isinstance(value, str):
-        parts = re.split(r"[\s,=:()]+", value[:_LONGEST])
+        parts = re.split(r"[\s,=:()]+", value[:_MAX_LENGTH])
         return [parse_scalar(part) for part in parts if part]
     if isinstance(value, list) and all(isinstance(part, str | int | float) for part in value):
         return list(value)

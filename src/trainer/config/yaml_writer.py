@@ -12,7 +12,7 @@ _PLAIN = re.compile(r"(\.{0,2}/)?[A-Za-z_][A-Za-z0-9_./-]*( [A-Za-z0-9_./-]+)*|\
 _RESERVED_IN_YAML_1_1 = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _ESCAPED = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff\ud800-\udfff]")
 _WIDTH = 100
-_LONGEST_KEY = 1000  # YAML does not allow `key: value` with keys of more than 1,024 characters
+_MAX_KEY_LENGTH = 1000  # YAML does not allow `key: value` with keys of more than 1,024 characters
 
 
 def scalar_text(value: object) -> str:
@@ -63,7 +63,9 @@ def block_text(value: Mapping[str, object], indent: str = "") -> str:
     lines: list[str] = []
     for key, item in value.items():
         name = scalar_text(key)
-        head = f"{indent}{name}:" if len(name) <= _LONGEST_KEY else f"{indent}? {name}\n{indent}:"
+        head = (
+            f"{indent}{name}:" if len(name) <= _MAX_KEY_LENGTH else f"{indent}? {name}\n{indent}:"
+        )
         if isinstance(item, Mapping) and item:
             lines.append(f"{head}\n{block_text(item, indent + '  ')}")
         elif isinstance(item, list | tuple) and not _fits(item, len(head)):

@@ -9,7 +9,7 @@ from trainer.report.text import Table, cell, plain_lines, pluralize, short_name
 _MAX_CLASSES = 40
 """With more classes than this, only the most and the least frequent ones are shown."""
 _MOST_FREQUENT, _LEAST_FREQUENT = 20, 10
-_LONGEST_NAME = 40
+_MAX_NAME_LENGTH = 40
 _NAMED = 5
 
 
@@ -76,7 +76,7 @@ def _select(counts: Mapping[str, Sequence[int]]) -> tuple[list[str], list[str]]:
 def _row(name: str, counts: Sequence[int], training_rows: int) -> tuple[str, ...]:
     share = 100 * counts[0] / training_rows if training_rows else 0.0
     percent = "<0.1%" if 0 < share < 0.05 else f"{share:.1f}%"
-    label = short_name(name, _LONGEST_NAME)
+    label = short_name(name, _MAX_NAME_LENGTH)
     first, *others = (f"{count:,}" for count in counts)
     return (label, first, percent, *others)
 
@@ -105,7 +105,7 @@ def _absent_lines(
         names = [name for name, by_split in counts.items() if by_split[index] == 0]
         if not names:
             continue
-        listed = ", ".join(f"'{short_name(name, _LONGEST_NAME)}'" for name in names[:_NAMED])
+        listed = ", ".join(f"'{short_name(name, _MAX_NAME_LENGTH)}'" for name in names[:_NAMED])
         more = f" and {len(names) - _NAMED:,} more" if len(names) > _NAMED else ""
         verb = "has" if len(names) == 1 else "have"
         yield f"{pluralize(len(names), noun)} {verb} no {split} rows: {listed}{more}"

@@ -19,7 +19,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary
 
 _RUNS_AS_COLUMNS = 4
-_LONGEST = 24
+_MAX_LENGTH = 24
 _CONTEXT = 4
 _MISSING = "–"
 
@@ -135,7 +135,7 @@ def _detail_texts(row: Row) -> dict[int, str]:
 def cut_texts(texts: Texts) -> dict[int, str]:
     """Remove control characters, and cut long texts to start shortly before the first difference."""
     shown = {index: cell(text) for index, text in texts.items()}
-    if max(map(len, shown.values())) <= _LONGEST:
+    if max(map(len, shown.values())) <= _MAX_LENGTH:
         return shown
     common = 0
     if len(set(shown.values())) > 1:
@@ -146,4 +146,4 @@ def cut_texts(texts: Texts) -> dict[int, str]:
 
 def _cut(text: str, start: int) -> str:
     part = f"…{text[start:]}" if start else text
-    return part if len(part) <= _LONGEST else f"{part[: _LONGEST - 1]}…"
+    return part if len(part) <= _MAX_LENGTH else f"{part[: _MAX_LENGTH - 1]}…"

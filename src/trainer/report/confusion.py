@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from trainer.report.text import Table, cell, format_count, truncate
 
-_LONGEST_HEAD = 32
+_MAX_HEAD_LENGTH = 32
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -27,7 +27,7 @@ def confusion_table(
         (cell(f"actual {name}"), *map(_with_share, counts.tolist(), shares.tolist()))
         for name, counts, shares in zip(names, matrix, actual_shares(matrix), strict=True)
     )
-    headers = ("", *(truncate(cell(f"predicted {name}"), _LONGEST_HEAD) for name in names))
+    headers = ("", *(truncate(cell(f"predicted {name}"), _MAX_HEAD_LENGTH) for name in names))
     title = f"confusion matrix: {what} (fraction of the actual class)"
     return Table(title, headers, rows, frozenset(range(1, len(headers))))
 

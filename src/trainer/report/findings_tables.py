@@ -25,7 +25,7 @@ from trainer.tasks.registry import get_task_kind
 
 _MAX_CLASSES, _MAX_WIDTH = 12, 100
 """Larger confusion matrices are replaced by a list of the most frequent confusions."""
-_MAX_CONFUSIONS, _LONGEST_NAME = 10, 26
+_MAX_CONFUSIONS, _MAX_NAME_LENGTH = 10, 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,5 +97,5 @@ def _confusion_tables(run: RunDirectory, findings: Findings, split: str | None) 
         if max(map(width, plain_lines(table))) <= _MAX_WIDTH:
             yield table
             return
-    names = [short_name(name, _LONGEST_NAME) for name in findings.names]
+    names = [short_name(name, _MAX_NAME_LENGTH) for name in findings.names]
     yield frequent_confusions(matrix, names, what, limit=_MAX_CONFUSIONS)

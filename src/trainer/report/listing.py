@@ -17,7 +17,7 @@ from trainer.runs.listing import RunSummary
 
 _MAIN_METRICS = 3
 _DEFAULT_COLUMNS = ("status", "name", "run", "epochs", "age")
-_LONGEST = 40
+_MAX_LENGTH = 40
 _MISSING = "–"
 
 
@@ -131,7 +131,7 @@ def _text(name: str, value: Value, *, metric: bool) -> str:
             # Not truncated: paths and names are copied from here.
             return cell(value)
         case _:
-            return short_name(flow_text(value), _LONGEST)
+            return short_name(flow_text(value), _MAX_LENGTH)
 
 
 def _is_number(value: Value) -> bool:

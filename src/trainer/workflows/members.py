@@ -252,8 +252,8 @@ class _MembersTraining:
                 configs = member_configs(self.loaded.config)
                 aggregates = aggregate_members(run, configs, members, self.plan)
                 if self.plan.config.evaluate.report:
-                    of_members = [spec.loaded for spec in specs]
-                    sentence = write_ensemble_findings(run, of_members, self.tables)
+                    loaded_configs = [spec.loaded for spec in specs]
+                    sentence = write_ensemble_findings(run, loaded_configs, self.tables)
             record.set_stop_reason(reason or _ALL_DONE)
             epochs = max((member.epochs for member in members), default=0)
             record.manifest = replace(record.manifest, epochs=epochs)

@@ -22,7 +22,7 @@ _FOLDED_CLASSES = 40
 """Maximum number of classes for a collapsed table in addition to the heat map."""
 _HEAT_MAP_CLASSES = 100
 _LABELED_CLASSES = 25
-_MOST_ERRORS = 60
+_MAX_ERRORS = 60
 _LEVELS = 16
 _MAX_ALPHA = 0.62
 """Text on this shade is readable in light and dark mode."""
@@ -71,8 +71,8 @@ def _heat_map(matrix: Float64Array, names: tuple[str, ...], what: str) -> Plot:
     selection = ""
     if len(names) > _HEAT_MAP_CLASSES:
         errors = matrix.sum(axis=0) + matrix.sum(axis=1) - 2 * np.diag(matrix)
-        kept = np.sort(np.argsort(-errors, kind="stable")[:_MOST_ERRORS])
-        selection = f", the {_MOST_ERRORS} of {len(names):,} classes with the most errors"
+        kept = np.sort(np.argsort(-errors, kind="stable")[:_MAX_ERRORS])
+        selection = f", the {_MAX_ERRORS} of {len(names):,} classes with the most errors"
     shares, counts = actual_shares(matrix)[np.ix_(kept, kept)], matrix[np.ix_(kept, kept)]
     labels = [short_name(names[index], _NAME_LENGTH) for index in kept]
 

@@ -30,7 +30,7 @@ from trainer.runs.example import ExampleRow, read_example
 
 _MAX_COLUMNS = 10
 _MAX_LEVELS = 6
-_LONGEST_LEVEL = 24
+_MAX_LEVEL_LENGTH = 24
 _CYCLES = {
     "year": "year: sin and cos of 2π · (time since 1 January) / (length of the year)",
     "week": "week: sin and cos of 2π · (time since Monday 00:00) / 7 days",
@@ -179,7 +179,7 @@ def _encoded(column: CategoricalColumn) -> str:
 
 
 def _level(level: str) -> str:
-    return short_name(level, _LONGEST_LEVEL)
+    return short_name(level, _MAX_LEVEL_LENGTH)
 
 
 def _output_steps(content: RunContent, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:

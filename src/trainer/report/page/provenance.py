@@ -24,7 +24,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
 from trainer.runs.manifest import Manifest
 
-_LONGEST = 200
+_MAX_LENGTH = 200
 _CHANGES = {True: ", modified", False: "", None: ", modifications unknown"}
 
 
@@ -44,7 +44,7 @@ def _config(content: RunContent) -> Iterator[Block]:
     for path, lines, value in _settings(document.root):
         if defaults is not None and any(key not in defaults for key in _keys(value, path)):
             marked |= lines
-            rows.append((join_key(path), truncate(flow_text(value), _LONGEST)))
+            rows.append((join_key(path), truncate(flow_text(value), _MAX_LENGTH)))
     title = "Non-default settings"
     yield table_block(title, ("setting", "value"), rows)
     marks = " (non-default ones are highlighted)" if rows else ""

@@ -28,7 +28,7 @@ from trainer.runs.findings import MetricDifference
 
 _MAX_CURVES = 12
 _MISSING = "–"
-_LONGEST = 80
+_MAX_LENGTH = 80
 _RESAMPLES = 500
 _MAX_DRAWS = 50_000_000
 """Limit of rows × resamples for the differences."""
@@ -113,7 +113,7 @@ def _details_section(comparison: Comparison) -> Section:
 def _cells(row: Row, count: int, text: Callable[[Any], str]) -> Iterator[str]:
     """Yield the values of one key as text, in the order of the runs; a dash where missing."""
     for index in range(count):
-        yield truncate(text(row[index]), _LONGEST) if index in row else _MISSING
+        yield truncate(text(row[index]), _MAX_LENGTH) if index in row else _MISSING
 
 
 def _detail_text(value: Any) -> str:
