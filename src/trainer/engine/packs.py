@@ -21,13 +21,12 @@ from trainer.engine.batches import (
     EpochOutput,
     Float32Array,
     Program,
-    gather_rows,
     run_in_batches,
 )
+from trainer.engine.pack_rows import PackRows, gather_by_member, joined
 from trainer.engine.pack_state import PackState
 from trainer.engine.runner import epoch_order
 from trainer.engine.state import State
-from trainer.inputs import InputArray, keras_inputs
 from trainer.models.stacked_optimizers import (
     build_stacked_optimizer,
     member_schedule,
@@ -53,51 +52,6 @@ class PackMember:
     stack: StackMember
     train: Samples
     validation: Samples | None
-
-
-class _Rows:
-    """The rows of all members on the device; shared arrays are stored once.
-
-    Attributes:
-        tensors: Concatenated inputs, targets and sample weights (or None).
-        first: (members,) int32, position of each member's first row.
-        first_weight: The same for its sample weights.
-        count: (members,) int32, number of rows of each member.
-    """
-
-    def __init__(self, samples: Sequence[Samples]) -> None:
-        y, self.first = _concatenated([member.y for member in samples])
-        inputs = {}
-        for name in samples[0].inputs:
-            inputs[name], first = _concatenated([member.inputs[name] for member in samples])
-            assert np.array_equal(first, self.first), "inputs are shared where targets are"
-        weight, self.first_weight = None, self.first
-        if any(member.weight is not None for member in samples):
-            ones: dict[int, Float32Array] = {}
-            for member in samples:
-                ones.setdefault(len(member), np.ones(len(member), np.float32))
-            weight, self.first_weight = _concatenated(
-                [
-                    ones[len(member)] if member.weight is None else member.weight
-                    for member in samples
-                ]
-            )
-        self.tensors = (keras_inputs(inputs), y, weight)
-        self.count = np.asarray([len(member) for member in samples], np.int32)
-
-
-def _concatenated(arrays: Sequence[InputArray]) -> tuple[Any, NDArray[np.int32]]:
-    """Return the distinct arrays as one tensor, and the position at which each array begins."""
-    positions: dict[int, int] = {}
-    distinct: list[NDArray[Any]] = []
-    rows = 0
-    for array in arrays:
-        if id(array) not in positions:
-            positions[id(array)] = rows
-            distinct.append(array[:])
-            rows += len(array)
-    first = np.asarray([positions[id(array)] for array in arrays], np.int32)
-    return tf.constant(_joined(distinct)), first
 
 
 class Pack:
@@ -157,9 +111,9 @@ class Pack:
         self._schedules = [
             member_schedule(optimizer, self.steps_per_epoch, total_steps) for optimizer in settings
         ]
-        self._train = _Rows([member.train for member in members])
+        self._train = PackRows([member.train for member in members])
         validation = [member.validation for member in members if member.validation is not None]
-        self._validation = _Rows(validation) if validation else None
+        self._validation = PackRows(validation) if validation else None
         self._loss_sum = tf.Variable(tf.zeros((self.size,)), trainable=False)
         self._row_count = tf.Variable(0.0, trainable=False)
         self._train_program = Program(self._train_in_graph, compiled=True)
@@ -199,7 +153,7 @@ class Pack:
             )
             predictions.append(np.asarray(output))
             losses.append(np.asarray(means))
-        output, means = _joined(predictions), _joined(losses)
+        output, means = joined(predictions), joined(losses)
         return [
             EpochOutput(
                 float(means[-1, number]),
@@ -218,7 +172,7 @@ class Pack:
 
     def evaluate(self, samples: Sequence[Samples]) -> Generator[None, None, list[EpochOutput]]:
         """Return each member's output on its samples."""
-        return (yield from self._evaluate(_Rows(samples), self._evaluation_program))
+        return (yield from self._evaluate(PackRows(samples), self._evaluation_program))
 
     @property
     def yields_between_calls(self) -> bool:
@@ -310,7 +264,7 @@ class Pack:
         self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any
     ) -> tuple[Any, Any]:
         """Train on one batch of each member, as Keras's `train_step` does."""
-        x, y, weight = _gathered(data, rows, weight_rows)
+        x, y, weight = gather_by_member(data, rows, weight_rows)
         count = tf.cast(tf.shape(rows)[0], tf.float32)
         variables = [variable.value for variable in self._stack.trainable]
         with tf.GradientTape() as tape:
@@ -336,7 +290,9 @@ class Pack:
         losses = self._loss.call(y, outputs)
         return tf.reduce_sum(losses if weight is None else losses * weight, axis=1)
 
-    def _evaluate(self, rows: _Rows, program: Program) -> Generator[None, None, list[EpochOutput]]:
+    def _evaluate(
+        self, rows: PackRows, program: Program
+    ) -> Generator[None, None, list[EpochOutput]]:
         max_count = int(rows.count.max())
         order = np.minimum(np.arange(max_count, dtype=np.int32)[:, None], rows.count - 1)
         mask = (np.arange(max_count)[:, None] < rows.count).astype(np.float32)
@@ -356,7 +312,7 @@ class Pack:
             )
             predictions.append(np.asarray(output))
             losses += np.asarray(sums).sum(axis=0, dtype=np.float64)
-        output = _joined(predictions)
+        output = joined(predictions)
         means = losses / rows.count
         return [
             EpochOutput(
@@ -383,7 +339,7 @@ class Pack:
         def step(batch: Any) -> tuple[Any, Any]:
             rows, weight_rows = tf.gather(order, batch), tf.gather(weight_order, batch)
             row_mask = tf.transpose(tf.gather(mask, batch))
-            x, y, weight = _gathered(data, rows, weight_rows)
+            x, y, weight = gather_by_member(data, rows, weight_rows)
             result = self._stack(
                 x, hyperparameters, training=False, trainable=averages, mask=row_mask
             )
@@ -397,22 +353,3 @@ class Pack:
 
 
 _BINARY_LOSSES = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)
-
-
-def _gathered(data: Any, rows: Any, weight_rows: Any) -> tuple[Any, Any, Any]:
-    """Gather (members, rows, …) inputs and targets and (members, rows) sample weights.
-
-    Args:
-        data: Concatenated inputs, targets and sample weights (or None).
-        rows: (rows, members) positions of the inputs and targets.
-        weight_rows: (rows, members) positions of the sample weights.
-    """
-    x, y, weight = data
-    by_member = tf.transpose(rows)
-    if weight is not None:
-        weight = tf.gather(weight, tf.transpose(weight_rows))
-    return gather_rows(x, by_member), tf.gather(y, by_member), weight
-
-
-def _joined(parts: Sequence[NDArray[Any]]) -> NDArray[Any]:
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
