@@ -47,7 +47,8 @@ def test_samples_equal_those_of_the_fit(run, streamed):
     reloaded = recorded(run, streamed)
     for split in ("train", "validation", "test"):
         samples, first = reloaded.samples(split), run[1].samples(split)
-        for name in ("x", "y", "weight", "rows", "unseen"):
+        np.testing.assert_array_equal(samples.inputs["features"], first.inputs["features"])
+        for name in ("y", "weight", "rows", "unseen"):
             np.testing.assert_array_equal(getattr(samples, name), getattr(first, name))
 
 
