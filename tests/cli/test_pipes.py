@@ -66,6 +66,7 @@ def test_full_disk_at_stdout_is_an_error(arguments: str, folder: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 @FULL
 def test_exit_code_if_the_message_cannot_be_written(folder: Path) -> None:
     assert shell("trainer check gone.yaml 2> /dev/full").returncode == 2

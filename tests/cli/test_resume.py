@@ -215,6 +215,7 @@ def test_moved_run_resumes_from_inside_its_directory(
     assert comparable_files(run) == uninterrupted
 
 
+@pytest.mark.slow
 def test_warm_started_run_resumes_without_the_run_it_started_from(
     finished: Path, folder: Path, trainer: Callable, stopped_run: Callable
 ) -> None:

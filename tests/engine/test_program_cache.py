@@ -52,6 +52,7 @@ def programs(root):
     return sorted(path for path in root.rglob("*") if path.suffix == ".pb")
 
 
+@pytest.mark.slow
 def test_cached_program_is_reused_and_truncated_one_replaced(home, tmp_path):
     output = train(tmp_path)
     intact, truncated = programs(home)

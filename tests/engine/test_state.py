@@ -49,6 +49,7 @@ def build(units=8):
     return network, optimizer, runner
 
 
+@pytest.mark.slow
 def test_training_continues_bit_for_bit():
     network, optimizer, runner = build()
     for epoch in (1, 2):

@@ -82,6 +82,7 @@ def test_baselines_equal_those_of_sklearn(reported: RunFinished) -> None:
     )
 
 
+@pytest.mark.slow
 def test_report_written_later_has_the_same_findings(small: Path, tmp_path: Path) -> None:
     settings = (
         "fit.epochs=1",

@@ -44,6 +44,7 @@ def test_one_run_per_fold_and_repeat(several):
     assert all(rows == test_rows[0] for rows in test_rows)
 
 
+@pytest.mark.slow
 def test_member_equals_a_single_run_of_its_config(several, tmp_path):
     member = several.members[1].run
     single = run_fit(member / "config.yaml", tmp_path / "runs")

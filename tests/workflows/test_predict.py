@@ -186,6 +186,7 @@ def test_multiclass_and_multilabel_columns(small, tmp_path):
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_custom_layer_is_found_from_any_working_directory(tmp_path, monkeypatch):
     project = tmp_path / "project"
     project.mkdir()

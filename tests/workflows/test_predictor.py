@@ -97,6 +97,7 @@ def test_folds_and_repeats_are_predicted_together(several, form):
     assert_frame_equal(predicted, expected, check_exact=True)
 
 
+@pytest.mark.slow
 def test_repeats(tmp_path, small):
     run = run_members(small, tmp_path / "runs", "fit.repeats=2").run
     expected = predict_table(run, tmp_path / "small.csv", "id").frame

@@ -76,6 +76,7 @@ def test_threshold_and_temperature_of_the_trial_are_kept(small: Path) -> None:
     assert read_decisions(RunDirectory(resumed.run)) == decisions
 
 
+@pytest.mark.slow
 def test_prediction_intervals_of_the_trial_are_kept(small: Path) -> None:
     table = small.parent / "small.csv"
     frame = pl.read_csv(table)

@@ -142,6 +142,7 @@ def test_progress_is_reported(rates_config: Path, rates_events) -> None:
     assert any(epoch < 5 for _, epoch in best.values())
 
 
+@pytest.mark.slow
 def test_single_run_of_the_best_trial_reaches_its_score(rates_events, tmp_path: Path) -> None:
     result = rates_events[-1]
     run, row = best_trial_run(result.sweep)
@@ -168,6 +169,7 @@ def test_unpacked_trials_are_not_evaluated_on_test_rows_and_the_best_are_kept(sm
     assert best_trial_run(result.sweep)[0].path.is_dir()
 
 
+@pytest.mark.slow
 def test_interrupted_sweep_resumes_exactly(rates_config: Path, rates_events) -> None:
     whole = rates_events[-1].sweep
     interrupted = run_sweep(rates_config, *OVERRIDES, interrupted=at_check(5))[-1]
@@ -241,6 +243,7 @@ def test_finished_sweep_is_not_trained_again(rates_config: Path, rates_events) -
     assert find_sweep(load_sweep(rates_config, [*OVERRIDES, "fit.epochs=9"]), sweeps) is None
 
 
+@pytest.mark.slow
 def test_max_seconds_ends_a_sweep(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The clock advances by a second whenever it is read: once per event.
     clock = partial(next, count())
