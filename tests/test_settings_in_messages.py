@@ -11,8 +11,8 @@ from trainer.config.describe import json_schema
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
 SECTIONS = ("data", "model", "optimizer", "fit", "evaluate", "runtime", "sweep", "track")
-NAMED = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})(?:\.[a-z_0-9]+)+(?![\w/(-])")
-FILES = re.compile(
+SETTING_NAME = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})(?:\.[a-z_0-9]+)+(?![\w/(-])")
+FILE_NAME = re.compile(
     r"\.(keras|csv|yaml|parquet|npz|json|jsonl|ndjson|py|html|arrow|txt|zip|gz|zst)$"
 )
 
@@ -57,8 +57,8 @@ def test_settings_exist() -> None:
         f"{path.relative_to(ROOT)}:{line}: {match[0]}"
         for path in SOURCES
         for line, text in texts(path)
-        for match in NAMED.finditer(text)
-        if not FILES.search(match[0])
+        for match in SETTING_NAME.finditer(text)
+        if not FILE_NAME.search(match[0])
         if not any(pattern.fullmatch(match[0]) for pattern in known)
     ]
     assert unknown == []

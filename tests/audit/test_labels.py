@@ -18,7 +18,7 @@ def make_predictions(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     return labels, p / p.sum(axis=1, keepdims=True)
 
 
-def test_flipped_labels_are_issues():
+def test_flipped_labels_are_found():
     labels, p = make_predictions(0, 300)
     confident = np.flatnonzero(p.max(axis=1) > 0.95)[:6]
     labels[confident] = (labels[confident] + 1) % 3
@@ -44,8 +44,8 @@ def test_issues_follow_the_definition_of_the_confident_joint(seed, rows):
         if above and max(above, key=lambda k: p[i, k]) != labels[i]:
             expected.add(i)
     order = np.random.default_rng(seed).permutation(rows)
-    for rows_order in (np.arange(rows), order):
+    for row_order in (np.arange(rows), order):
         issues = find_label_issues(
-            rows_order.astype(np.int64), labels[rows_order], p[rows_order], CLASSES
+            row_order.astype(np.int64), labels[row_order], p[row_order], CLASSES
         )
         assert {issue.row for issue in issues} == expected

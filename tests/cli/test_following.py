@@ -1,4 +1,4 @@
-"""Following a training: its last event is returned, and its end is seen whatever happens."""
+"""Following a training run: its last event is returned, and it is closed whatever happens."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -51,17 +51,17 @@ def training(*events: Any, closed: list[str] | None = None) -> Any:
 def signals() -> Iterator[Signals]:
     signals = Signals()
     yield signals
-    assert not signals.training, "a signal would wait for a training that has ended"
+    assert not signals.training, "a signal would wait for a training run that has ended"
 
 
-def test_last_event_is_returned_and_the_training_closed(signals: Signals) -> None:
+def test_last_event_is_returned_and_the_run_is_closed(signals: Signals) -> None:
     view, closed, last = Recorder(), [], Ended("finished")
     assert follow(training("epoch", last, "ignored", closed=closed), view, signals) is last
     assert view.calls == ["epoch", last, "close"]
     assert closed == ["closed"]
 
 
-def test_view_is_closed_before_it_helps_after_an_error(signals: Signals) -> None:
+def test_view_is_closed_before_failed_is_called(signals: Signals) -> None:
     view = Recorder()
     error = ResourceError(Problem("memory", "enough", "none", "free some"))
     with pytest.raises(ResourceError):

@@ -35,7 +35,7 @@ def test_error_gives_the_line(tmp_path, line, found):
     assert found in caught.value.problems[0].found
 
 
-def test_lists_and_objects_are_json(tmp_path):
+def test_lists_and_objects_are_kept_as_json_text(tmp_path):
     path = tmp_path / "x.ndjson"
     path.write_text(
         '{"a": "x", "b": {"n": 1.50, "ü": [null]}}\n{"a": [1], "b": null}\n{"a": "y"}\n'
@@ -57,7 +57,7 @@ def test_column_nested_in_a_later_block_is_nested_in_all(tmp_path):
     assert frame.height == 50_002
 
 
-def test_nested_numbers_with_thousands_of_digits(tmp_path):
+def test_nested_number_with_thousands_of_digits_is_reported(tmp_path):
     path = tmp_path / "x.ndjson"
     path.write_text('{"a": ' + "9" * 5000 + '}\n{"a": 1, "b": [' + "9" * 5000 + "]}\n")
     with pytest.raises(DataError) as caught:

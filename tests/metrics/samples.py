@@ -28,8 +28,8 @@ def random_predictions(
         return make_predictions(task, y, y + rng.normal(0, 1 / skill, y.shape), **more)
     if task == "multiclass":
         y = np.eye(columns)[rng.integers(0, columns, rows)]
-        powers = np.exp(skill * y + rng.normal(size=y.shape))
-        return make_predictions(task, y, powers / powers.sum(axis=1, keepdims=True), **more)
+        exp_logits = np.exp(skill * y + rng.normal(size=y.shape))
+        return make_predictions(task, y, exp_logits / exp_logits.sum(axis=1, keepdims=True), **more)
     k = 1 if task == "binary" else columns
     y = (rng.random((rows, k)) < 0.4).astype(float)
     logits = skill * (2 * y - 1) + rng.normal(size=y.shape)
@@ -50,8 +50,8 @@ def samples(draw: st.DrawFn, task: str, *, integer_weights: bool = False) -> Pre
         y, p = (rng.integers(-grid, grid + 1, (n, k)) / grid for _ in range(2))
     else:
         k = 1 if task == "binary" else k
-        shares = rng.choice([0.0, 0.5, 1.0], k, p=[0.15, 0.7, 0.15])
-        y = (rng.random((n, k)) < shares).astype(float)
+        positive_rates = rng.choice([0.0, 0.5, 1.0], k, p=[0.15, 0.7, 0.15])
+        y = (rng.random((n, k)) < positive_rates).astype(float)
         p = rng.integers(0, grid + 1, (n, k)) / grid
     kind = (
         "integer"

@@ -173,7 +173,9 @@ def test_order_of_rows_does_not_matter(sample: Predictions, seed: int) -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(any_sample, st.integers(0, 99))
-def test_many_weightings_match_single_ones(sample: Predictions, seed: int) -> None:
+def test_metrics_under_many_weightings_match_single_weightings(
+    sample: Predictions, seed: int
+) -> None:
     weights = np.random.default_rng(seed).integers(0, 3, (5, len(sample))).astype(float)
     evaluator = MetricEvaluator(sample, THRESHOLD)
     result = evaluator.compute(weights)

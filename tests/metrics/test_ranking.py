@@ -37,7 +37,7 @@ def test_constant_scores() -> None:
     assert average_precision(y_true, y_score, None) == pytest.approx(0.4)
 
 
-def test_average_precision_equals_its_formula() -> None:
+def test_average_precision_of_a_small_example() -> None:
     # In descending order of scores, +, -, +: precision 1 at recall 1/2, 2/3 at recall 1.
     y_true, y_score = np.array([1, 0, 1, 0], bool), np.array([0.9, 0.8, 0.7, 0.1])
     assert average_precision(y_true, y_score, None) == pytest.approx((1 + 2 / 3) / 2)
@@ -52,27 +52,27 @@ def test_classes_ranked_above() -> None:
 
 @settings(max_examples=150, deadline=None)
 @given(samples("binary"))
-def test_many_weightings_equal_scikit_learn(sample: Predictions) -> None:
+def test_areas_match_scikit_learn_for_many_weightings(sample: Predictions) -> None:
     y, p = sample.y[:, 0] > 0.5, sample.p[:, 0]
     weights = np.random.default_rng(len(y)).integers(0, 3, (6, len(y))).astype(float)
     weights[0] = sample.weights()
-    area, precision = ColumnRanking(y, p).areas(weights)
+    areas, average_precisions = ColumnRanking(y, p).areas(weights)
     for row, weight in enumerate(weights):
-        sides = {bool(label) for label in y[weight > 0]}
-        if len(sides) == 2:
-            assert area[row] == pytest.approx(oracle.roc_auc_score(y, p, sample_weight=weight))
+        classes_present = {bool(label) for label in y[weight > 0]}
+        if len(classes_present) == 2:
+            assert areas[row] == pytest.approx(oracle.roc_auc_score(y, p, sample_weight=weight))
         else:
-            assert math.isnan(area[row])
-        if True in sides:
+            assert math.isnan(areas[row])
+        if True in classes_present:
             expected = oracle.average_precision_score(y, p, sample_weight=weight)
-            assert precision[row] == pytest.approx(expected)
+            assert average_precisions[row] == pytest.approx(expected)
         else:
-            assert precision[row] == 0
+            assert average_precisions[row] == 0
 
 
 def test_single_class() -> None:
     weights = np.ones((2, 3))
     for truth, expected in ((False, 0.0), (True, 1.0)):
-        area, precision = ColumnRanking(np.full(3, truth), np.arange(3.0)).areas(weights)
-        assert np.isnan(area).all()
-        assert precision.tolist() == [expected, expected]
+        areas, average_precisions = ColumnRanking(np.full(3, truth), np.arange(3.0)).areas(weights)
+        assert np.isnan(areas).all()
+        assert average_precisions.tolist() == [expected, expected]

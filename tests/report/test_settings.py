@@ -150,7 +150,7 @@ DAMAGED: dict[str, tuple[str | bytes, str]] = {
     "code": ("optimizer: !!python/object/apply:os.system ['touch was_here']\n", "a tag"),
     "bomb": (BOMB.replace("j:", "optimizer:"), "with aliases expanded"),
     "deep": ("optimizer: " + "[" * 5000 + "\n", "levels of nesting"),
-    "no text": (b"optimizer: \xff\n", "UTF-8"),
+    "not text": (b"optimizer: \xff\n", "UTF-8"),
     "large": ("optimizer: 1\n" + "#" * 1_000_001, "at most"),
 }
 

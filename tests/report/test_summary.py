@@ -14,7 +14,7 @@ from trainer.runs.findings import Findings, MetricDifference, MetricValue, Split
 def findings(
     name: str, value: float, prior: tuple[float, bool], linear: tuple[float, bool]
 ) -> Findings:
-    def over(other: tuple[float, bool]) -> dict[str, MetricDifference]:
+    def difference_to(other: tuple[float, bool]) -> dict[str, MetricDifference]:
         return {name: MetricDifference(value - other[0], -1, 1, other[1])}
 
     split = SplitFindings(
@@ -22,8 +22,8 @@ def findings(
         metrics={name: MetricValue(value, value - 0.1, value + 0.1)},
         prior={name: prior[0]},
         linear={name: linear[0]},
-        vs_prior=over(prior),
-        vs_linear=over(linear),
+        vs_prior=difference_to(prior),
+        vs_linear=difference_to(linear),
     )
     return Findings(
         "binary", ("no", "yes"), 0.95, "", {"test": split}, compared_metrics=(name, "f1")
@@ -49,7 +49,7 @@ def test_differences_have_the_right_sign(given: Any, ending: str) -> None:
     assert summary_sentence(findings(*given)) == f"On 1,234 test rows, {ending}"
 
 
-def test_split_is_named_without_test_rows() -> None:
+def test_training_rows_are_named_if_there_are_no_test_rows() -> None:
     result = findings("auc", 0.8, (0.5, True), (0.79, False))
     train = SplitFindings(rows=10, metrics=result.splits["test"].metrics)
     result = replace(result, splits={"train": train})

@@ -24,8 +24,8 @@ class FakeTracker:
         self.released, self.broken = released, broken
         self.calls: list[Any] = []
 
-    def wants_weights(self, epoch_logs: int) -> bool:
-        return epoch_logs == 3
+    def wants_weights(self, epoch: int) -> bool:
+        return epoch == 3
 
     def on_run_start(self, start: Any) -> None:
         if self.released is not None:

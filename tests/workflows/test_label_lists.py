@@ -1,4 +1,4 @@
-"""A target of lists through fit, folds, predict and eval."""
+"""List-valued (multilabel) targets in fit, folds, predict and eval."""
 
 from __future__ import annotations
 

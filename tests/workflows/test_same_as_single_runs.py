@@ -102,7 +102,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
         ["data.target=color", "loss={name: categorical_crossentropy, label_smoothing: 0.1}"],
         [["loss.label_smoothing=0.0"], ["seed=2"]],
     ),
-    "numbers": (
+    "regression": (
         ["data.target=size"],
         [["seed=1"], ["optimizer.learning_rate=0.003"]],
     ),
@@ -114,14 +114,14 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
         ["data.target=age", "data.task=regression", "model.head=softplus"],
         [["seed=1"], ["seed=2"]],
     ),
-    "prices": (
+    "log target": (
         ["data.target=age", "data.task=regression", "data.target_scale=log"],
         [["seed=1"], ["seed=2"]],
     ),
     "clip norm": ([], [[f"optimizer.clip_norm={norm}"] for norm in (0.01, 0.1)]),
     "global clip norm": ([], [[f"optimizer.global_clip_norm={norm}"] for norm in (0.01, 0.1)]),
     "clip value": ([], [[f"optimizer.clip_value={value}"] for value in (0.001, 0.01)]),
-    "average": ([], [["optimizer.ema=0.9"], ["optimizer.ema=0.5"]]),
+    "ema": ([], [["optimizer.ema=0.9"], ["optimizer.ema=0.5"]]),
     "accumulation": (
         ["optimizer.gradient_accumulation_steps=2", "optimizer.ema=0.9"],
         [["optimizer.learning_rate=0.1"], ["optimizer.ema=0.5"]],
@@ -152,7 +152,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
         [["optimizer.l1=0.01", "optimizer.l2=0.1"], ["optimizer.l2_shrinkage=0.1", "optimizer.beta=1"]],
     ),
     "lion": (["optimizer=lion"], [["optimizer.beta_1=0.5"], ["optimizer.beta_2=0.5"]]),
-    "decisions": (
+    "early stopping and learning rate reduction": (
         ["fit.epochs=12", "optimizer.learning_rate=0.3"],
         [
             ["fit.early_stopping.patience=1"],
