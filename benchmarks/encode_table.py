@@ -34,15 +34,15 @@ import polars as pl
 pl.DataFrame({"warm": ["up"]}).select(pl.col("warm").cast(pl.Float64, strict=False))
 before, start = peak_bytes(), time.perf_counter()
 prepared = prepare(config)
-middle = time.perf_counter()
+prepared_at = time.perf_counter()
 samples = [prepared.samples(split) for split in ("train", "validation", "test")]
 seconds = time.perf_counter() - start
-matrix = sum(array.nbytes for part in samples for array in part.inputs.values())
+matrix_bytes = sum(array.nbytes for part in samples for array in part.inputs.values())
 print(json.dumps({
     "seconds": round(seconds, 2),
-    "prepare_seconds": round(middle - start, 2),
-    "memory": round((peak_bytes() - before) / matrix, 2),
-    "matrix_megabytes": round(matrix / 2**20),
+    "prepare_seconds": round(prepared_at - start, 2),
+    "memory": round((peak_bytes() - before) / matrix_bytes, 2),
+    "matrix_megabytes": round(matrix_bytes / 2**20),
     "features": prepared.preprocessing.width,
 }))
 """

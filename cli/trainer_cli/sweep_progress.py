@@ -13,13 +13,13 @@ from trainer_cli import console
 
 _LINE_SECONDS = 10.0
 _DRAWS_PER_SECOND = 4
-_SHOWN = 10
+_MAX_SHOWN = 10
 
 
 class SweepProgress:
     """Shows the phases, the epochs and the best trials so far.
 
-    A trial in training is shown with its best objective so far, as in the final table.
+    A running trial is shown with its best objective so far, as in the final table.
     """
 
     def __init__(self, stderr: console.Console) -> None:
@@ -54,7 +54,7 @@ class SweepProgress:
             return
         if self._screen is None:
             self._screen = self._start_screen()
-        self._screen.update(self._drawn(), refresh=True)
+        self._screen.update(self._render(), refresh=True)
 
     def started(self, event: Any) -> None:
         """Handle the start or resume of the sweep."""
@@ -94,7 +94,7 @@ class SweepProgress:
         for trial in done.objectives:
             if (
                 trial not in self._live
-            ):  # epochs trained by a previous process took none of this time
+            ):  # epochs of an earlier process do not count toward the time left
                 self._before += (done.epoch - 1) / self._epochs
             self._trained |= self._mates.get(trial, mates) - mates
             self._mates[trial] = mates
@@ -121,7 +121,7 @@ class SweepProgress:
         """Return the progress as a line of text."""
         total = "" if self._total is None else f"/{self._total}"
         done, training = len(self._done) + len(self._trained), len(self._live) - len(self._trained)
-        text = f"{done}{total} trials done, {training} in training"
+        text = f"{done}{total} trials done, {training} training"
         best = self._best()
         if best is not None:
             text += f"; best {self._objective} {number(best[1])} (trial {best[0]})"
@@ -136,14 +136,14 @@ class SweepProgress:
             key=lambda row: (
                 row[4] == "eliminated", not math.isfinite(row[2]), sign * row[2], row[0],
             ),
-        )[:_SHOWN]  # fmt: skip
+        )[:_MAX_SHOWN]  # fmt: skip
 
     def _refresh(self) -> None:
         now = monotonic()
         if self._screen is not None:
             if now - self._shown_at >= 1 / _DRAWS_PER_SECOND:
                 self._shown_at = now
-                self._screen.update(self._drawn())
+                self._screen.update(self._render())
         elif now - self._shown_at >= _LINE_SECONDS:
             self._shown_at = now
             self._stderr.print(self.summary())
@@ -177,7 +177,7 @@ class SweepProgress:
         screen.start()
         return screen
 
-    def _drawn(self) -> Any:
+    def _render(self) -> Any:
         from rich.console import Group
         from rich.table import Table as RichTable
         from rich.text import Text

@@ -1,6 +1,6 @@
 """Named inputs of a network: name, shape and dtype of each, and the arrays that hold their values.
 
-The table of numbers is the input `features`, float32 (columns,). Nothing between the preprocessing and
+The encoded table is the input `features`, float32 (columns,). Nothing between the preprocessing and
 the network depends on the number, rank or dtype of the inputs.
 """
 

@@ -272,7 +272,7 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "split by the target": (
         "source: table.csv\n  target: answer\n  split: {by: group, column: answer}",
-        ["config.yaml:4:30", "another column than the target"],
+        ["config.yaml:4:30", "a column other than the target"],
     ),
     "time column without times": (
         "source: table.csv\n  target: answer\n  split: {by: time, column: city}",
@@ -292,7 +292,7 @@ DATA_SECTIONS: dict[str, tuple[str, list[str]]] = {
     ),
     "target as weight": (
         "source: table.csv\n  target: answer\n  weight: answer",
-        ["config.yaml:4:11", "another column than the target"],
+        ["config.yaml:4:11", "a column other than the target"],
     ),
     "target twice": ("source: table.csv\n  target: [age, age]", ["config.yaml:3:", "twice"]),
     "targets of two kinds": (

@@ -107,22 +107,22 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             config(STOP + "val_acuracy}}"),
             "fit.early_stopping.monitor",
-            "a metric that is computed",
+            "a computed metric",
         ),
         (
             config("metrics: [auc]\n" + STOP + "val_f1}}"),
             "fit.early_stopping.monitor",
-            "a metric that is computed",
+            "a computed metric",
         ),
         (
             config("fit: {reduce_on_plateau: {monitor: val_x}}"),
             "fit.reduce_on_plateau.monitor",
-            "a metric that is computed",
+            "a computed metric",
         ),
         (
             config("fit: {checkpoint: {monitor: val_x}}"),
             "fit.checkpoint.monitor",
-            "a metric that is computed",
+            "a computed metric",
         ),
         (
             data("split: {validation: 0}}\nfit: {early_stopping: 3").model_copy(),
@@ -190,7 +190,7 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             data("split: {column: y, by: group}"),
             "data.split.column",
-            "another column than the target",
+            "a column other than the target",
         ),
         (
             data("split: {test: 0.5, validation: 0.5}"),
@@ -207,7 +207,7 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             named("", "split: {by: column, column: c}"),
             "data.split.by",
-            "another method than column",
+            "a method other than column",
         ),
         (
             data("split: {fold: 1/5}}\nfit: {folds: 5"),
@@ -236,8 +236,8 @@ STOP = "fit: {early_stopping: {monitor: "
             "one model with streaming",
         ),
         (data("format: parquet, csv: {separator: ;}"), "data.csv.separator", "csv settings only"),
-        (data("csv: {separator: '\"'}"), "data.csv.quote", "another character than"),
-        (data('csv: {quote: "\'", escape: "\'"}'), "data.csv.escape", "another character than"),
+        (data("csv: {separator: '\"'}"), "data.csv.quote", "a character other than"),
+        (data('csv: {quote: "\'", escape: "\'"}'), "data.csv.escape", "a character other than"),
         (data("csv: {separator: ;, comment: ;;}"), "data.csv.comment", "text that does not start"),
         (
             data('csv: {separator: "\\n"}'),
@@ -260,7 +260,7 @@ STOP = "fit: {early_stopping: {monitor: "
             "data.features.include",
             "features without the weight",
         ),
-        (data("weight: y"), "data.weight", "another column than the target"),
+        (data("weight: y"), "data.weight", "a column other than the target"),
         (
             data("target_separator: '|', task: regression"),
             "data.target_separator",
@@ -509,7 +509,7 @@ def test_defaults_fit_every_task(task: TaskName) -> None:
             "a class of the target: B, M",
         ),
         ("fit: {class_weight: {B: 1}}", "binary", "fit.class_weight", "a weight for every class"),
-        (STOP + "val_rmse}}", "binary", "fit.early_stopping.monitor", "a metric that is computed"),
+        (STOP + "val_rmse}}", "binary", "fit.early_stopping.monitor", "a computed metric"),
     ],
 )
 def test_task_conflict(text: str, task: TaskName, key: str, expected: str) -> None:

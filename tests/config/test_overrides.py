@@ -147,7 +147,7 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "???",
-            ": expected key.path=value, or ~key.path to remove, found no '='; write for example "
+            ": expected key.path=value, or ~key.path to remove, found no '='; write, for example, "
             "optimizer.learning_rate=3e-4",
         ),
         (
@@ -178,68 +178,69 @@ def test_later_overrides_win(write: Write) -> None:
         (
             "model.layers.9.dense=3",
             " model.layers.9: expected an index from 0 to 3 in model.layers, found '9'; did you mean "
-            "model.layers.1.dense? It has 0 dense, 1 dense, 2 flatten, 3 dropout. To append, write "
+            "model.layers.1.dense? It has 0: dense, 1: dense, 2: flatten, 3: dropout. To append, write "
             "'model.layers.4={dense: 3}'",
         ),
         (
             "model.layers.4.dense.units=3",
             " model.layers.4: expected an index from 0 to 3 in model.layers, found '4'; did you mean "
-            "model.layers.1.dense.units? It has 0 dense, 1 dense, 2 flatten, 3 dropout. To append, "
+            "model.layers.1.dense.units? It has 0: dense, 1: dense, 2: flatten, 3: dropout. To append, "
             "write 'model.layers.4={dense: {units: 3}}'",
         ),
         (
             "model.layers.x=3",
-            ": expected an index from 0 to 4 in model.layers, found 'x'; it has 0 dense, 1 dense, "
-            "2 flatten, 3 dropout",
+            ": expected an index from 0 to 4 in model.layers, found 'x'; it has 0: dense, 1: dense, "
+            "2: flatten, 3: dropout",
         ),
         (
             "model.layers.dropout.rate=0.3",
             " model.layers.dropout: expected an index from 0 to 3 in model.layers, found 'dropout'; "
-            "did you mean model.layers.3.dropout.rate? It has 0 dense, 1 dense, 2 flatten, 3 dropout",
+            "did you mean model.layers.3.dropout.rate? It has 0: dense, 1: dense, 2: flatten, "
+            "3: dropout",
         ),
         (
             "model.layers.-1.dropout.rate=0.3",
             " model.layers.-1: expected an index from 0 to 3 in model.layers, found '-1'; did you mean "
-            "model.layers.3.dropout.rate? It has 0 dense, 1 dense, 2 flatten, 3 dropout",
+            "model.layers.3.dropout.rate? It has 0: dense, 1: dense, 2: flatten, 3: dropout",
         ),
         (
             "~model.layers.9",
-            ": expected an index from 0 to 3 in model.layers, found '9'; it has 0 dense, 1 dense, "
-            "2 flatten, 3 dropout",
+            ": expected an index from 0 to 3 in model.layers, found '9'; it has 0: dense, 1: dense, "
+            "2: flatten, 3: dropout",
         ),
         (
             "model.layers.3.dense.units=8",
             " model.layers.3.dense: expected a setting of model.layers.3, which is dropout, found "
-            "'dense'; did you mean model.layers.1.dense.units? model.layers has 0 dense, 1 dense, "
-            "2 flatten, 3 dropout. To replace it, write 'model.layers.3={dense: {units: 8}}'",
+            "'dense'; did you mean model.layers.1.dense.units? model.layers has 0: dense, 1: dense, "
+            "2: flatten, 3: dropout. To replace it, write 'model.layers.3={dense: {units: 8}}'",
         ),
         (
             "model.layers.0.dropout=0.5",
             ": expected a setting of model.layers.0, which is dense, found 'dropout'; did you mean "
-            "model.layers.3.dropout? model.layers has 0 dense, 1 dense, 2 flatten, 3 dropout. To "
+            "model.layers.3.dropout? model.layers has 0: dense, 1: dense, 2: flatten, 3: dropout. To "
             "replace it, write 'model.layers.0={dropout: 0.5}'",
         ),
         (
             "model.layers.2.reshape=[2, 2]",
             ": expected a setting of model.layers.2, which is flatten, found 'reshape'; model.layers "
-            "has 0 dense, 1 dense, 2 flatten, 3 dropout. To replace it, write "
+            "has 0: dense, 1: dense, 2: flatten, 3: dropout. To replace it, write "
             "'model.layers.2={reshape: [2, 2]}'",
         ),
         (
             "model.layers.1.units=3",
             ": expected a setting of model.layers.1, which is dense, found 'units'; did you mean "
-            "model.layers.1.dense.units? model.layers has 0 dense, 1 dense, 2 flatten, 3 dropout",
+            "model.layers.1.dense.units? model.layers has 0: dense, 1: dense, 2: flatten, 3: dropout",
         ),
         (
             "model.layers.3.p=0.3",
             ": expected a setting of model.layers.3, which is dropout, found 'p'; did you mean "
-            "model.layers.3.dropout.rate? model.layers has 0 dense, 1 dense, 2 flatten, 3 dropout",
+            "model.layers.3.dropout.rate? model.layers has 0: dense, 1: dense, 2: flatten, 3: dropout",
         ),
         (
             "model.layers.0.dens.units=3",
             " model.layers.0.dens: expected a setting of model.layers.0, which is dense, found 'dens'; "
-            "did you mean model.layers.0.dense.units? model.layers has 0 dense, 1 dense, 2 flatten, "
-            "3 dropout",
+            "did you mean model.layers.0.dense.units? model.layers has 0: dense, 1: dense, 2: flatten, "
+            "3: dropout",
         ),
         (
             "data.source.test=/b.csv",
@@ -267,7 +268,7 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "data.target.x=3",
-            ": expected a mapping at data.target, to set 'x' in, found 'y'; set data.target itself",
+            ": expected a mapping at data.target, found 'y'; set data.target itself",
         ),
         ("extends=x.yaml", ": expected a setting, found 'extends'; it is read from the file only"),
         (

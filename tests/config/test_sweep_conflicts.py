@@ -64,8 +64,8 @@ def test_valid_sweep(write: Write, text: str) -> None:
     [
         (
             "space: {}",
-            "7:10 sweep.space: expected at least one setting to search, found none; write for "
-            "example `space: {optimizer.learning_rate: [1e-3, 1e-2]}`",
+            "7:10 sweep.space: expected at least one setting to search, found none; write, for "
+            "example, `space: {optimizer.learning_rate: [1e-3, 1e-2]}`",
         ),
         (
             "space: {optimizer.lr: [1, 2]}",
@@ -75,26 +75,26 @@ def test_valid_sweep(write: Write, text: str) -> None:
         (
             "space: {model.layers.9.dense.units: [1, 2]}",
             '7:40 sweep.space."model.layers.9.dense.units".0: expected an index from 0 to 1 in '
-            "model.layers, found '9'; did you mean model.layers.0.dense.units? It has 0 dense, "
-            "1 dropout. To append, write model.layers.2: [{dense: {units: 1}}]",
+            "model.layers, found '9'; did you mean model.layers.0.dense.units? It has 0: dense, "
+            "1: dropout. To append, write model.layers.2: [{dense: {units: 1}}]",
         ),
         (
             "space: {model.layers.1.dense.units: [8, 16]}",
             '7:40 sweep.space."model.layers.1.dense.units".0: expected a setting of model.layers.1, '
             "which is dropout, found 'dense'; did you mean model.layers.0.dense.units? model.layers "
-            "has 0 dense, 1 dropout. To replace it, write model.layers.1: [{dense: {units: 8}}]",
+            "has 0: dense, 1: dropout. To replace it, write model.layers.1: [{dense: {units: 8}}]",
         ),
         (
             "space: {model.layers.0.dropout.rate: 'uniform(0, 0.5)'}",
             '7:40 sweep.space."model.layers.0.dropout.rate": expected a setting of model.layers.0, '
             "which is dense, found 'dropout'; did you mean model.layers.1.dropout.rate? model.layers "
-            "has 0 dense, 1 dropout. To replace it, write model.layers.0: [{dropout: {rate: 0.0}}]",
+            "has 0: dense, 1: dropout. To replace it, write model.layers.0: [{dropout: {rate: 0.0}}]",
         ),
         (
             "pairs: [{model.layers.1.dense.units: [8, 16], seed: [1, 2]}]",
             '7:41 sweep.pairs.0."model.layers.1.dense.units".0: expected a setting of '
             "model.layers.1, which is dropout, found 'dense'; did you mean "
-            "model.layers.0.dense.units? model.layers has 0 dense, 1 dropout. To replace it, write "
+            "model.layers.0.dense.units? model.layers has 0: dense, 1: dropout. To replace it, write "
             "model.layers.1: [{dense: {units: 8}}]",
         ),
         (
@@ -133,7 +133,8 @@ def test_valid_sweep(write: Write, text: str) -> None:
         (
             "space: {data: [{source: a}]}",
             "7:17 sweep.space.data: expected a setting that can differ between trials, found "
-            "'data', with data.source; remove it: trials are compared on the same rows",
+            "'data', which contains data.source; remove it: trials are compared on the "
+            "same rows",
         ),
         (
             "space: {name: [a, b]}",
@@ -162,8 +163,8 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "pairs: [{seed: [1, 2], fit.epochs: [1]}]",
-            "7:11 sweep.pairs.0: expected lists of equal length, found seed 2, fit.epochs 1; a trial "
-            "uses the first value of each, or the second of each, and so on",
+            "7:11 sweep.pairs.0: expected lists of equal length, found seed 2, fit.epochs 1; give "
+            "every list the same length: the Nth values of all lists are used together",
         ),
         (
             "space: {seed: [1]}\npairs: [{}]",
@@ -234,8 +235,8 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: 'int(1, 5)'}\nsearch: grid",
-            "8:11 sweep.search: expected only lists with search: grid, found a range at seed; write "
-            "lists, or search: sobol",
+            "8:11 sweep.search: expected only lists with search: grid, found a range for seed; use "
+            "lists, or set search: sobol",
         ),
         (
             f"space: {{seed: {list(range(400))}, fit.epochs: {[1] * 300}}}",
@@ -250,17 +251,17 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: [1]}\nobjective: val_acuracy",
-            "8:14 sweep.objective: expected a metric that is computed, found 'val_acuracy'; did "
+            "8:14 sweep.objective: expected a computed metric, found 'val_acuracy'; did "
             "you mean 'val_accuracy'?",
         ),
         (
             "space: {seed: [1]}\nobjective: val_f1",
-            "8:14 sweep.objective: expected a metric that is computed, found 'val_f1'; add f1 to "
+            "8:14 sweep.objective: expected a computed metric, found 'val_f1'; add f1 to "
             "metrics",
         ),
         (
             "space: {seed: [1]}\nobjective: auc",
-            "8:14 sweep.objective: expected a metric of the validation rows, "
+            "8:14 sweep.objective: expected a validation metric, "
             "found 'auc'; write val_auc",
         ),
         (

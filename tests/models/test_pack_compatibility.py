@@ -146,7 +146,7 @@ def test_dimensions_that_rule_packs_out() -> None:
     dimensions = {name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__}
     assert (
         incompatible_reason(config(), ModelDimensions(**{**dimensions, "steps": 42}))
-        == "fit.steps that is not a multiple of an epoch"
+        == "fit.steps that is not a whole number of epochs"
     )
 
 

@@ -56,7 +56,7 @@ def test_engine_depends_on_the_available_memory(config, monkeypatch):
         return selection.choose_engine(load_config(config, overrides).config)
 
     assert choice().engine == "resident"
-    assert "are free" in choice().reason
+    assert " GB free" in choice().reason
     assert str(choice("runtime.engine=streaming")) == "streaming: set by runtime.engine"
     monkeypatch.setattr(selection, "available_memory", lambda: 10_000)
     assert choice().engine == "streaming"

@@ -104,7 +104,7 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
         f"and the target is nearly constant within groups ({explained_variance:.0%} of its variance is "
         "between them)"
         if determines_target
-        else "and the column is named like a key"
+        else "and the column name looks like an ID"
     )
     split = f"data.split: {{by: group, column: {name}}}"
     fix = f"set {split}" if can_split else "split so that no group is in two files or parts"

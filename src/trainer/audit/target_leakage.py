@@ -56,7 +56,7 @@ def find_target_leakage(audited: AuditedTable, ignored: Sequence[str]) -> list[F
         Finding(
             "target_leakage", "error", audited.table.name, tuple(columns), (), len(columns),
             "features that were known before the target",
-            join_first([f"'{name}' alone predicts it with {metric} {score:.3f}"
+            join_first([f"'{name}', which alone predicts it with {metric} {score:.3f}"
                     for score, name, metric in leaking]),
             "such a column is usually the target in another form, or was recorded after it was known",
             f"if so, set {exclude(columns)}",

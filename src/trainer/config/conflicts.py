@@ -166,7 +166,7 @@ def _metric_conflicts(
             elif len(known) > 10:
                 otherwise = f"available: {', '.join(known)}"
             fix = otherwise if base in METRICS else did_you_mean(metric, available, otherwise)
-            expected = "a metric that is computed"
+            expected = "a computed metric"
             yield conflict(key, expected, f"'{metric}'", fix, "metrics", "data.task")
         elif base != metric and not has_validation:
             yield conflict(

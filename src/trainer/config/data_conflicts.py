@@ -36,25 +36,25 @@ def _source_conflicts(data: Data) -> Iterator[Conflict]:
 
 
 def _csv_conflicts(csv: Csv) -> Iterator[Conflict]:
-    signs = {"separator": csv.separator, "quote": csv.quote, "escape": csv.escape}
-    for name, sign in signs.items():
-        if sign in ("\n", "\r"):
+    characters = {"separator": csv.separator, "quote": csv.quote, "escape": csv.escape}
+    for name, character in characters.items():
+        if character in ("\n", "\r"):
             found = "a line break"
             yield conflict(f"data.csv.{name}", "a character other than a line break", found, "")
     for name, other in (("quote", "separator"), ("escape", "separator"), ("escape", "quote")):
-        if signs[name] == signs[other]:
+        if characters[name] == characters[other]:
             fix = ""
             if (name, other) == ("escape", "quote"):
                 fix = "remove data.csv.escape; doubled quotes are read without it"
             yield conflict(
                 f"data.csv.{name}",
-                f"another character than data.csv.{other}",
-                f"'{signs[name]}' for both",
+                f"a character other than data.csv.{other}",
+                f"'{characters[name]}' for both",
                 fix,
                 f"data.csv.{other}",
             )
-    if csv.comment is not None and csv.comment[0] in signs.values():
-        name = next(name for name, sign in signs.items() if sign == csv.comment[0])
+    if csv.comment is not None and csv.comment[0] in characters.values():
+        name = next(name for name, character in characters.items() if character == csv.comment[0])
         yield conflict(
             "data.csv.comment",
             f"text that does not start with data.csv.{name}",
@@ -110,12 +110,12 @@ def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
 def _named_source_conflicts(data: Data, source: NamedSources) -> Iterator[Conflict]:
     if data.split.by == "column":
         fix = "name one source, or remove data.split.by and data.split.column"
-        expected = "another method than column, as data.source lists the files of each split"
+        expected = "a method other than column, as data.source lists the files of each split"
         yield conflict("data.split.by", expected, "by: column", fix, "data.source")
     for name, files in (("test", source.test), ("validation", source.validation)):
         fraction: float = getattr(data.split, name)
-        taken = name == "validation" and files is None
-        if differs_from_default(data.split, name) and fraction > 0 and not taken:
+        fraction_applies = name == "validation" and files is None
+        if differs_from_default(data.split, name) and fraction > 0 and not fraction_applies:
             yield conflict(
                 f"data.split.{name}",
                 f"no fraction of {name} rows, as data.source lists the files of each split",
@@ -140,10 +140,10 @@ def _target_conflicts(data: Data) -> Iterator[Conflict]:
             )
         if name == data.weight:
             fix = "name another column"
-            yield conflict("data.weight", "another column than the target", f"'{name}'", fix)
+            yield conflict("data.weight", "a column other than the target", f"'{name}'", fix)
         if name == data.split.column:
             fix = "use by: stratified, which needs no column"
-            expected = "another column than the target"
+            expected = "a column other than the target"
             yield conflict("data.split.column", expected, f"'{name}'", fix, "data.target")
     excluded = set(data.features.exclude)
     for name in data.features.include or []:

@@ -243,7 +243,7 @@ class Reshape(LayerKind):
     def conflicts(self, key: str) -> Iterator[Conflict]:
         if self.shape.count(-1) > 1 or any(size < 1 and size != -1 for size in self.shape):
             expected = "sizes of at least 1, one of which may be -1"
-            yield conflict(key, expected, str(self.shape), "write for example [8, -1]")
+            yield conflict(key, expected, str(self.shape), "write, for example, [8, -1]")
 
     def output_shape(self, shape: Shape) -> Shape:
         size, known = prod(shape), prod(axis for axis in self.shape if axis != -1)

@@ -47,7 +47,7 @@ def wrong_kind_error(
     """Return the error for a value of another kind: `model.layers.1.dense.units` if layer 1 is dropout.
 
     Args:
-        node: The value.
+        node: The existing value.
         spec: Spec of the value.
         steps: The rest of the path.
         value: The value to set.
@@ -153,7 +153,7 @@ def _of_same_kind(items: Sequence[Node], kind: str, prefix: KeyPath) -> KeyPath:
 
 
 def _listing(items: Sequence[Node]) -> str:
-    named = [f"{index} {_kind(item)}" for index, item in enumerate(items[:_MAX_LISTED])]
+    named = [f"{index}: {_kind(item)}" for index, item in enumerate(items[:_MAX_LISTED])]
     return ", ".join([*named, *(["…"] if len(items) > _MAX_LISTED else [])])
 
 
@@ -179,5 +179,5 @@ def _nested(steps: KeyPath, value: object) -> object:
 def not_a_mapping_error(node: Node, steps: KeyPath, prefix: KeyPath) -> OverrideError:
     """Return the error for a path through a scalar."""
     fix = f"set {join_key(prefix)} itself" if prefix else ""
-    expected = f"a mapping at {join_key(prefix)}, to set '{steps[0]}' in"
+    expected = f"a mapping at {join_key(prefix)}"
     return OverrideError(expected, format_value(node.content, node.text), fix, (*prefix, *steps))

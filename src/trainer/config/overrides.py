@@ -32,7 +32,7 @@ class Override:
 
 
 _SYNTAX = "key.path=value, or ~key.path to remove"
-_EXAMPLE = "write for example optimizer.learning_rate=3e-4"
+_EXAMPLE = "write, for example, optimizer.learning_rate=3e-4"
 
 # Only outside quotes, as "x[0]" is a name.
 _INDEX = re.compile(r"""("[^"]*"|'[^']*')|\[(\d+)\]""")

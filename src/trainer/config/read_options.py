@@ -32,7 +32,7 @@ def parse_read_options(texts: Sequence[str], command: str) -> list[Override]:
     for override in overrides:
         steps = override.steps
         if not any(steps[: len(known)] == known for known in _READING):
-            fix = "write for example data.csv.separator=';'"
+            fix = "write, for example, data.csv.separator=';'"
             problems.append(Problem(f"override '{override.text}'", expected, f"'{steps[0]}'", fix))
     if problems:
         raise ConfigError(problems)

@@ -42,7 +42,7 @@ def _with_sum(text: str, settings: Mapping[str, Any]) -> str:
         fix = did_you_mean(key, _EXTENDED, f"write {key}={addend}")
         raise ConfigError(Problem(where, f"'+' with {', '.join(_EXTENDED)}", key, fix))
     if not _NUMBER.fullmatch(addend):
-        fix = "write for example fit.epochs=+20"
+        fix = "write, for example, fit.epochs=+20"
         raise ConfigError(Problem(where, "a number after the '+'", f"'{addend}'", fix))
     current: Any = settings
     for part in key.split("."):

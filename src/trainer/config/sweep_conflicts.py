@@ -45,8 +45,8 @@ _FIXED: dict[KeyPath, str] = {
     ("sweep",): "the section configures the search",
     ("extends",): "it is read from the file only",
     ("data", "source"): "trials are compared on the same rows",
-    ("fit", "warm_start"): "it is a path",
-    ("evaluate", "decisions_from"): "it is a path",
+    ("fit", "warm_start"): "all trials use the same warm start",
+    ("evaluate", "decisions_from"): "all trials use the same decisions",
     ("fit", "repeats"): "a trial is one model",
     ("fit", "folds"): "a trial is one model",
     ("fit", "callbacks"): "they are custom functions",
@@ -78,7 +78,7 @@ def _syntax_conflicts(sweep: Sweep) -> Iterator[Conflict]:
             "sweep.space",
             "at least one setting to search",
             "none",
-            "write for example `space: {optimizer.learning_rate: [1e-3, 1e-2]}`",
+            "write, for example, `space: {optimizer.learning_rate: [1e-3, 1e-2]}`",
             "sweep.pairs",
         )
     seen: dict[KeyPath, str] = {}
@@ -92,7 +92,9 @@ def _syntax_conflicts(sweep: Sweep) -> Iterator[Conflict]:
             if steps[: len(fixed)] == fixed or fixed[: len(steps)] == steps:
                 expected = "a setting that can differ between trials"
                 found = (
-                    f"'{key}'" if len(steps) >= len(fixed) else f"'{key}', with {join_key(fixed)}"
+                    f"'{key}'"
+                    if len(steps) >= len(fixed)
+                    else f"'{key}', which contains {join_key(fixed)}"
                 )
                 yield conflict(sweep_key, expected, found, f"remove it: {why}")
                 break
@@ -109,7 +111,7 @@ def _syntax_conflicts(sweep: Sweep) -> Iterator[Conflict]:
         lengths = {key: len(values) for key, values in group.items()}
         if len(set(lengths.values())) > 1:
             found = ", ".join(f"{key} {length}" for key, length in lengths.items())
-            fix = "a trial uses the first value of each, or the second of each, and so on"
+            fix = "give every list the same length: the Nth values of all lists are used together"
             yield conflict(f"sweep.pairs.{index}", "lists of equal length", found, fix)
         if not group:
             expected = "settings that change together"
@@ -128,8 +130,8 @@ def _search_conflicts(sweep: Sweep) -> Iterator[Conflict]:
     involved = ("sweep.space", "sweep.pairs", "sweep.trials")
     if search == "grid" and points is None:
         ranges = [key for key, value in sweep.space.items() if not _is_list(value)]
-        fix = "write lists, or search: sobol"
-        found = f"a range at {', '.join(ranges)}"
+        fix = "use lists, or set search: sobol"
+        found = f"a range for {', '.join(ranges)}"
         yield conflict("sweep.search", "only lists with search: grid", found, fix, *involved)
     if search == "grid" and points is not None and points > MAX_GRID:
         yield conflict(
@@ -241,7 +243,7 @@ def _objective_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> I
         return
     better = f"val_{objective}"
     if all(found.problem.key != monitor for found in find(_with_monitor(config, better))):
-        expected = "a metric of the validation rows"
+        expected = "a validation metric"
         fix = f"write {better}"
         yield conflict(key, expected, f"'{objective}'", fix, "data.split", "metrics", "data.task")
 

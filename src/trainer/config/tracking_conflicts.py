@@ -33,7 +33,7 @@ def tracking_conflicts(config: Config) -> Iterator[Conflict]:
     scheme, separator, rest = store.uri.partition("://")
     name = scheme.partition("+")[0]
     if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and name not in _SCHEMES:
-        fix = did_you_mean(name, _SCHEMES, "write a folder without '://'")
+        fix = did_you_mean(name, _SCHEMES, "use a folder path, without '://'")
         expected = f"a store that MLflow supports: {', '.join(_SCHEMES)}, or a folder"
         yield conflict(_URI, expected, f"'{scheme}://'", fix)
     elif separator and not rest.strip("/") and name != "databricks":

@@ -26,7 +26,7 @@ def scalar_text(value: object) -> str:
             return str(value)
         case float():
             text = repr(value)
-            return re.sub(r"^(-?\d+)e", r"\1.0e", text)  # YAML 1.1 requires the point
+            return re.sub(r"^(-?\d+)e", r"\1.0e", text)  # YAML 1.1 requires the decimal point
         case str():
             return value if _is_plain(value) else _quoted(value)
         case _:

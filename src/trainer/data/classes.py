@@ -19,7 +19,7 @@ from trainer.data.values import (
 )
 from trainer.errors import DataError, Problem, did_you_mean
 
-_LISTED = 8
+_MAX_LISTED = 8
 POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")
 
 
@@ -29,7 +29,7 @@ def class_indices(
     """Return the index of the class that each label refers to, or None.
 
     Labels match by text, otherwise as integers. Without `ignore_case`, true and false also match
-    in another case if only one class does.
+    case-insensitively if exactly one class matches.
     """
     if ignore_case:
         by_key = {casefold_level(name): index for index, name in enumerate(classes)}
@@ -113,16 +113,16 @@ def positive_class(
                 )
             )
         return classes[index]
-    if is_positive_word(classes):
+    if has_one_positive_word(classes):
         return next(name for name in classes if canonical_level(name).lower() in POSITIVE_WORDS)
     return min(reversed(classes), key=lambda name: counts[name])
 
 
-def is_positive_word(classes: Sequence[str]) -> bool:
+def has_one_positive_word(classes: Sequence[str]) -> bool:
     """Return whether exactly one of the classes is a word for yes."""
     return sum(canonical_level(name).lower() in POSITIVE_WORDS for name in classes) == 1
 
 
 def classes_text(names: Sequence[str]) -> str:
     """Return the first few class names in quotes, for a message."""
-    return quoted(names, _LISTED)
+    return quoted(names, _MAX_LISTED)

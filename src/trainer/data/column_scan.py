@@ -1,6 +1,6 @@
 """Read the training rows of feature columns in batches, and infer the kind of each column from them.
 
-Columns are read again if text is of another kind than in its first batch, or invalid values have to be
+Columns are read again if text differs in kind from its first batch, or invalid values have to be
 shown. Columns in memory are read in blocks, so that what is kept of them takes little memory; those of
 a stream are read together, so that there are few passes over the files.
 """

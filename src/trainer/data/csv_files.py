@@ -208,7 +208,7 @@ def _rows(
     frame = None
     headed = source.csv.header and block.first
     if headed and source.csv.names is not None:
-        # The header may have another number of fields than data.csv.names.
+        # The header may have a different number of fields than data.csv.names.
         block, headed = _below_header(source, block), False
     if len(source.separator.encode()) == len(source.csv.quote.encode()) == 1:
         frame = _read_with_polars(source, block.text, names, columns)

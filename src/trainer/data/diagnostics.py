@@ -15,7 +15,7 @@ from trainer.config.nodes import column_key
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
-from trainer.data.classes import is_positive_word
+from trainer.data.classes import has_one_positive_word
 from trainer.data.column_settings import explicit_levels
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.label_lists import likely_separator
@@ -143,7 +143,11 @@ def target_diagnostics(
             f"{target.task}, as {target.reason}; otherwise set data.task: {inferred.alternative}"
         )
     rules = TASK_RULES[target.task]
-    if rules.has_positive_class and data.positive is None and not is_positive_word(target.classes):
+    if (
+        rules.has_positive_class
+        and data.positive is None
+        and not has_one_positive_word(target.classes)
+    ):
         no, yes = target.classes
         diagnostics.notes.append(
             f"'{yes}' is the positive class of '{name}', as it is the rarer class; "

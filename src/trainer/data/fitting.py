@@ -2,7 +2,7 @@
 
 Of a table in memory, statistics are those of all values. A stream is read with one batch in memory at a
 time: counts, levels, minima and maxima are equal, means and standard deviations equal up to rounding,
-quantiles exact or from a sample (`sketches`). It is read again if text is of another kind than in its
+quantiles exact or from a sample (`sketches`). It is read again if text differs in kind from its
 first batch, invalid values have to be shown, training rows are dropped, or values are clipped.
 """
 
@@ -36,7 +36,7 @@ from trainer.errors import DataError, Problem
 MAX_LEVEL_RATIO = 0.5
 """A categorical column with more levels than this fraction of its rows looks like an identifier."""
 
-_LISTED = 10
+_MAX_LISTED = 10
 
 
 @dataclass(frozen=True)
@@ -313,9 +313,9 @@ def fit_warnings(
     }
     warnings = truncated(list(notes.values()), "columns of numbers or dates written as text")
     if empty:
-        warnings.append(f"ignored, no values in the training rows: {quoted(empty, _LISTED)}")
+        warnings.append(f"ignored, no values in the training rows: {quoted(empty, _MAX_LISTED)}")
     if constant:
-        warnings.append(f"ignored, constant in the training rows: {quoted(constant, _LISTED)}")
+        warnings.append(f"ignored, constant in the training rows: {quoted(constant, _MAX_LISTED)}")
     many = []
     for column in columns.values():
         # A note about the column is more specific than a warning about its many levels.

@@ -30,7 +30,7 @@ def nested_problem(
     if dtype == NESTED and "ndjson" in table.formats:
         where, found = _first_nested(table, name), "a list or an object"
     elif dtype == NESTED and "npz" in table.formats:
-        found = "an array that does not have one number, text or date per row"
+        found = "an array that does not have one number, string or date per row"
     fix = f"set data.features.exclude: {flow_text([name])}, or split it into columns"
     if not feature:
         fix = "use a column with one value per row"

@@ -226,7 +226,7 @@ def _check_columns(
 def _csv_format_problem(
     table: Table, data: Data, features: Sequence[str], missing: Sequence[str]
 ) -> Problem | None:
-    """Return the problem with a CSV file that seems to have another format than in training."""
+    """Return the problem with a CSV file that seems to have a different format than in training."""
     path = Path(table.files[0].path)
     better = advice(path, data.csv)
     if better is not None:

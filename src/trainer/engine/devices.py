@@ -134,7 +134,7 @@ def free_gpu_memory() -> int | None:
 def why_no_gpu() -> str:
     """Return why no GPU is used, in one line; does not use TensorFlow."""
     if shutil.which("nvidia-smi") is None:
-        return "no NVIDIA driver (nvidia-smi not found)"
+        return "no NVIDIA driver: nvidia-smi not found"
     try:
         output = subprocess.run(
             ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=10, check=False

@@ -46,7 +46,7 @@ def choose_engine(config: Config) -> EngineChoice:
     reason = f"the table takes about {_text(size.memory)} of memory"
     too_large = free is not None and size.memory > free
     if free is not None:
-        reason += f", {_text(free)} are free"
+        reason += f", {_text(free)} free"
     if not too_large and config.runtime.device != "cpu":
         # The query takes a moment: skip it for tables that fit any GPU.
         gpu = free_gpu_memory() if size.encoded > 1 << 29 else None

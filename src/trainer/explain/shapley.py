@@ -79,7 +79,7 @@ def load_shap() -> ModuleType:
             return import_module("shap")
         except ImportError as error:
             fix = install_command("explain")
-            found = "it is not installed" if find_spec("shap") is None else f"that {error}"
+            found = "that it is not installed" if find_spec("shap") is None else f"that {error}"
             raise UsageError(Problem("--rows", "the shap package", found, fix)) from error
 
 

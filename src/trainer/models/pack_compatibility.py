@@ -30,7 +30,7 @@ class ModelDimensions:
     """Dimensions of a network and its training that depend on the data.
 
     Attributes:
-        width: Columns of x.
+        width: Number of encoded features.
         embeddings: (levels, dimension) of each embedded column.
         head: Kind of the output layer.
         outputs: Units of the output layer.
@@ -53,7 +53,7 @@ class ModelDimensions:
 def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | None:
     """Return why a network cannot be trained in a pack, as text, or None if it can."""
     fit = config.fit
-    batches = -(-dimensions.rows // min(fit.batch_size, dimensions.rows))
+    steps_per_epoch = -(-dimensions.rows // min(fit.batch_size, dimensions.rows))
     reasons = {
         **{
             f"a {layer.settings.kind} layer": layer.settings.stacking is None
@@ -65,7 +65,7 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
         f"optimizer.name: {config.optimizer.name}": not config.optimizer.stackable,
         "fit.on_nonfinite: rollback": fit.on_nonfinite.action == "rollback",
         "fit.max_seconds": fit.max_seconds is not None,
-        "fit.steps that is not a multiple of an epoch": dimensions.steps % batches != 0,
+        "fit.steps that is not a whole number of epochs": dimensions.steps % steps_per_epoch != 0,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 
@@ -85,16 +85,16 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
         "layers": [
             {layer.settings.kind: layer.settings.shared_settings()} for layer in config.model.layers
         ],
-        "optimizer": _optimizer_shape(config.optimizer),
+        "optimizer": _shared_optimizer_settings(config.optimizer),
     }
     return json.dumps(shared, sort_keys=True)
 
 
-def _optimizer_shape(optimizer: AnyOptimizer) -> dict[str, Any]:
+def _shared_optimizer_settings(optimizer: AnyOptimizer) -> dict[str, Any]:
     settings = optimizer.model_dump(mode="json", exclude={"learning_rate", "schedule"})
     free = set(_FREE_COEFFICIENTS)
     if optimizer.name == "nadam":
-        # Its product of decays is a single value for all variables.
+        # Its running product of beta_1 is a single value for all variables.
         free.remove("beta_1")
     for name in free & set(settings):
         # Keras skips terms that are None, and momentum if it is 0.
@@ -123,11 +123,11 @@ def member_bytes(
     # weights, the latest weights and a copy.
     weights = 4 * parameters * 8
     batch = min(config.fit.batch_size, dimensions.rows)
-    widths = sum(_count(shape) for shape in output_shapes) + dimensions.width
-    activations = 4 * 3 * batch * widths
+    values_per_sample = sum(_count(shape) for shape in output_shapes) + dimensions.width
+    activations = 4 * 3 * batch * values_per_sample
     predictions = 4 * 3 * (dimensions.rows + dimensions.validation_rows) * dimensions.outputs
-    orders = 4 * 4 * (dimensions.rows + dimensions.validation_rows)
-    return weights + activations + predictions + orders
+    shuffle_orders = 4 * 4 * (dimensions.rows + dimensions.validation_rows)
+    return weights + activations + predictions + shuffle_orders
 
 
 def _count(shape: tuple[int, ...]) -> int:

@@ -119,23 +119,24 @@ def decision_lines(chosen: Decisions, preprocessing: Any = None) -> Iterator[str
         preprocessing: The content of `preprocessing.json`; it has the transformation of the target,
             which determines the form of the intervals.
     """
-    source = "" if chosen.source is None else f", on {chosen.rows}"
+    source = "" if chosen.source is None else f", on {chosen.rows_text}"
     if chosen.chosen_for is not None:
         reached = ", ".join(
             f"{name} {number(value)}"
             for name, value in chosen.achieved.items()
             if name in _THRESHOLD_METRICS
         )
-        metrics = f" ({reached} on {chosen.rows})" if reached else ""
+        metrics = f" ({reached} on {chosen.rows_text})" if reached else ""
         yield f"threshold {number(chosen.threshold)}, chosen for {chosen.chosen_for}{metrics}"
     elif chosen.threshold != DEFAULT_THRESHOLD:
         yield f"threshold {number(chosen.threshold)}, set in the config{source}"
     if chosen.temperature != 1:
-        yield f"temperature {number(chosen.temperature)}, fitted on {chosen.rows}"
+        yield f"temperature {number(chosen.temperature)}, fitted on {chosen.rows_text}"
     if chosen.coverage is not None and chosen.half_widths:
         widths = ", ".join(f"{name} {text}" for name, text in _widths(chosen, preprocessing))
         if widths:
-            yield f"{100 * chosen.coverage:g}% prediction intervals: {widths}, fitted on {chosen.rows}"
+            fitted_on = chosen.rows_text
+            yield f"{100 * chosen.coverage:g}% prediction intervals: {widths}, fitted on {fitted_on}"
 
 
 def class_weight_text(

@@ -70,7 +70,7 @@ def parse_filter(text: str) -> RunFilter | Problem:
 
 
 _FORM = "NAME OPERATOR VALUE with one of == != < <= > >= ~ in"
-_EXAMPLE = "write for example 'val_auc > 0.9' or 'optimizer.name in adam,sgd'"
+_EXAMPLE = "write, for example, 'val_auc > 0.9' or 'optimizer.name in adam,sgd'"
 
 
 def _relation(text: str) -> Relation:

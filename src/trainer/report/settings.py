@@ -28,7 +28,7 @@ _ENTRIES = re.compile(r"^(?=[^ \n])", re.MULTILINE)
 _INDENT = re.compile(r"^  ", re.MULTILINE)
 _NO_INDENT = re.compile(r"^(?!  ).", re.MULTILINE | re.DOTALL)
 _NOT_SPLITTABLE = ("\r", "\x85", "\u2028", "\u2029", "\ufeff", " " * 2 * MAX_DEPTH)
-"""With other line ends, a byte order mark or deep nesting, parsing in pieces would differ."""
+"""With other line endings, a byte order mark or deep nesting, parsing in pieces would differ."""
 
 _NUMBER = re.compile(r"([a-z0-9_]+): (-?[0-9][0-9.e+-]{0,50})")
 _FIX = "restore it from a copy of the run"
@@ -45,7 +45,9 @@ def read_settings(run: RunDirectory) -> dict[str, Value]:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         where = str(run.config)
-        raise RunError(Problem(where, "text in UTF-8", f"damage ({error.reason})", _FIX)) from error
+        raise RunError(
+            Problem(where, "UTF-8 text", f"invalid bytes ({error.reason})", _FIX)
+        ) from error
     try:
         settings = _parse_in_pieces(text)
     except _FormatError:

@@ -50,7 +50,7 @@ class Decisions:
         return self.criterion if self.achieved else None
 
     @property
-    def rows(self) -> str:
+    def rows_text(self) -> str:
         """The rows that the choices were made on, as text."""
         if self.source is None:
             return "the validation rows"

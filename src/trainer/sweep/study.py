@@ -154,8 +154,8 @@ class Study:
             return
         rung = self._recorded_rung(done)
         if rung is None:
-            lost = trials_to_eliminate(done.objectives, halving.factor, self.header.direction)
-            rung = RungResult(done.epoch, tuple(sorted(done.objectives)), lost)
+            eliminated = trials_to_eliminate(done.objectives, halving.factor, self.header.direction)
+            rung = RungResult(done.epoch, tuple(sorted(done.objectives)), eliminated)
             self._journal.write(rung, elapsed_seconds)
         batch.eliminated.update(set(rung.eliminated) & set(done.objectives))
 

@@ -148,7 +148,7 @@ def _optuna() -> ModuleType:
             Problem(
                 where="",
                 expected="optuna, for sweep.search: tpe",
-                found="it is not installed",
+                found="that it is not installed",
                 fix=f"{install_command('sweep')}, or set sweep.search: sobol",
                 key="sweep.search",
             )

@@ -144,7 +144,7 @@ def tracking_problems(config: Config) -> Iterator[Problem]:
             yield Problem(
                 "",
                 f"the package {missing[0]}",
-                "it is not installed",
+                "that it is not installed",
                 f"{install_command(extra)}, or remove {key}",
                 key,
             )

@@ -46,7 +46,7 @@ from trainer.prediction.trained_runs import load_network, open_trained
 from trainer.tasks.task import Task
 from trainer.workflows.plan import RunPlan
 
-# Compiling takes a second the first time, and a third of it once the program is kept.
+# Compiling takes a second the first time, and a third of that once the program is cached.
 _COMPILE_SECONDS = 0.5
 
 
@@ -94,11 +94,11 @@ class TrainingSetup:
     Attributes:
         network: The network.
         training: Its training, before the first epoch.
-        group: The group of this training alone.
+        group: A training group with this run only.
         runner: Evaluates the network after training.
-        saved: The network in its saved form, of Keras's own layers; its weights are set before saving.
+        saved: The network as it is saved, built from Keras's own layers; weights are set before saving.
         execution: How epochs are divided into device calls.
-        warm_start: For each layer, as text, whether it took over weights of the former run.
+        warm_start: One note per layer: whether its weights were copied from the earlier run.
         encode_seconds: Time spent on encoding rows.
     """
 
@@ -120,7 +120,7 @@ def build_training(
     Args:
         plan: The plan of the run.
         allow_custom: Whether custom functions may be imported.
-        execution: That of the resumed run; None chooses one.
+        execution: Execution config of the resumed run; chosen automatically if None.
 
     Raises:
         ConfigError: A custom layer is not allowed or fails.
@@ -180,8 +180,8 @@ def _executor(
     epochs = execution.epochs_per_execution
     if epochs == 1 or isinstance(runner, StreamingRunner):
         return NetworkExecutor(runner, validation)
-    blocks = MultiEpochProgram(runner, validation, epochs=epochs, compiled=execution.compiled)
-    return MultiEpochExecutor(runner, validation, blocks)
+    program = MultiEpochProgram(runner, validation, epochs=epochs, compiled=execution.compiled)
+    return MultiEpochExecutor(runner, validation, program)
 
 
 def _rollback(
@@ -232,7 +232,12 @@ def resource_errors() -> Iterator[None]:
         found = str(error).splitlines()[0] if str(error) else type(error).__name__
         found = re.sub(r"\{\{.*?\}\}\s*| on /job:.*", "", found)
         raise ResourceError(
-            Problem("memory", "enough for data and network", found, "lower fit.batch_size or units")
+            Problem(
+                "memory",
+                "enough for the data and the network",
+                found,
+                "lower fit.batch_size or units",
+            )
         ) from error
 
 
@@ -270,15 +275,15 @@ def _choose_execution(
 ) -> ExecutionConfig:
     fit = plan.config.fit
     batch = min(fit.batch_size, len(train))
-    blocks = epochs_per_execution(
+    epochs = epochs_per_execution(
         train, validation, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
     )
-    # A callback may read and change the weights after every epoch, and so does a rollback.
+    # A callback may read and change the weights after every epoch, and so may a rollback.
     single_epochs = fit.callbacks or fit.on_nonfinite.action == "rollback"
     return ExecutionConfig(
         compiled=compiled,
         steps_per_execution=steps_per_execution(network.count_params(), batch),
-        epochs_per_execution=1 if single_epochs else blocks,
+        epochs_per_execution=1 if single_epochs else epochs,
     )
 
 
@@ -327,8 +332,8 @@ def _callbacks(plan: RunPlan, train_step: TrainStep, allow_custom: bool) -> Call
             problems.append(
                 Problem(
                     "",
-                    "a callback with hooks for epochs: a whole epoch is one program, without a stop "
-                    "between batches",
+                    "a callback with epoch-level hooks only: an epoch runs as one program, so Python is "
+                    "not called between batches",
                     f"{entry.custom.function}, which has {' and '.join(hooks)}",
                     "move the code to on_epoch_end",
                     key,

@@ -39,7 +39,7 @@ def fit_run(
 
     Args:
         loaded: The config.
-        session: The command that trains.
+        session: Session of the calling command.
         runs: The folder of run directories.
         run_path: The run directory of a member; None creates one in `runs`.
         tables: A cache of tables.

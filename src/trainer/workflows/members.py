@@ -39,7 +39,7 @@ from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.reporting import aggregate_members, read_sentence, write_ensemble_findings
 from trainer.workflows.resume_checks import check_unchanged
-from trainer.workflows.run_record import RunRecord, errors_recorded, manifest_of_plan
+from trainer.workflows.run_record import RunRecord, manifest_of_plan, record_errors
 from trainer.workflows.session import Session
 from trainer.workflows.work_items import (
     ItemSettings,
@@ -241,7 +241,7 @@ class _MembersTraining:
         run, fit = self.run, self.loaded.config.fit
         specs = _specs(run, self.loaded)
         record = RunRecord(run, manifest)
-        with errors_recorded(record):
+        with record_errors(record):
             run.packs.mkdir(exist_ok=True)
             yield MembersStarted(run.path, self.plan, len(specs), fit.repeats, fit.folds)
             members, reason = yield from self._train_members(specs)

@@ -44,7 +44,7 @@ from trainer.tasks.task import Task
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import ExecutionConfig, resolved_run_config
 from trainer.workflows.plan import RunPlan, row_groups
-from trainer.workflows.run_record import RunRecord, errors_recorded, manifest_of_plan
+from trainer.workflows.run_record import RunRecord, manifest_of_plan, record_errors
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -351,7 +351,7 @@ def recording(
 ) -> Iterator[Recording]:
     """Context manager that records training in an existing, locked run directory.
 
-    If the block ends with an exception, the manifest is written first; see `errors_recorded`.
+    If the block ends with an exception, the manifest is written first; see `record_errors`.
 
     Raises:
         StorageError: The run directory cannot be written.
@@ -363,6 +363,6 @@ def recording(
             config.fit.checkpoint.every, training.epoch, training.trained_steps
         )
         record = Recording(run, manifest, config, recorded, log, timing, trackers, schedule)
-        with errors_recorded(record):
+        with record_errors(record):
             trackers.on_run_start(run, config, manifest)
             yield record

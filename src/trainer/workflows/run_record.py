@@ -20,7 +20,7 @@ class RunRecord:
 
     Attributes:
         run: The directory.
-        manifest: The manifest as last written, or newer.
+        manifest: The current manifest, which may not be written yet.
     """
 
     run: RunDirectory
@@ -43,8 +43,8 @@ class RunRecord:
 
 
 @contextmanager
-def errors_recorded(record: RunRecord) -> Iterator[None]:
-    """Context manager that writes to the manifest how a run ended that ends with an exception.
+def record_errors(record: RunRecord) -> Iterator[None]:
+    """Context manager that records in the manifest how a run that raises an exception ended.
 
     It is `failed` with the problems of the exception, or `stopped` if the user or the system stopped the
     run.
@@ -61,7 +61,7 @@ def errors_recorded(record: RunRecord) -> Iterator[None]:
         raise
     except BaseException as bug:
         with suppress(StorageError):
-            record.write_end("failed", (Problem("trainer", "no bug", repr(bug)),))
+            record.write_end("failed", (Problem("internal error", "no exception", repr(bug)),))
         raise
 
 

@@ -227,7 +227,8 @@ def _calibration(content: RunContent) -> Iterator[Block]:
         bias = "overconfident" if decisions.temperature > 1 else "underconfident"
         yield Paragraph(
             f"The probabilities are calibrated by temperature scaling: the logits are divided by "
-            f"{number(decisions.temperature)}, fitted on {decisions.rows}. Without it they were {bias}."
+            f"{number(decisions.temperature)}, fitted on {decisions.rows_text}. "
+            f"Without it they were {bias}."
         )
     yield _reliability_plot(content, predictions)
     if TASK_RULES[predictions.task].has_positive_class:
@@ -334,7 +335,7 @@ def _threshold_table(content: RunContent, predictions: Predictions, threshold: f
     rows = [(number(value), *map(number, _metrics_at(predictions, value))) for value in thresholds]
     decisions = content.decisions
     criterion = decisions.chosen_for if decisions else None
-    chosen = f", chosen for {criterion} on {decisions.rows}" if decisions and criterion else ""
+    chosen = f", chosen for {criterion} on {decisions.rows_text}" if decisions and criterion else ""
     title = (
         f"Metrics by threshold, {content.split} rows; current threshold {number(threshold)}{chosen}"
     )

@@ -20,12 +20,12 @@ _MAX_CLASSES = 100
 _ORDER = ("train", "validation", "test")
 
 
-def title_of(content: RunContent) -> str:
+def page_title(content: RunContent) -> str:
     """Return the title: the name of the run and of its directory."""
     return f"{content.report.summary.name} – {content.run.path.absolute().name}"
 
 
-def lead_of(content: RunContent) -> tuple[str, ...]:
+def page_lead(content: RunContent) -> tuple[str, ...]:
     """Return the introduction: what was trained on which data, how it ended, the headline metric."""
     return tuple(_lead(content))
 

@@ -172,6 +172,6 @@ def _coverage_table(content: RunContent) -> Block:
         f"coverage on the {content.split} rows",
         "confidence interval",
     )
-    fitted_on = "the validation rows" if decisions is None else decisions.rows
+    fitted_on = "the validation rows" if decisions is None else decisions.rows_text
     title = f"Prediction intervals (split conformal, fitted on {fitted_on})"
     return table_block(title, headers, rows, right=range(1, 5))

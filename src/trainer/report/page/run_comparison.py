@@ -34,7 +34,7 @@ _MAX_DRAWS = 50_000_000
 """Limit of rows × resamples for the differences."""
 
 
-def several_page(comparison: Comparison, runs: Sequence[RunContent]) -> Page:
+def comparison_page(comparison: Comparison, runs: Sequence[RunContent]) -> Page:
     """Make the page that compares two or more runs, in the given order.
 
     Args:

@@ -51,7 +51,7 @@ def sweep_page(sweep: SweepContent, now: datetime) -> Page:
 
     Args:
         sweep: The sweep.
-        now: With a time zone; used to detect trials that are marked as running but dead.
+        now: With a time zone; used to detect trials marked as running whose process is gone.
     """
     trials = ranked_trials(sweep.leaderboard)
     axes = make_axes(sweep)
@@ -120,10 +120,10 @@ def _best(sweep: SweepContent, trials: Trials) -> Iterator[Block]:
         return
     shown = [row for row in trials.rows[:_BEST] if row.ended is not None]
     yield table_block(
-        f"The best {len(shown)} by {trials.name}"
+        f"{len(shown)} best trials by {trials.name}"
         if len(shown) > 1
-        else f"The best by {trials.name}",
-        _heads(sweep),
+        else f"Best trial by {trials.name}",
+        _headers(sweep),
         [_cells(sweep, row) for row in shown],
         right=range(4),
         marked=(0,) if sweep.leaderboard.best is not None else (),
@@ -136,7 +136,7 @@ def _best(sweep: SweepContent, trials: Trials) -> Iterator[Block]:
         yield order_plot(trials)
 
 
-def _heads(sweep: SweepContent) -> tuple[str, ...]:
+def _headers(sweep: SweepContent) -> tuple[str, ...]:
     objective = sweep.leaderboard.objective or "objective"
     keys = [key for dimension in sweep.dimensions for key in dimension.keys]
     return ("trial", objective, "best epoch", "epochs", "status", *short_names(keys).values())
@@ -162,10 +162,10 @@ def _settings(sweep: SweepContent, axes: list[Axis], trials: Trials) -> Iterator
     if trials.clipped:
         yield Paragraph(
             f"{pluralize(trials.clipped, 'trial')} with a much worse {trials.name} "
-            f"{'is' if trials.clipped == 1 else 'are'} drawn at the end of the scale."
+            f"{'is' if trials.clipped == 1 else 'are'} clipped to the edge of the axis."
         )
     if sweep.counts.get("eliminated"):
-        yield Paragraph("Gray points are trials that were eliminated, after fewer epochs.")
+        yield Paragraph("Gray points are eliminated trials, which were trained for fewer epochs.")
     if len(axes) > _MAX_AXES:
         yield Paragraph(f"Parallel coordinates show {_MAX_AXES} of {len(axes)} settings.")
     yield parallel_plot(axes[:_MAX_AXES], trials)
@@ -199,12 +199,12 @@ def _importance(
     if importance.r2 > 0:
         rest = max(0.0, 1.0 - float(importance.share.sum()))
         yield Paragraph(
-            f"On trials it was not fitted on, the forest explains {100 * importance.r2:.0f}% of the "
-            f"variance. {100 * rest:.0f}% of its variance is due to interactions of settings or chance."
+            f"On held-out trials, the forest explains {100 * importance.r2:.0f}% of the "
+            f"variance. {100 * rest:.0f}% of its variance is due to interactions or chance."
         )
     else:
         yield Paragraph(
-            "The forest does not predict trials it was not fitted on, so these shares are not reliable."
+            "The forest does not generalize to held-out trials, so these shares are not reliable."
         )
     yield importance_plot(axes, importance)
     order = sorted(range(len(axes)), key=lambda index: -importance.share[index])
@@ -263,13 +263,15 @@ def _search(sweep: SweepContent) -> Iterator[Block]:
     seed = sweep.config.seed if settings.seed is None else settings.seed
     rows = [
         ("search", sweep.search),
-        ("seed of the search", str(seed)),
+        ("search seed", str(seed)),
         ("trials", "until the time limit" if sweep.trials is None else f"{sweep.trials:,}"),
         ("objective", f"{sweep.leaderboard.objective}, {sweep.leaderboard.direction} is better"),
     ]
     if settings.halving is not None:
         halving = settings.halving
-        rows.append(("halving", f"one in {halving.factor} continues, first after {halving.first}"))
+        rows.append(
+            ("halving", f"1 in {halving.factor} trials continues, first after {halving.first}")
+        )
     if sweep.jobs is not None:
         rows.append(("jobs", str(sweep.jobs)))
     yield table_block("", ("", ""), rows if sweep.leaderboard.objective else rows[:3])
@@ -284,7 +286,7 @@ def _all_trials(sweep: SweepContent) -> Iterator[Block]:
         title = f"The best {_MAX_TRIALS} of {pluralize(len(rows), 'trial')}"
     yield table_block(
         title,
-        _heads(sweep),
+        _headers(sweep),
         [_cells(sweep, row) for row in rows[:_MAX_TRIALS]],
         right=range(4),
         is_collapsed=True,

@@ -16,10 +16,10 @@ from trainer.report.page.figures import can_draw, png_bytes
 from trainer.report.page.html import page_html
 from trainer.report.page.inputs import preprocessing_section
 from trainer.report.page.metrics import errors_section, metrics_section
-from trainer.report.page.overview import data_section, lead_of, title_of, warnings_section
+from trainer.report.page.overview import data_section, page_lead, page_title, warnings_section
 from trainer.report.page.provenance import commands_section, config_section, environment_section
 from trainer.report.page.regression import regression_section
-from trainer.report.page.run_comparison import several_page
+from trainer.report.page.run_comparison import comparison_page
 from trainer.report.page.run_content import read_run_content
 from trainer.report.page.sweep import sweep_page
 from trainer.report.page.training import training_section
@@ -50,7 +50,7 @@ def write_page(run: RunDirectory, now: datetime) -> Path:
 
     Args:
         run: The run, in any state.
-        now: With a time zone; used to detect runs that are marked as running but dead.
+        now: Current time, with a time zone; used to detect runs marked as running whose process is gone.
 
     Returns:
         The path of the page.
@@ -67,8 +67,8 @@ def run_page(run: RunDirectory, now: datetime) -> Page:
     content = read_run_content(run, now)
     sections = (make_section(content) for make_section in _SECTIONS)
     return Page(
-        title_of(content),
-        lead_of(content),
+        page_title(content),
+        page_lead(content),
         tuple(section for section in sections if section.blocks),
     )
 
@@ -82,7 +82,7 @@ def run_comparison_page(paths: Sequence[Path], now: datetime) -> Page:
     """
     comparison = compare_runs(paths, now)
     content = [read_run_content(RunDirectory(run.path), now) for run in comparison.runs]
-    return several_page(comparison, content)
+    return comparison_page(comparison, content)
 
 
 def write_sweep_page(directory: SweepDirectory, now: datetime) -> Path:
@@ -112,7 +112,7 @@ def write_plots(page: Page, folder: Path) -> list[Path]:
     if not can_draw():
         fix = install_command("plots")
         raise UsageError(
-            Problem("--png", "matplotlib, to draw the plots", "it is not installed", fix)
+            Problem("--png", "matplotlib, to draw the plots", "that it is not installed", fix)
         )
     with storage_errors(folder, "make this directory"):
         folder.mkdir(parents=True, exist_ok=True)

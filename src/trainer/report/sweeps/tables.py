@@ -78,7 +78,7 @@ def _summary_rows(sweep: SweepContent) -> Iterator[tuple[str, str]]:
         if halving is not None:
             yield (
                 "halving",
-                f"one in {halving.factor} continues, first after {halving.first}",
+                f"1 in {halving.factor} trials continues, first after {halving.first}",
             )
         yield (
             "kept",
