@@ -92,9 +92,7 @@ class SweepProgress:
                 del self._compiling[trials]
         self._phase = next(iter(self._compiling.values()), "")
         for trial in done.objectives:
-            if (
-                trial not in self._live
-            ):  # epochs of an earlier process do not count toward the time left
+            if trial not in self._live:  # epochs of an earlier process do not count
                 self._before += (done.epoch - 1) / self._epochs
             self._trained |= self._mates.get(trial, mates) - mates
             self._mates[trial] = mates

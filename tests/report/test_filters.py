@@ -72,7 +72,7 @@ def test_invalid_syntax_is_reported(text: str) -> None:
     problem = parse_filter(text)
     assert isinstance(problem, Problem)
     assert "OPERATOR" in problem.expected
-    assert problem.fix.startswith("write ")
+    assert problem.fix.startswith("write")
 
 
 def test_single_equals_sign_has_a_fix() -> None:
