@@ -98,6 +98,8 @@ def _through_epoch(
 def _roll_back(group: TrainingGroup, results: Mapping[int, EpochResult]) -> RolledBack | None:
     """Return to the start of the epoch with a lower learning rate if the loss is not finite.
 
+    A network that rolls back is the only one of its group, as packs do not support rollbacks.
+
     Returns:
         The event; None if there is no need, or rollbacks are disabled or exhausted.
     """
