@@ -136,7 +136,7 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
         "name": plan.config.name,
         "task": task.name,
         "head": task.head,
-        "loss": task.loss,
+        "loss": task.loss.name,
         "target_scale": _target_scales(plan),
         "metrics": list(task.metrics),
         "class_weights": _class_weights(plan),
@@ -208,7 +208,7 @@ def _lines(plan: RunPlan) -> list[str]:
         scaled = "".join(f", target scale of {name} {scale}" for name, scale in scales.items())
     lines = [
         f"{plan.config.name}: {target.task} of {', '.join(target.columns)} ({target.reason})",
-        f"head {plan.task.head}, loss {plan.task.loss}{scaled}, metrics {metrics}",
+        f"head {plan.task.head}, loss {plan.task.loss.name}{scaled}, metrics {metrics}",
         *_weight_lines(plan),
         "",
         *_column_lines(plan),

@@ -153,7 +153,7 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
     # conflicts: loss, metrics, fit
     "label smoothing of a squared error": (
         "loss: {name: mean_squared_error, label_smoothing: 0.1}\n",
-        ["config.yaml:2:51", "label_smoothing", "cross-entropy"],
+        ["config.yaml:2:51", "label_smoothing", "categorical_crossentropy"],
     ),
     "gamma without focus": (
         "loss: {name: binary_crossentropy, gamma: 3}\n",

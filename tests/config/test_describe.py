@@ -13,9 +13,10 @@ from jsonschema import Draft202012Validator
 
 from trainer.config.describe import json_schema, reference_markdown
 from trainer.config.dump import dump_config
+from trainer.config.losses import LOSSES
 from trainer.config.matching import ROOT
 from trainer.config.nodes import Source, to_python
-from trainer.config.objectives import LOSS_HEADS, METRICS
+from trainer.config.objectives import METRICS
 from trainer.config.schema import Config
 from trainer.config.specs import settings as all_settings
 from trainer.config.yaml_reader import parse_yaml
@@ -108,7 +109,7 @@ def test_reference_has_every_setting() -> None:
             assert f"| `{name}` |" in text or name == "name", path
     for metric in METRICS:
         assert f"| `{metric}` |" in text
-    for loss in LOSS_HEADS:
+    for loss in LOSSES:
         assert f"| `{loss}` |" in text or loss == "auto"
     assert "| `test` | a number of at least 0 and below 1 | `0.2` | Fraction of test rows" in text
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from trainer.config.data import TaskName
+from trainer.config.losses import DEFAULT_LOSS
 from trainer.config.model import HeadKind
-from trainer.config.objectives import DEFAULT_LOSS
 from trainer.config.resolve import (
     resolved_head,
     resolved_loss,
@@ -33,7 +33,7 @@ def config(**sections: Any) -> Config:
 @pytest.mark.parametrize(("task", "head"), TASKS)
 def test_auto(task: TaskName, head: HeadKind) -> None:
     assert resolved_head(config(), task) == head
-    assert resolved_loss(config(), head) == DEFAULT_LOSS[head]
+    assert resolved_loss(config(), head).name == DEFAULT_LOSS[head]
     assert resolved_metrics(config(), task) == TASK_RULES[task].metrics
     assert resolved_target_scale(config(), task) == ("standard" if task == "regression" else "none")
 
@@ -41,7 +41,7 @@ def test_auto(task: TaskName, head: HeadKind) -> None:
 def test_explicit_values() -> None:
     cfg = config(model={"head": "softmax"}, loss="poisson", metrics=["auc", "f1", "auc"])
     assert resolved_head(cfg, "binary") == "softmax"
-    assert resolved_loss(cfg, "softmax") == "poisson"
+    assert resolved_loss(cfg, "softmax").name == "poisson"
     assert resolved_metrics(cfg, "binary") == ("auc", "f1")
 
 

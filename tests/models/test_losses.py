@@ -1,15 +1,15 @@
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import keras
 import numpy as np
 import pytest
 
-from trainer.config.objectives import Loss, LossName
-from trainer.models.losses import HalfSquaredError, build_loss
+from trainer.config.losses import LOSSES, Loss, LossName, LossSetting
+from trainer.models.losses import HalfSquaredError, StackedLoss, build_loss
 
-NAMES = [name for name in LossName.__args__ if name != "auto"]  # type: ignore[attr-defined]
+NAMES = [name for name in LOSSES if name != "auto"]
 Y = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 P = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]], dtype=np.float32)
 
@@ -22,7 +22,7 @@ def value(loss: Any, weight: Any = None) -> float:
 def test_name_is_that_of_keras(name: LossName) -> None:
     expected = keras.losses.get(name)
     balanced = {"apply_class_balancing": True} if name == "binary_focal_crossentropy" else {}
-    built = build_loss(Loss(), name)
+    built = build_loss(Loss(name=name))
     assert value(built) == pytest.approx(float(np.mean(expected(Y, P, **balanced))), rel=1e-6)
     assert type(built).__module__.startswith("keras")
     assert built.reduction == "sum_over_batch_size"
@@ -30,59 +30,60 @@ def test_name_is_that_of_keras(name: LossName) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weighted_loss_is_divided_by_the_number_of_rows(name: LossName) -> None:
-    loss = build_loss(Loss(), name)
+    loss = build_loss(Loss(name=name))
     rows = [float(loss(Y[i : i + 1], P[i : i + 1])) for i in range(2)]
     weighted = value(loss, np.array([3.0, 0.5], dtype=np.float32))
     assert weighted == pytest.approx((3 * rows[0] + 0.5 * rows[1]) / 2, rel=1e-5)
 
 
 def test_half_squared_error_is_half_the_mean_squared_error() -> None:
-    half, full = (build_loss(Loss(), name) for name in ("half_squared_error", "mean_squared_error"))
+    half = build_loss(Loss(name="half_squared_error"))
+    full = build_loss(Loss(name="mean_squared_error"))
     assert value(half) == pytest.approx(value(full) / 2)
     again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(half))
     assert isinstance(again, HalfSquaredError)
     assert value(again) == value(half)
 
 
-USED = {
-    "label_smoothing": [
-        "binary_crossentropy",
-        "binary_focal_crossentropy",
-        "categorical_crossentropy",
-        "categorical_focal_crossentropy",
-    ],
-    "gamma": ["binary_focal_crossentropy", "categorical_focal_crossentropy"],
-    "alpha": ["binary_focal_crossentropy", "categorical_focal_crossentropy"],
-    "delta": ["huber"],
-}
+@pytest.mark.parametrize("setting", get_args(LossSetting))
+@pytest.mark.parametrize("name", NAMES)
+def test_setting_has_an_effect_or_is_ignored(setting: str, name: LossName) -> None:
+    loss = build_loss(Loss(name=name))
+    other = build_loss(Loss(**{"name": name, setting: 0.05}))
+    assert (value(loss) != value(other)) == (setting in LOSSES[name].settings)
 
 
-@pytest.mark.parametrize(
-    ("setting", "name"), [(setting, name) for setting in USED for name in USED[setting]]
-)
-def test_every_setting_has_an_effect(setting: str, name: LossName) -> None:
-    loss = build_loss(Loss(), name)
-    other = build_loss(Loss(**{setting: 0.05}), name)
-    assert value(loss) != value(other)
-
-
-def test_every_setting_is_tested() -> None:
-    assert set(USED) == set(Loss.model_fields) - {"name"}
+def test_every_setting_and_loss_is_known() -> None:
+    assert {"name", *get_args(LossSetting)} == set(Loss.model_fields)
+    assert set(LOSSES) == set(get_args(LossName))
 
 
 def test_alpha_weights_the_positive_class() -> None:
-    loss = build_loss(Loss(alpha=0.9, gamma=0.0), "binary_focal_crossentropy")
+    loss = build_loss(Loss(name="binary_focal_crossentropy", alpha=0.9, gamma=0.0))
     y, p = np.array([[1.0]]), np.array([[0.5]])
     assert float(loss(y, p)) == pytest.approx(0.9 * np.log(2), rel=1e-5)
     assert float(loss(1 - y, p)) == pytest.approx(0.1 * np.log(2), rel=1e-5)
 
 
 def test_label_smoothing_equals_its_formula() -> None:
-    loss = build_loss(Loss(label_smoothing=0.2), "binary_crossentropy")
+    loss = build_loss(Loss(name="binary_crossentropy", label_smoothing=0.2))
     expected = -(0.9 * np.log(0.8) + 0.1 * np.log(0.2))
     assert float(loss(np.array([[1.0]]), np.array([[0.8]]))) == pytest.approx(expected, rel=1e-5)
 
 
 def test_auto_is_rejected() -> None:
     with pytest.raises(AssertionError):
-        build_loss(Loss(), "auto")
+        build_loss(Loss())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stacked_loss_equals_the_loss_of_each_member(name: LossName) -> None:
+    smoothing = [0.0, 0.3] if "label_smoothing" in LOSSES[name].settings else [0.0, 0.0]
+    losses = [Loss(name=name, label_smoothing=value) for value in smoothing]
+    stacked = StackedLoss(losses)
+    y, p = np.stack([Y, Y[::-1]]), np.stack([P, P])
+    values = stacked(y, p, stacked.hyperparameters)
+    assert tuple(values.shape) == (2, 2)
+    for number, loss in enumerate(losses):
+        expected = build_loss(loss).call(y[number], p[number])
+        np.testing.assert_allclose(values[number], expected, rtol=1e-5)

@@ -1,8 +1,12 @@
 """Which settings networks of a pack share, which can differ, and what rules packs out."""
 
+from dataclasses import replace
+
 import pytest
 
 from trainer.config.conflicts import conflict_problems
+from trainer.config.losses import Loss
+from trainer.config.resolve import resolved_loss
 from trainer.config.schema import Config
 from trainer.models.pack_compatibility import (
     ModelDimensions,
@@ -12,7 +16,7 @@ from trainer.models.pack_compatibility import (
 )
 
 DIMENSIONS = ModelDimensions(
-    width=4, embeddings=(), head="sigmoid", outputs=1, loss="binary_crossentropy", rows=100,
+    width=4, embeddings=(), head="sigmoid", outputs=1, loss=Loss(name="binary_crossentropy"), rows=100,
     validation_rows=20, steps=40,
 )  # fmt: skip
 LAYERS = [
@@ -75,23 +79,19 @@ SHARED = [
 ]
 
 
+def key_of(config: Config) -> str:
+    return pack_key(config, replace(DIMENSIONS, loss=resolved_loss(config, DIMENSIONS.head)))
+
+
 @pytest.mark.parametrize("sections", FREE, ids=str)
 def test_setting_can_differ(sections: dict) -> None:
-    assert pack_key(config(**sections), DIMENSIONS) == pack_key(config(), DIMENSIONS)
+    assert key_of(config(**sections)) == key_of(config())
     assert incompatible_reason(config(**sections), DIMENSIONS) is None
 
 
 @pytest.mark.parametrize("sections", SHARED, ids=str)
 def test_setting_is_shared(sections: dict) -> None:
-    dimensions = DIMENSIONS
-    if sections.get("loss"):
-        dimensions = ModelDimensions(
-            **{
-                **{name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__},
-                "loss": sections["loss"],
-            }
-        )
-    assert pack_key(config(**sections), dimensions) != pack_key(config(), DIMENSIONS)
+    assert key_of(config(**sections)) != key_of(config())
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,7 @@ def test_setting_is_shared(sections: dict) -> None:
     ],
 )
 def test_rows_and_steps_are_shared(change: dict) -> None:
-    dimensions = ModelDimensions(
-        **{**{name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__}, **change}
-    )
+    dimensions = replace(DIMENSIONS, **change)
     assert pack_key(config(), dimensions) != pack_key(config(), DIMENSIONS)
 
 

@@ -123,7 +123,7 @@ def test_importance_computed_by_fit_matches_explain(copied):
 
     opened = open_trained(copied)
     network = load_network(opened, allow_custom=False)
-    evaluator = Evaluator(network, build_loss(opened.loaded.config.loss, opened.task.loss))
+    evaluator = Evaluator(network, build_loss(opened.task.loss))
     samples = load_run_table(opened).samples("validation")
     importance = compute_importance(
         opened.task.name,

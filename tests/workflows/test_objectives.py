@@ -14,8 +14,8 @@ import pytest
 from tests.marks import slow_except
 from trainer.config.conflicts import task_conflicts
 from trainer.config.data import TargetScale
-from trainer.config.model import HeadKind
-from trainer.config.objectives import LOSS_HEADS, POSITIVE_HEADS
+from trainer.config.losses import LOSSES
+from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
@@ -63,7 +63,7 @@ def with_fix(config_dict: dict[str, Any], alternative: str) -> dict[str, Any]:
     return changed
 
 
-GRID = list(product(LOSS_HEADS, ("auto", *get_args(HeadKind)), get_args(TargetScale)))
+GRID = list(product(LOSSES, ("auto", *get_args(HeadKind)), get_args(TargetScale)))
 
 
 def alternatives(fix: str) -> list[str]:
@@ -72,7 +72,7 @@ def alternatives(fix: str) -> list[str]:
     return [part.split(", which")[0] for part in parts if ": " in part]
 
 
-@pytest.mark.parametrize("loss", LOSS_HEADS)
+@pytest.mark.parametrize("loss", LOSSES)
 def test_every_suggested_fix_works(loss: str) -> None:
     for head, scale in (rest for name, *rest in GRID if name == loss):
         config_dict = settings(loss, head, scale)
@@ -134,7 +134,7 @@ def two_steps(config: Config, dataset: Any) -> tuple[Any, list[float], Any]:
         config, dataset.preprocessing.width, (), task.head, task.outputs,
         task.prior(), allow_custom=False, base=Path(),
     )  # fmt: skip
-    loss = build_loss(config.loss, task.loss)
+    loss = build_loss(task.loss)
     optimizer = keras.optimizers.Adam()
     losses = []
     import tensorflow as tf

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from trainer.config.load import load_config
-from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS
+from trainer.config.losses import LOSSES
+from trainer.config.model import POSITIVE_HEADS
 from trainer.config.optimizers import OptimizerName
 from trainer.engine.batches import run_to_end
 from trainer.engine.runner import epoch_order
@@ -47,7 +48,7 @@ LAYERS = {
         "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}, bias_constraint: non_negative}}",
     )
 }
-LOSSES = {
+LOSS_CASES = {
     f"{loss} on {head}": [
         f"loss={loss}",
         f"model.head={head}",
@@ -59,11 +60,11 @@ LOSSES = {
             "exponential": ["data.target=age", "data.task=regression"],
         }[head],
     ]
-    for loss, heads in LOSS_HEADS.items()
-    for head in heads
+    for loss, kind in LOSSES.items()
+    for head in kind.heads
     if loss != "auto"
     # Positive heads are meant for count losses; with any other loss they behave like any head.
-    and (head not in POSITIVE_HEADS or loss in COUNT_LOSSES)
+    and (head not in POSITIVE_HEADS or kind.is_for_counts)
 }
 OTHERS = {
     "smoothing": ["loss={name: binary_crossentropy, label_smoothing: 0.2}"],
@@ -88,7 +89,7 @@ OTHERS = {
     "file order": ["fit.shuffle=false"],
     "dropout and noise": ["model.layers=[{dense: 6}, {dropout: 0.3}, {gaussian_noise: 0.1}]"],
 }
-CASES = {**OPTIMIZERS, **SCHEDULES, **LAYERS, **LOSSES, **OTHERS}
+CASES = {**OPTIMIZERS, **SCHEDULES, **LAYERS, **LOSS_CASES, **OTHERS}
 TOLERANCES = {"bfloat16": 3e-2, "float16": 5e-3, "muon": 2e-3}
 COMBINED = {
     "adamw": [
@@ -165,7 +166,7 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
         build_optimizer(
             settings.optimizer, plan.steps_per_epoch, plan.total_steps, settings.runtime.precision
         ),
-        build_loss(settings.loss, task.loss),
+        build_loss(task.loss),
         jit_compile=False,
     )
     # Some optimizers copy the initial weights; Keras advises building those before training.

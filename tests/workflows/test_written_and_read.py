@@ -15,6 +15,7 @@ from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
 from trainer.assessment.decisions import choose_decisions
 from trainer.assessment.findings import _defined_metrics, _differences, _metric_values
 from trainer.config.data import TaskName
+from trainer.config.losses import Loss
 from trainer.config.schema import Evaluate
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.out_of_fold import out_of_fold_names
@@ -158,7 +159,7 @@ def task_of(predictions: Predictions) -> Task:
         separator="",
     )
     outputs = predictions.y.shape[1]
-    return Task(target, "linear", outputs, "mean_squared_error", ("rmse",), 0.5)
+    return Task(target, "linear", outputs, Loss(name="mean_squared_error"), ("rmse",), 0.5)
 
 
 @SETTINGS

@@ -28,7 +28,6 @@ from trainer.audit.targets import (
 )
 from trainer.config.schema import Config
 
-_ROBUST_LOSSES = ("huber", "log_cosh", "mean_absolute_error")
 _ORDER = ("error", "warning", "note")
 
 
@@ -66,7 +65,7 @@ def audit(audited: AuditedTable, config: Config) -> list[Finding]:
         *find_rare_classes(audited),
         *find_imbalance(audited, weighted=config.fit.class_weight is not None),
         *find_missing_by_class(audited, leaking),
-        *([] if config.loss.name in _ROBUST_LOSSES else find_outliers(audited)),
+        *([] if config.loss.kind.is_robust else find_outliers(audited)),
         *find_drift(audited, [*identifier_columns, *group_columns, *_columns(levels)]),
         *find_time_order(audited),
     ]

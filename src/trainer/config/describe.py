@@ -10,8 +10,9 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from trainer.config.losses import DEFAULT_LOSS, LOSSES
 from trainer.config.matching import EXTENDS, ROOT
-from trainer.config.objectives import DEFAULT_LOSS, LOSS_HEADS, METRICS
+from trainer.config.objectives import METRICS
 from trainer.config.optimizers import DEFAULT_OPTIMIZER
 from trainer.config.schema import Config
 from trainer.config.sections import Section
@@ -244,9 +245,11 @@ def _metric_rows() -> Iterator[_Row]:
 
 
 def _loss_rows() -> Iterator[_Row]:
-    for name, heads in LOSS_HEADS.items():
+    for name, kind in LOSSES.items():
         if name != "auto":
-            names = [f"{head} (auto)" if DEFAULT_LOSS[head] == name else head for head in heads]
+            names = [
+                f"{head} (auto)" if DEFAULT_LOSS[head] == name else head for head in kind.heads
+            ]
             yield f"`{name}`", ", ".join(names)
 
 

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import get_args
 
 from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import Data, TaskName
-from trainer.config.model import HeadKind
+from trainer.config.losses import LOSSES, LossSetting
+from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.nodes import join_key
-from trainer.config.objectives import COUNT_LOSSES, LOSS_HEADS, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import ResolvedTargetScale, resolved_loss, resolved_target_scale
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import did_you_mean
 
-_SMOOTHED = {
-    "auto",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-}
-_FOCAL = {"binary_focal_crossentropy", "categorical_focal_crossentropy"}
-
 
 def loss_conflicts(config: Config) -> Iterator[Conflict]:
     """Yield settings that the loss ignores, and a loss that does not fit the configured head."""
-    loss, name = config.loss, config.loss.name
-    ignored = {
-        "label_smoothing": ("a cross-entropy", name not in _SMOOTHED),
-        "gamma": ("a focal cross-entropy", name not in _FOCAL),
-        "alpha": ("a focal cross-entropy", name not in _FOCAL),
-        "delta": ("huber", name != "huber"),
-    }
-    for key, (losses, is_ignored) in ignored.items():
-        if is_ignored and differs_from_default(loss, key):
+    loss = config.loss
+    for key in get_args(LossSetting):
+        if key not in loss.kind.settings and differs_from_default(loss, key):
+            losses = [
+                name for name, kind in LOSSES.items() if key in kind.settings and name != "auto"
+            ]
             yield conflict(
                 f"loss.{key}",
-                f"{key} only with {losses}",
-                f"loss.name: {name}, which ignores it",
+                f"{key} only with {_join_with_or(losses)}",
+                f"loss.name: {loss.name}, which ignores it",
                 f"set loss.name, or remove {key}",
                 "loss.name",
             )
@@ -81,28 +70,28 @@ def target_scale_conflicts(data: Data) -> Iterator[Conflict]:
 
 
 def _loss_head_conflicts(config: Config, head: HeadKind) -> Iterator[Conflict]:
-    if head in LOSS_HEADS[config.loss.name]:
+    if head in config.loss.kind.heads:
         return
-    fitting = [name for name, heads in LOSS_HEADS.items() if head in heads]
+    fitting = [name for name, kind in LOSSES.items() if head in kind.heads]
     automatic = config.model_copy(update={"loss": Config.model_fields["loss"].default})
     other_head = ""
-    if config.loss.name in COUNT_LOSSES:
+    if config.loss.kind.is_for_counts:
         # With `auto`, the head is chosen to fit the loss.
         other_head = "model.head: auto, or "
     yield conflict(
         "loss",
         f"a loss that fits the {head} head: {', '.join(fitting)}",
         config.loss.name,
-        f"set {other_head}loss: {resolved_loss(automatic, head)}",
+        f"set {other_head}loss: {resolved_loss(automatic, head).name}",
         "model.head",
         "loss.name",
     )
 
 
 def _scale_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[Conflict]:
-    loss = config.loss.name
-    if loss in UNSCALED_LOSSES:
-        reason = f"loss: {loss}, which needs an unscaled target"
+    loss = config.loss
+    if loss.kind.needs_unscaled_target:
+        reason = f"loss: {loss.name}, which needs an unscaled target"
     elif head == "sigmoid":
         reason = "a sigmoid head, which predicts numbers in [0, 1]"
     elif head in POSITIVE_HEADS:
@@ -115,7 +104,7 @@ def _scale_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator
         if scale == "none":
             continue
         fix = "set data.target_scale: auto"
-        if loss in UNSCALED_LOSSES:
+        if loss.kind.needs_unscaled_target:
             fix += ", or loss: mean_absolute_error"
             fix += " and model.head: auto" if config.model.head in POSITIVE_HEADS else ""
         else:
@@ -136,5 +125,5 @@ def _configured_scales(config: Config, task: TaskName) -> Iterator[tuple[str, Re
         )
 
 
-def _join_with_or(parts: tuple[str, ...]) -> str:
+def _join_with_or(parts: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))

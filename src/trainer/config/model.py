@@ -10,6 +10,9 @@ from trainer.config.weights import Initializer, Regularizer
 
 HeadKind = Literal["sigmoid", "softmax", "linear", "softplus", "exponential"]
 
+POSITIVE_HEADS: tuple[HeadKind, ...] = ("softplus", "exponential")
+"""Heads whose output is positive and unbounded above."""
+
 
 class Model(Section):
     """The model: hidden layers, then a head that fits the target."""

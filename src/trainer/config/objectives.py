@@ -1,98 +1,15 @@
-"""Losses and metrics: their names, the heads they fit, which direction is better.
+"""The metrics: their names, the tasks they fit, which direction is better.
 
-They are computed in `trainer.models`.
+`trainer.metrics` computes them.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
-
-from pydantic import BeforeValidator, Field
+from typing import Literal
 
 from trainer.config.data import TaskName
-from trainer.config.model import HeadKind
-from trainer.config.sections import Section
 from trainer.config.task_rules import TASK_RULES
-
-LossName = Literal[
-    "auto",
-    "binary_crossentropy",
-    "binary_focal_crossentropy",
-    "categorical_crossentropy",
-    "categorical_focal_crossentropy",
-    "kl_divergence",
-    "poisson",
-    "mean_squared_error",
-    "half_squared_error",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_logarithmic_error",
-    "huber",
-    "log_cosh",
-]
-
-_ANY_HEAD: tuple[HeadKind, ...] = ("sigmoid", "softmax", "linear", "softplus", "exponential")
-_NEVER_NEGATIVE: tuple[HeadKind, ...] = ("sigmoid", "softmax", "softplus", "exponential")
-
-LOSS_HEADS: dict[str, tuple[HeadKind, ...]] = {
-    "auto": _ANY_HEAD,
-    "binary_crossentropy": ("sigmoid",),
-    "binary_focal_crossentropy": ("sigmoid",),
-    "categorical_crossentropy": ("softmax",),
-    "categorical_focal_crossentropy": ("softmax",),
-    "kl_divergence": ("softmax",),
-    # The logarithm of a negative prediction is nan, or is clipped so that its gradient is 0.
-    "poisson": _NEVER_NEGATIVE,
-    "mean_squared_error": _ANY_HEAD,
-    "half_squared_error": _ANY_HEAD,
-    "mean_absolute_error": _ANY_HEAD,
-    "mean_absolute_percentage_error": ("linear", "softplus", "exponential"),
-    "mean_squared_logarithmic_error": _NEVER_NEGATIVE,
-    "huber": _ANY_HEAD,
-    "log_cosh": _ANY_HEAD,
-}
-"""Loss → the heads that it can be used with."""
-
-POSITIVE_HEADS: tuple[HeadKind, ...] = ("softplus", "exponential")
-"""Heads whose output is positive and unbounded above."""
-
-COUNT_LOSSES: tuple[LossName, ...] = ("poisson", "mean_squared_logarithmic_error")
-"""Losses that take the logarithm of targets and predictions, so these must not be negative."""
-
-UNSCALED_LOSSES: tuple[LossName, ...] = (*COUNT_LOSSES, "mean_absolute_percentage_error")
-"""Losses that are meaningful only for an unscaled target."""
-
-DEFAULT_LOSS: dict[HeadKind, LossName] = {
-    "sigmoid": "binary_crossentropy",
-    "softmax": "categorical_crossentropy",
-    "linear": "mean_squared_error",
-    "softplus": "mean_squared_error",
-    "exponential": "mean_squared_error",
-}
-
-
-class Loss(Section):
-    """The loss that training minimizes."""
-
-    name: LossName = "auto"
-    """auto: the cross-entropy of the head, or the mean squared error for regression. poisson, for
-    counts: prediction - target · log(prediction)."""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """How far the targets of a cross-entropy are moved towards the uniform distribution."""
-    gamma: Annotated[float, Field(ge=0)] = 2.0
-    """Focal losses: how much easy examples are down-weighted."""
-    alpha: Annotated[float, Field(ge=0, le=1)] = 0.25
-    """Focal losses: weight of the positive class."""
-    delta: Annotated[float, Field(gt=0)] = 1.0
-    """huber: error at which it changes from squared to linear."""
-
-
-def _named(value: Any) -> Any:
-    return {"name": value} if isinstance(value, str) else value
-
-
-NamedLoss = Annotated[Loss, BeforeValidator(_named, json_schema_input_type=Loss | LossName)]
 
 MetricName = Literal[
     "accuracy",
@@ -115,7 +32,6 @@ MetricName = Literal[
     "mape",
     "r2",
 ]
-
 
 TaskProperty = Literal[
     "has_classes", "has_numbers", "has_positive_class", "is_exclusive", "predicts_most_likely"

@@ -6,15 +6,9 @@ from collections.abc import Iterator
 from typing import Literal
 
 from trainer.config.data import NamedSources, TaskName
-from trainer.config.model import HeadKind
-from trainer.config.objectives import (
-    COUNT_LOSSES,
-    DEFAULT_LOSS,
-    POSITIVE_HEADS,
-    UNSCALED_LOSSES,
-    LossName,
-    MetricName,
-)
+from trainer.config.losses import DEFAULT_LOSS, Loss
+from trainer.config.model import POSITIVE_HEADS, HeadKind
+from trainer.config.objectives import MetricName
 from trainer.config.schema import Config, Fit
 from trainer.config.task_rules import TASK_RULES
 
@@ -62,14 +56,16 @@ def resolved_head(config: Config, task: TaskName) -> HeadKind:
     if config.model.head != "auto":
         return config.model.head
     rules = TASK_RULES[task]
-    if config.loss.name in COUNT_LOSSES and not rules.has_classes:
+    if config.loss.kind.is_for_counts and not rules.has_classes:
         return "exponential"
     return rules.heads[0]
 
 
-def resolved_loss(config: Config, head: HeadKind) -> LossName:
-    """Return the name of the loss, never "auto"."""
-    return DEFAULT_LOSS[head] if config.loss.name == "auto" else config.loss.name
+def resolved_loss(config: Config, head: HeadKind) -> Loss:
+    """Return the loss; its name is never "auto"."""
+    if config.loss.name != "auto":
+        return config.loss
+    return config.loss.model_copy(update={"name": DEFAULT_LOSS[head]})
 
 
 def resolved_metrics(config: Config, task: TaskName) -> tuple[MetricName, ...]:
@@ -128,12 +124,12 @@ def resolved_target_scale(
     if scale != "auto":
         return scale
     is_linear = resolved_head(config, task) == "linear"
-    return "standard" if is_linear and config.loss.name not in UNSCALED_LOSSES else "none"
+    return "standard" if is_linear and not config.loss.kind.needs_unscaled_target else "none"
 
 
 def regression_setting(config: Config) -> str | None:
     """Return a setting that implies regression, such as a count loss; None if there is none."""
-    if config.loss.name in UNSCALED_LOSSES:
+    if config.loss.kind.needs_unscaled_target:
         return f"loss: {config.loss.name}"
     if config.model.head in POSITIVE_HEADS:
         return f"model.head: {config.model.head}"

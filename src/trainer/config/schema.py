@@ -1,7 +1,7 @@
 """The pydantic schema of a config: names, types, defaults and descriptions of all settings.
 
 This module has the root and the `fit`, `evaluate` and `runtime` sections; the others are in `data`,
-`model`, `layers`, `optimizers`, `schedules`, `objectives`, `sweeps` and `tracking`.
+`model`, `layers`, `optimizers`, `schedules`, `losses`, `sweeps` and `tracking`.
 """
 
 from __future__ import annotations
@@ -12,8 +12,9 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from trainer.config.data import Data
 from trainer.config.layers import Custom
+from trainer.config.losses import Loss, NamedLoss
 from trainer.config.model import Model
-from trainer.config.objectives import Loss, MetricName, NamedLoss
+from trainer.config.objectives import MetricName
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
 from trainer.config.sections import Interval, Section, ValueName, shorthand_for
 from trainer.config.sweeps import Sweep

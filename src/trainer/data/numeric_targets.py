@@ -8,8 +8,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from trainer.config.model import HeadKind
-from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS
+from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.resolve import ResolvedTargetScale
 from trainer.config.schema import Config
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array
@@ -255,9 +254,9 @@ def check_target_range(
     Raises:
         DataError: If a target is out of range.
     """
-    loss = config.loss.name
-    is_positive = loss in COUNT_LOSSES or head in POSITIVE_HEADS
-    if not (head == "sigmoid" or is_positive or loss == "mean_absolute_percentage_error"):
+    loss = config.loss
+    is_positive = loss.kind.is_for_counts or head in POSITIVE_HEADS
+    if not (head == "sigmoid" or is_positive or loss.kind.targets == "not zero"):
         return
     values = read_target_numbers(
         frame, columns, np.ones(frame.height, dtype=np.bool_), where, number_formats
@@ -268,12 +267,12 @@ def check_target_range(
         fix = "set model.head: auto and loss: auto"
     elif is_positive:
         invalid = values < 0
-        setting = f"loss: {loss}" if loss in COUNT_LOSSES else f"model.head: {head}"
+        setting = f"loss: {loss.name}" if loss.kind.is_for_counts else f"model.head: {head}"
         expected = f"no negative numbers in {{}}, as {setting} is for counts and other amounts"
         fix = "set model.head: auto and loss: auto, or correct the rows"
     else:
         invalid = values == 0
-        expected = f"no 0 in {{}}, as loss: {loss} divides by it"
+        expected = f"no 0 in {{}}, as loss: {loss.name} divides by it"
         fix = "set loss: mean_absolute_error, or correct the rows"
     problems = []
     for index, name in enumerate(columns):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from trainer.config.model import POSITIVE_HEADS
 from trainer.config.nodes import column_key
-from trainer.config.objectives import COUNT_LOSSES, POSITIVE_HEADS, UNSCALED_LOSSES
 from trainer.config.resolve import resolved_target_scale
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
@@ -39,7 +39,7 @@ def _unscaled(config: Config, task: Task) -> Iterator[str]:
             yield f"{column_key(name)}.scale"
     target = task.target
     is_linear = not TASK_RULES[target.task].has_classes and task.head == "linear"
-    if is_linear and task.loss not in UNSCALED_LOSSES:
+    if is_linear and not task.loss.kind.needs_unscaled_target:
         scales = [resolved_target_scale(config, target.task, name) for name in target.columns]
         if "none" in scales:
             yield "data.target_scale"
@@ -60,7 +60,7 @@ def _alternatives(config: Config, task: Task, scales: list[str]) -> Iterator[str
     if not is_high:
         lower = f"optimizer.learning_rate: {optimizer.learning_rate * _LOWER:g}"
         yield clip[0] if clip else lower
-    if task.head == "exponential" and task.loss in COUNT_LOSSES:
+    if task.head == "exponential" and task.loss.kind.is_for_counts:
         yield " and ".join([*rate, "model.head: softplus"])
     if config.runtime.precision == "mixed_float16":
         yield "runtime.precision: float32"

@@ -11,11 +11,11 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from trainer.config.losses import Loss
 from trainer.data.samples import Samples
 from trainer.engine.batches import (
     EpochOutput,
@@ -27,6 +27,7 @@ from trainer.engine.pack_rows import PackRows, gather_by_member, joined
 from trainer.engine.pack_state import PackState
 from trainer.engine.runner import epoch_order
 from trainer.engine.state import State
+from trainer.models.losses import StackedLoss
 from trainer.models.stacked_optimizers import (
     build_stacked_optimizer,
     member_schedule,
@@ -45,11 +46,13 @@ class PackMember:
 
     Attributes:
         stack: Its config and its network, which provides the initial weights.
+        loss: Its loss.
         train: Its training rows, with all sample weights.
         validation: Its validation rows, or None; either all members have some or none has.
     """
 
     stack: StackMember
+    loss: Loss
     train: Samples
     validation: Samples | None
 
@@ -68,7 +71,6 @@ class Pack:
     def __init__(
         self,
         members: Sequence[PackMember],
-        loss: keras.losses.Loss,
         *,
         total_steps: int,
         steps_per_execution: int,
@@ -77,7 +79,6 @@ class Pack:
 
         Args:
             members: Networks of the same shape and their rows.
-            loss: The Keras loss, without label smoothing.
             total_steps: Batches of the whole training run.
             steps_per_execution: Maximum number of batches per device call.
         """
@@ -89,17 +90,14 @@ class Pack:
         self.total_steps = total_steps
         self._call = steps_per_execution * self._batch
         self._outputs = int(members[0].train.y.shape[1])
-        self._loss = loss
         self._stack = StackedNetwork([member.stack for member in members])
         settings = [config.optimizer for config in configs]
         self._optimizer = build_stacked_optimizer(settings[0], self.steps_per_epoch, total_steps)
         self._optimizer.build(self._stack.trainable)
         self._state = PackState([member.stack for member in members], self._stack, self._optimizer)
         self._averages = bool(self._optimizer.use_ema)
-        smoothing = [config.loss.label_smoothing for config in configs]
-        hyperparameters = dict(self._stack.hyperparameters)
-        if any(smoothing):
-            hyperparameters["loss/smoothing"] = np.asarray(smoothing, np.float32)
+        self._loss = StackedLoss([member.loss for member in members])
+        hyperparameters = self._stack.hyperparameters | self._loss.hyperparameters
         self._hyperparameters = {
             name: tf.constant(value) for name, value in hyperparameters.items()
         }
@@ -282,12 +280,7 @@ class Pack:
 
     def _losses(self, y: Any, outputs: Any, weight: Any, hyperparameters: Any) -> Any:
         """Return the (members,) sums over rows of weight · loss."""
-        if "loss/smoothing" in hyperparameters:
-            smoothing = tf.reshape(hyperparameters["loss/smoothing"], (-1, 1, 1))
-            # As in Keras: binary targets move towards 1/2, one-hot targets towards 1/classes.
-            classes = 2 if isinstance(self._loss, _BINARY_LOSSES) else self._outputs
-            y = y * (1.0 - smoothing) + smoothing / classes
-        losses = self._loss.call(y, outputs)
+        losses = self._loss(y, outputs, hyperparameters)
         return tf.reduce_sum(losses if weight is None else losses * weight, axis=1)
 
     def _evaluate(
@@ -350,6 +343,3 @@ class Pack:
 
         shape = (self.size, self._outputs)
         return run_in_batches(step, index, self._evaluation_batch, shape, (self.size,))
-
-
-_BINARY_LOSSES = (keras.losses.BinaryCrossentropy, keras.losses.BinaryFocalCrossentropy)

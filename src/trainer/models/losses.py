@@ -1,12 +1,16 @@
-"""The Keras loss for the `loss` section of the config."""
+"""The Keras loss for the `loss` section of the config, and the loss of a pack."""
 
 from __future__ import annotations
 
-from typing import Any, assert_never
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
 
-from trainer.config.objectives import Loss, LossName
+from trainer.config.losses import Loss
 
 
 @keras.saving.register_keras_serializable("trainer")
@@ -20,50 +24,46 @@ class HalfSquaredError(keras.losses.Loss):  # type: ignore[misc]
         return 0.5 * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
 
 
-def build_loss(loss: Loss, name: LossName) -> keras.losses.Loss:
+_OWN_LOSSES = {"HalfSquaredError": HalfSquaredError}
+
+
+def build_loss(loss: Loss) -> keras.losses.Loss:
     """Return the Keras loss: mean over rows of weight · loss, not divided by the sum of the weights.
 
     Args:
-        loss: The `loss` section.
-        name: Name of the loss after `auto` is resolved.
+        loss: The `loss` section, after `auto` is resolved.
     """
-    smoothing = loss.label_smoothing
-    match name:
-        case "auto":
-            raise AssertionError("`auto` has to be resolved before the loss is built")
-        case "binary_crossentropy":
-            return keras.losses.BinaryCrossentropy(label_smoothing=smoothing)
-        case "binary_focal_crossentropy":
-            return keras.losses.BinaryFocalCrossentropy(
-                # Without this, Keras ignores alpha.
-                apply_class_balancing=True,
-                alpha=loss.alpha,
-                gamma=loss.gamma,
-                label_smoothing=smoothing,
-            )
-        case "categorical_crossentropy":
-            return keras.losses.CategoricalCrossentropy(label_smoothing=smoothing)
-        case "categorical_focal_crossentropy":
-            return keras.losses.CategoricalFocalCrossentropy(
-                alpha=loss.alpha, gamma=loss.gamma, label_smoothing=smoothing
-            )
-        case "kl_divergence":
-            return keras.losses.KLDivergence()
-        case "poisson":
-            return keras.losses.Poisson()
-        case "mean_squared_error":
-            return keras.losses.MeanSquaredError()
-        case "half_squared_error":
-            return HalfSquaredError()
-        case "mean_absolute_error":
-            return keras.losses.MeanAbsoluteError()
-        case "mean_absolute_percentage_error":
-            return keras.losses.MeanAbsolutePercentageError()
-        case "mean_squared_logarithmic_error":
-            return keras.losses.MeanSquaredLogarithmicError()
-        case "huber":
-            return keras.losses.Huber(delta=loss.delta)
-        case "log_cosh":
-            return keras.losses.LogCosh()
-        case _:
-            assert_never(name)
+    name = loss.kind.keras_loss
+    assert name, "`auto` has to be resolved before the loss is built"
+    kind = _OWN_LOSSES[name] if name in _OWN_LOSSES else getattr(keras.losses, name)
+    return kind(**loss.keras_arguments())
+
+
+class StackedLoss:
+    """The loss of a pack, whose members can differ in their label smoothing.
+
+    Attributes:
+        hyperparameters: The settings that differ between members, each (members,) float32.
+    """
+
+    def __init__(self, losses: Sequence[Loss]) -> None:
+        self._kind = losses[0].kind
+        self._unsmoothed = build_loss(losses[0].model_copy(update={"label_smoothing": 0.0}))
+        self.hyperparameters: dict[str, NDArray[np.float32]] = {}
+        smoothing = [loss.label_smoothing for loss in losses]
+        if any(smoothing):
+            self.hyperparameters["loss/smoothing"] = np.asarray(smoothing, np.float32)
+
+    def __call__(self, y: Any, outputs: Any, hyperparameters: Mapping[str, Any]) -> Any:
+        """Return the (members, rows) losses; for use in a `tf.function`.
+
+        Args:
+            y: (members, rows, outputs) targets.
+            outputs: (members, rows, outputs) predictions.
+            hyperparameters: The tensors of `self.hyperparameters`, among others.
+        """
+        if "loss/smoothing" in hyperparameters:
+            smoothing = tf.reshape(hyperparameters["loss/smoothing"], (-1, 1, 1))
+            classes = 2 if self._kind.is_binary else int(y.shape[-1])
+            y = y * (1.0 - smoothing) + smoothing / classes
+        return self._unsmoothed.call(y, outputs)

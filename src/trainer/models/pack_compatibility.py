@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from trainer.config.losses import Loss
 from trainer.config.model import HeadKind
-from trainer.config.objectives import LossName
 from trainer.config.optimizers import AnyOptimizer
 from trainer.config.schema import Config
 
@@ -34,7 +34,7 @@ class ModelDimensions:
         embeddings: (levels, dimension) of each embedded column.
         head: Kind of the output layer.
         outputs: Units of the output layer.
-        loss: Name of the loss.
+        loss: The loss; its name is never `auto`.
         rows: Number of training rows.
         validation_rows: Number of validation rows.
         steps: Batches of the whole training run.
@@ -44,7 +44,7 @@ class ModelDimensions:
     embeddings: tuple[tuple[int, int], ...]
     head: HeadKind
     outputs: int
-    loss: LossName
+    loss: Loss
     rows: int
     validation_rows: int
     steps: int
@@ -81,7 +81,7 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
         "has_validation": dimensions.validation_rows > 0,
         "steps": dimensions.steps,
         "batch_size": min(config.fit.batch_size, dimensions.rows),
-        "loss": config.loss.model_dump(exclude={"label_smoothing"}) | {"name": dimensions.loss},
+        "loss": dimensions.loss.model_dump(exclude={"label_smoothing"}),
         "layers": [
             {layer.settings.kind: layer.settings.shared_settings()} for layer in config.model.layers
         ],

@@ -204,7 +204,7 @@ class _Networks:
             # Besides weights, a program depends on the layers and the inputs.
             settings = member.loaded.config.model.model_dump_json()
             shape = f"{settings} {[weight.shape for weight in network.weights]}"
-            loss = build_loss(member.loaded.config.loss, member.task.loss)
+            loss = build_loss(member.task.loss)
             self._evaluators.setdefault(shape, (network, Evaluator(network, loss)))
             self._weights.append((shape, network.get_weights()))
 

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.data import TaskName
-from trainer.config.model import HeadKind
-from trainer.config.objectives import POSITIVE_HEADS, LossName, MetricName
+from trainer.config.losses import Loss
+from trainer.config.model import POSITIVE_HEADS, HeadKind
+from trainer.config.objectives import MetricName
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
 from trainer.config.schema import Config
 from trainer.data.arrays import Float32Array
@@ -40,7 +41,7 @@ class Task:
         target: The fitted target.
         head: The kind of the output layer.
         outputs: The number of its units.
-        loss: The name of the loss.
+        loss: The loss; its name is never `auto`.
         metrics: Metrics that are computed besides the loss.
         threshold: The positive class is predicted from this probability on.
         temperature: The divisor of the logits.
@@ -51,7 +52,7 @@ class Task:
     target: FittedTarget
     head: HeadKind
     outputs: int
-    loss: LossName
+    loss: Loss
     metrics: tuple[MetricName, ...]
     threshold: float
     temperature: float = 1.0

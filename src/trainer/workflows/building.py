@@ -156,7 +156,7 @@ def build_training(
     runner = (StreamingRunner if streaming else ResidentRunner)(
         network,
         optimizer,
-        build_loss(config.loss, task.loss),
+        build_loss(task.loss),
         task.apply_class_weights(train, config.fit.class_weight),
         seed=config.seed,
         batch_size=config.fit.batch_size,

@@ -56,7 +56,7 @@ def build_member(planned_run: PlannedRun) -> PackedMember:
     train, validation = plan.encoded_samples("train"), plan.encoded_samples("validation")
     assert train is not None, "a plan has training rows"
     weighted = task.apply_class_weights(train, config.fit.class_weight)
-    stacked = PackMember(StackMember(config, network), weighted, validation)
+    stacked = PackMember(StackMember(config, network), task.loss, weighted, validation)
     return PackedMember(planned_run, make_training(plan, train, validation), stacked)
 
 
@@ -71,17 +71,13 @@ def build_pack_training(
     from trainer.engine.packs import Pack
     from trainer.engine.snapshot import Snapshot
     from trainer.engine.training_group import TrainingGroup
-    from trainer.models.losses import build_loss
 
     plan = planned.members[0].plan
-    unsmoothed = plan.config.loss.model_copy(update={"label_smoothing": 0.0})
-    loss = build_loss(unsmoothed, plan.task.loss)
     parameters = plan.parameters or 0
 
     def make(numbers: Sequence[int]) -> Pack:
         return Pack(
             [members[number].stacked for number in numbers],
-            loss,
             total_steps=plan.total_steps,
             steps_per_execution=steps_per_execution(
                 parameters * len(numbers),

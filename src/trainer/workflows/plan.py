@@ -15,7 +15,6 @@ from trainer.assessment.slice_findings import slice_problems
 from trainer.config.conflicts import task_conflicts
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
-from trainer.config.objectives import UNSCALED_LOSSES
 from trainer.config.resolve import monitored_metrics, resolved_steps
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
@@ -129,7 +128,7 @@ def _table_key(config: Config) -> str:
         "seed": config.seed if config.data.split.seed is None else None,
         # Head and loss determine the task and the scale of the target if `data` leaves them open.
         "head": config.model.head,
-        "loss": config.loss.name if config.loss.name in UNSCALED_LOSSES else None,
+        "loss": config.loss.name if config.loss.kind.needs_unscaled_target else None,
         "engine": config.runtime.engine,
         "device": config.runtime.device,
     }

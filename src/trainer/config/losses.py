@@ -1,0 +1,152 @@
+"""The `loss` section, and the losses: their settings, heads and targets, and the Keras loss of each.
+
+To add a loss, add its name to `LossName` and its definition to `LOSSES`. `trainer.models.losses` builds
+them, for one network and for a pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field
+
+from trainer.config.model import HeadKind
+from trainer.config.sections import Section
+
+LossName = Literal[
+    "auto",
+    "binary_crossentropy",
+    "binary_focal_crossentropy",
+    "categorical_crossentropy",
+    "categorical_focal_crossentropy",
+    "kl_divergence",
+    "poisson",
+    "mean_squared_error",
+    "half_squared_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_logarithmic_error",
+    "huber",
+    "log_cosh",
+]
+LossSetting = Literal["label_smoothing", "gamma", "alpha", "delta"]
+
+
+class Loss(Section):
+    """The loss that training minimizes."""
+
+    name: LossName = "auto"
+    """auto: the cross-entropy of the head, or the mean squared error for regression. poisson, for
+    counts: prediction - target · log(prediction)."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """How far the targets of a cross-entropy are moved towards the uniform distribution."""
+    gamma: Annotated[float, Field(ge=0)] = 2.0
+    """Focal losses: how much easy examples are down-weighted."""
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.25
+    """Focal losses: weight of the positive class."""
+    delta: Annotated[float, Field(gt=0)] = 1.0
+    """huber: error at which it changes from squared to linear."""
+
+    @property
+    def kind(self) -> LossKind:
+        """The definition of the loss."""
+        return LOSSES[self.name]
+
+    def keras_arguments(self) -> dict[str, Any]:
+        """Return the arguments of the Keras loss."""
+        arguments: dict[str, Any] = dict(self.kind.constants)
+        arguments.update((name, getattr(self, name)) for name in self.kind.settings)
+        return arguments
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+NamedLoss = Annotated[Loss, BeforeValidator(_named, json_schema_input_type=Loss | LossName)]
+
+_ANY_HEAD: tuple[HeadKind, ...] = ("sigmoid", "softmax", "linear", "softplus", "exponential")
+_NEVER_NEGATIVE: tuple[HeadKind, ...] = ("sigmoid", "softmax", "softplus", "exponential")
+
+
+@dataclass(frozen=True, slots=True)
+class LossKind:
+    """A loss.
+
+    Attributes:
+        keras_loss: Name of the class in `keras.losses` or `trainer.models.losses`; empty for `auto`.
+        heads: The heads that it can be used with.
+        settings: Settings of the `loss` section that are arguments of the Keras loss.
+        constants: Further arguments of the Keras loss.
+        targets: Which targets it is defined for. If not for all, it is meaningful only for an unscaled
+            target.
+        is_robust: Whether its gradient is bounded, so that outliers have little effect.
+        is_binary: Whether each output is a class of its own: label smoothing moves targets towards 1/2.
+            Otherwise it moves them towards 1/outputs.
+    """
+
+    keras_loss: str
+    heads: tuple[HeadKind, ...] = _ANY_HEAD
+    settings: tuple[LossSetting, ...] = ()
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    targets: Literal["any", "not negative", "not zero"] = "any"
+    is_robust: bool = False
+    is_binary: bool = False
+
+    @property
+    def is_for_counts(self) -> bool:
+        """Whether it takes the logarithm of targets and predictions, so these must not be negative."""
+        return self.targets == "not negative"
+
+    @property
+    def needs_unscaled_target(self) -> bool:
+        """Whether it is meaningful only for an unscaled target."""
+        return self.targets != "any"
+
+
+LOSSES: dict[LossName, LossKind] = {
+    "auto": LossKind("", settings=("label_smoothing",)),
+    "binary_crossentropy": LossKind(
+        "BinaryCrossentropy", ("sigmoid",), ("label_smoothing",), is_binary=True
+    ),
+    "binary_focal_crossentropy": LossKind(
+        "BinaryFocalCrossentropy",
+        ("sigmoid",),
+        ("label_smoothing", "gamma", "alpha"),
+        # Without this, Keras ignores alpha.
+        {"apply_class_balancing": True},
+        is_binary=True,
+    ),
+    "categorical_crossentropy": LossKind(
+        "CategoricalCrossentropy", ("softmax",), ("label_smoothing",)
+    ),
+    "categorical_focal_crossentropy": LossKind(
+        "CategoricalFocalCrossentropy", ("softmax",), ("label_smoothing", "gamma", "alpha")
+    ),
+    "kl_divergence": LossKind("KLDivergence", ("softmax",)),
+    # The logarithm of a negative prediction is nan, or is clipped so that its gradient is 0.
+    "poisson": LossKind("Poisson", _NEVER_NEGATIVE, targets="not negative"),
+    "mean_squared_error": LossKind("MeanSquaredError"),
+    "half_squared_error": LossKind("HalfSquaredError"),
+    "mean_absolute_error": LossKind("MeanAbsoluteError", is_robust=True),
+    "mean_absolute_percentage_error": LossKind(
+        "MeanAbsolutePercentageError", ("linear", "softplus", "exponential"), targets="not zero"
+    ),
+    "mean_squared_logarithmic_error": LossKind(
+        "MeanSquaredLogarithmicError", _NEVER_NEGATIVE, targets="not negative"
+    ),
+    "huber": LossKind("Huber", settings=("delta",), is_robust=True),
+    "log_cosh": LossKind("LogCosh", is_robust=True),
+}
+"""All losses; `auto` has what is known of it before the head is chosen."""
+
+DEFAULT_LOSS: dict[HeadKind, LossName] = {
+    "sigmoid": "binary_crossentropy",
+    "softmax": "categorical_crossentropy",
+    "linear": "mean_squared_error",
+    "softplus": "mean_squared_error",
+    "exponential": "mean_squared_error",
+}
+"""Head → the loss of `auto`."""
