@@ -4,8 +4,7 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data
-from trainer.data.streams import open_stream
-from trainer.data.tables import read_table
+from trainer.data.opening import open_table
 from trainer.errors import DataError
 
 
@@ -20,7 +19,7 @@ def test_names_that_are_polars_patterns_raise(tmp_path, name, suffix, streamed):
     write[suffix](path)
     data = Data(source=str(path), target="y")
     with pytest.raises(DataError) as caught:
-        open_stream(data) if streamed else read_table(data.source, data)
+        open_table(data, streamed=streamed)
     (problem,) = caught.value.problems
     assert problem.found == f"'{name}'"
     assert ("data.csv.names" in problem.fix) == (suffix == ".csv")
@@ -30,4 +29,4 @@ def test_other_names_with_pattern_characters_are_read(tmp_path):
     path = tmp_path / "x.csv"
     path.write_text("a*,^b,$c,y\n1,2,3,0\n4,5,6,1\n")
     data = Data(source=str(path), target="y")
-    assert read_table(data.source, data).frame.columns == ["a*", "^b", "$c", "y"]
+    assert open_table(data, streamed=False).header.frame.columns == ["a*", "^b", "$c", "y"]

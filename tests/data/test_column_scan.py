@@ -8,7 +8,7 @@ import pytest
 
 from trainer.config.data import Data
 from trainer.data.column_scan import infer_kinds
-from trainer.data.tables import read_table
+from trainer.data.opening import open_table
 
 
 def infer(tmp_path, frame, rows=None, **settings):
@@ -17,7 +17,7 @@ def infer(tmp_path, frame, rows=None, **settings):
     frame.write_parquet(path)
     data = Data(source=str(path), target="y", **settings)
     indices = np.arange(frame.height) if rows is None else np.array(rows)
-    return infer_kinds(read_table(str(path), data), frame.columns, indices, data)
+    return infer_kinds(open_table(data, streamed=False).header, frame.columns, indices, data)
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from trainer.data import compression
 from trainer.data.compression import read_chunks, read_lines
 from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks
 from trainer.data.ndjson_files import ndjson_line, read_ndjson
+from trainer.data.opening import open_table
 from trainer.data.sources import file_format
-from trainer.data.tables import read_table
 from trainer.errors import DataError
 
 TEXT = "a,y\n1,x\n\n2,ü\n"
@@ -54,7 +54,7 @@ def packed(folder: Path, kind: str, name: str, content: str) -> Path:
 def test_compressed_csv(tmp_path, kind):
     for name, text in (("x.csv", TEXT), ("x.TSV", TEXT.replace(",", "\t")), ("x.txt", TEXT)):
         path = packed(tmp_path, kind, name, text)
-        frame = read_table(str(path), Data(source=str(path), target="y")).frame
+        frame = open_table(Data(source=str(path), target="y"), streamed=False).header.frame
         assert frame.to_dict(as_series=False) == {"a": ["1", "2"], "y": ["x", "ü"]}
         assert [block.height for block in read_csv_blocks(path, Csv(), ["y"])] == [2]
         assert csv_line(path, Csv(), 1) == 4
@@ -71,7 +71,7 @@ def test_compressed_ndjson(tmp_path, kind):
 def test_archive_without_inner_extension(tmp_path):
     path = zipped(tmp_path / "download.zip", **{"sub/train.tsv": "a\ty\n1\tx\n"})
     assert file_format(path, "auto") == "csv"
-    frame = read_table(str(path), Data(source=str(path), target="y")).frame
+    frame = open_table(Data(source=str(path), target="y"), streamed=False).header.frame
     assert frame.columns == ["a", "y"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from trainer.config.data import Data
 from trainer.data.ndjson_files import NESTED
 from trainer.data.nested_columns import nested_problem
-from trainer.data.tables import read_table
+from trainer.data.opening import open_table
 from trainer.data.typed_files import read_arrow, read_npz, read_parquet
 from trainer.errors import DataError
 
@@ -85,7 +85,7 @@ def test_npz_ignores_arrays_that_are_not_columns(tmp_path):
     assert frame.schema["objects"] == frame.schema["complex"] == frame.schema["names"] == NESTED
     assert frame["x.1"].to_list() == [1, 3, 5]
     data = Data(source=str(tmp_path / "x.npz"), target="y")
-    table = read_table(data.source, data)
+    table = open_table(data, streamed=False).header
     problem = nested_problem(table, "names", NESTED)
     assert "an array that does not have one number" in problem.found
 

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field
 
 from trainer.config.sections import Fold, Section, ValueName
 
+FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime"]
 TaskName = Literal["binary", "multiclass", "multilabel", "regression"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
@@ -25,6 +26,29 @@ Files = Annotated[str, ValueName("a path", "paths")]
 Character = Annotated[
     str, Field(min_length=1, max_length=1), ValueName("one character", "single characters")
 ]
+
+TEXT_FORMATS: tuple[FileFormat, ...] = ("csv", "ndjson")
+"""Formats whose cells are text; their files may be compressed."""
+
+WHOLE_FORMATS: tuple[FileFormat, ...] = ("npz",)
+"""Formats whose files cannot be read in parts."""
+
+FORMAT_SUFFIXES: dict[str, FileFormat] = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".txt": "csv",
+    ".data": "csv",
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".ndjson": "ndjson",
+    ".jsonl": "ndjson",
+    ".arrow": "arrow",
+    ".arrows": "arrow",
+    ".feather": "arrow",
+    ".ipc": "arrow",
+    ".npz": "npz",
+}
 
 
 def _character(value: str) -> str:
@@ -269,7 +293,7 @@ class Data(Section):
     """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob pattern, a list, or files by split.
     Paths are relative to the config file; `~` and `${VARIABLE}` are expanded. Text files may be
     compressed: `.csv.gz`, `.csv.zst`, or `.csv.zip` with one file."""
-    format: Literal["auto", "csv", "parquet", "ndjson", "arrow", "npz"] = "auto"
+    format: Literal["auto", FileFormat] = "auto"
     """File format; auto: from the file names."""
     csv: Csv = Csv()
     target: Column | Annotated[list[Column], Field(min_length=1)]

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from trainer.config.conflict import Conflict
 from trainer.config.conflicts import find_conflicts
+from trainer.config.data import FORMAT_SUFFIXES
 from trainer.config.matching import EXTENDS
 from trainer.config.merging import merge_nodes
 from trainer.config.nodes import (
@@ -42,8 +43,7 @@ from trainer.config.value_fixes import format_value
 from trainer.config.yaml_reader import read_yaml
 from trainer.errors import ConfigError, Problem, command_text
 
-_TABLES = {".csv", ".tsv", ".gz", ".zip", ".zst", ".parquet", ".ndjson", ".jsonl", ".arrow",
-           ".feather", ".npz"}  # fmt: skip
+_TABLES = {".gz", ".zip", ".zst", *FORMAT_SUFFIXES}
 _MAX_CHAIN = 20
 
 

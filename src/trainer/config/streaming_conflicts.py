@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainer.config.data import WHOLE_FORMATS
 from trainer.config.schema import Config
 from trainer.errors import Problem
 
@@ -30,12 +31,12 @@ def streaming_conflicts(config: Config) -> list[Problem]:
                 "data.split.by",
             )
         )
-    if config.data.format == "npz":
+    if config.data.format in WHOLE_FORMATS:
         problems.append(
             Problem(
                 "",
                 "a format that can be read in parts with streaming",
-                "'npz'",
+                f"'{config.data.format}'",
                 f"save the table as Parquet, {alternative}",
                 "data.format",
             )

@@ -12,8 +12,8 @@ from trainer.config.load import InvalidConfigError, LoadedConfig, load_config
 from trainer.config.nodes import join_key
 from trainer.config.sweep_loading import load_sweep
 from trainer.data.features import feature_columns
+from trainer.data.opening import open_table
 from trainer.data.sources import expand_sources, is_large
-from trainer.data.tables import read_table
 from trainer.errors import DataError, Problem
 
 
@@ -73,8 +73,7 @@ def _data_problems(error: InvalidConfigError) -> list[Problem]:
     if missing or any(error.is_removed(key) for key in reading_settings) or is_large(data):
         return missing
     try:
-        table = read_table(data.source, data)
-        _, problems = feature_columns(table, data)
+        _, problems = feature_columns(open_table(data, streamed=False).header, data)
     except DataError as data_error:
         return list(data_error.problems)
     return problems

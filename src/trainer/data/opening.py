@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Data
+from trainer.config.data import Data, NamedSources
 from trainer.data.arrays import RowIndex
-from trainer.data.streams import Stream, open_stream
-from trainer.data.tables import Table, read_table
+from trainer.data.sources import expand_sources, files_by_split
+from trainer.data.streams import Stream
+from trainer.data.table_files import TableFile, table_file
+from trainer.data.tables import SourceFile, Table, common_columns, join_frames, split_of_rows
+from trainer.errors import DataError, Problem
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,72 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         streamed: Whether to leave the rows on disk and read them in batches.
 
     Raises:
-        DataError: See `read_table` and `open_stream`.
+        DataError: If a file is missing, empty, unreadable or damaged, has other columns than the first
+            file, or cannot be streamed; lists all problems.
     """
-    return open_stream(data) if streamed else RowsInMemory(read_table(data.source, data))
+    parts = _find_files(data)
+    frames: list[pl.DataFrame] = []
+    opened: list[TableFile] = []
+    files: list[SourceFile] = []
+    warnings: list[str] = []
+    problems: list[Problem] = []
+    for _, path in parts:
+        try:
+            file = table_file(path, data)
+            frame, notes = _read(file, streamed=streamed)
+        except DataError as error:
+            problems += error.problems
+            continue
+        except OSError as error:
+            problems.append(Problem(str(path), "a readable file", error.strerror or str(error)))
+            continue
+        frames.append(frame)
+        opened.append(file)
+        warnings += notes
+        unread = SourceFile(str(path), path.stat().st_size, 0, "")
+        files.append(unread if streamed else SourceFile.of(path, frame.height))
+    if problems:
+        raise DataError(problems)
+    splits = tuple(split for split, _ in parts) if isinstance(data.source, NamedSources) else None
+    header = Table(
+        frame=common_columns(frames, files) if streamed else join_frames(frames, files),
+        files=tuple(files),
+        source_splits=None if streamed else split_of_rows(splits, files),
+        csv=data.csv,
+        formats=tuple(file.format for file in opened),
+        warnings=tuple(warnings),
+    )
+    return Stream(header, tuple(opened), splits) if streamed else RowsInMemory(header)
+
+
+def _find_files(data: Data) -> list[tuple[int, Path]]:
+    """Return the split code and path of each file.
+
+    Raises:
+        DataError: If files are missing; lists all problems.
+    """
+    paths: list[tuple[int, Path]] = []
+    problems: list[Problem] = []
+    for split, sources in files_by_split(data.source):
+        found, source_problems = expand_sources(sources)
+        problems += source_problems
+        paths += [(split, path) for path in found]
+    if problems:
+        raise DataError(problems)
+    return paths
+
+
+def _read(file: TableFile, *, streamed: bool) -> tuple[pl.DataFrame, list[str]]:
+    """Return all rows of a file, or its columns without rows; and warnings."""
+    if streamed:
+        schema, notes = file.schema()
+        frame = pl.DataFrame(schema=schema)
+    else:
+        frame, notes = file.read()
+    if frame.width == 0 or (frame.height == 0 and not streamed):
+        found = "no rows" if frame.width else "no columns"
+        raise DataError(Problem(str(file.path), "a table with rows", found, "check data.source"))
+    return frame, notes
 
 
 def gather_rows(source: Rows, columns: Sequence[str], rows: RowIndex) -> pl.DataFrame:

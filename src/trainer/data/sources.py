@@ -8,32 +8,20 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal
+from typing import Literal, get_args
 
-from trainer.config.data import Data
+from trainer.config.data import (
+    FORMAT_SUFFIXES,
+    TEXT_FORMATS,
+    Data,
+    FileFormat,
+    NamedSources,
+)
 from trainer.data.compression import SUFFIXES, decompress_command, zip_member_name
+from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.errors import DataError, Problem, did_you_mean
 
-Format = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
-
 _LARGE_BYTES = 5_000_000
-
-_SUFFIXES: dict[str, Format] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".tab": "csv",
-    ".txt": "csv",
-    ".data": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".arrow": "arrow",
-    ".arrows": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".npz": "npz",
-}
 
 _OTHER_COMPRESSED = {".7z", ".rar", ".tar", ".tgz", ".bz2", ".xz", ".lz4", ".br"}
 
@@ -63,41 +51,45 @@ def expand_sources(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
     return paths, problems
 
 
+def files_by_split(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
+    """Return the split code and paths of each part of a source; the default is training data."""
+    if not isinstance(source, NamedSources):
+        return [(TRAIN, [source] if isinstance(source, str) else list(source))]
+    named = [(TRAIN, source.train), (VALIDATION, source.validation), (TEST, source.test)]
+    return [
+        (split, [names] if isinstance(names, str) else names)
+        for split, names in named
+        if names is not None
+    ]
+
+
 def is_large(data: Data) -> bool:
     """Return whether reading the files takes long enough to do other work meanwhile."""
-    match data.source:
-        case str():
-            sources = [data.source]
-        case list():
-            sources = data.source
-        case _:
-            sources = (
-                [data.source.train] if isinstance(data.source.train, str) else data.source.train
-            )
+    _, sources = files_by_split(data.source)[0]
     paths, _ = expand_sources(sources)
     return sum(path.stat().st_size for path in paths if path.is_file()) > _LARGE_BYTES
 
 
-def file_format(path: Path, explicit: Literal["auto"] | Format) -> Format:
+def file_format(path: Path, explicit: Literal["auto"] | FileFormat) -> FileFormat:
     """Return the format of a file: the explicit one, otherwise that of its extension.
 
     Raises:
         DataError: If the extension is unknown, or the format cannot be read compressed.
     """
     kind = explicit if explicit != "auto" else _format_of_extension(path)
-    if kind in ("parquet", "arrow", "npz") and path.suffix.lower() in SUFFIXES:
+    if kind not in TEXT_FORMATS and path.suffix.lower() in SUFFIXES:
         fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
-        names = {"parquet": "Parquet file", "arrow": "Arrow file", "npz": "NPZ archive"}
-        expected = f"an uncompressed {names[kind]} (only CSV and NDJSON can be compressed)"
+        expected = f"an uncompressed {kind} file (only CSV and NDJSON can be compressed)"
         raise DataError(Problem(str(path), expected, f"a compressed one ({path.suffix})", fix))
     return kind
 
 
-def _format_of_extension(path: Path) -> Format:
+def _format_of_extension(path: Path) -> FileFormat:
     suffix = inner_suffix(path)
-    if suffix in _SUFFIXES:
-        return _SUFFIXES[suffix]
-    fix = "set data.format to csv, parquet, ndjson, arrow or npz"
+    if suffix in FORMAT_SUFFIXES:
+        return FORMAT_SUFFIXES[suffix]
+    *others, last = get_args(FileFormat)
+    fix = f"set data.format to {', '.join(others)} or {last}"
     if suffix in (".xlsx", ".xls", ".ods"):
         fix = "save the sheet as CSV"
     if suffix == ".json":
@@ -107,7 +99,7 @@ def _format_of_extension(path: Path) -> Format:
     elif {suffix, path.suffix.lower()} & _OTHER_COMPRESSED:
         fix = "unpack it, and use the file in it (only .gz, .zip and .zst are read directly)"
     found = f"the extension '{suffix}'" if suffix else "no extension"
-    known = ", ".join(dict.fromkeys(_SUFFIXES))
+    known = ", ".join(dict.fromkeys(FORMAT_SUFFIXES))
     raise DataError(Problem(str(path), f"one of the extensions {known}", found, fix))
 
 
@@ -123,7 +115,7 @@ def inner_suffix(path: Path) -> str:
     for suffix in SUFFIXES:
         if name.endswith(suffix):
             inner = Path(name.removesuffix(suffix)).suffix
-            if suffix == ".zip" and inner not in _SUFFIXES and path.is_file():
+            if suffix == ".zip" and inner not in FORMAT_SUFFIXES and path.is_file():
                 return PurePosixPath(zip_member_name(path).lower()).suffix
             return inner
     return Path(name).suffix

@@ -21,7 +21,8 @@ from trainer.data.label_lists import count_labels, has_lists, likely_separator
 from trainer.data.missing_values import no_target_problem
 from trainer.data.number_formats import NumberFormat, parse_number_columns, parse_numbers
 from trainer.data.numeric_targets import recommend_scale
-from trainer.data.tables import SourceFile, Table, read_table
+from trainer.data.opening import open_table
+from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import target_mask
 from trainer.data.tasks import InferredTask, infer_task, is_formatted_number
 from trainer.data.text_formats import ParseSpec
@@ -130,7 +131,8 @@ def inspect_table(data: Data) -> TableFindings:
     Raises:
         DataError: If the table cannot be read, or the target is missing or empty.
     """
-    table = read_table(data.source, data)
+    source = open_table(data, streamed=False)
+    table = source.read_columns(source.header.frame.columns)
     names, problems = feature_columns(table, data)
     if problems:
         raise DataError(problems)

@@ -1,4 +1,4 @@
-"""Read files into one table of all rows, in the order of the files and their rows.
+"""A table: the rows of all files, in the order of the files and their rows.
 
 Text formats (CSV, NDJSON) are read with every cell as text, so that rows are parsed independently of
 each other; Parquet, Arrow and NPZ keep their types. Missing values are null.
@@ -14,13 +14,10 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Csv, Data, NamedSources
+from trainer.config.data import Csv, FileFormat
 from trainer.data.arrays import Assignment
-from trainer.data.csv_files import csv_line, read_csv
-from trainer.data.ndjson_files import NESTED, as_nested, ndjson_line, read_ndjson
-from trainer.data.sources import Format, expand_sources, file_format
-from trainer.data.splits import TEST, TRAIN, VALIDATION
-from trainer.data.typed_files import read_arrow, read_npz, read_parquet
+from trainer.data.ndjson_files import NESTED, as_nested
+from trainer.data.table_files import FILE_CLASSES
 from trainer.data.values import is_nested, number_expr
 from trainer.errors import DataError, Problem, did_you_mean
 
@@ -41,6 +38,13 @@ class SourceFile:
     rows: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: Path, rows: int) -> SourceFile:
+        """Return a file with its size and hash."""
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(str(path), path.stat().st_size, rows, sha256)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -59,7 +63,7 @@ class Table:
     files: tuple[SourceFile, ...]
     source_splits: Assignment | None
     csv: Csv
-    formats: tuple[Format, ...]
+    formats: tuple[FileFormat, ...]
     warnings: tuple[str, ...] = ()
 
     @property
@@ -87,110 +91,28 @@ class Table:
         """
         for file, kind in zip(self.files, self.formats, strict=True):
             if row < file.rows:
-                match kind:
-                    case "csv":
-                        line = csv_line(Path(file.path), self.csv, row)
-                    case "ndjson":
-                        line = ndjson_line(Path(file.path), row)
-                    case _:
-                        return f"{file.path} row {row + 1}"
-                return f"{file.path}:{line}"
+                line = FILE_CLASSES[kind](Path(file.path), self.csv).line(row)
+                return f"{file.path} row {row + 1}" if line is None else f"{file.path}:{line}"
             row -= file.rows
         raise IndexError(row)
 
 
-def read_table(source: str | Sequence[str] | NamedSources, data: Data) -> Table:
-    """Read every file of a source.
+def split_of_rows(splits: Sequence[int] | None, files: Sequence[SourceFile]) -> Assignment | None:
+    """Return the split code of each row, given that of each file; None without them."""
+    if splits is None:
+        return None
+    return np.repeat(np.array(splits, dtype=np.int8), [file.rows for file in files])
 
-    Args:
-        source: A path, a glob, a list of them, or paths named by split.
-        data: The `data` section, for `format` and `csv`.
+
+def join_frames(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) -> pl.DataFrame:
+    """Return the rows of all files, with the common column types.
 
     Raises:
-        DataError: If a file is missing, empty, unreadable or damaged, or has other columns than the
-            first file; lists all problems.
+        DataError: If a file has other columns than the first.
     """
-    parts = files_by_split(source)
-    paths, problems = [], []
-    for split, sources in parts:
-        found, source_problems = expand_sources(sources)
-        problems += source_problems
-        paths += [(split, path) for path in found]
-    if problems:
-        raise DataError(problems)
-    frames: list[pl.DataFrame] = []
-    files: list[SourceFile] = []
-    formats: list[Format] = []
-    warnings: list[str] = []
-    for _, path in paths:
-        try:
-            kind = file_format(path, data.format)
-            frame, notes = _read(path, kind, data.csv)
-        except DataError as error:
-            problems += error.problems
-            continue
-        except OSError as error:
-            problems.append(Problem(str(path), "a readable file", error.strerror or str(error)))
-            continue
-        frames.append(frame)
-        formats.append(kind)
-        warnings += notes
-        files.append(SourceFile(str(path), path.stat().st_size, frame.height, sha256(path)))
-    if problems:
-        raise DataError(problems)
-    named = None
-    if isinstance(source, NamedSources):
-        heights = [file.rows for file in files]
-        named = np.repeat(np.array([split for split, _ in paths], dtype=np.int8), heights)
-    return Table(
-        _joined(frames, files), tuple(files), named, data.csv, tuple(formats), tuple(warnings)
-    )
-
-
-def files_by_split(source: str | Sequence[str] | NamedSources) -> list[tuple[int, list[str]]]:
-    """Return the split code and paths of each part of a source; the default is training data."""
-    match source:
-        case NamedSources():
-            named = [(TRAIN, source.train), (VALIDATION, source.validation), (TEST, source.test)]
-            return [
-                (split, [names] if isinstance(names, str) else names)
-                for split, names in named
-                if names is not None
-            ]
-        case str():
-            return [(TRAIN, [source])]
-        case _:
-            return [(TRAIN, list(source))]
-
-
-def _read(path: Path, kind: Format, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
-    match kind:
-        case "csv":
-            frame, notes = read_csv(path, csv)
-        case "ndjson":
-            frame, notes = read_ndjson(path), []
-        case "parquet":
-            frame, notes = read_parquet(path), []
-        case "arrow":
-            frame, notes = read_arrow(path), []
-        case "npz":
-            frame, notes = read_npz(path), []
-    if frame.width == 0 or frame.height == 0:
-        found = "no rows" if frame.width else "no columns"
-        raise DataError(Problem(str(path), "a table with rows", found, "check data.source"))
-    return frame, notes
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _joined(frames: list[pl.DataFrame], files: list[SourceFile]) -> pl.DataFrame:
     if len(frames) == 1:
         return frames[0]
-    empty_table = common_columns([frame.clear() for frame in frames], files)
+    empty_table = common_columns(frames, files)
     return pl.concat([cast_columns(frame, empty_table.schema) for frame in frames], rechunk=True)
 
 

@@ -8,13 +8,13 @@ import polars as pl
 import pytest
 
 from trainer.config.data import Data, NamedSources
-from trainer.data.tables import read_table
+from trainer.data.opening import open_table
 from trainer.errors import DataError
 
 
 def read(source, **settings):
     configured = source if isinstance(source, NamedSources | list) else str(source)
-    return read_table(configured, Data(source=configured, target="y", **settings))
+    return open_table(Data(source=configured, target="y", **settings), streamed=False).header
 
 
 def problems(source, **settings):
