@@ -32,7 +32,7 @@ def command(
 
     Example: trainer best sweeps/credit/20261122-141530-9f3c
     """
-    from trainer.workflows.best_trial import best_trial_run, refit_config
+    from trainer.sweep.best_trial import best_trial_run, refit_config
 
     run, row = best_trial_run(sweep)
     if not refit:

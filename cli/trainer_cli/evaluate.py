@@ -60,10 +60,10 @@ def command(
         raise UsageError(Problem("trainer eval", expected, f"'{settings[0]}' alone", fix))
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
+    from trainer.prediction.evaluation import evaluate
     from trainer.prediction.predictor import open_predictor
     from trainer.report.decisions import read_decision_summary
     from trainer.runs.directory import RunDirectory
-    from trainer.workflows.evaluate import evaluate
 
     splits = tuple(_split_name(name) for name in split) if split else SPLITS
     chosen = device_name(device)

@@ -25,9 +25,8 @@ from trainer_cli.options import (
 
 if TYPE_CHECKING:
     from trainer.config.load import LoadedConfig
-    from trainer.workflows.members import MembersFinished
+    from trainer.workflows.events import MembersFinished, RunFinished
     from trainer.workflows.session import Session
-    from trainer.workflows.training import RunFinished
 
 
 def command(

@@ -16,8 +16,8 @@ from trainer_cli.options import SPLITS
 
 if TYPE_CHECKING:
     from trainer.report.decisions import DecisionSummary
+    from trainer.workflows.events import RunEvent, RunFinished
     from trainer.workflows.plan import RunPlan
-    from trainer.workflows.training import Event, RunFinished
     from trainer_cli.progress import Progress
 
 Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of each phase.")]
@@ -35,8 +35,8 @@ class RunView(View["RunFinished"]):
         self._progress: Progress | None = None
         self._rows = 0
 
-    def show(self, event: Event, signals: Signals) -> RunFinished | None:
-        from trainer.workflows.training import RunFinished, RunStarted
+    def show(self, event: RunEvent, signals: Signals) -> RunFinished | None:
+        from trainer.workflows.events import RunFinished, RunStarted
         from trainer_cli.progress import Progress
 
         match event:

@@ -13,7 +13,7 @@ from trainer_cli.fit_output import data_summary, print_metrics, print_remarks
 from trainer_cli.following import Signals, View
 
 if TYPE_CHECKING:
-    from trainer.workflows.members import Event, MembersFinished
+    from trainer.workflows.events import MembersEvent, MembersFinished
 
 _LINE_SECONDS = 5.0
 
@@ -26,10 +26,15 @@ class MembersView(View["MembersFinished"]):
         self._epochs = 0
         self._printed_at = monotonic()
 
-    def show(self, event: Event, signals: Signals) -> MembersFinished | None:
-        from trainer.workflows.members import MembersFinished, MembersStarted
-        from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
-        from trainer.workflows.work_items import PacksScheduled
+    def show(self, event: MembersEvent, signals: Signals) -> MembersFinished | None:
+        from trainer.workflows.events import (
+            MemberEnded,
+            MembersFinished,
+            MembersStarted,
+            PackEpochEnded,
+            PacksScheduled,
+            PackStarted,
+        )
 
         match event:
             case MembersStarted():

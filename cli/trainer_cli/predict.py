@@ -14,7 +14,7 @@ from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, 
 from trainer_cli.stdin import data_file, with_stdin_name
 
 if TYPE_CHECKING:
-    from trainer.workflows.predict import LazyPredictions
+    from trainer.prediction.files import LazyPredictions
 
 _FORMATS = (".csv", ".parquet")
 
@@ -54,12 +54,12 @@ def command(
     """
     _check_output(out, data, json=json)
     console.Console(quiet=quiet).announce_loading(run)
+    from trainer.prediction.files import predict_file
     from trainer.prediction.predictor import open_predictor
-    from trainer.workflows.predict import predict
 
     chosen = device_name(device)
     with data_file(data) as source:
-        predicted = predict(
+        predicted = predict_file(
             open_predictor(run, device=chosen, allow_custom=allow_custom),
             source,
             keep=tuple(keep or ()),

@@ -14,7 +14,7 @@ from trainer_cli.sweep_progress import SweepProgress
 
 if TYPE_CHECKING:
     from trainer.sweep.leaderboard import TrialRow
-    from trainer.workflows.sweep import Event, SweepFinished
+    from trainer.workflows.events import SweepEvent, SweepFinished
 
 
 class SweepView(View["SweepFinished"]):
@@ -24,9 +24,9 @@ class SweepView(View["SweepFinished"]):
         self._stderr, self._json = stderr, json
         self._progress = SweepProgress(stderr)
 
-    def show(self, event: Event, signals: Signals) -> SweepFinished | None:
+    def show(self, event: SweepEvent, signals: Signals) -> SweepFinished | None:
         from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
-        from trainer.workflows.sweep import PhaseStarted, SweepFinished, SweepStarted
+        from trainer.workflows.events import PhaseStarted, SweepFinished, SweepStarted
 
         match event:
             case PhaseStarted():

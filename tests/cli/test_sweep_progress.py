@@ -136,7 +136,7 @@ def test_phases_are_printed_as_lines(capsys: pytest.CaptureFixture[str]) -> None
 def test_shortened_table_names_the_command_for_all_trials(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from trainer.workflows.sweep import SweepFinished
+    from trainer.workflows.events import SweepFinished
 
     trials = tuple(Trial(number, {"seed": number}) for number in range(12))
     ends = [TrialEnded(number, "finished", number / 20, 3, 2, None, 1.0) for number in range(12)]

@@ -12,14 +12,14 @@ from tests.workflows import folders
 from tests.workflows.folders import Folder
 from trainer.config.load import load_config
 from trainer.engine import devices
+from trainer.prediction.evaluation import evaluate
+from trainer.prediction.files import predict_file
 from trainer.prediction.predictor import Predictor, open_predictor
-from trainer.workflows.evaluate import evaluate
+from trainer.workflows.events import MembersFinished, RunFinished
 from trainer.workflows.fit import fit_run
-from trainer.workflows.members import MembersFinished, fit_members
-from trainer.workflows.predict import predict
+from trainer.workflows.members import fit_members
 from trainer.workflows.resume import resume_run
 from trainer.workflows.session import Session
-from trainer.workflows.training import RunFinished
 
 CONFIG = """\
 name: small
@@ -105,7 +105,7 @@ def open_on_cpu(run: Path) -> Predictor:
 
 
 def predict_table(run: Path, table: Path, *keep: str):
-    return predict(open_on_cpu(run), table, keep=keep)
+    return predict_file(open_on_cpu(run), table, keep=keep)
 
 
 def evaluate_run(run: Path, *splits: str, data: Path | None = None):

@@ -10,7 +10,7 @@ from tests.kill.comparison import differences
 from trainer.config.load import load_config
 from trainer.workers.pool import WorkerPool
 from trainer.workers.processes import ProcessWorkerPool
-from trainer.workflows.pack_events import MemberEnded, PackEpochEnded
+from trainer.workflows.events import MemberEnded, PackEpochEnded
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import TableCache
 from trainer.workflows.work_items import ItemRunner, ItemSettings, plan_work_items, run_in_process

@@ -20,9 +20,9 @@ from trainer.config.load import load_config
 from trainer.errors import ConfigError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.findings import read_findings
+from trainer.workflows.events import RunFinished
 from trainer.workflows.plan import make_plan
 from trainer.workflows.reporting import write_missing_findings
-from trainer.workflows.training import RunFinished
 
 
 def read(run: Path) -> dict[str, Any]:

@@ -17,10 +17,10 @@ from trainer.errors import ConfigError, DivergedError
 from trainer.prediction.trained_runs import load_network, open_trained
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.building import build_training
+from trainer.workflows.events import RunFinished, RunStarted
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan
 from trainer.workflows.session import Session
-from trainer.workflows.training import RunFinished, RunStarted
 
 
 def read_log(run):

@@ -11,8 +11,8 @@ from tests.kill.comparison import IGNORED, differences
 from tests.workflows.conftest import evaluate_run, predict_table, run_fit, run_members
 from trainer.config.load import load_config
 from trainer.errors import InputError, RunError, TrainingError
+from trainer.workflows.events import MembersFinished
 from trainer.workflows.members import (
-    MembersFinished,
     find_members,
     finished_members,
     resume_members,

@@ -13,7 +13,7 @@ from tests.workflows.conftest import write_table
 from tests.workflows.folders import MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_executor
 from trainer.errors import RunError
-from trainer.workflows.pack_events import PackStarted
+from trainer.workflows.events import PackStarted
 from trainer.workflows.pack_schedule import read_pack_record, schedule_packs
 from trainer.workflows.plan import TableCache
 from trainer.workflows.work_items import (

@@ -12,9 +12,9 @@ from tests.workflows.conftest import predict_table, run_fit, write_table
 from trainer.data import compression, csv_records, streams
 from trainer.engine import selection
 from trainer.errors import DataError
+from trainer.prediction.files import predict_file
 from trainer.prediction.predictor import open_predictor
 from trainer.prediction.trained_runs import load_network, open_trained
-from trainer.workflows.predict import predict
 
 
 def test_predictions_are_the_outputs_of_the_model(encoded):
@@ -207,7 +207,9 @@ def test_custom_layer_is_found_from_any_working_directory(tmp_path, monkeypatch)
     monkeypatch.chdir(elsewhere)
     del sys.modules["custom_scale"]  # as in a new process
     table = project / "small.csv"
-    predicted = predict(open_predictor(first.run, device="cpu", allow_custom=True), table, keep=())
+    predicted = predict_file(
+        open_predictor(first.run, device="cpu", allow_custom=True), table, keep=()
+    )
     assert predicted.frame.height == 120
     del sys.modules["custom_scale"]
     again = run_fit(first.run / "config.yaml", tmp_path / "runs", allow_custom=True)

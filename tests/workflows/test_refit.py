@@ -21,12 +21,12 @@ from trainer.prediction.trained_runs import open_trained
 from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows.best_trial import best_trial_run, refit_config
+from trainer.sweep.best_trial import best_trial_run, refit_config
+from trainer.workflows.events import RunFinished, RunStarted
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan
 from trainer.workflows.session import Session
 from trainer.workflows.sweep import sweep
-from trainer.workflows.training import RunFinished, RunStarted
 
 # Lamb is never packed; packs are compiled, which takes longer than training here.
 TRIALS = ("optimizer.name=lamb", "optimizer.learning_rate=1e-3,1e-2")

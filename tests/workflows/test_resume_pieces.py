@@ -24,9 +24,9 @@ from trainer.engine.events import EpochEnd
 from trainer.engine.snapshot import Snapshot
 from trainer.engine.training_group import TrainingGroup
 from trainer.workflows import resume
+from trainer.workflows.events import RunFinished
 from trainer.workflows.fit import fit_run
 from trainer.workflows.session import Session
-from trainer.workflows.training import RunFinished
 
 CONFIG = """\
 name: small

@@ -12,15 +12,13 @@ from tests.workflows.conftest import CONFIG, run_fit, write_small
 from trainer.config.sweep_loading import load_sweep
 from trainer.errors import ConfigError, RunError, TrainingError
 from trainer.runs.sweeps import SweepDirectory
+from trainer.sweep.best_trial import best_trial_run, read_leaderboard
 from trainer.sweep.study import run_study
 from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
 from trainer.workflows import sweep as sweep_module
-from trainer.workflows.best_trial import best_trial_run, read_leaderboard
+from trainer.workflows.events import PhaseStarted, SweepFinished, SweepStarted
 from trainer.workflows.session import InterruptCheck, Session, never_interrupted
 from trainer.workflows.sweep import (
-    PhaseStarted,
-    SweepFinished,
-    SweepStarted,
     find_sweep,
     resume_sweep,
     sweep,

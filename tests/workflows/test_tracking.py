@@ -16,10 +16,10 @@ from tests.workflows.conftest import CONFIG, run_fit, run_members, write_table
 from trainer.config.load import load_config
 from trainer.engine.events import EpochEnd
 from trainer.tracking import tensorboard_tracker
+from trainer.workflows.events import RunFinished, RunStarted
 from trainer.workflows.fit import fit_run
 from trainer.workflows.resume import resume_run
 from trainer.workflows.session import Session
-from trainer.workflows.training import RunFinished, RunStarted
 
 BOARD = "track.tensorboard.histograms=2 epochs"
 

@@ -2,28 +2,55 @@
 
     plan ─► network ─► run directory ─► epochs, each recorded ─► best weights ─► evaluation
 
-Importing this module does not import TensorFlow; running it does after the data have been checked.
+`resume` shares everything after the network with `fit`. Importing this module does not import
+TensorFlow; running it does after the data have been checked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, assert_never
+
+import numpy as np
 
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
+from trainer.config.schema import Config
+from trainer.data.samples import Samples
 from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
+from trainer.engine.events import EpochEnd, GroupEpochEnd, RolledBack, StepCheckpoint
+from trainer.engine.program_cache import cache_root, index_programs
+from trainer.errors import DivergedError, Problem, TrainingError, command_text
+from trainer.explain.dependence import surface_json
+from trainer.explain.importance import (
+    PermutationSettings,
+    compute_importance,
+    should_compute_importance,
+)
+from trainer.explain.perturbations import EncodedRows, PredictFn
+from trainer.inputs import Inputs
+from trainer.metrics.arrays import FloatArray
+from trainer.report.page import write_page
+from trainer.runs.files import json_bytes
+from trainer.tasks.task import Task
+from trainer.workflows.events import RunEvent, RunFinished, RunStarted
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
-from trainer.workflows.session import Session
-from trainer.workflows.training import RunStarted, start_device, train
+from trainer.workflows.reporting import write_run_findings
+from trainer.workflows.session import InterruptCheck, Session
 
 if TYPE_CHECKING:
-    from trainer.workflows.training import Event
+    from trainer.engine.batches import EpochOutput, Evaluator
+    from trainer.workflows.building import TrainingSetup
+    from trainer.workflows.recording import Recording
+
+_SHOWN_POINTS = 1_000
+"""Number of rows drawn on a surface, evenly spaced."""
 
 
 def fit_run(
@@ -34,7 +61,7 @@ def fit_run(
     run_path: Path | None = None,
     tables: TableCache | None = None,
     splits: Sequence[SplitName] = SPLIT_NAMES,
-) -> Generator[Event, None, None]:
+) -> Generator[RunEvent, None, None]:
     """Train and evaluate one config.
 
     Args:
@@ -102,3 +129,221 @@ def _inherited_notes(plan: RunPlan) -> tuple[str, ...]:
         else source
     )
     return (f"{summary}: taken from {shown_path}",)
+
+
+def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device]:
+    """Import TensorFlow and choose device and threads.
+
+    The returned plan warns if the chosen number of threads is not available.
+
+    Raises:
+        ConfigError: The device does not exist.
+    """
+    threads = _threads(plan, config.runtime.threads)
+    device = devices.start(config.runtime.device, threads)
+    if device.threads != threads:
+        text = (
+            f"this run uses {device.threads} threads like the first run of the command, but would use "
+            f"{threads} alone: its weights may differ in the last digits"
+        )
+        plan = replace(plan, warnings=(*plan.warnings, text))
+    return plan, device
+
+
+def train(
+    plan: RunPlan,
+    built: TrainingSetup,
+    record: Recording,
+    interrupted: InterruptCheck,
+    *,
+    start_time: float,
+    is_member: bool = False,
+    splits: Sequence[SplitName] = SPLIT_NAMES,
+) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, RunFinished]:
+    """Complete the training and evaluate the best weights.
+
+    Args:
+        plan: The plan of the run.
+        built: Network, optimizer and training state, at the start or restored.
+        record: Writes the run directory.
+        interrupted: Returns the reason to end training, if there is one.
+        start_time: Start of the process by `perf_counter`.
+        is_member: Whether the run is a member of a run with one report.
+        splits: The splits that the best weights are evaluated on.
+
+    Raises:
+        TrainingError: Training failed; the manifest records why.
+    """
+    from trainer.engine.fit import fit
+    from trainer.models.weights import weights_sha256
+
+    training, started = built.training, perf_counter()
+    for event in fit(built.group, interrupted):
+        match event:
+            case GroupEpochEnd():
+                for result in event.results.values():
+                    record.record_epoch(result)
+                    yield result
+            case StepCheckpoint():
+                record.record_step(event)
+                yield event
+            case RolledBack():
+                record.record_rollback(event)
+                yield event
+            case _:
+                assert_never(event)
+    if training.problem is not None:
+        record.save_best_checkpoint()
+        raise DivergedError(training.problem)
+    trained = perf_counter()
+    trace_seconds = sum(program.trace_seconds for program in built.group.executor.programs)
+    compile_seconds = sum(program.compile_seconds for program in built.group.executor.programs)
+    index_programs(cache_root())
+    record.save_checkpoint()
+    checkpointed = perf_counter()
+    metrics: dict[str, dict[str, float]] = {}
+    digest, evaluated, sentence = None, None, ""
+    if training.best_epoch:
+        built.network.set_weights(training.best_weights)
+        digest = weights_sha256(built.network)
+        if not training.interrupted:
+            metrics = _evaluate(plan, built, record, interrupted, splits)
+            evaluated = perf_counter()
+            if not training.interrupted and not is_member:
+                _explain(plan, built, record)
+                if plan.config.evaluate.report:
+                    sentence = write_run_findings(record.run, plan)
+    elif not training.interrupted:
+        raise TrainingError(_no_epoch(plan, record.run.path))
+    record.add_time("trace", trace_seconds)
+    record.add_time("compile", compile_seconds)
+    record.add_time("train", trained - started - trace_seconds - compile_seconds)
+    record.add_time("evaluate", (evaluated or perf_counter()) - checkpointed)
+    if evaluated is not None:
+        record.add_time("report", perf_counter() - evaluated)
+    record.add_time("write", checkpointed - trained)
+    status: Literal["stopped", "finished"] = "stopped" if training.interrupted else "finished"
+    record.write_end(status, weights_sha256=digest)
+    ended = perf_counter()
+    if sentence:
+        # The page shows how the run ended, so it comes last.
+        write_page(record.run, datetime.now(UTC))
+        record.add_time("page", perf_counter() - ended)
+        record.run.write_manifest(record.manifest)
+    return RunFinished(
+        run=record.run.path,
+        status=status,
+        epochs=training.epoch,
+        best_epoch=training.best_epoch,
+        stopped_because=record.manifest.stopped_because or "",
+        metrics=metrics,
+        sentence=sentence,
+        weights_sha256=digest,
+        seconds=perf_counter() - start_time,
+        timings=dict(record.manifest.timings),
+    )
+
+
+def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
+    """Write permutation importance, and with two numeric features the surface of the predictions, if
+    the config enables them.
+    """
+    settings, dataset = plan.config.evaluate, plan.dataset
+    split: SplitName = "validation" if dataset.rows("validation") else "train"
+    samples = dataset.samples(split)
+    if samples is None or (settings.importance == "auto" and not settings.report):
+        return
+    preprocessing, evaluator = dataset.preprocessing, built.runner.evaluator
+    y = plan.task.target_values(plan.task.encode_targets(samples))
+    predict = _prediction_function(evaluator, plan.task)
+    validation_rows = dataset.rows("validation")
+    if should_compute_importance(settings.importance, validation_rows, len(preprocessing.columns)):
+        record_json = compute_importance(
+            plan.task.name,
+            EncodedRows(samples.inputs, preprocessing.input_columns),
+            y,
+            samples.weight,
+            predict,
+            split,
+            PermutationSettings(seed=plan.config.seed, confidence_level=settings.confidence_level),
+        )
+        record.run.write_explanation("importance.json", json_bytes(record_json))
+    names = [column.name for column in preprocessing.columns]
+    if set(names) <= set(dataset.table.frame.columns):
+        indices = np.unique(np.linspace(0, len(samples.rows) - 1, _SHOWN_POINTS).astype(np.int64))
+        surface = surface_json(
+            [preprocessing],
+            dataset.table.frame.select(names)[samples.rows[indices]],
+            plan.task.json_values(y[indices]),
+            predict,
+            plan.task.prediction_names,
+            split,
+        )
+        if surface is not None:
+            record.run.write_explanation("surface.json", json_bytes(surface))
+
+
+def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
+    """Return a function that predicts rows of one encoding with a network in memory."""
+
+    def predict(encoded: Sequence[Inputs]) -> FloatArray:
+        return task.decode_outputs(evaluator.predict(encoded[0]))
+
+    return predict
+
+
+def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:
+    if setting != "auto":
+        return setting
+    if plan.parameters is None:
+        return devices.usable_cores()
+    return devices.choose_threads(plan.parameters, plan.config.fit.batch_size)
+
+
+def _no_epoch(plan: RunPlan, run: Path) -> Problem:
+    return Problem(
+        str(run),
+        f"at least one epoch within fit.max_seconds ({plan.config.fit.max_seconds:g})",
+        "less than one",
+        f"give it more time: {command_text('resume', run, 'fit.max_seconds=+60')}",
+    )
+
+
+def _evaluate(
+    plan: RunPlan,
+    built: TrainingSetup,
+    record: Recording,
+    interrupted: InterruptCheck,
+    splits: Sequence[SplitName],
+) -> dict[str, dict[str, float]]:
+    """Evaluate the best weights on each split and return split → metric → value.
+
+    The test rows are encoded here for the first time. Decisions are made on the validation rows before
+    any metric that depends on them is computed. Empty if interrupted.
+    """
+    training = built.training
+    outputs: dict[SplitName, tuple[Samples, EpochOutput]] = {}
+    for split in splits:
+        encoded = plan.encoded_samples(split)
+        if encoded is None:
+            continue
+        evaluating = built.runner.evaluate(encoded)
+        while True:
+            try:
+                next(evaluating)
+            except StopIteration as ended:
+                outputs[split] = (encoded, ended.value)
+                break
+            if (reason := interrupted()) is not None:
+                training.interrupted = True
+                record.set_stop_reason(reason)
+                return {}
+    validation = None
+    if "validation" in outputs:
+        encoded, output = outputs["validation"]
+        validation = plan.task.predictions_from_outputs(encoded, output.predictions)
+    task = record.choose_decisions(plan, validation)
+    return {
+        split: record.write_split(plan, task, split, encoded, output)
+        for split, (encoded, output) in outputs.items()
+    }

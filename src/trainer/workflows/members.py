@@ -17,7 +17,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
 
 from trainer.config.dump import dump_config, resolved_settings
 from trainer.config.load import LoadedConfig
@@ -33,76 +32,34 @@ from trainer.runs.listing import summarize
 from trainer.runs.lock import RunLock
 from trainer.runs.manifest import Manifest, Resumption
 from trainer.runs.process import this_process
+from trainer.runs.run_record import RunRecord, record_errors
 from trainer.runs.search import find_runs
-from trainer.workflows.pack_events import MemberEnded
+from trainer.workflows.events import (
+    MemberEnded,
+    MembersEvent,
+    MembersFinished,
+    MembersStarted,
+    PacksScheduled,
+)
 from trainer.workflows.pack_schedule import RunSpec
-from trainer.workflows.plan import RunPlan, TableCache, make_plan
+from trainer.workflows.plan import RunPlan, TableCache, make_plan, manifest_of_plan
 from trainer.workflows.reporting import aggregate_members, read_sentence, write_ensemble_findings
 from trainer.workflows.resume_checks import check_unchanged
-from trainer.workflows.run_record import RunRecord, manifest_of_plan, record_errors
 from trainer.workflows.session import Session
 from trainer.workflows.work_items import (
     ItemSettings,
-    PacksScheduled,
     plan_work_items,
     read_ended_member,
     run_in_process,
     worker_threads,
 )
 
-if TYPE_CHECKING:
-    from trainer.workflows.pack_events import PackEvent
-
 _ALL_DONE = "all members done"
 
 
-@dataclass(frozen=True, slots=True)
-class MembersStarted:
-    """A run of several networks starts.
-
-    Attributes:
-        run: Its directory.
-        plan: The plan of its first member.
-        members: The number of members.
-        repeats: Networks per fold.
-        folds: The number of folds; None if all members share the validation rows.
-    """
-
-    run: Path
-    plan: RunPlan
-    members: int
-    repeats: int
-    folds: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class MembersFinished:
-    """A run of several networks has ended.
-
-    Attributes:
-        run: Its directory.
-        status: "stopped" if it was interrupted.
-        stopped_because: The reason why it ended.
-        members: How each member ended.
-        aggregates: Metrics over the members.
-        sentence: The summary of the report; empty without a report.
-        seconds: Wall-clock time of this process.
-    """
-
-    run: Path
-    status: Literal["finished", "stopped"]
-    stopped_because: str
-    members: tuple[MemberEnded, ...]
-    aggregates: Intervals
-    sentence: str
-    seconds: float
-
-
-if TYPE_CHECKING:
-    Event = MembersStarted | PacksScheduled | PackEvent | MembersFinished
-
-
-def fit_members(loaded: LoadedConfig, session: Session, runs: Path) -> Generator[Event, None, None]:
+def fit_members(
+    loaded: LoadedConfig, session: Session, runs: Path
+) -> Generator[MembersEvent, None, None]:
     """Train and evaluate the networks of a config with repeats or folds.
 
     Args:
@@ -127,7 +84,7 @@ def fit_members(loaded: LoadedConfig, session: Session, runs: Path) -> Generator
         yield from training.train(manifest)
 
 
-def resume_members(path: Path, session: Session) -> Generator[Event, None, None]:
+def resume_members(path: Path, session: Session) -> Generator[MembersEvent, None, None]:
     """Resume a run of several networks.
 
     Raises:
@@ -236,7 +193,7 @@ class _MembersTraining:
     session: Session
     start_time: float
 
-    def train(self, manifest: Manifest) -> Generator[Event, None, None]:
+    def train(self, manifest: Manifest) -> Generator[MembersEvent, None, None]:
         """Train the networks that have not ended, and aggregate all of them."""
         run, fit = self.run, self.loaded.config.fit
         specs = _specs(run, self.loaded)
@@ -273,7 +230,7 @@ class _MembersTraining:
 
     def _train_members(
         self, specs: Sequence[RunSpec]
-    ) -> Generator[Event, None, tuple[tuple[MemberEnded, ...], str | None]]:
+    ) -> Generator[MembersEvent, None, tuple[tuple[MemberEnded, ...], str | None]]:
         """Train the networks that have not ended; return how all ended, and why training stopped."""
         spec_of = {spec.number: spec for spec in specs}
         settings = ItemSettings(

@@ -32,12 +32,12 @@ from trainer.runs.files import (
 )
 from trainer.runs.log import remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption
+from trainer.workflows.events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
 from trainer.workflows.pack_building import (
     PackedMember,
     build_member,
     build_pack_training,
 )
-from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
 from trainer.workflows.pack_schedule import PackRecord, PackSpec, write_pack_record
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.resume_checks import (

@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -24,13 +25,14 @@ from trainer.data.dataset import Dataset
 from trainer.data.features import split_column
 from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
-from trainer.data.splits import SplitName
+from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.selection import EngineChoice, choose_engine
 from trainer.errors import ConfigError, DataError, Problem, TrainerError
 from trainer.models.summary import LayerSummary, MemoryEstimate, estimate_memory, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
 from trainer.prediction.trained_runs import open_trained
 from trainer.runs.decisions import Decisions
+from trainer.runs.manifest import DataFile, Manifest, new_manifest
 from trainer.tasks.task import Task, make_task
 from trainer.tracking.trackers import tracking_problems
 
@@ -203,6 +205,43 @@ def make_plan(
         inherited=inherited,
         warnings=(*dataset.warnings, *_warnings(config, dataset)),
         notes=dataset.notes,
+    )
+
+
+def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> Manifest:
+    """Return the manifest of a new run, as far as its plan determines it.
+
+    Args:
+        plan: The plan of the run, or of the first of several networks.
+        command: The command line.
+        now: When the run started.
+    """
+    config = plan.config
+    manifest = new_manifest(
+        name=config.name,
+        command=command,
+        seed=config.seed,
+        config_directory=plan.loaded.path.absolute().parent,
+        now=now,
+    )
+    return with_data(
+        replace(
+            manifest,
+            task=plan.task.name,
+            parameters=plan.parameters,
+            warnings=plan.warnings,
+        ),
+        plan,
+    )
+
+
+def with_data(manifest: Manifest, plan: RunPlan) -> Manifest:
+    """Return the manifest with the data files and the rows of a plan."""
+    return replace(
+        manifest,
+        data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
+        splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
+        dropped=plan.dataset.dropped,
     )
 
 

@@ -40,11 +40,11 @@ from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import Manifest, RollbackRecord, Status
+from trainer.runs.run_record import RunRecord, record_errors
 from trainer.tasks.task import Task
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import ExecutionConfig, resolved_run_config
-from trainer.workflows.plan import RunPlan, row_groups
-from trainer.workflows.run_record import RunRecord, manifest_of_plan, record_errors
+from trainer.workflows.plan import RunPlan, manifest_of_plan, row_groups
 
 _HEARTBEAT_SECONDS = 15.0
 

@@ -41,7 +41,7 @@ from trainer.runs.findings import write_findings
 from trainer.runs.opening import open_run
 from trainer.runs.readers import short_repr
 from trainer.tasks.task import Task, make_task
-from trainer.workflows.pack_events import MemberEnded
+from trainer.workflows.events import MemberEnded
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
 
 

@@ -43,6 +43,8 @@ from trainer.runs.manifest import Manifest, Resumption, new_manifest
 from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
 from trainer.runs.search import find_runs
+from trainer.workflows.events import RunEvent, RunFinished, RunStarted
+from trainer.workflows.fit import start_device, train
 from trainer.workflows.plan import RunPlan, make_plan
 from trainer.workflows.reporting import read_sentence
 from trainer.workflows.resume_checks import (
@@ -56,13 +58,11 @@ from trainer.workflows.resume_checks import (
     with_current_environment,
 )
 from trainer.workflows.session import Session
-from trainer.workflows.training import RunFinished, RunStarted, start_device, train
 
 if TYPE_CHECKING:
     from trainer.engine.training import Training
     from trainer.engine.training_group import TrainingGroup
     from trainer.workflows.building import TrainingSetup
-    from trainer.workflows.training import Event
 
 _CALLBACKS = "these callbacks restart without their state, which is not numbers, strings or arrays"
 _ACCEPT = "resume anyway with --accept-differences, which is recorded"
@@ -116,7 +116,7 @@ def resume_run(
     accept_differences: bool = False,
     is_member: bool = False,
     splits: Sequence[SplitName] = SPLIT_NAMES,
-) -> Generator[Event, None, None]:
+) -> Generator[RunEvent, None, None]:
     """Resume a run.
 
     Args:

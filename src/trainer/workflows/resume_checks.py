@@ -30,8 +30,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import to_jsonable
 from trainer.runs.manifest import Manifest, new_manifest
 from trainer.workflows.pack_schedule import RunSpec
-from trainer.workflows.plan import RunPlan
-from trainer.workflows.run_record import with_data
+from trainer.workflows.plan import RunPlan, with_data
 
 if TYPE_CHECKING:
     from trainer.workflows.building import TrainingSetup

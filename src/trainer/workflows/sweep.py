@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.sweep_loading import sweep_text
@@ -29,6 +29,7 @@ from trainer.config.sweeps import (
 )
 from trainer.data.splits import SPLIT_NAMES
 from trainer.errors import InputError
+from trainer.prediction.evaluation import evaluate
 from trainer.prediction.predictor import open_predictor
 from trainer.report.page import write_page, write_sweep_page
 from trainer.report.predictions import predictions_to_parquet
@@ -37,6 +38,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
+from trainer.sweep.best_trial import best_trial_run
 from trainer.sweep.journal import header_of, read_journal
 from trainer.sweep.leaderboard import Leaderboard, TrialRow, trials_to_delete
 from trainer.sweep.study import BatchStarted, Study, StudyEnded, run_study
@@ -46,8 +48,7 @@ from trainer.workers.leases import leases_in, lock_files, revoke
 from trainer.workers.pool import WorkerPool
 from trainer.workers.processes import ProcessWorkerPool
 from trainer.workers.ray_connection import Cluster
-from trainer.workflows.best_trial import best_trial_run
-from trainer.workflows.evaluate import evaluate
+from trainer.workflows.events import PhaseStarted, SweepEvent, SweepFinished, SweepStarted
 from trainer.workflows.pack_schedule import LARGEST_PACK
 from trainer.workflows.plan import RunPlan, TableCache, row_groups
 from trainer.workflows.reporting import write_missing_findings
@@ -58,76 +59,6 @@ from trainer.workflows.trials import TrialTrainer
 from trainer.workflows.work_items import ItemRunner, worker_threads
 
 
-@dataclass(frozen=True, slots=True)
-class PhaseStarted:
-    """Work starts that may take seconds, named in the form "reading data.csv"."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class SweepStarted:
-    """A sweep starts or resumes.
-
-    Attributes:
-        sweep: Its directory.
-        plan: The plan of the base config.
-        search: How trials are chosen.
-        trials: Maximum number of trials; None if only time or an exhausted grid ends the sweep.
-        jobs: Number of training processes.
-        leaderboard: The current ranking.
-        warning: A warning if there are fewer trials than configured, else empty.
-        labels: Searched values as short text.
-    """
-
-    sweep: Path
-    plan: RunPlan
-    search: str
-    trials: int | None
-    jobs: int
-    leaderboard: Leaderboard
-    warning: str
-    labels: SettingLabels
-
-
-@dataclass(frozen=True, slots=True)
-class SweepFinished:
-    """A sweep, or this process's part of it, has ended.
-
-    Attributes:
-        sweep: Its directory.
-        reason: "trials", "seconds" or "interrupted".
-        leaderboard: The ranking.
-        winner: The best trial; None if interrupted.
-        metrics: Split → metric → value of the best trial, including test rows.
-        seconds: Wall-clock time of this process.
-    """
-
-    sweep: Path
-    reason: str
-    leaderboard: Leaderboard
-    winner: TrialRow | None
-    metrics: Mapping[str, Mapping[str, float]]
-    seconds: float
-
-    @property
-    def status(self) -> Literal["finished", "stopped"]:
-        """Return "stopped" if it was interrupted and can be resumed."""
-        return "stopped" if self.reason == "interrupted" else "finished"
-
-
-if TYPE_CHECKING:
-    Event = (
-        PhaseStarted
-        | SweepStarted
-        | BatchPlanned
-        | TrialPackStarted
-        | TrialPackEpoch
-        | TrialEnded
-        | SweepFinished
-    )
-
-
 def sweep(
     loaded: LoadedConfig,
     session: Session,
@@ -135,7 +66,7 @@ def sweep(
     *,
     jobs: int | None = None,
     cluster: Cluster | None = None,
-) -> Generator[Event, None, None]:
+) -> Generator[SweepEvent, None, None]:
     """Start a sweep and run it.
 
     Args:
@@ -175,7 +106,7 @@ def resume_sweep(
     *,
     jobs: int | None = None,
     cluster: Cluster | None = None,
-) -> Generator[Event, None, None]:
+) -> Generator[SweepEvent, None, None]:
     """Resume a sweep; a sweep that has ended only reports its result.
 
     Raises:
@@ -229,7 +160,7 @@ class _SweepTraining:
     cluster: Cluster | None
     start_time: float
 
-    def run(self, jobs: int | None) -> Generator[Event, None, None]:
+    def run(self, jobs: int | None) -> Generator[SweepEvent, None, None]:
         """Train the trials that are left and evaluate the best one."""
         directory = self.directory
         reason, leaderboard = yield from self._train(jobs)
@@ -242,7 +173,7 @@ class _SweepTraining:
         seconds = perf_counter() - self.start_time
         yield SweepFinished(directory.path, reason, leaderboard, winner, metrics, seconds)
 
-    def _train(self, jobs: int | None) -> Generator[Event, None, tuple[str, Leaderboard]]:
+    def _train(self, jobs: int | None) -> Generator[SweepEvent, None, tuple[str, Leaderboard]]:
         """Train the trials that are left; return why training ended, and the ranking."""
         loaded = load_config(self.directory.config)
         assert loaded.config.sweep is not None, "a sweep has a sweep section"
@@ -282,7 +213,7 @@ class _SweepTraining:
 
     def _run_study(
         self, study: Study, trainer: TrialTrainer, kept: int | None
-    ) -> Generator[Event, None, str]:
+    ) -> Generator[SweepEvent, None, str]:
         """Train all batches, and delete the trials that are not kept; return why training ended."""
         reason, is_first = "trials", True
         for event in run_study(study, trainer.train):

@@ -31,7 +31,7 @@ from trainer.sweep.trials import (
     TrialStatus,
 )
 from trainer.workers.pool import WorkerPool
-from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
+from trainer.workflows.events import MemberEnded, PackEpochEnded, PackStarted
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import TableCache
 from trainer.workflows.session import Session

@@ -12,7 +12,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from trainer.data.splits import SplitName
 from trainer.engine import devices
@@ -23,8 +23,15 @@ from trainer.runs.log import read_log
 from trainer.runs.process import this_process
 from trainer.tracking.trackers import warn_once
 from trainer.workers.messages import EndReasons
+from trainer.workflows.events import (
+    MemberEnded,
+    PackEpochEnded,
+    PackEvent,
+    PackStarted,
+    RunFinished,
+    RunStarted,
+)
 from trainer.workflows.fit import fit_run
-from trainer.workflows.pack_events import MemberEnded, PackEpochEnded, PackStarted
 from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
     PackRecord,
@@ -39,17 +46,6 @@ from trainer.workflows.packs import train_pack
 from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
 from trainer.workflows.resume import resume_run
 from trainer.workflows.session import Session
-from trainer.workflows.training import RunFinished, RunStarted
-
-if TYPE_CHECKING:
-    from trainer.workflows.pack_events import PackEvent
-
-
-@dataclass(frozen=True, slots=True)
-class PacksScheduled:
-    """The networks have been grouped into programs."""
-
-    plan: PackSchedule
 
 
 @dataclass(frozen=True, slots=True)

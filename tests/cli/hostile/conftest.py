@@ -12,9 +12,9 @@ from tests.cli.hostile.attack import (
     SETTINGS,
 )
 from trainer.config.load import load_config
+from trainer.workflows.events import RunFinished
 from trainer.workflows.fit import fit_run
 from trainer.workflows.session import Session
-from trainer.workflows.training import RunFinished
 
 
 @pytest.fixture(scope="session")

@@ -66,7 +66,7 @@ class LazyPredictions:
         return (*self._reading, *warning_texts(self._oddities))
 
 
-def predict(
+def predict_file(
     predictor: Predictor,
     source: Path,
     *,

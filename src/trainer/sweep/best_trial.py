@@ -7,16 +7,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from trainer.config.load import LoadedConfig
+from trainer.config.load import LoadedConfig, load_config
 from trainer.config.resolve import can_have_validation, resolved_steps
 from trainer.config.schedules import CosineSchedule, PolynomialSchedule
 from trainer.config.schema import Config
 from trainer.config.sections import duration_steps
 from trainer.errors import Problem, RunError, command_text
-from trainer.prediction.trained_runs import read_run_config
-from trainer.report.text import pluralize
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
+from trainer.runs.files import read_errors
 from trainer.runs.log import read_log
 from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.journal import read_journal
@@ -79,7 +78,8 @@ def refit_config(run: RunDirectory) -> RefitConfig:
     """
     manifest = run.read_manifest()
     epochs = manifest.best_epoch or 1
-    config = read_run_config(run).config
+    with read_errors(run.config):
+        config = load_config(run.config).config
     rows = manifest.splits
     batches = -(-rows["train"] // min(config.fit.batch_size, rows["train"]))
     rate_overrides = _rate_overrides(run, config, epochs, batches)
@@ -88,23 +88,22 @@ def refit_config(run: RunDirectory) -> RefitConfig:
     source = (
         "null" if decisions is None else json.dumps(str(run.path.absolute()), ensure_ascii=False)
     )
-    loaded = read_run_config(
-        run,
-        [
-            f"data.split.train_on_validation={'true' if can_have_validation(config) else 'false'}",
-            f"fit.epochs={epochs}",
-            "~fit.steps",
-            "~fit.max_seconds",
-            "~fit.reduce_on_plateau",
-            "~fit.checkpoint.monitor",
-            # Without rows to compare epochs, use the last epoch.
-            f"fit.early_stopping={stopping}",
-            f"evaluate.decisions_from={source}",
-            *rate_overrides,
-        ],
-    )
+    overrides = [
+        f"data.split.train_on_validation={'true' if can_have_validation(config) else 'false'}",
+        f"fit.epochs={epochs}",
+        "~fit.steps",
+        "~fit.max_seconds",
+        "~fit.reduce_on_plateau",
+        "~fit.checkpoint.monitor",
+        # Without rows to compare epochs, use the last epoch.
+        f"fit.early_stopping={stopping}",
+        f"evaluate.decisions_from={source}",
+        *rate_overrides,
+    ]
+    with read_errors(run.config):
+        loaded = load_config(run.config, overrides)
     notes = [
-        f"refit: {pluralize(epochs, 'epoch')}, the best epoch of the trial, on "
+        f"refit: {epochs:,} {'epoch' if epochs == 1 else 'epochs'}, the best epoch of the trial, on "
         f"{rows['train']:,} training and {rows['validation']:,} validation rows"
     ]
     notes += [

@@ -1,17 +1,15 @@
-"""The manifest of a run that is being trained: how it starts, changes and ends. No TensorFlow."""
+"""The manifest of a run that is being trained: how it changes and ends."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from trainer.data.splits import SPLIT_NAMES
 from trainer.errors import Problem, StorageError, TrainerError
 from trainer.runs.directory import RunDirectory
-from trainer.runs.manifest import DataFile, Manifest, Status, new_manifest
-from trainer.workflows.plan import RunPlan
+from trainer.runs.manifest import Manifest, Status
 
 
 @dataclass(slots=True)
@@ -63,40 +61,3 @@ def record_errors(record: RunRecord) -> Iterator[None]:
         with suppress(StorageError):
             record.write_end("failed", (Problem("internal error", "no exception", repr(bug)),))
         raise
-
-
-def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> Manifest:
-    """Return the manifest of a new run, as far as its plan determines it.
-
-    Args:
-        plan: The plan of the run, or of the first of several networks.
-        command: The command line.
-        now: When the run started.
-    """
-    config = plan.config
-    manifest = new_manifest(
-        name=config.name,
-        command=command,
-        seed=config.seed,
-        config_directory=plan.loaded.path.absolute().parent,
-        now=now,
-    )
-    return with_data(
-        replace(
-            manifest,
-            task=plan.task.name,
-            parameters=plan.parameters,
-            warnings=plan.warnings,
-        ),
-        plan,
-    )
-
-
-def with_data(manifest: Manifest, plan: RunPlan) -> Manifest:
-    """Return the manifest with the data files and the rows of a plan."""
-    return replace(
-        manifest,
-        data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
-        splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
-        dropped=plan.dataset.dropped,
-    )
