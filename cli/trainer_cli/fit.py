@@ -61,17 +61,14 @@ def command(
     signals = Signals()
     session = signals.session(allow_custom=allow_custom)
 
-    def view_of(several: bool) -> View[Any]:
-        if several:
-            return MembersView(stderr, json=json)
-        return RunView(stderr, json=json, timings=timings)
-
     def fit_one(config: LoadedConfig) -> int:
         stderr.announce_loading(f"the data of {config.config.name}")
-        several = member_count(config.config) > 1
-        start = _members_training if several else _run_training
-        training = start(config, session, runs, resume_or_start=resume_or_start)
-        view = view_of(several)
+        training = _training(config, session, runs, resume_or_start=resume_or_start)
+        view: View[Any] = (
+            MembersView(stderr, json=json)
+            if member_count(config.config) > 1
+            else RunView(stderr, json=json, timings=timings)
+        )
         if isinstance(training, Generator):
             return train(training, view, signals)
         stderr.print(f"{training.run} has finished: {training.stopped_because}")
@@ -96,34 +93,26 @@ def command(
     return signals.run(fit_all)
 
 
-def _members_training(
+def _training(
     loaded: LoadedConfig, session: Session, runs: Path, *, resume_or_start: bool
-) -> Generator[Any, None, None] | MembersFinished:
-    """Return the events of training several networks, or how a finished run ended."""
-    from trainer.workflows.members import (
-        find_members,
-        finished_members,
-        fit_members,
-        resume_members,
-    )
-
-    existing = find_members(loaded, runs) if resume_or_start else None
-    if existing is None:
-        return fit_members(loaded, session, runs)
-    return finished_members(existing) or resume_members(existing, session)
-
-
-def _run_training(
-    loaded: LoadedConfig, session: Session, runs: Path, *, resume_or_start: bool
-) -> Generator[Any, None, None] | RunFinished:
-    """Return the events of training one network, or how a finished run ended."""
+) -> Generator[Any, None, None] | RunFinished | MembersFinished:
+    """Return the events of a training that starts or resumes, or how a finished run ended."""
+    from trainer.config.members import member_count
     from trainer.workflows.fit import fit_run
-    from trainer.workflows.resume import find_run, finished_run, resume_run
+    from trainer.workflows.former_runs import find_run, read_finished
+    from trainer.workflows.members import fit_members, resume_members
+    from trainer.workflows.resume import resume_run
 
+    has_members = member_count(loaded.config) > 1
     existing = find_run(loaded, runs) if resume_or_start else None
     if existing is None:
-        return fit_run(loaded, session, runs)
-    return finished_run(existing) or resume_run(existing.path, (), session)
+        return (fit_members if has_members else fit_run)(loaded, session, runs)
+    finished = read_finished(existing)
+    if finished is not None:
+        return finished
+    if has_members:
+        return resume_members(existing.path, session)
+    return resume_run(existing.path, (), session)
 
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:

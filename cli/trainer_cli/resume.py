@@ -50,11 +50,12 @@ def command(
 
     Example: trainer resume runs/iris/20261122-141530-9f3c fit.epochs=+20
     """
+    from trainer.runs.directory import RunDirectory
     from trainer.runs.sweeps import is_sweep
 
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
-    from trainer.workflows.members import has_members, resume_members
+    from trainer.workflows.members import resume_members
     from trainer.workflows.resume import resume_run
     from trainer.workflows.sweep import resume_sweep
 
@@ -68,7 +69,7 @@ def command(
         _reject_ignored(run, run_options, arguments, "start another sweep with trainer sweep")
         events = resume_sweep(run, session, jobs=jobs, cluster=cluster_of(engine, address))
         view = SweepView(stderr, json=json)
-    elif has_members(run):
+    elif RunDirectory(run).has_members:
         fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
         _reject_ignored(run, {**run_options, **sweep_options}, arguments, fix)
         events, view = resume_members(run, session), MembersView(stderr, json=json)

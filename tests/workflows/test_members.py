@@ -11,10 +11,10 @@ from tests.kill.comparison import IGNORED, differences
 from tests.workflows.conftest import evaluate_run, predict_table, run_fit, run_members
 from trainer.config.load import load_config
 from trainer.errors import InputError, RunError, TrainingError
+from trainer.runs.directory import RunDirectory
 from trainer.workflows.events import MembersFinished
+from trainer.workflows.former_runs import find_run, read_finished
 from trainer.workflows.members import (
-    find_members,
-    finished_members,
     resume_members,
 )
 from trainer.workflows.session import Session
@@ -125,9 +125,9 @@ def test_interrupted_members_resume_exactly(several, tmp_path):
     overrides = ["fit.folds=3", "fit.repeats=2"]
     stopped = run_members(config, tmp_path / "runs", *overrides, stop_after=3)
     assert (stopped.status, stopped.members, stopped.aggregates) == ("stopped", (), {})
-    assert finished_members(stopped.run) is None
+    assert read_finished(RunDirectory(stopped.run)) is None
     loaded = load_config(config, overrides)
-    assert find_members(loaded, tmp_path / "runs") == stopped.run
+    assert find_run(loaded, tmp_path / "runs") == RunDirectory(stopped.run)
     with pytest.raises(RunError, match="finished members"):
         predict_table(stopped.run, config.with_name("small.csv"))
     resumed = resume(stopped.run)
@@ -137,8 +137,8 @@ def test_interrupted_members_resume_exactly(several, tmp_path):
         for difference in differences(stopped.run, several.run)
         if not difference.partition(":")[0].endswith(IGNORED)
     ] == []
-    assert find_members(loaded, tmp_path / "runs") == stopped.run
-    read = finished_members(stopped.run)
+    assert find_run(loaded, tmp_path / "runs") == RunDirectory(stopped.run)
+    read = read_finished(RunDirectory(stopped.run))
     assert read.members == resumed.members
     after, before = (result.aggregates["test"]["accuracy"] for result in (read, resumed))
     assert (after.mean, after.low) == pytest.approx((before.mean, before.low))

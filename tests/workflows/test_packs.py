@@ -13,13 +13,14 @@ from tests.workflows.conftest import write_table
 from tests.workflows.folders import MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_executor
 from trainer.errors import RunError
+from trainer.runs.directory import RunDirectory
 from trainer.workflows.events import PackStarted
+from trainer.workflows.former_runs import read_ended_member
 from trainer.workflows.pack_schedule import read_pack_record, schedule_packs
 from trainer.workflows.plan import TableCache
 from trainer.workflows.work_items import (
     ItemSettings,
     plan_work_items,
-    read_ended_member,
     run_in_process,
 )
 
@@ -58,7 +59,7 @@ def test_finished_pack_is_not_trained_again(uninterrupted: Folder) -> None:
     members = uninterrupted.train()
     assert [member.number for member in members] == NUMBERS
     assert members[1].stopped_because.startswith("val_loss has not improved")
-    assert members[1] == read_ended_member(uninterrupted.spec(1))
+    assert members[1] == read_ended_member(1, RunDirectory(uninterrupted.run(1)))
     assert {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")} == before
 
 
@@ -160,7 +161,7 @@ def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
     assert sizes[-1] < 5
     assert ended[0].epochs == 12
     assert ended[1].metrics["validation"] == pytest.approx(
-        read_ended_member(uninterrupted.spec(1)).metrics["validation"], rel=1e-3
+        read_ended_member(1, RunDirectory(uninterrupted.run(1))).metrics["validation"], rel=1e-3
     )
     killed.train(abandon_after=sizes.index(sizes[-1]) + 1)
     killed.train()

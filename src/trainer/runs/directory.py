@@ -330,6 +330,11 @@ class RunDirectory:
         """The directory of the member runs of a run with repeats or folds."""
         return self.path / "members"
 
+    @property
+    def has_members(self) -> bool:
+        """Whether this is a run with repeats or folds."""
+        return self.packs.is_dir() and self.manifest.exists()
+
     def member(self, number: int) -> Path:
         """Return the run directory of a member."""
         return self.members / f"{number:04d}"

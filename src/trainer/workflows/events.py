@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
 from trainer.errors import Problem
 from trainer.report.sweeps.text import SettingLabels
+from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Intervals
-from trainer.runs.manifest import Status
+from trainer.runs.manifest import Manifest, Status
 from trainer.sweep.leaderboard import Leaderboard, TrialRow
 from trainer.sweep.trials import TrialEvent
 from trainer.workers.messages import EpochEvent, Event
@@ -74,6 +75,30 @@ class RunFinished:
     weights_sha256: str | None
     seconds: float
     timings: dict[str, float]
+
+    @classmethod
+    def from_manifest(
+        cls,
+        run: RunDirectory,
+        manifest: Manifest,
+        metrics: dict[str, dict[str, float]],
+        *,
+        sentence: str,
+        seconds: float = 0.0,
+    ) -> Self:
+        """Return the end of a run, as its manifest records it."""
+        return cls(
+            run=run.path,
+            status=manifest.status,
+            epochs=manifest.epochs,
+            best_epoch=manifest.best_epoch or 0,
+            stopped_because=manifest.stopped_because or "",
+            metrics=metrics,
+            sentence=sentence,
+            weights_sha256=manifest.weights_sha256,
+            seconds=seconds,
+            timings=dict(manifest.timings),
+        )
 
 
 @dataclass(frozen=True, slots=True)

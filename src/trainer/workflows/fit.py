@@ -174,74 +174,72 @@ def train(
     Raises:
         TrainingError: Training failed; the manifest records why.
     """
-    from trainer.engine.fit import fit
     from trainer.models.weights import weights_sha256
 
-    training, started = built.training, perf_counter()
-    for event in fit(built.group, interrupted):
-        match event:
-            case GroupEpochEnd():
-                for result in event.results.values():
-                    record.record_epoch(result)
-                    yield result
-            case StepCheckpoint():
-                record.record_step(event)
-                yield event
-            case RolledBack():
-                record.record_rollback(event)
-                yield event
-            case _:
-                assert_never(event)
-    if training.problem is not None:
-        record.save_best_checkpoint()
-        raise DivergedError(training.problem)
-    trained = perf_counter()
-    trace_seconds = sum(program.trace_seconds for program in built.group.executor.programs)
-    compile_seconds = sum(program.compile_seconds for program in built.group.executor.programs)
-    index_programs(cache_root())
-    record.save_checkpoint()
-    checkpointed = perf_counter()
+    training = built.training
+    yield from _train_epochs(built, record, interrupted)
+    with record.timed("write"):
+        record.save_checkpoint()
     metrics: dict[str, dict[str, float]] = {}
-    digest, evaluated, sentence = None, None, ""
+    digest, sentence = None, ""
     if training.best_epoch:
         built.network.set_weights(training.best_weights)
         digest = weights_sha256(built.network)
         if not training.interrupted:
-            metrics = _evaluate(plan, built, record, interrupted, splits)
-            evaluated = perf_counter()
-            if not training.interrupted and not is_member:
+            with record.timed("evaluate"):
+                metrics = _evaluate(plan, built, record, interrupted, splits)
+        if not (training.interrupted or is_member):
+            with record.timed("report"):
                 _explain(plan, built, record)
                 if plan.config.evaluate.report:
                     sentence = write_run_findings(record.run, plan)
     elif not training.interrupted:
         raise TrainingError(_no_epoch(plan, record.run.path))
-    record.add_time("trace", trace_seconds)
-    record.add_time("compile", compile_seconds)
-    record.add_time("train", trained - started - trace_seconds - compile_seconds)
-    record.add_time("evaluate", (evaluated or perf_counter()) - checkpointed)
-    if evaluated is not None:
-        record.add_time("report", perf_counter() - evaluated)
-    record.add_time("write", checkpointed - trained)
-    status: Literal["stopped", "finished"] = "stopped" if training.interrupted else "finished"
-    record.write_end(status, weights_sha256=digest)
-    ended = perf_counter()
+    record.write_end("stopped" if training.interrupted else "finished", weights_sha256=digest)
     if sentence:
         # The page shows how the run ended, so it comes last.
-        write_page(record.run, datetime.now(UTC))
-        record.add_time("page", perf_counter() - ended)
+        with record.timed("page"):
+            write_page(record.run, datetime.now(UTC))
         record.run.write_manifest(record.manifest)
-    return RunFinished(
-        run=record.run.path,
-        status=status,
-        epochs=training.epoch,
-        best_epoch=training.best_epoch,
-        stopped_because=record.manifest.stopped_because or "",
-        metrics=metrics,
-        sentence=sentence,
-        weights_sha256=digest,
-        seconds=perf_counter() - start_time,
-        timings=dict(record.manifest.timings),
+    seconds = perf_counter() - start_time
+    return RunFinished.from_manifest(
+        record.run, record.manifest, metrics, sentence=sentence, seconds=seconds
     )
+
+
+def _train_epochs(
+    built: TrainingSetup, record: Recording, interrupted: InterruptCheck
+) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, None]:
+    """Train until the training ends or is interrupted, and record every event.
+
+    Raises:
+        DivergedError: The loss is not finite.
+    """
+    from trainer.engine.fit import fit
+
+    with record.timed("train"):
+        for event in fit(built.group, interrupted):
+            match event:
+                case GroupEpochEnd():
+                    for result in event.results.values():
+                        record.record_epoch(result)
+                        yield result
+                case StepCheckpoint():
+                    record.record_step(event)
+                    yield event
+                case RolledBack():
+                    record.record_rollback(event)
+                    yield event
+                case _:
+                    assert_never(event)
+    if built.training.problem is not None:
+        record.save_best_checkpoint()
+        raise DivergedError(built.training.problem)
+    for program in built.group.executor.programs:
+        record.add_time("trace", program.trace_seconds)
+        record.add_time("compile", program.compile_seconds)
+        record.add_time("train", -program.trace_seconds - program.compile_seconds)
+    index_programs(cache_root())
 
 
 def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
@@ -318,10 +316,10 @@ def _evaluate(
 ) -> dict[str, dict[str, float]]:
     """Evaluate the best weights on each split and return split → metric → value.
 
-    The test rows are encoded here for the first time. Decisions are made on the validation rows before
-    any metric that depends on them is computed. Empty if interrupted.
+    The test rows are encoded here for the first time. Nothing is written if interrupted.
     """
-    training = built.training
+    from trainer.workflows.recording import evaluation_order
+
     outputs: dict[SplitName, tuple[Samples, EpochOutput]] = {}
     for split in splits:
         encoded = plan.encoded_samples(split)
@@ -335,15 +333,11 @@ def _evaluate(
                 outputs[split] = (encoded, ended.value)
                 break
             if (reason := interrupted()) is not None:
-                training.interrupted = True
+                built.training.interrupted = True
                 record.set_stop_reason(reason)
                 return {}
-    validation = None
-    if "validation" in outputs:
-        encoded, output = outputs["validation"]
-        validation = plan.task.predictions_from_outputs(encoded, output.predictions)
-    task = record.choose_decisions(plan, validation)
-    return {
-        split: record.write_split(plan, task, split, encoded, output)
-        for split, (encoded, output) in outputs.items()
+    metrics = {
+        split: record.write_split(plan, split, *outputs[split])
+        for split in evaluation_order(outputs)
     }
+    return {split: metrics[split] for split in outputs}

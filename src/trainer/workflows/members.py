@@ -18,22 +18,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 
-from trainer.config.dump import dump_config, resolved_settings
+from trainer.config.dump import dump_config
 from trainer.config.load import LoadedConfig
 from trainer.config.members import Member, member_configs
 from trainer.data.splits import SPLIT_NAMES
-from trainer.errors import InputError, Problem, RunError, TrainingError, command_text
+from trainer.errors import Problem, RunError, TrainingError, command_text
 from trainer.prediction.trained_runs import read_run_config
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Intervals
-from trainer.runs.files import to_jsonable
-from trainer.runs.listing import summarize
 from trainer.runs.lock import RunLock
 from trainer.runs.manifest import Manifest, Resumption
 from trainer.runs.process import this_process
 from trainer.runs.run_record import RunRecord, record_errors
-from trainer.runs.search import find_runs
 from trainer.workflows.events import (
     MemberEnded,
     MembersEvent,
@@ -43,13 +40,12 @@ from trainer.workflows.events import (
 )
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, manifest_of_plan
-from trainer.workflows.reporting import aggregate_members, read_sentence, write_ensemble_findings
+from trainer.workflows.reporting import aggregate_members, write_ensemble_findings
 from trainer.workflows.resume_checks import check_unchanged
 from trainer.workflows.session import Session
 from trainer.workflows.work_items import (
     ItemSettings,
     plan_work_items,
-    read_ended_member,
     run_in_process,
     worker_threads,
 )
@@ -111,51 +107,6 @@ def resume_members(path: Path, session: Session) -> Generator[MembersEvent, None
         run.write_manifest(manifest)
         training = _MembersTraining(run, loaded, plan, tables, session, start_time)
         yield from training.train(manifest)
-
-
-def has_members(path: Path) -> bool:
-    """Return whether the directory contains a run of several networks."""
-    run = RunDirectory(path)
-    return run.packs.is_dir() and run.manifest.exists()
-
-
-def find_members(loaded: LoadedConfig, runs: Path) -> Path | None:
-    """Return the newest run of this config with its repeats or folds, or None."""
-    expected = to_jsonable(resolved_settings(loaded.config))
-    for path in sorted(find_runs(runs / loaded.config.name), reverse=True):
-        try:
-            settings = to_jsonable(resolved_settings(read_run_config(RunDirectory(path)).config))
-        except InputError:
-            continue
-        if has_members(path) and settings == expected:
-            return path
-    return None
-
-
-def finished_members(path: Path) -> MembersFinished | None:
-    """Return how a finished run of several networks ended; None for a run that can be resumed.
-
-    Raises:
-        RunError: The run is damaged.
-    """
-    run = RunDirectory(path)
-    manifest = run.read_manifest()
-    if manifest.status != "finished":
-        return None
-    loaded = read_run_config(run)
-    specs = _specs(run, loaded)
-    summary = summarize(run, datetime.now(UTC), this_process())
-    if summary.problems:
-        raise RunError(summary.problems)
-    return MembersFinished(
-        run=path,
-        status="finished",
-        stopped_because=manifest.stopped_because or "",
-        members=tuple(read_ended_member(spec) for spec in specs if spec.run_path.is_dir()),
-        aggregates=summary.intervals,
-        sentence=read_sentence(run),
-        seconds=0.0,
-    )
 
 
 def _first_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:

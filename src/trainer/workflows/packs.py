@@ -296,6 +296,7 @@ def _evaluate(
 ) -> list[dict[str, dict[str, float]]]:
     """Return split → metrics of the best weights of each member, computed in one program."""
     from trainer.engine.batches import run_to_end
+    from trainer.workflows.recording import evaluation_order
 
     metrics_of_members: list[dict[str, dict[str, float]]] = [{} for _ in members]
     trained = [number for number, member in enumerate(members) if member.training.best_epoch]
@@ -303,27 +304,15 @@ def _evaluate(
         return metrics_of_members
     pack = executor.pack_for(trained)
     pack.set_weights([members[number].training.best_weights for number in trained])
-    tasks = {number: members[number].planned_run.plan.task for number in trained}
-    # Decisions are made on the validation rows before metrics that depend on them are computed.
-    for split in sorted(splits, key=lambda name: name != "validation"):
+    for split in evaluation_order(splits):
         samples = [members[number].planned_run.plan.encoded_samples(split) for number in trained]
         present = [rows for rows in samples if rows is not None]
         if len(present) != len(samples):
-            if split == "validation":
-                for number in trained:
-                    _record(members[number]).choose_decisions(
-                        members[number].planned_run.plan, None
-                    )
             continue
         outputs = run_to_end(pack.evaluate(present))
         for number, rows, output in zip(trained, present, outputs, strict=True):
             plan, record = members[number].planned_run.plan, _record(members[number])
-            if split == "validation":
-                predictions = plan.task.predictions_from_outputs(rows, output.predictions)
-                tasks[number] = record.choose_decisions(plan, predictions)
-            metrics_of_members[number][split] = record.write_split(
-                plan, tasks[number], split, rows, output
-            )
+            metrics_of_members[number][split] = record.write_split(plan, split, rows, output)
     return [
         {split: of_member[split] for split in splits if split in of_member}
         for of_member in metrics_of_members

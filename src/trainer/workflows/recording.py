@@ -6,7 +6,7 @@ Decides when each is written; `trainer.runs` defines the formats.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -32,11 +32,9 @@ from trainer.errors import Problem
 from trainer.metrics.predictions import Predictions
 from trainer.models.saving import save_network
 from trainer.models.weights import weights_sha256
-from trainer.report.predictions import predictions_to_parquet
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.decisions import write_decisions
 from trainer.runs.directory import RunDirectory
-from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import Manifest, RollbackRecord, Status
@@ -44,9 +42,15 @@ from trainer.runs.run_record import RunRecord, record_errors
 from trainer.tasks.task import Task
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import ExecutionConfig, resolved_run_config
-from trainer.workflows.plan import RunPlan, manifest_of_plan, row_groups
+from trainer.workflows.plan import RunPlan, manifest_of_plan
+from trainer.workflows.reporting import write_evaluation
 
 _HEARTBEAT_SECONDS = 15.0
+
+
+def evaluation_order(splits: Iterable[SplitName]) -> list[SplitName]:
+    """Return splits with the validation rows first, on which the decisions for all are made."""
+    return sorted(splits, key=lambda split: split != "validation")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +95,7 @@ class Recording(RunRecord):
     trackers: Trackers
     schedule: CheckpointSchedule
     best_sha256: str | None = None
+    _task: Task | None = None
     _saved_best_epoch: int = 0
     _heartbeat_at: float = field(default_factory=monotonic)
 
@@ -187,49 +192,52 @@ class Recording(RunRecord):
         """Add to the seconds spent in a phase; they are written with the next manifest."""
         self.manifest = self.manifest.with_timing(phase, seconds)
 
-    def choose_decisions(self, plan: RunPlan, validation: Predictions | None) -> Task:
-        """Choose the decisions, write them, and return the task of the plan with them.
-
-        Args:
-            plan: The plan of the run.
-            validation: Predictions of the best weights for the validation rows, or None.
-        """
-        decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
-        write_decisions(self.run, decisions)
-        if decisions.note:
-            warnings = (*self.manifest.warnings, decisions.note)
-            self.manifest = replace(self.manifest, warnings=tuple(dict.fromkeys(warnings)))
-        return plan.task.with_decisions(decisions)
+    @contextmanager
+    def timed(self, phase: str) -> Iterator[None]:
+        """Context manager that adds the duration of its block to a phase."""
+        start_time = monotonic()
+        yield
+        self.add_time(phase, monotonic() - start_time)
 
     def write_split(
-        self, plan: RunPlan, task: Task, split: SplitName, samples: Samples, output: EpochOutput
+        self, plan: RunPlan, split: SplitName, samples: Samples, output: EpochOutput
     ) -> dict[str, float]:
         """Write metrics and predictions of the best weights for a split; return the metrics.
 
+        The first call also makes the decisions, on the validation rows if they are its split; see
+        `evaluation_order`.
+
         Args:
             plan: The plan of the run.
-            task: Its task with the decisions.
             split: The split.
             samples: Its samples, encoded for the head.
             output: Output of the best weights on all of them.
         """
+        if self._task is None:
+            is_validation = split == "validation"
+            self._task = self._choose_decisions(
+                plan,
+                plan.task.predictions_from_outputs(samples, output.predictions)
+                if is_validation
+                else None,
+            )
+        task = self._task
         metrics = {
             "loss": output.loss,
             **task.compute_metrics(output.predictions, samples, output.rows),
         }
-        evaluation = Evaluation(
-            metrics,
-            split=split,
-            checkpoint="best",
-            epoch=self.recorded.training.best_epoch,
-            rows=len(samples),
-        )
-        self.run.write_evaluation(split, evaluation)
         predictions = task.predictions_from_outputs(samples, output.predictions)
-        names = plan.task.prediction_names
-        content = predictions_to_parquet(predictions, names, row_groups(plan, predictions.rows))
-        self.run.write_predictions(f"{split}.parquet", content)
+        epoch = self.recorded.training.best_epoch
+        write_evaluation(self.run, plan, split, metrics, predictions, epoch)
         return metrics
+
+    def _choose_decisions(self, plan: RunPlan, validation: Predictions | None) -> Task:
+        """Make the decisions, write them, and return the task of the plan with them."""
+        decisions = choose_decisions(plan.config.evaluate, plan.task, validation, plan.inherited)
+        write_decisions(self.run, decisions)
+        if decisions.note:
+            self.manifest = self.manifest.with_warnings(decisions.note)
+        return plan.task.with_decisions(decisions)
 
     def write_end(
         self,

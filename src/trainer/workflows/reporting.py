@@ -8,7 +8,7 @@ TensorFlow.
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from trainer.data.out_of_fold import FoldPredictions, out_of_fold
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import example_row
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.errors import Problem, RunError, command_text
 from trainer.metrics.predictions import Predictions
 from trainer.prediction.trained_runs import load_run_table, open_members
 from trainer.report.aggregates import FoldAssignment, aggregate
@@ -36,13 +35,46 @@ from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation, Intervals
 from trainer.runs.example import write_example
-from trainer.runs.files import read_json
 from trainer.runs.findings import write_findings
 from trainer.runs.opening import open_run
-from trainer.runs.readers import short_repr
 from trainer.tasks.task import Task, make_task
 from trainer.workflows.events import MemberEnded
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
+
+
+def write_evaluation(
+    run: RunDirectory,
+    plan: RunPlan,
+    split: SplitName,
+    metrics: Mapping[str, float],
+    predictions: Predictions,
+    epoch: int | None,
+) -> None:
+    """Write metrics and predictions of the best weights for a split.
+
+    Args:
+        run: The run directory.
+        plan: The plan of the run.
+        split: The split.
+        metrics: The metrics.
+        predictions: The predictions, with the decisions.
+        epoch: The epoch of the best weights.
+
+    Raises:
+        StorageError: The run directory cannot be written.
+    """
+    rows = len(predictions.rows)
+    evaluation = Evaluation(metrics, split=split, checkpoint="best", epoch=epoch, rows=rows)
+    run.write_evaluation(split, evaluation)
+    _write_predictions(run, plan, split, predictions)
+
+
+def _write_predictions(
+    run: RunDirectory, plan: RunPlan, split: SplitName, predictions: Predictions
+) -> None:
+    groups = row_groups(plan, predictions.rows)
+    content = predictions_to_parquet(predictions, plan.task.prediction_names, groups)
+    run.write_predictions(f"{split}.parquet", content)
 
 
 def write_run_findings(run: RunDirectory, plan: RunPlan) -> str:
@@ -99,20 +131,6 @@ def write_missing_findings(path: Path) -> None:
             task = make_task(member.loaded.config, member.preprocessing.target)
             parts.append(FoldData(load_run_table(member), task))
     _write(run, members[0].loaded.config, tuple(parts))
-
-
-def read_sentence(run: RunDirectory) -> str:
-    """Return the summary sentence of a run; empty if it has no findings."""
-    if not run.findings.exists():
-        return ""
-    match read_json(run.findings):
-        case {"sentence": str(sentence)}:
-            return sentence
-        case content:
-            fix = f"remove it, then: {command_text('report', run.path)}"
-            raise RunError(
-                Problem(str(run.findings), "the findings of a run", short_repr(content), fix)
-            )
 
 
 def _write(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
@@ -191,15 +209,11 @@ def aggregate_members(
     settings = plan.config.evaluate.model_copy(update={"calibrate": False})
     inherited = None if plan.inherited is None else replace(plan.inherited, temperature=1.0)
     write_decisions(run, choose_decisions(settings, plan.task, validation, inherited))
-    for split, predictions in (
-        ("validation", validation),
-        ("test", _mean_predictions(runs, "test", plan)),
-    ):
-        if predictions is not None:
-            groups = row_groups(plan, predictions.rows)
-            run.write_predictions(
-                f"{split}.parquet", predictions_to_parquet(predictions, names, groups)
-            )
+    test = _mean_predictions(runs, "test", plan)
+    if validation is not None:
+        _write_predictions(run, plan, "validation", validation)
+    if test is not None:
+        _write_predictions(run, plan, "test", test)
     return aggregates
 
 

@@ -12,7 +12,6 @@ import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from math import nan
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
@@ -30,23 +29,20 @@ from trainer.config.setting_changes import (
 from trainer.data.sources import is_large
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine import devices
-from trainer.errors import InputError, Problem, RunError, command_text
+from trainer.errors import Problem, RunError, command_text
 from trainer.prediction.trained_runs import read_run_config
 from trainer.runs.checkpoints import Checkpoint, read_newest_checkpoint
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import to_jsonable
-from trainer.runs.listing import summarize
 from trainer.runs.lock import RunLock
 from trainer.runs.log import read_log, remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption, new_manifest
 from trainer.runs.opening import open_run
 from trainer.runs.process import this_process
-from trainer.runs.search import find_runs
-from trainer.workflows.events import RunEvent, RunFinished, RunStarted
+from trainer.workflows.events import RunEvent, RunStarted
 from trainer.workflows.fit import start_device, train
 from trainer.workflows.plan import RunPlan, make_plan
-from trainer.workflows.reporting import read_sentence
 from trainer.workflows.resume_checks import (
     check_fitted_data,
     check_state_arrays,
@@ -300,64 +296,6 @@ def _manifest(
         best_epoch=training.best_epoch or None,
         stopped_because=training.stop_reason,
         rollbacks=manifest.rollbacks[: saved.metadata["rewound"]],
-    )
-
-
-def find_run(loaded: LoadedConfig, runs: Path) -> RunDirectory | None:
-    """Return the newest run of this config that has a checkpoint, or None."""
-    # The config of a run contains the values chosen for `auto`.
-    chosen = [
-        name
-        for name in ("threads", "jit_compile")
-        if getattr(loaded.config.runtime, name) == "auto"
-    ]
-    expected = _without(to_jsonable(resolved_settings(loaded.config)), chosen)
-    newest: tuple[datetime, RunDirectory] | None = None
-    for path in find_runs(runs / loaded.config.name):
-        run = RunDirectory(path)
-        if not any(name.startswith("last") for name in run.checkpoint_names()):
-            continue
-        try:
-            settings = _without(to_jsonable(resolved_settings(read_run_config(run).config)), chosen)
-            started = run.read_manifest().started
-        except InputError:
-            continue
-        if settings == expected and (newest is None or started > newest[0]):
-            newest = (started, run)
-    return None if newest is None else newest[1]
-
-
-def _without(settings: dict[str, Any], chosen: Sequence[str]) -> dict[str, Any]:
-    runtime = {name: value for name, value in settings["runtime"].items() if name not in chosen}
-    return {**settings, "runtime": runtime}
-
-
-def finished_run(run: RunDirectory) -> RunFinished | None:
-    """Return how a finished run ended; None for a run that can be resumed.
-
-    Raises:
-        RunError: The run is damaged.
-    """
-    summary = summarize(run, datetime.now(UTC), this_process())
-    manifest = summary.manifest
-    if summary.problems:
-        raise RunError(summary.problems)
-    if manifest is None or manifest.status != "finished":
-        return None
-    return RunFinished(
-        run=run.path,
-        status="finished",
-        epochs=manifest.epochs,
-        best_epoch=manifest.best_epoch or 0,
-        stopped_because=manifest.stopped_because or "",
-        metrics={
-            split: {name: nan if value is None else value for name, value in metrics.items()}
-            for split, metrics in summary.metrics.items()
-        },
-        sentence=read_sentence(run),
-        weights_sha256=manifest.weights_sha256,
-        seconds=0.0,
-        timings=dict(manifest.timings),
     )
 
 

@@ -10,7 +10,6 @@ this module does not import TensorFlow.
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, nullcontext, suppress
@@ -32,10 +31,8 @@ from trainer.errors import InputError
 from trainer.prediction.evaluation import evaluate
 from trainer.prediction.predictor import open_predictor
 from trainer.report.page import write_page, write_sweep_page
-from trainer.report.predictions import predictions_to_parquet
 from trainer.report.sweeps.text import SettingLabels
 from trainer.runs.directory import RunDirectory
-from trainer.runs.evaluations import Evaluation
 from trainer.runs.lock import RunLock
 from trainer.runs.sweeps import SweepDirectory, find_sweeps
 from trainer.sweep.best_trial import best_trial_run
@@ -49,9 +46,10 @@ from trainer.workers.pool import WorkerPool
 from trainer.workers.processes import ProcessWorkerPool
 from trainer.workers.ray_connection import Cluster
 from trainer.workflows.events import PhaseStarted, SweepEvent, SweepFinished, SweepStarted
+from trainer.workflows.former_runs import read_metrics
 from trainer.workflows.pack_schedule import LARGEST_PACK
-from trainer.workflows.plan import RunPlan, TableCache, row_groups
-from trainer.workflows.reporting import write_missing_findings
+from trainer.workflows.plan import RunPlan, TableCache
+from trainer.workflows.reporting import write_evaluation, write_missing_findings
 from trainer.workflows.resume_checks import check_unchanged
 from trainer.workflows.session import Session
 from trainer.workflows.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
@@ -285,7 +283,6 @@ def _best_trial_metrics(
     Its test rows are evaluated here for the first time, and splits that were not evaluated because its
     training was ended early.
     """
-    metrics: dict[str, dict[str, float]] = {}
     missing = tuple(
         split
         for split in SPLIT_NAMES
@@ -297,24 +294,9 @@ def _best_trial_metrics(
         evaluations = evaluate(predictor, splits=missing, data=None)
         for result in evaluations.results:
             assert result.split is not None
-            run.write_evaluation(
-                result.split,
-                Evaluation(
-                    result.metrics,
-                    split=result.split,
-                    checkpoint="best",
-                    epoch=run.read_manifest().best_epoch,
-                    rows=result.rows,
-                ),
-            )
-            groups = row_groups(plan, result.predictions.rows)
-            content = predictions_to_parquet(result.predictions, plan.task.prediction_names, groups)
-            run.write_predictions(f"{result.split}.parquet", content)
+            epoch = run.read_manifest().best_epoch
+            write_evaluation(run, plan, result.split, result.metrics, result.predictions, epoch)
     if plan.config.evaluate.report:
         write_missing_findings(run.path)
         write_page(run, datetime.now(UTC))
-    for split, evaluation in run.read_evaluations().items():
-        metrics[split] = {
-            name: math.nan if value is None else value for name, value in evaluation.metrics.items()
-        }
-    return metrics
+    return read_metrics(run)

@@ -10,17 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import Problem, RunError, TrainerError
 from trainer.runs.directory import RunDirectory
-from trainer.runs.listing import summarize
-from trainer.runs.log import read_log
-from trainer.runs.process import this_process
 from trainer.tracking.trackers import warn_once
 from trainer.workers.messages import EndReasons
 from trainer.workflows.events import (
@@ -32,6 +27,7 @@ from trainer.workflows.events import (
     RunStarted,
 )
 from trainer.workflows.fit import fit_run
+from trainer.workflows.former_runs import read_ended_member
 from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
     PackRecord,
@@ -194,7 +190,7 @@ def plan_work_items(
     items: list[WorkItem] = []
     for started in _started_packs(directories, waiting, spec_of):
         if started.is_done:
-            ended += [read_ended_member(spec) for spec in started.waiting]
+            ended += [_read_ended(spec) for spec in started.waiting]
         else:
             items.append(WorkItem(started.members, started.directory, False, settings))
     begun = [_planned(item.specs, tables) for item in items]
@@ -205,7 +201,7 @@ def plan_work_items(
         members = tuple(member.spec for member in pack.members)
         is_single = pack.single_reason is not None
         if is_single and RunDirectory(members[0].run_path).has_ended():
-            ended.append(read_ended_member(members[0]))
+            ended.append(_read_ended(members[0]))
             continue
         last_number += 1
         path = directory / f"{last_number:04d}"
@@ -320,7 +316,7 @@ def _train_single(
             elif isinstance(event, RunFinished):
                 if event.status == "stopped" and not eliminated:
                     return event.stopped_because
-                ended = read_ended_member(spec)
+                ended = _read_ended(spec)
                 if eliminated:
                     ended = replace(ended, status="finished", stopped_because=eliminated[0])
                 yield ended
@@ -333,39 +329,8 @@ def _train_single(
     return None
 
 
-def read_ended_member(spec: RunSpec) -> MemberEnded:
-    """Return how a network ended, from its run directory.
-
-    Raises:
-        RunError: The run is damaged.
-    """
-    run = RunDirectory(spec.run_path)
-    manifest = run.read_manifest()
-    summary = summarize(run, datetime.now(UTC), this_process())
-    best = next(
-        (row for row in read_log(run.metrics) if row.get("epoch") == manifest.best_epoch), {}
-    )
-    status: Literal["finished", "failed"] = "failed" if manifest.status == "failed" else "finished"
-    return MemberEnded(
-        number=spec.number,
-        run=run.path,
-        status=status,
-        epochs=manifest.epochs,
-        best_epoch=manifest.best_epoch or 0,
-        best={
-            name: float("nan") if value is None else float(value)
-            for name, value in best.items()
-            if name not in {"epoch", "step", "learning_rate"}
-        },
-        stopped_because=manifest.stopped_because or "",
-        metrics={
-            split: {
-                name: float("nan") if value is None else value for name, value in metrics.items()
-            }
-            for split, metrics in summary.metrics.items()
-        },
-        problems=manifest.problems,
-    )
+def _read_ended(spec: RunSpec) -> MemberEnded:
+    return read_ended_member(spec.number, RunDirectory(spec.run_path))
 
 
 def _failed(spec: RunSpec, problems: Sequence[Problem]) -> MemberEnded:
