@@ -36,8 +36,8 @@ class BatchCallback(keras.callbacks.Callback):
 
 def training_with(*callbacks):
     group = training(1, steps=12)
-    train_step = group.executor._runner.train_step
-    group.members[0].callbacks = Callbacks(callbacks, train_step)
+    model = group.executor._learner.keras_model
+    group.members[0].callbacks = Callbacks(callbacks, model)
     return group
 
 

@@ -5,18 +5,17 @@ import numpy as np
 import pytest
 
 from tests.engine.epochs import fit_epochs
+from tests.engine.networks import executor_for, supervised
 from tests.marks import slow_except
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.data.samples import Samples
-from trainer.engine.executors import MultiEpochExecutor, NetworkExecutor
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
     Monitors,
     ReduceLROnPlateauState,
 )
-from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
-from trainer.engine.runner import ResidentRunner
+from trainer.engine.multi_epoch import epochs_per_execution
 from trainer.engine.training import Training
 from trainer.engine.training_group import TrainingGroup
 from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
@@ -52,21 +51,10 @@ def training(block, *, compiled=False, ema=False, validated=True, monitors=None,
         name="adam",
     )
     train, validation = samples(21, 0), samples(10, 1) if validated else None
-    runner = ResidentRunner(
-        network,
-        optimizer,
-        keras.losses.BinaryCrossentropy(),
-        train,
-        seed=2,
-        batch_size=8,
-        shuffle=True,
-        steps_per_execution=1_000,
-        compiled=compiled,
+    learner = supervised(network, optimizer)
+    executor = executor_for(
+        learner, train, validation, compiled=compiled, epochs=block, seed=2, batch_size=8
     )
-    executor = NetworkExecutor(runner, validation)
-    if block > 1:
-        blocks = MultiEpochProgram(runner, validation, epochs=block, compiled=compiled)
-        executor = MultiEpochExecutor(runner, validation, blocks)
     state = Training(
         train=train,
         validation=validation,
@@ -137,13 +125,11 @@ def test_sync_variables_restores_an_epoch_within_a_block(trainings):
 
 
 def test_block_length():
-    network = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
-    assert epochs_per_execution(samples(4, 0), None, 4, network, 1000) == 100
-    assert epochs_per_execution(samples(4, 0), None, 4, network, 999) == 1
-    assert epochs_per_execution(samples(4, 0), samples(4, 0), 1, network, 1000) == 50
-    assert epochs_per_execution(samples(5000, 0), None, 8, network, 1000) == 1
-    wide = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1_000_000)])
-    assert epochs_per_execution(samples(4, 0), None, 4, wide, 1000) == 1
+    assert epochs_per_execution(samples(4, 0), None, 4, 4, 1000) == 100
+    assert epochs_per_execution(samples(4, 0), None, 4, 4, 999) == 1
+    assert epochs_per_execution(samples(4, 0), samples(4, 0), 1, 4, 1000) == 50
+    assert epochs_per_execution(samples(5000, 0), None, 8, 4, 1000) == 1
+    assert epochs_per_execution(samples(4, 0), None, 4, 4_000_000, 1000) == 1
 
 
 def assert_equal_training(single, blocks, min_epochs=1):

@@ -9,15 +9,14 @@ import keras
 import numpy as np
 import pytest
 
+from tests.engine.adversarial import AdversarialLearner
 from tests.engine.epochs import fit_epochs
-from tests.engine.test_runner import samples
-from tests.engine.test_streaming import on_disk
+from tests.engine.networks import executor_for, on_disk, samples, supervised
 from tests.marks import slow_except
 from trainer.config.schedules import CosineSchedule
 from trainer.config.schema import EarlyStopping, ReduceOnPlateau
 from trainer.engine import batches, streaming
 from trainer.engine.events import RolledBack, StepCheckpoint
-from trainer.engine.executors import MultiEpochExecutor, NetworkExecutor
 from trainer.engine.fit import fit
 from trainer.engine.monitors import (
     BestEpochState,
@@ -25,10 +24,9 @@ from trainer.engine.monitors import (
     Monitors,
     ReduceLROnPlateauState,
 )
-from trainer.engine.multi_epoch import MultiEpochProgram
-from trainer.engine.runner import ResidentRunner
+from trainer.engine.rows import ResidentRows
 from trainer.engine.snapshot import Snapshot
-from trainer.engine.streaming import StreamingRunner
+from trainer.engine.streaming import StreamedRows
 from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
 from trainer.errors import RunError
@@ -42,8 +40,9 @@ EPOCHS = 5
 
 
 def training(
-    *, kind=ResidentRunner, compiled=False, schedule=True, block=1, rollback=None, rate=0.2
-):
+    *, kind=ResidentRows, compiled=False, schedule=True, block=1, rollback=None, rate=0.2,
+    adversarial=False,
+):  # fmt: skip
     keras.utils.set_random_seed(1)
     dropout = CompiledDropout if compiled else keras.layers.Dropout
     network = keras.Sequential(
@@ -63,29 +62,17 @@ def training(
         rate = ScheduledRate(rate, CosineSchedule(cosine={}), steps, EPOCHS * steps)
     optimizer = keras.optimizers.AdamW(rate, use_ema=True, ema_momentum=0.9, name="adamw")
     train, validation = samples(rows, weighted=True), samples(val_rows, seed=5)
-    if kind is StreamingRunner:
+    if kind is StreamedRows:
         train, validation = on_disk(train), on_disk(validation)
-    runner = kind(
-        network,
-        optimizer,
-        keras.losses.BinaryCrossentropy(),
-        train,
-        seed=2,
-        batch_size=BATCH,
-        shuffle=True,
-        compiled=compiled,
-        steps_per_execution=CALL if block == 1 else 1_000,
-    )
-    executor = NetworkExecutor(runner, validation)
-    if block > 1:
-        blocks = MultiEpochProgram(runner, validation, epochs=block, compiled=compiled)
-        executor = MultiEpochExecutor(runner, validation, blocks)
+    learner = AdversarialLearner() if adversarial else supervised(network, optimizer)
+    executor = executor_for(
+        learner, train, validation, kind=kind, compiled=compiled, epochs=block, seed=2,
+        batch_size=BATCH, steps_per_execution=CALL if block == 1 else 1_000,
+    )  # fmt: skip
     reduce_lr = ReduceLROnPlateauState.start(ReduceOnPlateau(patience=1, factor=0.3), "lower")
     if rollback is not None:
         max_rollbacks, factor = rollback
-        rollback = Rollback(
-            network=network, optimizer=optimizer, max_rollbacks=max_rollbacks, factor=factor
-        )
+        rollback = Rollback(learner=learner, max_rollbacks=max_rollbacks, factor=factor)
     state = Training(
         train=train,
         validation=validation,
@@ -109,10 +96,15 @@ CASES = {
     "schedule": {},
     "plateau": {"schedule": False, "rate": 0.6},
     "xla": {"compiled": True},
-    "streaming": {"kind": StreamingRunner},
+    "streaming": {"kind": StreamedRows},
     "blocks": {"block": 3},
     "blocks, xla": {"block": 3, "compiled": True},
+    "two networks": {"adversarial": True, "schedule": False},
+    "two networks, xla": {"adversarial": True, "compiled": True},
+    "two networks, streaming": {"adversarial": True, "kind": StreamedRows},
+    "two networks, blocks": {"adversarial": True, "block": 3},
 }
+QUICK = {"schedule", "streaming", "blocks, xla", "two networks", "two networks, blocks"}
 
 
 @dataclass(frozen=True)
@@ -183,7 +175,7 @@ def assert_same(snapshot, expected):
         np.testing.assert_array_equal(value, expected.arrays[name], err_msg=name)
 
 
-@pytest.mark.parametrize("case", slow_except(set(CASES) - {"xla", "blocks", "plateau"}, CASES))
+@pytest.mark.parametrize("case", slow_except(QUICK, CASES))
 def test_training_stopped_anywhere_ends_with_the_same_bytes(case, reference):
     expected = reference(case)
     first, second = expected.first, expected.second
@@ -277,9 +269,9 @@ def test_number_of_rollbacks_is_limited():
 def test_rollback_scales_the_whole_schedule():
     state = training(rate=1e37, rollback=(1_000, 1e-4))
     assert any(isinstance(event, RolledBack) for event in fit(state, lambda: None))
-    optimizer = state.members[0].rollback.optimizer
-    assert math.isfinite(float(optimizer.learning_rate))
-    assert float(optimizer._learning_rate.scale) < 1
+    learner = state.members[0].rollback.learner
+    assert math.isfinite(float(learner.learning_rate))
+    assert learner.state()["optimizer/scale"] < 1
 
 
 def test_snapshot_that_does_not_match_is_rejected(reference):

@@ -4,13 +4,13 @@ import keras
 import numpy as np
 import pytest
 
+from tests.engine.networks import BATCH, executor_for, on_disk, supervised, train_epoch
 from trainer.data.samples import Samples
-from trainer.data.scratch_arrays import ScratchArray
-from trainer.engine.batches import Evaluator, run_to_end
-from trainer.engine.runner import ResidentRunner, epoch_order
-from trainer.engine.streaming import StreamingRunner
+from trainer.engine.batches import Evaluator
+from trainer.engine.rows import ResidentRows, epoch_order
+from trainer.engine.streaming import StreamedRows
 
-ROWS, BATCH, EPOCHS = 70, 16, 2
+ROWS, EPOCHS = 70, 2
 
 
 def samples():
@@ -37,38 +37,24 @@ def network():
     return keras.Model(inputs, outputs)
 
 
-def on_disk(array):
-    scratch = ScratchArray(len(array), array.shape[1:], array.dtype.str)
-    scratch.append(array)
-    return scratch.mapped()
-
-
-@pytest.mark.parametrize("kind", [ResidentRunner, StreamingRunner])
+@pytest.mark.parametrize("kind", [ResidentRows, StreamedRows])
 def test_weights_equal_those_of_keras(kind):
-    train = samples()
-    if kind is StreamingRunner:
-        train = Samples(
-            {name: on_disk(array) for name, array in train.inputs.items()},
-            on_disk(train.y), None, train.rows, train.unseen,
-        )  # fmt: skip
+    train = on_disk(samples()) if kind is StreamedRows else samples()
     model, other = network(), network()
     loss = keras.losses.BinaryCrossentropy()
-    runner = kind(
-        model, keras.optimizers.Adam(0.01), loss, train, seed=1, batch_size=BATCH, shuffle=True,
-        compiled=False, steps_per_execution=1_000,
-    )  # fmt: skip
+    learner = supervised(model, keras.optimizers.Adam(0.01), loss)
+    executor = executor_for(learner, train, kind=kind)
     other.compile(keras.optimizers.Adam(0.01), loss, jit_compile=False)
     for epoch in range(1, EPOCHS + 1):
-        output = run_to_end(runner.train(epoch, 10**9, None))
-        order = output.rows
-        if kind is ResidentRunner:
+        order = train_epoch(executor, epoch).rows
+        if kind is ResidentRows:
             np.testing.assert_array_equal(order, epoch_order(ROWS, 1, epoch, True))
         inputs = {name: array[order] for name, array in train.inputs.items()}
         other.fit(inputs, train.y[order], batch_size=BATCH, shuffle=False, verbose=0)
     for weight, expected in zip(model.get_weights(), other.get_weights(), strict=True):
         np.testing.assert_allclose(weight, expected, rtol=2e-4, atol=2e-5)
     np.testing.assert_allclose(
-        runner.evaluator.predict(train.inputs), other.predict(dict(train.inputs), verbose=0),
+        executor.evaluator.predict(train.inputs), other.predict(dict(train.inputs), verbose=0),
         rtol=1e-4,
     )  # fmt: skip
 
@@ -81,7 +67,7 @@ def test_ids_that_float32_cannot_represent_are_exact():
     model = keras.Model({"features": features, "categories": categories}, is_largest + 0 * features)
     inputs = {
         "features": np.zeros((2, 1), np.float32),
-        "categories": on_disk(np.array([[largest - 1], [largest]], np.int32)),
+        "categories": np.array([[largest - 1], [largest]], np.int32),
     }
-    predictions = Evaluator(model, keras.losses.MeanSquaredError()).predict(inputs)
+    predictions = Evaluator(supervised(model, None)).predict(inputs)
     np.testing.assert_array_equal(predictions, [[0], [1]])

@@ -4,10 +4,8 @@ import keras
 import numpy as np
 import pytest
 
+from tests.engine.networks import executor_for, supervised, train_epoch
 from trainer.data.samples import Samples
-from trainer.engine.batches import run_to_end
-from trainer.engine.runner import ResidentRunner
-from trainer.engine.state import get_state, restore
 from trainer.errors import RunError
 
 
@@ -35,52 +33,40 @@ def build(units=8):
         name="adamw",
         gradient_accumulation_steps=2,
     )
-    runner = ResidentRunner(
-        network,
-        optimizer,
-        keras.losses.BinaryCrossentropy(),
-        samples,
-        seed=3,
-        batch_size=8,
-        shuffle=True,
-        steps_per_execution=1_000,
-        compiled=False,
-    )
-    return network, optimizer, runner
+    return supervised(network, optimizer), samples
 
 
 @pytest.mark.slow
 def test_training_continues_bit_for_bit():
-    network, optimizer, runner = build()
-    for epoch in (1, 2):
-        run_to_end(runner.train(epoch, 10**9, None))
-    half = get_state(network, optimizer)
-    for epoch in (3, 4):
-        run_to_end(runner.train(epoch, 10**9, None))
-    expected = get_state(network, optimizer)
+    def train(learner, samples, epochs):
+        executor = executor_for(learner, samples, batch_size=8)
+        for epoch in epochs:
+            train_epoch(executor, epoch)
+        return learner.state()
 
-    network, optimizer, runner = build()
-    restore(network, optimizer, half)
-    for epoch in (3, 4):
-        run_to_end(runner.train(epoch, 10**9, None))
-    resumed = get_state(network, optimizer)
+    learner, samples = build()
+    half = train(learner, samples, (1, 2))
+    expected = train(learner, samples, (3, 4))
+    learner, samples = build()
+    learner.restore(half)
+    resumed = train(learner, samples, (3, 4))
     assert expected.keys() == resumed.keys()
     for name, value in expected.items():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
 
 
 def test_state_contains_every_kind_of_variable():
-    network, optimizer, _ = build()
-    names = " ".join(get_state(network, optimizer))
+    learner, _ = build()
+    names = " ".join(learner.state())
     for part in ("kernel", "moving_mean", "seed_generator", "iteration", "momentum", "average"):
         assert part in names
 
 
 def test_state_of_another_network_is_rejected():
-    network, optimizer, _ = build()
-    other = get_state(*build(units=9)[:2])
+    learner, _ = build()
+    other = build(units=9)[0].state()
     with pytest.raises(RunError, match="shape"):
-        restore(network, optimizer, other)
+        learner.restore(other)
     other.popitem()
     with pytest.raises(RunError, match="variables"):
-        restore(network, optimizer, other)
+        learner.restore(other)

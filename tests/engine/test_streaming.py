@@ -1,20 +1,25 @@
-"""The streaming runner trains as plain Keras and as the resident runner do."""
-
-from dataclasses import replace
+"""Streamed rows are trained on as by plain Keras and as resident rows are."""
 
 import keras
 import numpy as np
 import pytest
 
-from tests.engine.test_runner import EPOCHS, dense, network, samples
+from tests.engine.networks import (
+    dense,
+    executor_for,
+    network,
+    on_disk,
+    samples,
+    supervised,
+    train_epoch,
+)
 from tests.marks import slow_except
-from trainer.data.scratch_arrays import ScratchArray
 from trainer.engine import streaming
-from trainer.engine.batches import run_to_end
-from trainer.engine.runner import ResidentRunner, epoch_order
-from trainer.engine.streaming import StreamingRunner, shard_rows, streamed_order
+from trainer.engine.batches import Evaluator
+from trainer.engine.rows import ResidentRows, epoch_order
+from trainer.engine.streaming import StreamedRows, shard_rows, streamed_order
 
-ROWS, BATCH, SHARD = 530, 16, 8
+ROWS, BATCH, SHARD, EPOCHS = 530, 16, 8, 3
 
 
 @pytest.fixture(autouse=True)
@@ -22,21 +27,10 @@ def _small_shards(monkeypatch):
     monkeypatch.setattr(streaming, "SHARD_ROWS", SHARD)
 
 
-def on_disk(samples):
-    def stored(array):
-        scratch = ScratchArray(len(array), array.shape[1:], array.dtype.str)
-        for start in range(0, len(array), 100):
-            scratch.append(array[start : start + 100])
-        return scratch.mapped()
-
-    inputs = {name: stored(array) for name, array in samples.inputs.items()}
-    return replace(samples, inputs=inputs, y=stored(samples.y))
-
-
-def runner_for(kind, model, optimizer, train, *, loss="binary_crossentropy", **settings):
-    options = {"seed": 1, "batch_size": BATCH, "shuffle": True, "compiled": False}
-    options = {**options, "steps_per_execution": 1_000, **settings}
-    return kind(model, optimizer, keras.losses.get(loss), train, **options)
+def streaming_executor(train, learner=None, **options):
+    if learner is None:
+        learner = supervised(network(), keras.optimizers.SGD(0.0))
+    return executor_for(learner, train, kind=StreamedRows, **options)
 
 
 def order_of(count, epoch, *, seed=1, shuffle=True, shard=SHARD):
@@ -59,8 +53,9 @@ def test_weights_equal_those_of_keras(compiled):
     loss = "categorical_crossentropy"
 
     model = network(hidden, outputs=3, activation="softmax")
-    runner = runner_for(StreamingRunner, model, optimizer(), train, loss=loss, compiled=compiled)
-    losses = [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, EPOCHS + 1)]
+    learner = supervised(model, optimizer(), loss)
+    executor = streaming_executor(train, learner, compiled=compiled)
+    losses = [train_epoch(executor, epoch).loss for epoch in range(1, EPOCHS + 1)]
 
     keras_model = network(hidden, outputs=3, activation="softmax")
     keras_model.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
@@ -87,34 +82,32 @@ def test_weights_equal_those_of_keras(compiled):
 def test_epoch_contains_every_row_once_and_only_the_last_batch_is_smaller(batch_size, shuffle):
     train = on_disk(samples(ROWS))
     model = network()
-    runner = runner_for(
-        StreamingRunner, model, keras.optimizers.SGD(0.0), train,
-        batch_size=batch_size, shuffle=shuffle,
-    )  # fmt: skip
+    learner = supervised(model, keras.optimizers.SGD(0.0))
+    executor = streaming_executor(train, learner, batch_size=batch_size, shuffle=shuffle)
     for epoch in (1, 2):
-        output = run_to_end(runner.train(epoch, 10**9, None))
+        output = train_epoch(executor, epoch)
         assert np.array_equal(output.rows, order_of(ROWS, epoch, shuffle=shuffle))
         assert sorted(output.rows) == list(range(ROWS))
-        assert output.steps == runner.steps_per_epoch == -(-ROWS // min(batch_size, ROWS))
+        assert output.steps == -(-ROWS // min(batch_size, ROWS))
         expected = model(train.inputs["features"][output.rows]).numpy()
         np.testing.assert_allclose(output.predictions, expected, rtol=1e-5)
-    assert len(runner.program._shapes) <= 2
+    assert len(executor.programs[0]._shapes) <= 2
 
 
 @pytest.mark.parametrize(("rows", "shuffle"), [(3, False), (64, False), (530, False), (530, True)])
-def test_equals_resident_runner_in_file_order_or_in_one_window(rows, shuffle, monkeypatch):
+def test_equals_resident_rows_in_file_order_or_in_one_window(rows, shuffle, monkeypatch):
     if shuffle:
         monkeypatch.setattr(streaming, "SHARD_ROWS", 128)
     losses, weights = [], []
     for kind, train in (
-        (ResidentRunner, samples(rows)),
-        (StreamingRunner, on_disk(samples(rows))),
+        (ResidentRows, samples(rows)),
+        (StreamedRows, on_disk(samples(rows))),
     ):
-        model = network()
-        runner = runner_for(kind, model, keras.optimizers.Adam(0.01), train, shuffle=shuffle)
-        losses.append([run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, 4)])
-        losses[-1].append(run_to_end(runner.evaluate(train)).loss)
-        weights.append(model.get_weights())
+        learner = supervised(network(), keras.optimizers.Adam(0.01))
+        executor = executor_for(learner, train, kind=kind, shuffle=shuffle)
+        losses.append([train_epoch(executor, epoch).loss for epoch in range(1, 4)])
+        losses[-1].append(Evaluator(learner).evaluate(train).loss)
+        weights.append(learner.evaluation_weights())
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
     for weight, expected in zip(*weights, strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
@@ -123,11 +116,10 @@ def test_equals_resident_runner_in_file_order_or_in_one_window(rows, shuffle, mo
 def test_training_is_deterministic():
     results = []
     for _ in range(2):
-        model = network()
-        train = on_disk(samples(ROWS, weighted=True))
-        runner = runner_for(StreamingRunner, model, keras.optimizers.Adam(), train)
-        outputs = [run_to_end(runner.train(epoch, 10**9, None)) for epoch in (1, 2)]
-        results.append((outputs[1].loss, model.get_weights()))
+        learner = supervised(network(), keras.optimizers.Adam())
+        executor = streaming_executor(on_disk(samples(ROWS, weighted=True)), learner)
+        outputs = [train_epoch(executor, epoch) for epoch in (1, 2)]
+        results.append((outputs[1].loss, learner.evaluation_weights()))
     assert results[0][0] == results[1][0]
     for weight, expected in zip(results[0][1], results[1][1], strict=True):
         assert np.array_equal(weight, expected)
@@ -148,23 +140,18 @@ def test_order_depends_only_on_seed_and_epoch():
 
 
 def test_epoch_can_be_limited_to_its_first_batches():
-    train = on_disk(samples(ROWS))
-    runner = runner_for(StreamingRunner, network(), keras.optimizers.SGD(), train)
-    output = run_to_end(runner.train(1, 5, None))
+    output = train_epoch(streaming_executor(on_disk(samples(ROWS))), 1, max_steps=5)
     assert (output.steps, len(output.rows)) == (5, 5 * BATCH)
     assert np.array_equal(output.rows, order_of(ROWS, 1)[: 5 * BATCH])
 
 
 def test_read_error_ends_the_epoch(monkeypatch):
-    train = on_disk(samples(ROWS))
-    runner = runner_for(StreamingRunner, network(), keras.optimizers.SGD(), train)
-
-    def broken(window):
+    def broken(rows, window):
         raise OSError("gone")
 
-    monkeypatch.setattr(runner, "_read", broken)
+    monkeypatch.setattr(StreamedRows, "_read", broken)
     with pytest.raises(OSError, match="gone"):
-        run_to_end(runner.train(1, 10**9, None))
+        train_epoch(streaming_executor(on_disk(samples(ROWS))), 1)
 
 
 def test_shards_of_wide_rows_are_smaller(monkeypatch):

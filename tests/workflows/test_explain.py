@@ -119,11 +119,12 @@ def test_files(copied):
 
 def test_importance_computed_by_fit_matches_explain(copied):
     from trainer.engine.batches import Evaluator
+    from trainer.engine.supervised import SupervisedLearner
     from trainer.models.losses import build_loss
 
     opened = open_trained(copied)
     network = load_network(opened, allow_custom=False)
-    evaluator = Evaluator(network, build_loss(opened.task.loss))
+    evaluator = Evaluator(SupervisedLearner(network, build_loss(opened.task.loss)))
     samples = load_run_table(opened).samples("validation")
     importance = compute_importance(
         opened.task.name,

@@ -15,7 +15,7 @@ from trainer.config.losses import LOSSES
 from trainer.config.model import POSITIVE_HEADS
 from trainer.config.optimizers import OptimizerName
 from trainer.engine.batches import run_to_end
-from trainer.engine.runner import epoch_order
+from trainer.engine.rows import epoch_order
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer

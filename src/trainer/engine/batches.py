@@ -1,7 +1,4 @@
-"""Batched training steps, evaluation and prediction as TensorFlow programs.
-
-Training itself is in `trainer.engine.runner`.
-"""
+"""Training, evaluation and prediction in batches as TensorFlow programs."""
 
 from __future__ import annotations
 
@@ -10,12 +7,12 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
+from trainer.engine.learner import Learner
 from trainer.inputs import Inputs, count_rows, keras_inputs
 
 Float32Array = NDArray[np.float32]
@@ -122,42 +119,6 @@ def _joined(parts: list[Float32Array]) -> Float32Array:
     if len(parts) > 1:
         parts[:] = [np.concatenate(parts)]
     return parts[0]
-
-
-class TrainStep(keras.Model):  # type: ignore[misc]
-    """Keras's `train_step` and `test_step` of a network, returning predictions instead of metrics.
-
-    Metrics are computed exactly from the predictions, outside the program. Keras's metric variables
-    only approximate some of them (AUC) and cost time in every step.
-    """
-
-    def __init__(self, network: keras.Model, loss: keras.losses.Loss, optimizer: Any) -> None:
-        super().__init__()
-        self.network = network
-        self.compile(optimizer=optimizer, loss=loss, jit_compile=False)
-
-    def build(self, input_shape: Any) -> None:
-        self.built = True
-
-    def call(self, x: Any, training: bool = False) -> Any:
-        return self.network(x, training=training)
-
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
-        return y_pred
-
-    def start_epoch(self) -> PartialEpoch:
-        """Start an epoch: reset the running mean of the loss."""
-        self.loss_mean.reset_state()
-        return PartialEpoch()
-
-    def update(self, batch: tuple[Any, ...]) -> tuple[Any, Any]:
-        """Run one training step; return the predictions before it and the running mean of the loss."""
-        return self.train_step(batch), self.loss_mean.result()
-
-    @property
-    def loss_mean(self) -> Any:
-        """Running mean of the loss over rows (keras.metrics.Mean)."""
-        return self._loss_tracker
 
 
 class Program:
@@ -281,12 +242,33 @@ def run_to_end(steps: Generator[Any, None, Value]) -> Value:
             return cast(Value, stop.value)
 
 
-class Evaluator:
-    """Computes the loss and predictions of a network with its current weights."""
+def train_in_batches(
+    learner: Learner, batch: int, order: Any, x: Any, y: Any, weight: Any
+) -> tuple[Any, Any]:
+    """Train on rows and return their outputs and the losses; for use in a `tf.function`.
 
-    def __init__(self, network: keras.Model, loss: keras.losses.Loss) -> None:
-        self._train_step = TrainStep(network, loss, optimizer=None)
-        batches = steps_per_execution(network.count_params(), _EVALUATION_BATCH, operations=2)
+    Args:
+        learner: Its variables change.
+        batch: Rows per step.
+        order: (rows,) int32 positions of the rows; None for all, in their order.
+        x: Inputs.
+        y: Targets.
+        weight: Sample weights, or None.
+    """
+    return run_in_batches(
+        lambda rows: learner.train_step(gather_batch(x, y, weight, rows)),
+        tf.range(int(y.shape[0])) if order is None else order,
+        batch,
+        (learner.outputs,),
+    )
+
+
+class Evaluator:
+    """Computes the loss and outputs of a learner with its current weights."""
+
+    def __init__(self, learner: Learner) -> None:
+        self._learner = learner
+        batches = steps_per_execution(learner.parameters, _EVALUATION_BATCH, operations=2)
         self._rows = _EVALUATION_BATCH * min(batches, _EVALUATION_BATCHES)
         self.evaluation = Program(self.in_graph, compiled=False)
         self.prediction = Program(self._predict, compiled=False)
@@ -306,6 +288,7 @@ class Evaluator:
             mean, output = self.evaluation(*to_device(samples, part))
             loss += float(mean) * len(output) / rows
             predictions.append(np.asarray(output))
+        samples.release_pages()
         return EpochOutput(
             loss=loss,
             predictions=np.concatenate(predictions),
@@ -322,24 +305,21 @@ class Evaluator:
 
     def in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         """Return the mean loss over these rows and their predictions; for use in a `tf.function`."""
-        self._train_step.loss_mean.reset_state()
+        self._learner.start_evaluation()
         predictions, losses = run_in_batches(
-            lambda rows: (
-                self._train_step.test_step(gather_batch(x, y, weight, rows)),
-                self._train_step.loss_mean.result(),
-            ),
+            lambda rows: self._learner.evaluate_step(gather_batch(x, y, weight, rows)),
             tf.range(int(y.shape[0])),
             _EVALUATION_BATCH,
-            (int(y.shape[1]),),
+            (self._learner.outputs,),
         )
         return losses[-1], predictions
 
     def _predict(self, x: Any) -> Any:
         predictions, _ = run_in_batches(
-            lambda rows: (self._train_step(gather_rows(x, rows), training=False), 0.0),
+            lambda rows: (self._learner.predict_step(gather_rows(x, rows)), 0.0),
             tf.range(int(tf.nest.flatten(x)[0].shape[0])),
             _EVALUATION_BATCH,
-            (int(self._train_step.network.output_shape[-1]),),
+            (self._learner.outputs,),
         )
         return predictions
 

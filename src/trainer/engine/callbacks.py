@@ -14,7 +14,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from trainer.engine.batches import TrainStep
 from trainer.engine.state import State
 
 _ARRAYS = "callbacks/"
@@ -43,7 +42,7 @@ def batch_hooks(callback: keras.callbacks.Callback) -> list[str]:
 class Callbacks:
     """Callbacks of a training run; their `model` has the weights, the optimizer and `stop_training`."""
 
-    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: TrainStep) -> None:
+    def __init__(self, callbacks: Sequence[keras.callbacks.Callback], model: keras.Model) -> None:
         self._model = model
         self._model.stop_training = False
         self._callbacks = list(callbacks)

@@ -1,6 +1,6 @@
-"""Executors run the epochs of one network, or of several in one program.
+"""Executors run the epochs of one learner, or of several networks in one program.
 
-`NetworkExecutor` runs one epoch at a time. When an epoch takes less time than the device call that
+`LearnerExecutor` runs one epoch at a time. When an epoch takes less time than the device call that
 starts it (four rows, a thousand epochs), `MultiEpochExecutor` runs a block of epochs as one program,
 which returns the results of each. `trainer.engine.pack_executor` runs the epochs of many networks.
 """
@@ -10,16 +10,26 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any, Protocol
 
+import numpy as np
+
 from trainer.data.samples import Samples
-from trainer.engine.averages import averaged_weights
-from trainer.engine.batches import EpochOutput, PartialEpoch, Program
+from trainer.engine.batches import (
+    EpochOutput,
+    Evaluator,
+    PartialEpoch,
+    Program,
+    train_in_batches,
+)
 from trainer.engine.epoch_result import EpochResult
+from trainer.engine.learner import Learner
 from trainer.engine.multi_epoch import MultiEpochProgram
-from trainer.engine.runner import EpochRunner
+from trainer.engine.rows import ResidentRows, TrainingRows
 from trainer.engine.snapshot import NamedArrays, variable_arrays
-from trainer.engine.state import State, copy_weights, get_state, restore
+from trainer.engine.state import State
 
 
 class Executor(Protocol):
@@ -93,31 +103,37 @@ class Executor(Protocol):
         ...
 
 
-class NetworkExecutor:
-    """Runs the epochs of one network, number 0, each on its own.
+class LearnerExecutor:
+    """Runs the epochs of one learner, number 0, each on its own.
 
     Attributes:
         partial_epoch: Output so far of the next epoch, or None.
+        evaluator: Evaluates the learner with its current weights.
     """
 
-    def __init__(self, runner: EpochRunner, validation: Samples | None) -> None:
+    def __init__(
+        self, learner: Learner, rows: TrainingRows, validation: Samples | None, *, compiled: bool
+    ) -> None:
         """Initialize the executor.
 
         Args:
-            runner: Trains and evaluates the network.
+            learner: Its variables change in place.
+            rows: The training rows.
             validation: The validation rows, or None.
+            compiled: Whether to compile training with XLA; otherwise it runs as a TensorFlow graph.
         """
         self.partial_epoch: PartialEpoch | None = None
-        self._runner, self._validation = runner, validation
-        self._network, self._optimizer = runner.train_step.network, runner.train_step.optimizer
+        self.evaluator = Evaluator(learner)
+        self._learner, self._rows, self._validation = learner, rows, validation
+        self._program = Program(partial(train_in_batches, learner, rows.batch), compiled=compiled)
 
     @property
     def programs(self) -> list[Program]:
-        return [self._runner.program, self._runner.evaluator.evaluation]
+        return [self._program, self.evaluator.evaluation]
 
     @property
     def weight_names(self) -> list[str]:
-        return [str(weight.path) for weight in self._network.weights]
+        return [str(weight.path) for weight in self._learner.weights]
 
     @property
     def partial_steps(self) -> int:
@@ -129,96 +145,111 @@ class NetworkExecutor:
         trained = yield from self._train(epoch, max_steps)
         validated = None
         if self._validation is not None and math.isfinite(trained.loss):
-            with averaged_weights(self._network, self._optimizer):
-                validated = yield from self._runner.evaluate(self._validation)
+            with self._learner.averaged():
+                validated = yield from self.evaluator.evaluate_in_parts(self._validation)
         self.partial_epoch = None
-        learning_rate = float(self._optimizer.learning_rate)
-        return {0: EpochResult(trained, validated, learning_rate, self._weights)}
+        learning_rate = float(self._learner.learning_rate)
+        weights = self._learner.evaluation_weights
+        return {0: EpochResult(trained, validated, learning_rate, weights)}
 
     def sync_variables(self, epoch: int) -> None:
         """Do nothing: no epoch is run ahead."""
 
     def set_learning_rate(self, number: int, learning_rate: float) -> None:
-        self._optimizer.learning_rate = learning_rate
+        self._learner.set_learning_rate(learning_rate)
 
     def states(self) -> dict[int, State]:
-        state = get_state(self._network, self._optimizer)
+        state = self._learner.state()
         if self.partial_epoch is not None:
-            mean = self._runner.train_step.loss_mean.variables
+            variables = self._learner.epoch_variables
             state |= {
                 "begun/predictions": self.partial_epoch.predictions,
                 "begun/losses": self.partial_epoch.losses,
-                **{f"begun/mean/{number}": value.numpy() for number, value in enumerate(mean)},
+                **{f"begun/mean/{number}": value.numpy() for number, value in enumerate(variables)},
             }
         return {0: state}
 
     def restore(self, states: Mapping[int, NamedArrays], partial_steps: int) -> None:
         state = states[0]
-        restore(self._network, self._optimizer, variable_arrays(state))
+        self._learner.restore(variable_arrays(state))
         self.partial_epoch = None
         if partial_steps:
             self.partial_epoch = PartialEpoch(state["begun/predictions"], state["begun/losses"])
-            for number, variable in enumerate(self._runner.train_step.loss_mean.variables):
+            for number, variable in enumerate(self._learner.epoch_variables):
                 variable.assign(state[f"begun/mean/{number}"])
 
     def evaluation_weights(self) -> dict[int, list[Any]]:
-        return {0: self._weights()}
+        return {0: self._learner.evaluation_weights()}
 
     def retain(self, live: Sequence[int], steps_left: int) -> None:
-        """Do nothing: there is one network."""
+        """Do nothing: there is one learner."""
 
     def _train(self, epoch: int, max_steps: int) -> Generator[PartialEpoch, None, EpochOutput]:
+        """Train one epoch, the rest of it, or its first `max_steps` batches.
+
+        Ends early at a loss that is not finite.
+        """
         calls = 0 if self.partial_epoch is None else 1
-        running = self._runner.train(epoch, max_steps, self.partial_epoch)
-        while True:
-            try:
-                self.partial_epoch = next(running)
-            except StopIteration as end:
-                trained: EpochOutput = end.value
-                return trained
-            calls += 1
-            is_complete = self.partial_epoch.steps == min(self._runner.steps_per_epoch, max_steps)
-            # No stop within an epoch of one call, or before a loss that is not finite is reported.
-            if not (is_complete and calls == 1) and not self.partial_epoch.diverged:
-                yield self.partial_epoch
+        trained = self.partial_epoch
+        if trained is None:
+            self._learner.start_epoch()
+            trained = PartialEpoch()
+        order = np.empty(min(self._rows.count, max_steps * self._rows.batch), np.int32)
+        with closing(self._rows.parts(epoch, trained.rows, order)) as parts:
+            for part in parts:
+                trained.append(*self._program(*part))
+                self.partial_epoch = trained
+                if trained.diverged:
+                    break
+                calls += 1
+                # No stop within an epoch of one call.
+                if calls > 1 or trained.rows < len(order):
+                    yield trained
+        return trained.to_output(order[: trained.rows])
 
-    def _weights(self) -> list[Any]:
-        with averaged_weights(self._network, self._optimizer):
-            return copy_weights(self._network)
 
-
-class MultiEpochExecutor(NetworkExecutor):
+class MultiEpochExecutor(LearnerExecutor):
     """Runs several epochs per device call; a partial epoch runs on its own."""
 
     def __init__(
-        self, runner: EpochRunner, validation: Samples | None, blocks: MultiEpochProgram
+        self,
+        learner: Learner,
+        rows: ResidentRows,
+        validation: Samples | None,
+        *,
+        compiled: bool,
+        epochs: int,
     ) -> None:
         """Initialize the executor.
 
         Args:
-            runner: Trains and evaluates the network.
+            learner: Its variables change in place.
+            rows: The training rows.
             validation: The validation rows, or None.
-            blocks: Runs several epochs of the runner.
+            compiled: Whether to compile training, and the validation after each epoch, with XLA.
+            epochs: Maximum number of epochs per call.
         """
-        super().__init__(runner, validation)
-        self._blocks = blocks
+        super().__init__(learner, rows, validation, compiled=compiled)
+        self._block = MultiEpochProgram(
+            learner, rows, self.evaluator, validation, epochs=epochs, compiled=compiled
+        )
         self._pending: deque[EpochResult] = deque()
         self._start_state: State = {}
         self._first = 1
 
     @property
     def programs(self) -> list[Program]:
-        return [*super().programs, self._blocks.program]
+        return [*super().programs, self._block.program]
 
     def run_epoch(
         self, epoch: int, max_steps: int
     ) -> Generator[PartialEpoch | None, None, Mapping[int, EpochResult]]:
         if not self._pending:
-            epochs = min(self._blocks.epochs, max_steps // self._blocks.steps_per_epoch)
+            epochs = min(self._block.epochs, max_steps // self._rows.steps_per_epoch)
             if epochs < 1 or self.partial_epoch is not None:
                 return (yield from super().run_epoch(epoch, max_steps))
-            self._first, self._start_state = epoch, get_state(self._network, self._optimizer)
-            self._pending.extend(self._blocks.run(epoch, epochs))
+            self._first, self._start_state = epoch, self._learner.state()
+            self._pending.extend(self._block.run(epoch, epochs))
         return {0: self._pending.popleft()}
 
     def sync_variables(self, epoch: int) -> None:
@@ -226,9 +257,9 @@ class MultiEpochExecutor(NetworkExecutor):
         if not self._pending:
             return
         self._pending.clear()
-        restore(self._network, self._optimizer, self._start_state)
+        self._learner.restore(self._start_state)
         if (epochs := epoch - self._first + 1) > 0:
-            self._blocks.run(self._first, epochs)
+            self._block.run(self._first, epochs)
 
     def restore(self, states: Mapping[int, NamedArrays], partial_steps: int) -> None:
         self._pending.clear()

@@ -5,15 +5,14 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from trainer.data.samples import Samples
-from trainer.engine.averages import use_averages_in_graph
-from trainer.engine.batches import EpochOutput, Program, to_device
+from trainer.engine.batches import EpochOutput, Evaluator, Program, to_device, train_in_batches
 from trainer.engine.epoch_result import EpochResult
-from trainer.engine.runner import ResidentRunner
+from trainer.engine.learner import Learner
+from trainer.engine.rows import ResidentRows
 
 # A block of this many batches takes a few milliseconds compiled and a few tens otherwise: enough to
 # hide the overhead of the call, and cheap to repeat when training stops inside it.
@@ -28,7 +27,7 @@ def epochs_per_execution(
     train: Samples,
     validation: Samples | None,
     batch_size: int,
-    network: keras.Model,
+    parameters: int,
     epochs: int,
 ) -> int:
     """Return how many epochs to run per device call; 1 if epochs are long or few.
@@ -37,7 +36,7 @@ def epochs_per_execution(
         train: The training rows.
         validation: The validation rows, or None.
         batch_size: Rows per step.
-        network: Its weights are returned for each epoch.
+        parameters: Number of weights, which are returned for each epoch.
         epochs: Epochs of the whole training run.
     """
     if epochs < _WORTHWHILE_EPOCHS:
@@ -45,7 +44,7 @@ def epochs_per_execution(
     validation_rows = 0 if validation is None else len(validation)
     steps = -(-len(train) // batch_size) + (validation_rows > 0)
     predictions = (len(train) + validation_rows) * int(train.y.shape[1])
-    values = int(network.count_params()) + predictions
+    values = parameters + predictions
     return max(1, min(_EPOCHS, _STEPS // steps, _BYTES // (4 * values)))
 
 
@@ -54,7 +53,9 @@ class MultiEpochProgram:
 
     def __init__(
         self,
-        runner: ResidentRunner,
+        learner: Learner,
+        rows: ResidentRows,
+        evaluator: Evaluator,
         validation: Samples | None,
         *,
         epochs: int,
@@ -63,26 +64,27 @@ class MultiEpochProgram:
         """Copy the validation rows to the device.
 
         Args:
-            runner: Trains and evaluates; holds the training rows.
+            learner: Its variables change in place.
+            rows: The training rows.
+            evaluator: Evaluates the learner.
             validation: The validation rows, or None.
             epochs: Maximum number of epochs per call.
             compiled: Whether to compile the block with XLA.
         """
-        self.epochs, self.steps_per_epoch = epochs, runner.steps_per_epoch
-        self._runner = runner
-        self._network, self._optimizer = runner.train_step.network, runner.train_step.optimizer
+        self.epochs = epochs
+        self._learner, self._rows, self._evaluator = learner, rows, evaluator
         self._validation = None if validation is None else to_device(validation)
         self.program = Program(self._block, compiled=compiled)
 
     def run(self, first: int, count: int) -> list[EpochResult]:
         """Run `count` epochs, the first of them numbered `first` (from 1), and return their results."""
-        orders = np.stack([self._runner.order(first + i) for i in range(count)])
+        orders = np.stack([self._rows.order(first + i) for i in range(count)])
         padding = np.zeros((self.epochs - count, orders.shape[1]), np.int32)
         # The count is a tensor and the orders are padded: one program serves every count.
         outputs = self.program(
             tf.constant(count),
             tf.constant(np.concatenate([orders, padding])),
-            self._runner.data,
+            self._rows.data,
             self._validation,
         )
         rates, losses, predictions, val_losses, val_predictions = map(np.asarray, outputs[:5])
@@ -104,37 +106,37 @@ class MultiEpochProgram:
 
     def _block(self, count: Any, orders: Any, train: Any, validation: Any) -> tuple[Any, ...]:
         size = self.epochs
-        outputs = int(self._network.output_shape[-1])
+        learner, outputs = self._learner, self._learner.outputs
         rows = int(orders.shape[1])
         val_rows = 0 if validation is None else int(validation[1].shape[0])
         rates = tf.TensorArray(tf.float32, size, element_shape=())
-        losses = tf.TensorArray(tf.float32, size, element_shape=(self.steps_per_epoch,))
+        losses = tf.TensorArray(tf.float32, size, element_shape=(self._rows.steps_per_epoch,))
         predictions = tf.TensorArray(tf.float32, size, element_shape=(rows, outputs))
         val_losses = tf.TensorArray(tf.float32, size, element_shape=())
         val_predictions = tf.TensorArray(tf.float32, size, element_shape=(val_rows, outputs))
         weights = tuple(
             tf.TensorArray(weight.dtype, size, element_shape=weight.shape)
-            for weight in self._network.weights
+            for weight in learner.weights
         )
         i = tf.constant(0)
         # With a range, XLA would recompile the program for every length; a condition is evaluated at
         # run time.
         while i < count:
-            self._runner.train_step.loss_mean.reset_state()
-            output, means = self._runner.in_graph(orders[i], *train)
+            learner.start_epoch()
+            output, means = train_in_batches(learner, self._rows.batch, orders[i], *train)
             losses = losses.write(i, means)
             predictions = predictions.write(i, output)
-            rates = rates.write(i, tf.cast(self._optimizer.learning_rate, tf.float32))
-            unaveraged = use_averages_in_graph(self._network, self._optimizer)
+            rates = rates.write(i, tf.cast(learner.learning_rate, tf.float32))
+            replaced = learner.use_averages()
             weights = tuple(
                 array.write(i, tf.identity(weight.value))
-                for array, weight in zip(weights, self._network.weights, strict=True)
+                for array, weight in zip(weights, learner.weights, strict=True)
             )
             if validation is not None:
-                loss, output = self._runner.evaluator.in_graph(*validation)
+                loss, output = self._evaluator.in_graph(*validation)
                 val_losses = val_losses.write(i, loss)
                 val_predictions = val_predictions.write(i, output)
-            for variable, value in zip(self._network.trainable_variables, unaveraged, strict=False):
+            for variable, value in replaced:
                 variable.assign(value)
             i += 1
         arrays = (rates, losses, predictions, val_losses, val_predictions, *weights)

@@ -35,11 +35,11 @@ class PackState:
         settings = members[0].config.optimizer.model_copy(update={"schedule": None})
         single = build_optimizer(settings, 1, 1, "float32")
         single.build(self._first.trainable_variables)
-        named = named_variables(self._first, single)
+        named = named_variables({"network": self._first}, {"network": single})
         all_stacked = [*stack.variables, *optimizer.variables]
         self._variables = [
             (name, tuple(variable.shape), stacked)
-            for (name, variable), stacked in zip(named, all_stacked, strict=True)
+            for (name, variable), stacked in zip(named.items(), all_stacked, strict=True)
         ]
         self._rate = next(name for name, _, stacked in self._variables if self._is_rate(stacked))
         self._count = next(

@@ -2,7 +2,8 @@
 
 The members are stacked along a leading axis (`trainer.models.stacking`). Each has its own order of rows,
 random streams, learning rate and penalties; they share the shapes and the number of steps. A member's
-result equals that of `ResidentRunner` up to rounding. `trainer.engine.pack_executor` runs the epochs.
+result equals that of a network trained on its own up to rounding. `trainer.engine.pack_executor` runs
+the epochs.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from trainer.engine.batches import (
 )
 from trainer.engine.pack_rows import PackRows, gather_by_member, joined
 from trainer.engine.pack_state import PackState
-from trainer.engine.runner import epoch_order
+from trainer.engine.rows import epoch_order
 from trainer.engine.state import State
 from trainer.models.losses import StackedLoss
 from trainer.models.stacked_optimizers import (
@@ -196,7 +197,7 @@ class Pack:
     # State --------------------------------------------------------------------------------------
 
     def state(self) -> list[State]:
-        """Return every variable of each member, with the names of `trainer.engine.state.get_state`."""
+        """Return every variable of each member, with the names of `trainer.engine.state`."""
         return self._state.state(self._current_rates())
 
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""State of network and optimizer as plain arrays.
+"""State of networks and optimizers as plain arrays.
 
 Covers every variable: weights, normalization statistics, seed generators (which `.keras` files omit),
 optimizer variables, iterations, averages, loss scale and the scale of a schedule.
@@ -19,20 +19,37 @@ from trainer.models.optimizers import schedule_scale
 State = dict[str, np.ndarray[Any, Any]]
 
 
-def get_state(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> State:
-    """Return copies of all variables, named `network/0000/…` and `optimizer/0000/…` in Keras's order."""
-    return {name: variable.numpy().copy() for name, variable in named_variables(network, optimizer)}
+def named_variables(
+    networks: Mapping[str, keras.Model], optimizers: Mapping[str, keras.optimizers.Optimizer]
+) -> dict[str, Any]:
+    """Return every variable by its name in the state.
+
+    Names are `network/0000/…` and `optimizer/0000/…`, numbered in Keras's order. If there are several
+    networks, their names are inserted: `network/encoder/0000/…`, `optimizer/encoder/0000/…`.
+    """
+    named: dict[str, Any] = {}
+    for kind, owners in (("network", networks), ("optimizer", optimizers)):
+        for owner_name, owner in owners.items():
+            prefix = kind if len(networks) == 1 else f"{kind}/{owner_name}"
+            for number, variable in enumerate(owner.variables):
+                named[f"{prefix}/{number:04d}/{_base_name(variable.path)}"] = variable
+            scale = schedule_scale(owner) if kind == "optimizer" else None
+            if scale is not None:
+                named[f"{prefix}/scale"] = scale
+    return named
 
 
-def restore(
-    network: keras.Model, optimizer: keras.optimizers.Optimizer, state: Mapping[str, Any]
-) -> None:
-    """Restore the variables from `state`.
+def copy_state(variables: Mapping[str, Any]) -> State:
+    """Return copies of the values of variables."""
+    return {name: variable.numpy().copy() for name, variable in variables.items()}
+
+
+def restore_state(variables: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+    """Set variables to the values in `state`.
 
     Raises:
-        RunError: Names or shapes do not match this network and optimizer.
+        RunError: Names or shapes do not match.
     """
-    variables = dict(named_variables(network, optimizer))
     if set(variables) != set(state):
         different = sorted(set(variables) ^ set(state))
         raise RunError(
@@ -56,25 +73,9 @@ def restore(
         variable.assign(state[name])
 
 
-def copy_weights(network: keras.Model) -> list[Any]:
-    """Return copies of all weights that predictions depend on, in Keras's order."""
-    return [weight.copy() for weight in network.get_weights()]
-
-
-def named_variables(
-    network: keras.Model, optimizer: keras.optimizers.Optimizer
-) -> list[tuple[str, Any]]:
-    """Return every variable with its name in the state."""
-    # Only the last part of a variable's path is used, without the number of an unnamed variable: Keras
-    # numbers the other parts by a counter of the process.
-    named = [
-        (f"{owner}/{number:04d}/{_base_name(variable.path)}", variable)
-        for owner, variables in (("network", network.variables), ("optimizer", optimizer.variables))
-        for number, variable in enumerate(variables)
-    ]
-    scale = schedule_scale(optimizer)
-    return named if scale is None else [*named, ("optimizer/scale", scale)]
-
-
 def _base_name(path: str) -> str:
+    """Return the last part of a variable's path, without the number of an unnamed variable.
+
+    Keras numbers the other parts by a counter of the process.
+    """
     return re.sub(r"^variable_\d+$", "variable", path.rpartition("/")[2])

@@ -1,8 +1,8 @@
-"""Epoch runner for rows on disk, which are read in windows.
+"""Training rows on disk, which are read in windows.
 
 The order of the rows is a pure function of (seed, epoch) and the encoded table: its shards are permuted,
 consecutive shards form a window, and the rows of a window are permuted. A table of one window has the
-order of the resident runner. Batches may span two windows, so that only the last batch of an epoch is
+order of resident rows. Batches may span two windows, so that only the last batch of an epoch is
 smaller.
 
 While the device trains on one chunk of batches, a thread reads the next. Memory holds the rows of a few
@@ -17,23 +17,13 @@ from dataclasses import dataclass
 from math import prod
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import (
-    EpochOutput,
-    Evaluator,
-    Float32Array,
-    PartialEpoch,
-    Program,
-    TrainStep,
-    gather_batch,
-    input_tensors,
-    run_in_batches,
-)
+from trainer.engine.batches import Float32Array, input_tensors
+from trainer.engine.rows import Batching, Part, TrainingRows
 
 SHARD_ROWS = 1 << 16
 WINDOW_SHARDS = 8
@@ -127,83 +117,40 @@ class _Chunk:
         )
 
 
-class StreamingRunner:
-    """Reads rows from disk and runs an epoch as a few calls of one program."""
+class StreamedRows(TrainingRows):
+    """Rows that are read from disk in windows."""
 
-    def __init__(
-        self,
-        network: keras.Model,
-        optimizer: keras.optimizers.Optimizer,
-        loss: keras.losses.Loss,
-        samples: Samples,
-        *,
-        seed: int,
-        batch_size: int,
-        shuffle: bool,
-        compiled: bool,
-        steps_per_execution: int,
-    ) -> None:
-        """Create all variables, without reading any rows.
+    def __init__(self, samples: Samples, batching: Batching) -> None:
+        """Initialize without reading any rows.
 
         Args:
-            network: A built network; its weights change in place.
-            optimizer: Built here.
-            loss: The Keras loss.
-            samples: The training rows, memory-mapped from a file.
-            seed: Seed of the order of the rows.
-            batch_size: Rows per step; the last batch of an epoch may be smaller.
-            shuffle: Whether to shuffle the rows before each epoch.
-            compiled: Whether to compile with XLA; otherwise the program runs as a TensorFlow graph.
-            steps_per_execution: Maximum number of batches per device call.
+            samples: Rows that are memory-mapped from a file.
+            batching: How they are divided.
         """
-        rows = len(samples)
-        self._samples, self._rows, self._seed, self._shuffle = samples, rows, seed, shuffle
-        self._batch = min(batch_size, rows)
+        super().__init__(samples, batching)
+        self._samples = samples
         self._shard = shard_rows(_row_bytes(samples))
-        window_batches = max(1, WINDOW_SHARDS * self._shard // self._batch)
-        self._chunk = self._batch * min(window_batches, steps_per_execution)
-        self.steps_per_epoch = -(-rows // self._batch)
-        self.train_step = TrainStep(network, loss, optimizer)
-        # Variables have to exist before the first trace; none can be created inside one.
-        optimizer.build(network.trainable_variables)
-        self.program = Program(self._in_graph, compiled=compiled)
-        self.evaluator = Evaluator(network, loss)
+        window_batches = max(1, WINDOW_SHARDS * self._shard // self.batch)
+        self._chunk = self.batch * min(window_batches, batching.steps_per_execution)
 
-    def train(
-        self, epoch: int, max_steps: int, partial_epoch: PartialEpoch | None
-    ) -> Generator[PartialEpoch, None, EpochOutput]:
-        rows = min(self._rows, max_steps * self._batch)
-        order = np.empty(rows, np.int32)
-        if partial_epoch is None:
-            partial_epoch = self.train_step.start_epoch()
-        chunks = self._chunks(epoch, partial_epoch.rows, rows, order)
+    def parts(
+        self, epoch: int, first: int, order: NDArray[np.int32]
+    ) -> Generator[Part, None, None]:
+        chunks = self._chunks(epoch, first, order)
         with ThreadPoolExecutor(1, "prefetch") as reader:
             next_chunk = reader.submit(next, chunks, None)
-            while not partial_epoch.diverged and (chunk := next_chunk.result()) is not None:
+            while (chunk := next_chunk.result()) is not None:
                 next_chunk = reader.submit(next, chunks, None)
                 weight = None if chunk.weight is None else tf.constant(chunk.weight)
-                inputs = input_tensors(chunk.inputs)
-                partial_epoch.append(*self.program(inputs, tf.constant(chunk.y), weight))
-                yield partial_epoch
-        return partial_epoch.to_output(order[: partial_epoch.rows])
+                yield None, input_tensors(chunk.inputs), tf.constant(chunk.y), weight
 
-    def evaluate(self, samples: Samples) -> Generator[None, None, EpochOutput]:
-        output = yield from self.evaluator.evaluate_in_parts(samples)
-        samples.release_pages()
-        return output
-
-    def _chunks(
-        self, epoch: int, first: int, last: int, order: NDArray[np.int32]
-    ) -> Iterator[_Chunk]:
-        """Yield rows `first` to `last` of an epoch, in chunks of one device call each.
-
-        Writes the positions of the rows in the samples to `order`, beginning at its start.
-        """
+    def _chunks(self, epoch: int, first: int, order: NDArray[np.int32]) -> Iterator[_Chunk]:
+        """Yield the rows of an epoch in chunks of one device call each; see `parts`."""
+        last = len(order)
         remaining, filled, seen = last - first, 0, 0
         chunk = _Chunk.empty(self._samples, min(self._chunk, remaining))
-        for window in streamed_order(
-            self._rows, self._seed, epoch, shuffle=self._shuffle, shard=self._shard
-        ):
+        seed, shuffle = self.batching.seed, self.batching.shuffle
+        for window in streamed_order(self.count, seed, epoch, shuffle=shuffle, shard=self._shard):
             part = slice(seen, min(seen + window.rows, last))
             seen += window.rows
             order[part] = window.positions()[: part.stop - part.start]
@@ -234,14 +181,6 @@ class StreamingRunner:
             first = part.stop
         self._samples.release_pages()
         return rows
-
-    def _in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
-        return run_in_batches(
-            lambda rows: self.train_step.update(gather_batch(x, y, weight, rows)),
-            tf.range(int(y.shape[0])),
-            self._batch,
-            (int(y.shape[1]),),
-        )
 
 
 def _copy(

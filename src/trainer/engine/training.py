@@ -9,13 +9,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-import keras
-
 from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput
 from trainer.engine.callbacks import Callbacks
 from trainer.engine.divergence import DivergenceAdvice
 from trainer.engine.epoch_result import EpochResult
+from trainer.engine.learner import Learner
 from trainer.engine.monitors import Monitors
 from trainer.engine.snapshot import (
     Snapshot,
@@ -23,9 +22,8 @@ from trainer.engine.snapshot import (
     best_weights_from,
     variable_arrays,
 )
-from trainer.engine.state import State, get_state, restore
+from trainer.engine.state import State
 from trainer.errors import Problem
-from trainer.models.optimizers import lower_rate
 
 MetricFunction = Callable[[EpochOutput, Samples], dict[str, float]]
 """Computes the metrics of an output for its samples."""
@@ -36,16 +34,14 @@ class Rollback:
     """Rollback to the start of an epoch, with a lower learning rate, after a loss that is not finite.
 
     Attributes:
-        network: The network.
-        optimizer: Its optimizer.
+        learner: The learner.
         max_rollbacks: Maximum number of rollbacks.
         factor: Factor applied to the learning rate at each rollback.
         count: Number of rollbacks so far.
         start_state: All variables at the start of the epoch.
     """
 
-    network: keras.Model
-    optimizer: keras.optimizers.Optimizer
+    learner: Learner
     max_rollbacks: int
     factor: float
     count: int = 0
@@ -58,14 +54,14 @@ class Rollback:
 
     def start_epoch(self) -> None:
         """Keep the variables for a rollback."""
-        self.start_state = get_state(self.network, self.optimizer)
+        self.start_state = self.learner.state()
 
     def apply(self) -> float:
         """Restore the start of the epoch and return the new learning rate."""
-        restore(self.network, self.optimizer, self.start_state)
-        lower_rate(self.optimizer, self.factor)
+        self.learner.restore(self.start_state)
+        self.learner.lower_learning_rates(self.factor)
         self.count += 1
-        return float(self.optimizer.learning_rate)
+        return float(self.learner.learning_rate)
 
 
 @dataclass(frozen=True, slots=True)

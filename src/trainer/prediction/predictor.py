@@ -194,6 +194,7 @@ class _Networks:
 
     def __init__(self, members: Sequence[TrainedRun], *, allow_custom: bool) -> None:
         from trainer.engine.batches import Evaluator
+        from trainer.engine.supervised import SupervisedLearner
         from trainer.models.losses import build_loss
 
         self._members = members
@@ -204,8 +205,8 @@ class _Networks:
             # Besides weights, a program depends on the layers and the inputs.
             settings = member.loaded.config.model.model_dump_json()
             shape = f"{settings} {[weight.shape for weight in network.weights]}"
-            loss = build_loss(member.task.loss)
-            self._evaluators.setdefault(shape, (network, Evaluator(network, loss)))
+            learner = SupervisedLearner(network, build_loss(member.task.loss))
+            self._evaluators.setdefault(shape, (network, Evaluator(learner)))
             self._weights.append((shape, network.get_weights()))
 
     @property

@@ -20,20 +20,22 @@ from trainer.config.objectives import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import EpochOutput, TrainStep, steps_per_execution
+from trainer.engine.batches import EpochOutput, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.devices import Device
 from trainer.engine.divergence_advice import divergence_advice
-from trainer.engine.executors import MultiEpochExecutor, NetworkExecutor
+from trainer.engine.executors import LearnerExecutor, MultiEpochExecutor
+from trainer.engine.learner import Learner
 from trainer.engine.monitors import (
     BestEpochState,
     EarlyStoppingState,
     Monitors,
     ReduceLROnPlateauState,
 )
-from trainer.engine.multi_epoch import MultiEpochProgram, epochs_per_execution
-from trainer.engine.runner import EpochRunner, ResidentRunner
-from trainer.engine.streaming import StreamingRunner
+from trainer.engine.multi_epoch import epochs_per_execution
+from trainer.engine.rows import Batching, ResidentRows
+from trainer.engine.streaming import StreamedRows
+from trainer.engine.supervised import SupervisedLearner
 from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
 from trainer.errors import ConfigError, Problem, ResourceError
@@ -95,7 +97,7 @@ class TrainingSetup:
         network: The network.
         training: Its training, before the first epoch.
         group: A training group with this run only.
-        runner: Evaluates the network after training.
+        executor: Evaluates the network after training.
         saved: The network as it is saved, built from Keras's own layers; weights are set before saving.
         execution: How epochs are divided into device calls.
         warm_start: One note per layer: whether its weights were copied from the earlier run.
@@ -105,7 +107,7 @@ class TrainingSetup:
     network: keras.Model
     training: Training
     group: TrainingGroup
-    runner: EpochRunner
+    executor: LearnerExecutor
     saved: keras.Model
     execution: ExecutionConfig
     warm_start: tuple[str, ...]
@@ -115,7 +117,7 @@ class TrainingSetup:
 def build_training(
     plan: RunPlan, *, allow_custom: bool, execution: ExecutionConfig | None = None
 ) -> TrainingSetup:
-    """Build the network, optimizer, runner and training state of a plan.
+    """Build the network, optimizer, executor and training state of a plan.
 
     Args:
         plan: The plan of the run.
@@ -152,50 +154,47 @@ def build_training(
     encode_seconds = perf_counter() - started
     if execution is None:
         execution = _choose_execution(plan, network, train, validation, compiled)
-    streaming = plan.engine.engine == "streaming"
-    runner = (StreamingRunner if streaming else ResidentRunner)(
-        network,
-        optimizer,
-        build_loss(task.loss),
-        task.apply_class_weights(train, config.fit.class_weight),
-        seed=config.seed,
-        batch_size=config.fit.batch_size,
-        shuffle=config.fit.shuffle,
-        compiled=compiled,
-        steps_per_execution=execution.steps_per_execution,
-    )
+    learner = SupervisedLearner(network, build_loss(task.loss), optimizer)
+    weighted = task.apply_class_weights(train, config.fit.class_weight)
+    executor = _executor(plan, learner, weighted, validation, execution)
     training = make_training(plan, train, validation)
-    training.callbacks = _callbacks(plan, runner.train_step, allow_custom)
-    training.rollback = _rollback(config, network, optimizer)
-    executor = _executor(runner, validation, execution)
+    training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
+    training.rollback = _rollback(config, learner)
     group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
-    return TrainingSetup(network, training, group, runner, make(), execution, notes, encode_seconds)
+    return TrainingSetup(
+        network, training, group, executor, make(), execution, notes, encode_seconds
+    )
 
 
 def _executor(
-    runner: ResidentRunner | StreamingRunner,
+    plan: RunPlan,
+    learner: Learner,
+    train: Samples,
     validation: Samples | None,
     execution: ExecutionConfig,
-) -> NetworkExecutor:
-    epochs = execution.epochs_per_execution
-    if epochs == 1 or isinstance(runner, StreamingRunner):
-        return NetworkExecutor(runner, validation)
-    program = MultiEpochProgram(runner, validation, epochs=epochs, compiled=execution.compiled)
-    return MultiEpochExecutor(runner, validation, program)
+) -> LearnerExecutor:
+    batching = Batching(
+        seed=plan.config.seed,
+        batch_size=plan.config.fit.batch_size,
+        shuffle=plan.config.fit.shuffle,
+        steps_per_execution=execution.steps_per_execution,
+    )
+    compiled, epochs = execution.compiled, execution.epochs_per_execution
+    if plan.engine.engine == "streaming":
+        return LearnerExecutor(
+            learner, StreamedRows(train, batching), validation, compiled=compiled
+        )
+    rows = ResidentRows(train, batching)
+    if epochs == 1:
+        return LearnerExecutor(learner, rows, validation, compiled=compiled)
+    return MultiEpochExecutor(learner, rows, validation, compiled=compiled, epochs=epochs)
 
 
-def _rollback(
-    config: Config, network: keras.Sequential, optimizer: keras.optimizers.Optimizer
-) -> Rollback | None:
+def _rollback(config: Config, learner: Learner) -> Rollback | None:
     settings = config.fit.on_nonfinite
     if settings.action == "stop":
         return None
-    return Rollback(
-        network=network,
-        optimizer=optimizer,
-        max_rollbacks=settings.max_rollbacks,
-        factor=settings.factor,
-    )
+    return Rollback(learner=learner, max_rollbacks=settings.max_rollbacks, factor=settings.factor)
 
 
 def make_training(plan: RunPlan, train: Samples, validation: Samples | None) -> Training:
@@ -276,7 +275,11 @@ def _choose_execution(
     fit = plan.config.fit
     batch = min(fit.batch_size, len(train))
     epochs = epochs_per_execution(
-        train, validation, fit.batch_size, network, plan.total_steps // plan.steps_per_epoch
+        train,
+        validation,
+        fit.batch_size,
+        network.count_params(),
+        plan.total_steps // plan.steps_per_epoch,
     )
     # A callback may read and change the weights after every epoch, and so may a rollback.
     single_epochs = fit.callbacks or fit.on_nonfinite.action == "rollback"
@@ -315,7 +318,7 @@ def _worth_compiling(plan: RunPlan) -> bool:
     return saved * plan.total_steps > _COMPILE_SECONDS
 
 
-def _callbacks(plan: RunPlan, train_step: TrainStep, allow_custom: bool) -> Callbacks | None:
+def _callbacks(plan: RunPlan, model: keras.Model, allow_custom: bool) -> Callbacks | None:
     callbacks = []
     problems = []
     for number, entry in enumerate(plan.config.fit.callbacks):
@@ -342,7 +345,7 @@ def _callbacks(plan: RunPlan, train_step: TrainStep, allow_custom: bool) -> Call
         callbacks.append(callback)
     if problems:
         raise ConfigError(problems)
-    return Callbacks(callbacks, train_step) if callbacks else None
+    return Callbacks(callbacks, model) if callbacks else None
 
 
 def warm_start(config: Config, network: keras.Model, *, allow_custom: bool) -> tuple[str, ...]:

@@ -251,7 +251,7 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     samples = dataset.samples(split)
     if samples is None or (settings.importance == "auto" and not settings.report):
         return
-    preprocessing, evaluator = dataset.preprocessing, built.runner.evaluator
+    preprocessing, evaluator = dataset.preprocessing, built.executor.evaluator
     y = plan.task.target_values(plan.task.encode_targets(samples))
     predict = _prediction_function(evaluator, plan.task)
     validation_rows = dataset.rows("validation")
@@ -325,7 +325,7 @@ def _evaluate(
         encoded = plan.encoded_samples(split)
         if encoded is None:
             continue
-        evaluating = built.runner.evaluate(encoded)
+        evaluating = built.executor.evaluator.evaluate_in_parts(encoded)
         while True:
             try:
                 next(evaluating)

@@ -1,4 +1,4 @@
-"""The runner trains to the same weights as plain Keras with the same batches in the same order."""
+"""The learner of one network trains to the same weights as plain Keras with the same batches."""
 
 from itertools import product
 
@@ -7,53 +7,23 @@ import numpy as np
 import pytest
 
 from tests.engine.epochs import fit_epochs
-from trainer.data.samples import Samples
-from trainer.engine.averages import averaged_weights
-from trainer.engine.batches import run_to_end
-from trainer.engine.executors import NetworkExecutor
+from tests.engine.networks import (
+    BATCH,
+    ROWS,
+    dense,
+    executor_for,
+    network,
+    samples,
+    supervised,
+    train_epoch,
+)
+from trainer.engine.batches import Evaluator
 from trainer.engine.monitors import BestEpochState, Monitors
-from trainer.engine.runner import ResidentRunner, epoch_order
+from trainer.engine.rows import epoch_order
 from trainer.engine.training import Training
 from trainer.engine.training_group import TrainingGroup
 
-ROWS, WIDTH, EPOCHS, BATCH = 70, 5, 3, 16
-
-
-def samples(rows=ROWS, outputs=1, *, weighted=False, seed=0):
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rows, WIDTH)).astype(np.float32)
-    if outputs == 1:
-        y = (x[:, :1] + 0.1 * rng.normal(size=(rows, 1)) > 0).astype(np.float32)
-    else:
-        y = np.eye(outputs, dtype=np.float32)[rng.integers(0, outputs, rows)]
-    weight = rng.uniform(0.5, 2, rows).astype(np.float32) if weighted else None
-    return Samples({"features": x}, y, weight, np.arange(rows), np.zeros(rows, bool))
-
-
-def dense():
-    return keras.layers.Dense(8, activation="relu")
-
-
-def network(hidden=lambda: [dense()], outputs=1, activation="sigmoid"):
-    # Layers draw the seeds of their initializers when they are created, so after this line.
-    keras.utils.set_random_seed(3)
-    return keras.Sequential(
-        [keras.Input((WIDTH,)), *hidden(), keras.layers.Dense(outputs, activation=activation)]
-    )
-
-
-def runner_for(model, optimizer, loss, train, *, compiled, seed=1, shuffle=True, call=1_000):
-    return ResidentRunner(
-        model,
-        optimizer,
-        loss,
-        train,
-        seed=seed,
-        batch_size=BATCH,
-        shuffle=shuffle,
-        compiled=compiled,
-        steps_per_execution=call,
-    )
+EPOCHS = 3
 
 
 # Optimizers, layers and data are combined: a case fails if any of its parts does.
@@ -111,10 +81,10 @@ def test_weights_equal_those_of_keras(case, compiled):
     loss = "binary_crossentropy" if outputs == 1 else "categorical_crossentropy"
 
     model = network(hidden, outputs=outputs, activation=activation)
-    runner = runner_for(model, optimizer(), keras.losses.get(loss), train, compiled=compiled)
-    losses = [run_to_end(runner.train(epoch, 10**9, None)).loss for epoch in range(1, epochs + 1)]
-    with averaged_weights(model, runner.train_step.optimizer):
-        weights = model.get_weights()
+    learner = supervised(model, optimizer(), loss)
+    executor = executor_for(learner, train, compiled=compiled)
+    losses = [train_epoch(executor, epoch).loss for epoch in range(1, epochs + 1)]
+    weights = learner.evaluation_weights()
 
     keras_model = network(hidden, outputs=outputs, activation=activation)
     keras_model.compile(optimizer(), keras.losses.get(loss), jit_compile=False)
@@ -136,25 +106,16 @@ def test_weights_equal_those_of_keras(case, compiled):
         np.testing.assert_allclose(weight, keras_weight, rtol=2e-4, atol=2e-5)
 
 
-def test_order_depends_only_on_seed_and_epoch():
-    first = epoch_order(100, 7, 3, True)
-    assert sorted(first) == list(range(100))
-    assert np.array_equal(first, epoch_order(100, 7, 3, True))
-    assert not np.array_equal(first, epoch_order(100, 7, 4, True))
-    assert not np.array_equal(first, epoch_order(100, 8, 3, True))
-    assert np.array_equal(epoch_order(5, 7, 3, False), np.arange(5))
-
-
 def test_predictions_are_returned_with_their_rows():
     train = samples()
     model = network()
     loss = keras.losses.BinaryCrossentropy()
-    runner = runner_for(model, keras.optimizers.SGD(0.0), loss, train, compiled=False)
-    trained = run_to_end(runner.train(1, 10**9, None))
+    learner = supervised(model, keras.optimizers.SGD(0.0), loss)
+    trained = train_epoch(executor_for(learner, train), 1)
     assert sorted(trained.rows) == list(range(ROWS))
     expected = model(train.inputs["features"]).numpy()[trained.rows]
     np.testing.assert_allclose(trained.predictions, expected, rtol=1e-5)
-    evaluated = run_to_end(runner.evaluate(train))
+    evaluated = Evaluator(learner).evaluate(train)
     np.testing.assert_allclose(
         evaluated.predictions, model(train.inputs["features"]).numpy(), rtol=1e-5
     )
@@ -164,20 +125,15 @@ def test_predictions_are_returned_with_their_rows():
 
 
 def test_epoch_can_be_limited_to_its_first_batches():
-    runner = runner_for(
-        network(), keras.optimizers.SGD(), keras.losses.MeanSquaredError(), samples(),
-        compiled=False,
-    )  # fmt: skip
-    output = run_to_end(runner.train(1, 2, None))
+    executor = executor_for(supervised(network(), keras.optimizers.SGD()), samples())
+    output = train_epoch(executor, 1, max_steps=2)
     assert (output.steps, len(output.rows)) == (2, 2 * BATCH)
 
 
 def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, validation=None):
     train = samples()
-    model = network()
     optimizer = keras.optimizers.SGD(learning_rate, use_ema=ema, ema_momentum=0.9)
-    loss = keras.losses.BinaryCrossentropy()
-    runner = runner_for(model, optimizer, loss, train, compiled=False)
+    executor = executor_for(supervised(network(), optimizer), train, validation)
     state = Training(
         train=train,
         validation=validation,
@@ -187,7 +143,7 @@ def training(*, learning_rate=0.1, total_steps=20, keep_last=False, ema=False, v
         total_steps=total_steps,
         keep_last=keep_last,
     )
-    return TrainingGroup([state], NetworkExecutor(runner, validation))
+    return TrainingGroup([state], executor)
 
 
 def test_fit_yields_every_epoch_until_the_last_step():

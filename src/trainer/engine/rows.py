@@ -1,0 +1,101 @@
+"""The training rows of a network: their order in an epoch, in batches and in device calls.
+
+The order is a pure function of (seed, epoch). `ResidentRows` keeps the rows on the device;
+`trainer.engine.streaming` reads them from disk.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from trainer.data.samples import Samples
+from trainer.engine.batches import to_device
+
+Part = tuple[Any, Any, Any, Any]
+"""Order, inputs, targets and sample weights (or None): the arguments of `train_in_batches`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batching:
+    """How the rows of an epoch are ordered and divided.
+
+    Attributes:
+        seed: Seed of the order.
+        batch_size: Rows per step; the last batch of an epoch may be smaller.
+        shuffle: Whether to shuffle the rows before each epoch.
+        steps_per_execution: Maximum number of batches per device call.
+    """
+
+    seed: int
+    batch_size: int
+    shuffle: bool
+    steps_per_execution: int
+
+
+class TrainingRows(ABC):
+    """Training rows that are divided into batches and device calls.
+
+    Attributes:
+        batching: How they are divided.
+        count: Number of rows.
+        batch: Rows per step.
+        steps_per_epoch: Batches per epoch.
+    """
+
+    def __init__(self, samples: Samples, batching: Batching) -> None:
+        self.batching, self.count = batching, len(samples)
+        self.batch = min(batching.batch_size, self.count)
+        self.steps_per_epoch = -(-self.count // self.batch)
+
+    @abstractmethod
+    def parts(
+        self, epoch: int, first: int, order: NDArray[np.int32]
+    ) -> Generator[Part, None, None]:
+        """Yield the rows of an epoch from row `first` on, one device call at a time.
+
+        Args:
+            epoch: Number of the epoch, from 1.
+            first: Number of rows to skip.
+            order: Receives the positions in the samples of all rows up to those yielded; its length is
+                the number of rows to train on.
+        """
+
+
+def epoch_order(rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.int32]:
+    """Return the order of the rows in an epoch: a permutation that depends only on (seed, epoch)."""
+    if not shuffle:
+        return np.arange(rows, dtype=np.int32)
+    generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
+    return generator.permutation(rows).astype(np.int32)
+
+
+class ResidentRows(TrainingRows):
+    """Rows that are kept on the device.
+
+    Attributes:
+        data: Inputs, targets and sample weights (or None) as tensors.
+    """
+
+    def __init__(self, samples: Samples, batching: Batching) -> None:
+        """Copy the rows to the device."""
+        super().__init__(samples, batching)
+        self.data = to_device(samples)
+
+    def parts(
+        self, epoch: int, first: int, order: NDArray[np.int32]
+    ) -> Generator[Part, None, None]:
+        order[:] = self.order(epoch)[: len(order)]
+        call = self.batching.steps_per_execution * self.batch
+        for begin in range(first, len(order), call):
+            yield (tf.constant(order[begin : begin + call]), *self.data)
+
+    def order(self, epoch: int) -> NDArray[np.int32]:
+        """Return the order of the rows in an epoch."""
+        return epoch_order(self.count, self.batching.seed, epoch, self.batching.shuffle)
