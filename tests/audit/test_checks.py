@@ -70,8 +70,8 @@ def test_duplicates_are_found_despite_new_identifiers(audit_columns: Audit) -> N
 def test_locations_and_counts_of_rows(audit_columns: Audit) -> None:
     columns = add_duplicates(clean_columns(1), np.random.default_rng(2))
     (finding,) = audit_columns(columns)
-    lines = [int(index.rpartition(":")[2]) for index in finding.rows]
-    assert len(finding.rows) == 5 < finding.count <= 24
+    lines = [int(index.rpartition(":")[2]) for index in finding.affected.rows]
+    assert len(finding.affected.rows) == 5 < finding.affected.count <= 24
     assert lines == sorted(lines)
     assert f"table.csv:{lines[0]} [duplicate_rows]" in str(finding.problem)
     frame = pl.DataFrame({name: list(values) for name, values in columns.items()})
@@ -101,7 +101,11 @@ def test_infinite_values_only_in_test_rows_are_a_warning(audit_columns: Audit) -
     columns["x2"] = clean_columns(1)["x2"]
     columns["x1"][np.flatnonzero(columns["part"] == "test")[:3]] = np.inf
     (finding,) = audit_columns(columns, **BY_PART)
-    assert (finding.kind, finding.severity, finding.count) == ("infinite_values", "warning", 3)
+    assert (finding.kind, finding.severity, finding.affected.count) == (
+        "infinite_values",
+        "warning",
+        3,
+    )
 
 
 @pytest.mark.parametrize(
@@ -136,7 +140,7 @@ def test_several_targets(audit_columns: Audit) -> None:
     assert audit_columns(columns, target=["y", "z"]) == []
     columns["copy"] = np.where(columns["z"] == "yes", "A", "B")
     (finding,) = audit_columns(columns, target=["y", "z"])
-    assert (finding.kind, finding.columns) == ("target_leakage", ("copy",))
+    assert (finding.kind, finding.affected.columns) == ("target_leakage", ("copy",))
 
 
 def test_finding_to_json(audit_columns: Audit) -> None:
@@ -175,7 +179,7 @@ def test_drift_of_a_column_without_separation(audit_columns: Audit) -> None:
     columns = drift(clean_columns(1), np.random.default_rng(2))
     columns["x2"] = clean_columns(1)["x2"] * np.where(columns["part"] == "test", 4, 1)
     (finding,) = audit_columns(columns, **BY_PART)
-    assert (finding.kind, finding.columns) == ("drift", ("x2",))
+    assert (finding.kind, finding.affected.columns) == ("drift", ("x2",))
     assert "AUC" not in finding.found
 
 
@@ -185,7 +189,7 @@ def test_drift_only_of_all_columns_together(audit_columns: Audit) -> None:
     for index in range(5):
         columns[f"x{index}"] = columns[f"x{index}"] + 0.3 * (columns["part"] == "test")
     (finding,) = audit_columns(columns, **BY_PART)
-    assert (finding.kind, finding.columns) == ("drift", ())
+    assert (finding.kind, finding.affected.columns) == ("drift", ())
     assert "AUC" in finding.found
 
 
@@ -194,4 +198,4 @@ def test_numeric_copy_of_the_target_is_not_a_group(audit_columns: Audit) -> None
     columns["grams"] = (columns["n"] * 10).round()
     columns["n"] = columns["n"].round(1)
     (finding,) = audit_columns(columns, target="n")
-    assert (finding.kind, finding.columns) == ("target_leakage", ("grams",))
+    assert (finding.kind, finding.affected.columns) == ("target_leakage", ("grams",))

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from trainer.audit.findings import SHOWN
+from trainer.audit.findings import SHOWN, Affected
 from trainer.config.data import ColumnKind, Data
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.column_kinds import unreadable_mask
@@ -138,9 +138,15 @@ class AuditedTable:
             self._levels[name] = np.bincount(codes[self.train] + 1, minlength=1)[1:]
         return self._levels[name]
 
-    def locations(self, indices: RowIndex) -> tuple[str, ...]:
-        """Return the file locations of the first few of the given rows."""
-        return tuple(self.table.where(int(self.rows[index])) for index in indices[:SHOWN])
+    def affected_columns(self, columns: Sequence[str], count: int | None = None) -> Affected:
+        """Return affected columns; `count` defaults to their number."""
+        count = len(columns) if count is None else count
+        return Affected(self.table.name, tuple(columns), (), count)
+
+    def affected_rows(self, indices: RowIndex, columns: Sequence[str] = ()) -> Affected:
+        """Return affected rows, given by their indices, and the columns of the affected cells."""
+        rows = tuple(self.table.where(int(self.rows[index])) for index in indices[:SHOWN])
+        return Affected(rows[0], tuple(columns), rows, len(indices))
 
 
 def make_audited_table(

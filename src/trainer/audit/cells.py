@@ -12,7 +12,6 @@ from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import (
     Finding,
     FindingKind,
-    Severity,
     count_text,
     exclude,
     join_first,
@@ -41,8 +40,9 @@ def find_infinite(audited: AuditedTable) -> list[Finding]:
     rows: RowIndex = np.flatnonzero(infinite.any(axis=1))
     in_training = bool((audited.split[rows] == TRAIN).any())
     return [
-        _cells_finding(
-            audited, "infinite_values", "error" if in_training else "warning", columns, rows,
+        Finding(
+            "infinite_values", "error" if in_training else "warning",
+            audited.affected_rows(rows, columns),
             "finite numbers", f"infinity in {count_text(len(rows), 'row')}, in {join_names(columns)}",
             "fit rejects them" if in_training else "they are read as missing",
             "correct them, leave the cells empty, or add the word to data.csv.null_values",
@@ -60,8 +60,9 @@ def find_mixed_types(audited: AuditedTable) -> list[Finding]:
         kind = audited.kinds[name]
         values = _distinct_values(audited.frame[name], is_wrong)
         findings.append(
-            _cells_finding(
-                audited, "mixed_types", "error" if in_training else "warning", [name], rows,
+            Finding(
+                "mixed_types", "error" if in_training else "warning",
+                audited.affected_rows(rows, [name]),
                 f"{kind_names.get(kind, kind)} in every row of '{name}'",
                 f"{join_first([repr(value) for value in values])} in {count_text(len(rows), 'row')}",
                 "fit rejects them" if in_training else "they are read as missing",
@@ -91,7 +92,7 @@ def find_values_as_text(audited: AuditedTable) -> list[Finding]:
             effect = "every value becomes a separate category"
         findings.append(
             Finding(
-                kind, "warning", audited.table.name, (name,), (), 1,
+                kind, "warning", audited.affected_columns([name]),
                 expected, note.what, effect, note.fix,
             )
         )  # fmt: skip
@@ -114,10 +115,11 @@ def find_placeholders(audited: AuditedTable) -> list[Finding]:
                 is_affected |= is_extreme
     if not columns:
         return []
+    affected = audited.affected_rows(np.flatnonzero(is_affected), list(dict.fromkeys(columns)))
     return [
-        _cells_finding(
-            audited, "placeholder_values", "warning", list(dict.fromkeys(columns)),
-            np.flatnonzero(is_affected), "measured values", join_first(descriptions),
+        Finding(
+            "placeholder_values", "warning", affected,
+            "measured values", join_first(descriptions),
             "a placeholder for missing values is treated as a number",
             "add them to data.csv.null_values, or leave the cells empty",
         )
@@ -181,7 +183,7 @@ def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> lis
     if many:
         findings.append(
             Finding(
-                "many_levels", "warning", audited.table.name, tuple(many), (), len(many),
+                "many_levels", "warning", audited.affected_columns(many),
                 "several rows for each level of a categorical column", join_first(many_counts),
                 "nothing can be learned from levels with a single row",
                 f"set data.categorical.min_count: {_RARE_ROWS}, or {exclude(many)}",
@@ -189,8 +191,8 @@ def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> lis
         )  # fmt: skip
     if unseen:
         findings.append(
-            _cells_finding(
-                audited, "unseen_levels", "warning", unseen, np.flatnonzero(is_affected),
+            Finding(
+                "unseen_levels", "warning", audited.affected_rows(np.flatnonzero(is_affected), unseen),
                 "levels that occur in the training rows", join_first(unseen_counts),
                 "the network has not seen them in training",
                 "split so that training has them"
@@ -219,22 +221,3 @@ def _distinct_values(series: pl.Series, mask: BoolArray) -> list[str]:
     """Return the distinct values of the selected cells as text."""
     cells = series.gather(np.flatnonzero(mask)).cast(pl.String)
     return [str(value) for value in cells.unique(maintain_order=True).to_list()]
-
-
-def _cells_finding(
-    audited: AuditedTable, kind: FindingKind, severity: Severity, columns: Sequence[str], rows: RowIndex,
-    expected: str, found: str, effect: str, fix: str,
-) -> Finding:  # fmt: skip
-    locations = audited.locations(rows)
-    return Finding(
-        kind,
-        severity,
-        locations[0],
-        tuple(columns),
-        locations,
-        len(rows),
-        expected,
-        found,
-        effect,
-        fix,
-    )

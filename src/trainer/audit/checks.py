@@ -73,4 +73,4 @@ def audit(audited: AuditedTable, config: Config) -> list[Finding]:
 
 
 def _columns(findings: list[Finding]) -> list[str]:
-    return [name for finding in findings for name in finding.columns]
+    return [name for finding in findings for name in finding.affected.columns]

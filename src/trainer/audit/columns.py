@@ -9,8 +9,6 @@ import numpy as np
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import (
     Finding,
-    FindingKind,
-    Severity,
     exclude,
     join_first,
     join_names,
@@ -35,8 +33,8 @@ def find_empty(audited: AuditedTable) -> list[Finding]:
     if not audited.empty:
         return []
     return [
-        _columns_finding(
-            audited, "empty_column", "warning", audited.empty,
+        Finding(
+            "empty_column", "warning", audited.affected_columns(audited.empty),
             "features with values in the training rows", f"none in {join_names(audited.empty)}",
             "fit ignores them", f"give them values, or set {exclude(audited.empty)}",
         )
@@ -62,8 +60,8 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
     findings = []
     if constant:
         findings.append(
-            _columns_finding(
-                audited, "constant_column", "warning", constant,
+            Finding(
+                "constant_column", "warning", audited.affected_columns(constant),
                 "features that vary in the training rows", f"one value in {join_names(constant)}",
                 "fit ignores them", f"set {exclude(constant)}",
             )
@@ -71,8 +69,8 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
     expected = "features that vary in more than one in a thousand training rows"
     if nearly_numeric:
         findings.append(
-            _columns_finding(
-                audited, "nearly_constant_column", "warning", nearly_numeric, expected,
+            Finding(
+                "nearly_constant_column", "warning", audited.affected_columns(nearly_numeric), expected,
                 f"almost always the same value in {join_names(nearly_numeric)}",
                 "the few other values are very large after scaling",
                 f"set {exclude(nearly_numeric)}",
@@ -80,8 +78,8 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
         )  # fmt: skip
     if nearly_categorical:
         findings.append(
-            _columns_finding(
-                audited, "nearly_constant_column", "note", nearly_categorical, expected,
+            Finding(
+                "nearly_constant_column", "note", audited.affected_columns(nearly_categorical), expected,
                 f"almost always the same level in {join_names(nearly_categorical)}",
                 "the other levels have too few rows to learn from",
                 f"see {exclude(nearly_categorical)}",
@@ -113,8 +111,8 @@ def find_identifiers(audited: AuditedTable, groups: Sequence[str]) -> list[Findi
     if not columns:
         return []
     return [
-        _columns_finding(
-            audited, "row_identifier", "warning", columns,
+        Finding(
+            "row_identifier", "warning", audited.affected_columns(columns),
             "features that generalize to new rows", join_first(descriptions),
             "a network can memorize training rows by their identifiers",
             f"set {exclude(columns)}",
@@ -176,8 +174,8 @@ def find_redundant(audited: AuditedTable, ignored: Sequence[str]) -> list[Findin
     redundant = list(dict.fromkeys(other for _, other, _ in pairs))
     descriptions = [f"'{other}' {relation} '{first}'" for first, other, relation in pairs]
     return [
-        _columns_finding(
-            audited, "redundant_column", "warning", redundant,
+        Finding(
+            "redundant_column", "warning", audited.affected_columns(redundant),
             "features that each add information", join_first(descriptions),
             "duplicate information counts twice in regularization and explanations",
             f"set {exclude(redundant)}",
@@ -239,13 +237,3 @@ def _pattern_hash(codes: RowIndex) -> int:
     first = np.where(codes < 0, -1, first)
     index = np.arange(len(first), dtype=np.uint64)
     return int(mix64(mix64(first.astype(np.uint64)) + index).sum(dtype=np.uint64))
-
-
-def _columns_finding(
-    audited: AuditedTable, kind: FindingKind, severity: Severity, columns: Sequence[str], expected: str,
-    found: str, effect: str, fix: str,
-) -> Finding:  # fmt: skip
-    return Finding(
-        kind, severity, audited.table.name, tuple(columns), (), len(columns), expected, found,
-        effect, fix,
-    )  # fmt: skip

@@ -74,10 +74,7 @@ def _split_drift(
     return Finding(
         kind="drift",
         severity="warning",
-        where=audited.table.name,
-        columns=columns,
-        rows=(),
-        count=len(columns),
+        affected=audited.affected_columns(columns),
         expected=f"{split} rows from the same distribution as the training rows",
         found=found or separable,
         effect="the network may not generalize to these rows",
@@ -167,9 +164,8 @@ def _find_late_training(audited: AuditedTable, name: str, times: Float64Array) -
             continue
         median = np.median(times[is_known & (audited.split == split)])
         late = np.flatnonzero(is_known & (audited.split == TRAIN) & (times > median))
-        locations = audited.locations(late)
         return Finding(
-            "time_order", "warning", locations[0], (name,), locations, len(late),
+            "time_order", "warning", audited.affected_rows(late, [name]),
             f"training rows that are earlier than {SPLIT_NAMES[split]} rows, by '{name}'",
             f"{area:.0%} of the pairs of a training and a {SPLIT_NAMES[split]} row in the reverse order",
             "the network is trained on data that is later than the rows it is evaluated on",
@@ -187,7 +183,7 @@ def _find_trend(audited: AuditedTable, name: str, times: Float64Array) -> Findin
     if strength < max(_TIME_CORRELATION, _TIME_ERRORS / np.sqrt(len(rows))):
         return None
     return Finding(
-        "time_ignored", "warning", audited.table.name, (name,), (), 1,
+        "time_ignored", "warning", audited.affected_columns([name]),
         "a split by time, as the target changes over time",
         f"a target that is correlated with '{name}' (rank correlation {strength:.2f}), and splits that "
         "ignore it",

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, FindingKind, Severity, count_text
+from trainer.audit.findings import Finding, count_text
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
 from trainer.data.hashing import mix64
@@ -157,15 +157,15 @@ def _split_counts(audited: AuditedTable, mask: BoolArray) -> str:
 def _shared(audited: AuditedTable, shared: BoolArray, *, by_chance: bool) -> Finding:
     found = f"{_split_counts(audited, shared)} that are identical to rows of another split"
     if by_chance:
-        return _rows_finding(
-            audited, "duplicate_rows", "note", np.flatnonzero(shared),
+        return Finding(
+            "duplicate_rows", "note", audited.affected_rows(np.flatnonzero(shared)),
             "each row in one split only",
             f"{found}; about as many rows agree in all features but one: they repeat by chance",
             "the metrics include repeated rows",
             "to avoid that, set data.clean.duplicates: drop",
         )  # fmt: skip
-    return _rows_finding(
-        audited, "duplicate_rows", "error", np.flatnonzero(shared),
+    return Finding(
+        "duplicate_rows", "error", audited.affected_rows(np.flatnonzero(shared)),
         "each row in one split only", found,
         "their metrics include rows seen in training",
         "set data.clean.duplicates: drop",
@@ -173,8 +173,9 @@ def _shared(audited: AuditedTable, shared: BoolArray, *, by_chance: bool) -> Fin
 
 
 def _near(audited: AuditedTable, near: BoolArray, *, by_chance: bool) -> Finding:
-    return _rows_finding(
-        audited, "near_duplicate_rows", "note" if by_chance else "warning", np.flatnonzero(near),
+    return Finding(
+        "near_duplicate_rows", "note" if by_chance else "warning",
+        audited.affected_rows(np.flatnonzero(near)),
         "each row in one split only",
         f"{_split_counts(audited, near)} that are identical to rows of another split "
         f"to {_DIGITS} significant digits",
@@ -215,19 +216,9 @@ def _conflict(audited: AuditedTable, rows: RowIndex, sets: int, *, by_chance: bo
     )
     if by_chance:
         found += "; about as many rows agree in all features but one"
-    return _rows_finding(
-        audited, "conflicting_rows", "note" if by_chance else "warning", rows,
+    return Finding(
+        "conflicting_rows", "note" if by_chance else "warning", audited.affected_rows(rows),
         "one target for the same features", found,
         "no network can predict all of them correctly",
         "correct the targets, or add a column that distinguishes them",
     )  # fmt: skip
-
-
-def _rows_finding(
-    audited: AuditedTable, kind: FindingKind, severity: Severity, rows: RowIndex, expected: str,
-    found: str, effect: str, fix: str,
-) -> Finding:  # fmt: skip
-    locations = audited.locations(rows)
-    return Finding(
-        kind, severity, locations[0], (), locations, len(rows), expected, found, effect, fix
-    )

@@ -46,16 +46,30 @@ SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
+class Affected:
+    """The columns or rows that a finding is about.
+
+    Attributes:
+        where: Location of the first row, or the table.
+        columns: All columns, the worst first.
+        rows: Locations of the first `SHOWN` rows, if it is about rows.
+        count: Number of rows, or of columns if it is about columns.
+    """
+
+    where: str
+    columns: tuple[str, ...]
+    rows: tuple[str, ...]
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Finding:
     """A problem found by an audit.
 
     Attributes:
         kind: Identifier of the check.
         severity: The severity.
-        where: Location of the first affected row, or the table.
-        columns: All affected columns, the worst first.
-        rows: Locations of the first `SHOWN` affected rows, if it is about rows.
-        count: Number of affected rows, or of columns if it is about columns.
+        affected: The affected columns or rows.
         expected: What was expected, as a noun phrase.
         found: What was found, with numbers.
         effect: The effect on a network or its metrics, as a sentence without a period.
@@ -64,10 +78,7 @@ class Finding:
 
     kind: FindingKind
     severity: Severity
-    where: str
-    columns: tuple[str, ...]
-    rows: tuple[str, ...]
-    count: int
+    affected: Affected
     expected: str
     found: str
     effect: str
@@ -77,17 +88,19 @@ class Finding:
     def problem(self) -> Problem:
         """The finding as a problem, for a one-line message."""
         effect_and_fix = f"{self.effect}: {self.fix}"
-        return Problem(f"{self.where} [{self.kind}]", self.expected, self.found, effect_and_fix)
+        return Problem(
+            f"{self.affected.where} [{self.kind}]", self.expected, self.found, effect_and_fix
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as JSON values."""
         return {
             "kind": self.kind,
             "severity": self.severity,
-            "where": self.where,
-            "columns": list(self.columns),
-            "rows": list(self.rows),
-            "count": self.count,
+            "where": self.affected.where,
+            "columns": list(self.affected.columns),
+            "rows": list(self.affected.rows),
+            "count": self.affected.count,
             "expected": self.expected,
             "found": self.found,
             "effect": self.effect,

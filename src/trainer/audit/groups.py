@@ -99,7 +99,6 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
     ):
         return None
     determines_target = explained_variance >= _CONSTANT
-    locations = audited.locations(leaked)
     target = (
         f"and the target is nearly constant within groups ({explained_variance:.0%} of its variance is "
         "between them)"
@@ -113,10 +112,7 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
     return Finding(
         kind="group_leak",
         severity="error" if determines_target else "warning",
-        where=locations[0],
-        columns=(name,),
-        rows=locations,
-        count=len(leaked),
+        affected=audited.affected_rows(leaked, [name]),
         expected=f"each of the {groups:,} groups of '{name}' in one split",
         found=f"{len(leaked):,} of {count_text(len(held_out), 'validation or test row')} whose group is "
         f"also in training, {target}",

@@ -54,7 +54,7 @@ def find_target_leakage(audited: AuditedTable, ignored: Sequence[str]) -> list[F
     columns = [name for _, name, _ in leaking]
     return [
         Finding(
-            "target_leakage", "error", audited.table.name, tuple(columns), (), len(columns),
+            "target_leakage", "error", audited.affected_columns(columns),
             "features that were known before the target",
             join_first([f"'{name}', which alone predicts it with {metric} {score:.3f}"
                     for score, name, metric in leaking]),

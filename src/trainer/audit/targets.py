@@ -36,7 +36,7 @@ def find_rare_classes(audited: AuditedTable) -> list[Finding]:
     stratify = ", or set data.split.by: stratified" if by in ("random", "hash") else ""
     return [
         Finding(
-            "rare_class", "warning", audited.table.name, audited.targets, (), len(rare),
+            "rare_class", "warning", audited.affected_columns(audited.targets, len(rare)),
             f"at least {_MIN_CLASS_ROWS} training rows of each class, and one in each other split",
             join_first(descriptions), "such a class cannot be learned or evaluated",
             "merge it with another, or collect more rows" + stratify,
@@ -63,7 +63,7 @@ def find_imbalance(audited: AuditedTable, *, weighted: bool) -> list[Finding]:
         return []
     return [
         Finding(
-            "class_imbalance", "warning", audited.table.name, audited.targets, (), counts[rarest],
+            "class_imbalance", "warning", audited.affected_columns(audited.targets, counts[rarest]),
             f"at most {_IMBALANCE} rows of the most frequent class per row of the rarest",
             f"{counts[largest]:,} training rows of '{largest}' and {counts[rarest]:,} of '{rarest}'",
             "a network that never predicts the rarest class is nearly always right",
@@ -87,10 +87,9 @@ def find_outliers(audited: AuditedTable) -> list[Finding]:
         outliers, median, scale = _outliers(y)
         if not len(outliers):
             continue
-        locations = audited.locations(audited.train[outliers])
         findings.append(
             Finding(
-                "target_outliers", "warning", locations[0], (name,), locations, len(outliers),
+                "target_outliers", "warning", audited.affected_rows(audited.train[outliers], [name]),
                 f"values of '{name}' within {_MAX_DEVIATIONS} deviations of their median {median:.4g}",
                 f"{count_text(len(outliers), 'training row')} beyond, such as {y[outliers[0]]:.6g} "
                 f"(one deviation is {scale:.4g})",
@@ -167,7 +166,7 @@ def find_missing_by_class(audited: AuditedTable, ignored: Sequence[str]) -> list
     )
     return [
         Finding(
-            "missing_by_class", "warning", audited.table.name, columns, (), len(columns),
+            "missing_by_class", "warning", audited.affected_columns(columns),
             "the same rate of missing values in every class",
             join_first([text for *_, text in affected]),
             "if values are missing as a consequence of the class, they leak the target",

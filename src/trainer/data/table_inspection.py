@@ -147,16 +147,7 @@ def inspect_table(data: Data) -> TableFindings:
     if not len(rows):
         raise DataError(no_target_problem(table, targets))
     values = table.frame.select(targets)[rows]
-    try:
-        inferred = infer_task(values, data)
-        same = _same_but_case(values, inferred.task, data)
-        if same:
-            settings = data.columns.get(targets[0], ColumnSettings())
-            settings = settings.model_copy(update={"ignore_case": True})
-            data = data.model_copy(update={"columns": {**data.columns, targets[0]: settings}})
-            inferred = infer_task(values, data)
-    except DataError as error:
-        raise DataError(table.with_location(error.problems)) from error
+    inferred, same = _infer_task(table, values, data)
     classes: dict[str, int] = {}
     if len(targets) == 1 and TASK_RULES[inferred.task].is_exclusive:
         counts = count_classes(values.to_series(), ignore_case=bool(same))
@@ -190,6 +181,28 @@ def inspect_table(data: Data) -> TableFindings:
         order=order,
         warnings=(*table.warnings, *inferred.notes),
     )
+
+
+def _infer_task(
+    table: Table, values: pl.DataFrame, data: Data
+) -> tuple[InferredTask, tuple[str, ...]]:
+    """Return the task, and a group of classes that differ only in case, which are counted as one.
+
+    Raises:
+        DataError: If the values are not a valid target.
+    """
+    try:
+        inferred = infer_task(values, data)
+        same = _same_but_case(values, inferred.task, data)
+        if same:
+            name = values.columns[0]
+            settings = data.columns.get(name, ColumnSettings())
+            settings = settings.model_copy(update={"ignore_case": True})
+            data = data.model_copy(update={"columns": {**data.columns, name: settings}})
+            inferred = infer_task(values, data)
+    except DataError as error:
+        raise DataError(table.with_location(error.problems)) from error
+    return inferred, same
 
 
 def _one_class(table: Table, name: str, only: str) -> Problem:

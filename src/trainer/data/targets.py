@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -292,65 +293,83 @@ def fit_target(
         DataError: If there is only one class or number, more than two classes for `binary`, a positive
             class that does not exist, or a value that is not a number or has no logarithm.
     """
-    task, rows, ignore_case = inferred.task, frame.height, ignores_target_case(data)
-    separator: str | None = None
-    classes: tuple[str, ...] = ()
-    offset: tuple[float, ...] = ()
-    scale: tuple[float, ...] = ()
-    transforms: tuple[TargetTransform | None, ...] = ()
-    rules = TASK_RULES[task]
+    rules = TASK_RULES[inferred.task]
     if data.positive is not None and not rules.has_positive_class:
         has_two = len(columns) == 1 and frame[columns[0]].n_unique() == 2
         raise DataError(
             Problem(
                 "",
                 "a target with two classes, one of them positive",
-                f"task {task} ({inferred.reason})",
+                f"task {inferred.task} ({inferred.reason})",
                 "remove data.positive" + (", or set data.task to binary" if has_two else ""),
                 "data.positive",
             )
         )
-    if rules.is_exclusive:
-        counts = count_classes(frame[columns[0]], ignore_case=ignore_case)
-        classes = tuple(natural_sort(list(counts)))
-        check_classes(task, columns[0], counts)
-        if rules.has_positive_class:
-            positive = positive_class(classes, counts, data.positive, ignore_case)
-            classes = (*(name for name in classes if name != positive), positive)
-        class_counts = tuple(counts[name] for name in classes)
-        shares = tuple(count / rows for count in class_counts)
-        prior = shares[1:] if rules.has_positive_class else shares
-    elif rules.has_classes and len(columns) == 1:
-        label_rows = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)
-        classes, class_counts = tuple(label_rows), tuple(label_rows.values())
-        prior = tuple(count / rows for count in class_counts)
-        separator = data.target_separator
-    elif rules.has_classes:
-        all_rows = np.ones(rows, dtype=np.bool_)
-        y = read_binary_targets(frame, columns, all_rows, where)
-        class_counts = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
-        prior = tuple(count / rows for count in class_counts)
-    else:
-        all_rows = np.ones(rows, dtype=np.bool_)
-        values = read_target_numbers(frame, columns, all_rows, where, inferred.number_formats)
-        same = [name for name, low, high in
-                zip(columns, values.min(axis=0), values.max(axis=0), strict=True)
-                if low == high]  # fmt: skip
-        if same:
-            raise DataError(
-                _target_problem(f"different numbers in '{name}'", "the same number in every row")
-                for name in same
-            )
-        class_counts = ()
-        transforms = fit_transforms(values, columns, scales, where)
-        offset, scale, prior = fit_scales(values, scales, transforms)
-    return FittedTarget(
-        task=task, reason=inferred.reason, columns=tuple(columns), classes=classes, rows=rows,
-        class_counts=class_counts, prior=prior, offset=offset, scale=scale, ignore_case=ignore_case,
-        transforms=transforms, separator=separator,
-        number_formats={} if rules.has_classes else dict(inferred.number_formats),
+    rows, ignore_case = frame.height, ignores_target_case(data)
+    make = partial(
+        FittedTarget, task=inferred.task, reason=inferred.reason, columns=tuple(columns), rows=rows,
+        ignore_case=ignore_case,
     )  # fmt: skip
+    if rules.is_exclusive:
+        return _fit_classes(make, frame[columns[0]], inferred.task, data)
+    if not rules.has_classes:
+        return _fit_numbers(make, frame.select(columns), inferred.number_formats, scales, where)
+    if len(columns) == 1:
+        labels = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)
+        counts, separator = tuple(labels.values()), data.target_separator
+        make = partial(make, classes=tuple(labels), separator=separator)
+    else:
+        y = read_binary_targets(frame, columns, np.ones(rows, dtype=np.bool_), where)
+        counts = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
+        make = partial(make, classes=())
+    prior = tuple(count / rows for count in counts)
+    return make(class_counts=counts, prior=prior, offset=(), scale=())
 
 
-def _target_problem(expected: str, found: str, fix: str = "") -> Problem:
-    return Problem("", expected, found, fix, "data.target")
+def _fit_classes(
+    make: Callable[..., FittedTarget], series: pl.Series, task: TaskName, data: Data
+) -> FittedTarget:
+    ignore_case = ignores_target_case(data)
+    counts = count_classes(series, ignore_case=ignore_case)
+    classes = tuple(natural_sort(list(counts)))
+    check_classes(task, series.name, counts)
+    has_positive_class = TASK_RULES[task].has_positive_class
+    if has_positive_class:
+        positive = positive_class(classes, counts, data.positive, ignore_case)
+        classes = (*(name for name in classes if name != positive), positive)
+    class_counts = tuple(counts[name] for name in classes)
+    prior = tuple(count / len(series) for count in class_counts)
+    if has_positive_class:
+        prior = prior[1:]
+    return make(classes=classes, class_counts=class_counts, prior=prior, offset=(), scale=())
+
+
+def _fit_numbers(
+    make: Callable[..., FittedTarget],
+    frame: pl.DataFrame,
+    number_formats: Mapping[str, NumberFormat],
+    scales: Sequence[ResolvedTargetScale],
+    where: Callable[[int], str],
+) -> FittedTarget:
+    columns = frame.columns
+    all_rows = np.ones(frame.height, dtype=np.bool_)
+    values = read_target_numbers(frame, columns, all_rows, where, number_formats)
+    is_constant = values.min(axis=0) == values.max(axis=0)
+    problems = [
+        Problem(
+            "",
+            f"different numbers in '{name}'",
+            "the same number in every row",
+            key="data.target",
+        )
+        for name, same in zip(columns, is_constant, strict=True)
+        if same
+    ]
+    if problems:
+        raise DataError(problems)
+    transforms = fit_transforms(values, columns, scales, where)
+    offset, scale, prior = fit_scales(values, scales, transforms)
+    return make(
+        classes=(), class_counts=(), prior=prior, offset=offset, scale=scale, transforms=transforms,
+        number_formats=dict(number_formats),
+    )  # fmt: skip

@@ -167,15 +167,26 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
             "true and false" if series.dtype == pl.Boolean else f"{distinct} distinct text values"
         )
         return InferredTask(task, f"'{series.name}' has {values}")
-    are_integers = bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all())
-    if not are_integers:
-        return InferredTask("regression", f"'{series.name}' has numbers with fractions")
+    return _infer_from_numbers(numbers, known, distinct)
+
+
+def _infer_from_numbers(numbers: pl.Series, known: int, distinct: int) -> InferredTask:
+    """Infer the task from a column of plain numbers.
+
+    Args:
+        numbers: The numbers.
+        known: How many there are.
+        distinct: How many distinct ones.
+    """
+    name = numbers.name
+    if not bool((numbers.drop_nulls() == numbers.drop_nulls().round()).all()):
+        return InferredTask("regression", f"'{name}' has numbers with fractions")
     if distinct <= 2:
-        return InferredTask("binary", f"'{series.name}' has {distinct} distinct integers")
+        return InferredTask("binary", f"'{name}' has {distinct} distinct integers")
     if distinct <= MAX_CLASSES and distinct * ROWS_PER_CLASS <= known:
-        reason = f"'{series.name}' has only {distinct} distinct integers in {known:,} rows"
+        reason = f"'{name}' has only {distinct} distinct integers in {known:,} rows"
         return InferredTask("multiclass", reason, "regression")
-    reason = f"'{series.name}' has {distinct:,} distinct integers in {known:,} rows"
+    reason = f"'{name}' has {distinct:,} distinct integers in {known:,} rows"
     is_like_classes = distinct <= MAX_CLASSES or (
         distinct <= _LIKELY_CLASSES and distinct * ROWS_PER_CLASS <= known
     )

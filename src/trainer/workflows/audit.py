@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.audit.checks import audit
-from trainer.audit.findings import SHOWN, Finding, count_text
+from trainer.audit.findings import SHOWN, Affected, Finding, count_text
 from trainer.audit.labels import LabelIssue
 from trainer.audit.loading import read_audited_table
 from trainer.audit.run_labels import (
@@ -119,8 +119,10 @@ def audit_data(loaded: LoadedConfig) -> Audit:
 
 def _with_relative_paths(finding: Finding) -> Finding:
     """Return the finding with relative paths."""
-    rows = tuple(_relative_path(location) for location in finding.rows)
-    return replace(finding, where=_relative_path(finding.where), rows=rows)
+    affected = finding.affected
+    rows = tuple(_relative_path(location) for location in affected.rows)
+    where = _relative_path(affected.where)
+    return replace(finding, affected=replace(affected, where=where, rows=rows))
 
 
 def _relative_path(location: str) -> str:
@@ -171,15 +173,13 @@ def _label_finding(
         f"at {location}"
         for issue, location in zip(label_issues, locations, strict=False)
     ]
+    columns = target_columns(read_run_config(run).config.data)
     more = f" and {len(label_issues) - SHOWN:,} more" if len(label_issues) > SHOWN else ""
     return [
         Finding(
             kind="label_issues",
             severity="warning",
-            where=str(run.path),
-            columns=target_columns(read_run_config(run).config.data),
-            rows=locations,
-            count=len(label_issues),
+            affected=Affected(str(run.path), columns, locations, len(label_issues)),
             expected="labels that agree with a network that was not trained on them",
             found=f"{len(label_issues):,} of {count_text(rows, 'label')} that it confidently "
             f"contradicts: {', '.join(descriptions)}{more}",
