@@ -10,26 +10,14 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from trainer.config import specs
 from trainer.config.losses import DEFAULT_LOSS, LOSSES
 from trainer.config.matching import EXTENDS, ROOT
 from trainer.config.objectives import METRICS
 from trainer.config.optimizers import DEFAULT_OPTIMIZER
 from trainer.config.schema import Config
 from trainer.config.sections import Section
-from trainer.config.specs import (
-    ChoiceSpec,
-    ListSpec,
-    MappingSpec,
-    ScalarSpec,
-    SectionSpec,
-    ShorthandSpec,
-    Spec,
-    TaggedSpec,
-    UnionSpec,
-    describe_shorthand,
-    describe_spec,
-    section_fields,
-)
+from trainer.config.spec_text import describe_shorthand, describe_spec
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
 
@@ -86,7 +74,7 @@ def reference_markdown() -> str:
         f"`{EXTENDS}`: {EXTENDS_DESCRIPTION}\n",
     ]
     for title, text, rows in _sections():
-        level = "##" if title == "top level" or title in section_fields(Config) else "###"
+        level = "##" if title == "top level" or title in specs.section_fields(Config) else "###"
         parts.append(f"{level} {title}\n")
         if text:
             parts.append(f"{text}\n")
@@ -114,43 +102,45 @@ def _sections() -> Iterator[tuple[str, str, list[_Row]]]:
             yield title, text, rows
 
 
-def _section(spec: SectionSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _section(spec: specs.SectionSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     rows = [
         _row(name, spec.model.model_fields[name], inner)
-        for name, inner in section_fields(spec.model).items()
+        for name, inner in specs.section_fields(spec.model).items()
     ]
     yield path or "top level", _docstring(spec.model), rows
-    for name, inner in section_fields(spec.model).items():
+    for name, inner in specs.section_fields(spec.model).items():
         yield from _inner_sections(inner, f"{path}.{name}" if path else name)
 
 
-def _inner_sections(spec: Spec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _inner_sections(spec: specs.Spec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     match spec:
-        case ScalarSpec() | ChoiceSpec():
+        case specs.ScalarSpec() | specs.ChoiceSpec():
             return
-        case SectionSpec():
+        case specs.SectionSpec():
             yield from _section(spec, path)
-        case ListSpec(item):
+        case specs.ListSpec(item):
             yield from _inner_sections(item, f"{path}.N")
-        case MappingSpec(value):
+        case specs.MappingSpec(value):
             yield from _inner_sections(value, f"{path}.NAME")
-        case ShorthandSpec(inner=inner):
+        case specs.ShorthandSpec(inner=inner):
             yield from _inner_sections(inner, path)
-        case UnionSpec(members):
+        case specs.UnionSpec(members):
             for member in members:
                 yield from _inner_sections(member, path)
-        case TaggedSpec(by_name=True):
+        case specs.TaggedSpec(by_name=True):
             yield from _named_sections(spec, path)
-        case TaggedSpec(members=members):
+        case specs.TaggedSpec(members=members):
             # A one-key mapping needs no section besides that of its key.
             for tag, fields in members:
-                inner = section_fields(fields.model)[tag]
+                inner = specs.section_fields(fields.model)[tag]
                 info = fields.model.model_fields[tag]
                 deeper = list(_inner_sections(inner, f"{path}.{tag}"))
                 if deeper and deeper[0][0] == f"{path}.{tag}":
                     title, text, rows = deeper.pop(0)
                     about = (info.description or text).replace("\n", " ")
-                    short = describe_shorthand(inner) if isinstance(inner, ShorthandSpec) else ""
+                    short = (
+                        describe_shorthand(inner) if isinstance(inner, specs.ShorthandSpec) else ""
+                    )
                     about += f" Shorthand: {short}." if short else ""
                     yield title, about, rows
                 else:
@@ -158,7 +148,7 @@ def _inner_sections(spec: Spec, path: str) -> Iterator[tuple[str, str, list[_Row
                 yield from deeper
 
 
-def _named_sections(spec: TaggedSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
+def _named_sections(spec: specs.TaggedSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
     """Yield the shared settings, then the settings that each member adds or gives another default."""
     models = [fields.model for _, fields in spec.members]
     shared = next(
@@ -166,10 +156,10 @@ def _named_sections(spec: TaggedSpec, path: str) -> Iterator[tuple[str, str, lis
         for model in models[0].__mro__
         if issubclass(model, Section) and all(issubclass(other, model) for other in models)
     )
-    yield from _section(SectionSpec(shared), path)
+    yield from _section(specs.SectionSpec(shared), path)
     for tag, fields in spec.members:
         rows = [
-            _row(name, info, section_fields(fields.model)[name])
+            _row(name, info, specs.section_fields(fields.model)[name])
             for name, info in fields.model.model_fields.items()
             if name != "name"
             and (
@@ -179,7 +169,7 @@ def _named_sections(spec: TaggedSpec, path: str) -> Iterator[tuple[str, str, lis
         yield f"{path} ({tag})", _docstring(fields.model), rows
 
 
-def _row(name: str, info: FieldInfo, spec: Spec) -> _Row:
+def _row(name: str, info: FieldInfo, spec: specs.Spec) -> _Row:
     description = info.description or _docstring(_model_of(spec))
     default = "required" if info.is_required() else f"`{flow_text(_plain(info.default))}`"
     if isinstance(info.default, Section) and len(default) > 40:
@@ -192,31 +182,31 @@ def _row(name: str, info: FieldInfo, spec: Spec) -> _Row:
     )
 
 
-def _type_text(spec: Spec) -> str:
+def _type_text(spec: specs.Spec) -> str:
     match spec:
-        case SectionSpec() | TaggedSpec():
+        case specs.SectionSpec() | specs.TaggedSpec():
             return "a mapping, see below"
-        case ListSpec(item=ShorthandSpec() | TaggedSpec() | SectionSpec()):
+        case specs.ListSpec(item=specs.ShorthandSpec() | specs.TaggedSpec() | specs.SectionSpec()):
             return "a list, see below"
-        case MappingSpec(value=SectionSpec()):
+        case specs.MappingSpec(value=specs.SectionSpec()):
             return "a mapping from names, see below"
-        case ShorthandSpec(inner=inner):
+        case specs.ShorthandSpec(inner=inner):
             short = describe_shorthand(spec)
             return f"{short}, or {_type_text(inner)}" if short else _type_text(inner)
-        case UnionSpec(members, nullable):
+        case specs.UnionSpec(members, nullable):
             text = " or ".join(_type_text(member) for member in members)
-            if all(isinstance(member, ScalarSpec) for member in members):
+            if all(isinstance(member, specs.ScalarSpec) for member in members):
                 text = describe_spec(spec)
             return f"{text}, or null" if nullable else text
         case _:
             return describe_spec(spec)
 
 
-def _model_of(spec: Spec) -> type[Section] | None:
+def _model_of(spec: specs.Spec) -> type[Section] | None:
     match spec:
-        case SectionSpec(model):
+        case specs.SectionSpec(model):
             return model
-        case ShorthandSpec(inner=inner):
+        case specs.ShorthandSpec(inner=inner):
             return _model_of(inner)
         case _:
             return None

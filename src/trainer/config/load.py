@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from trainer.config.conflict import Conflict
 from trainer.config.conflicts import find_conflicts
 from trainer.config.data import FORMAT_SUFFIXES
+from trainer.config.issues import ValidationIssue
 from trainer.config.matching import EXTENDS
 from trainer.config.merging import merge_nodes
 from trainer.config.nodes import (
@@ -35,7 +36,6 @@ from trainer.config.paths import UnsetVariableError, expand_path, resolve_paths
 from trainer.config.schema import Config
 from trainer.config.validation import (
     MAX_PROBLEMS,
-    ValidationIssue,
     issues_from_pydantic,
     validation_issues,
 )

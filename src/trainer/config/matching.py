@@ -5,28 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import assert_never
 
+from trainer.config import specs
 from trainer.config.nodes import Entry, Node, mapping_node, to_node, to_python
 from trainer.config.schema import Config
-from trainer.config.specs import (
-    ChoiceSpec,
-    ListSpec,
-    MappingSpec,
-    ScalarSpec,
-    SectionSpec,
-    ShorthandSpec,
-    Spec,
-    TaggedSpec,
-    UnionSpec,
-    required_fields,
-    settings,
-)
 
-ROOT = SectionSpec(Config)
+ROOT = specs.SectionSpec(Config)
 EXTENDS = "extends"
 """The key of a config file that is not a setting: the file that it extends."""
 
 
-def expand_shorthand(spec: ShorthandSpec, node: Node) -> Node:
+def expand_shorthand(spec: specs.ShorthandSpec, node: Node) -> Node:
     """Return the full form of a value that may be a shorthand; implied keys are marked as not
     written.
     """
@@ -46,10 +34,10 @@ def expand_shorthand(spec: ShorthandSpec, node: Node) -> Node:
     return mapping_node(entries, node.location)
 
 
-def matches_kind(spec: Spec, node: Node) -> bool:
+def matches_kind(spec: specs.Spec, node: Node) -> bool:
     """Return whether the value is of the kind of the spec, regardless of errors inside it."""
     match spec:
-        case ScalarSpec(kind=kind):
+        case specs.ScalarSpec(kind=kind):
             match kind:
                 case "text":
                     return isinstance(node.content, str)
@@ -61,15 +49,15 @@ def matches_kind(spec: Spec, node: Node) -> bool:
                     )
                 case _:
                     assert_never(kind)
-        case ChoiceSpec():
+        case specs.ChoiceSpec():
             return isinstance(node.content, str)
-        case ListSpec():
+        case specs.ListSpec():
             return node.items is not None
-        case MappingSpec() | SectionSpec() | TaggedSpec():
+        case specs.MappingSpec() | specs.SectionSpec() | specs.TaggedSpec():
             return node.entries is not None
-        case ShorthandSpec(inner=inner):
+        case specs.ShorthandSpec(inner=inner):
             return matches_kind(inner, expand_shorthand(spec, node))
-        case UnionSpec(members):
+        case specs.UnionSpec(members):
             return any(matches_kind(member, node) for member in members)
         case _:
             assert_never(spec)
@@ -82,30 +70,30 @@ def keys_by_name() -> dict[str, str]:
     `test` and `validation` are the fractions in data.split, not the files in data.source.
     """
     keys: dict[str, str] = {}
-    for path in sorted((path for path, _, _ in settings(ROOT)), key=len):
+    for path in sorted((path for path, _, _ in specs.settings(ROOT)), key=len):
         steps = [step for step in path if not step.startswith("<")]
         if "*" not in steps and not {"schedule", "source"} & set(steps[:-1]):
             keys.setdefault(steps[-1], ".".join(steps))
     return keys
 
 
-def is_choice(spec: Spec) -> bool:
+def is_choice(spec: specs.Spec) -> bool:
     """Return whether all values of a spec are names."""
     match spec:
-        case ChoiceSpec():
+        case specs.ChoiceSpec():
             return True
-        case UnionSpec(members):
+        case specs.UnionSpec(members):
             return all(is_choice(member) for member in members)
         case _:
             return False
 
 
-def is_optional(spec: Spec) -> bool:
+def is_optional(spec: specs.Spec) -> bool:
     """Return whether a section has no required settings."""
     match spec:
-        case ShorthandSpec(inner=inner):
+        case specs.ShorthandSpec(inner=inner):
             return is_optional(inner)
-        case SectionSpec(model):
-            return not required_fields(model)
+        case specs.SectionSpec(model):
+            return not specs.required_fields(model)
         case _:
             return False

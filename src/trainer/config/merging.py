@@ -11,6 +11,7 @@ from typing import assert_never
 
 from pydantic import BaseModel
 
+from trainer.config import specs
 from trainer.config.matching import ROOT, expand_shorthand, matches_kind
 from trainer.config.nodes import (
     Entry,
@@ -31,22 +32,10 @@ from trainer.config.override_errors import (
     not_a_mapping_error,
     wrong_kind_error,
 )
-from trainer.config.specs import (
-    ChoiceSpec,
-    ListSpec,
-    MappingSpec,
-    ScalarSpec,
-    SectionSpec,
-    ShorthandSpec,
-    Spec,
-    TaggedSpec,
-    UnionSpec,
-)
-from trainer.config.specs import section_fields as _fields_of
 from trainer.errors import did_you_mean
 
 
-def merge_nodes(base: Node, update: Node, spec: Spec | None = ROOT) -> Node:
+def merge_nodes(base: Node, update: Node, spec: specs.Spec | None = ROOT) -> Node:
     """Merge mappings key by key; all other values of `update` replace those of `base`.
 
     A layer, schedule or optimizer of another type replaces the one in `base` entirely.
@@ -67,15 +56,15 @@ def merge_nodes(base: Node, update: Node, spec: Spec | None = ROOT) -> Node:
     return mapping_node(entries, update.location)
 
 
-def _is_other_kind(spec: Spec | None, existing: Node, update: Node) -> bool:
+def _is_other_kind(spec: specs.Spec | None, existing: Node, update: Node) -> bool:
     match spec:
-        case ShorthandSpec(inner=inner):
+        case specs.ShorthandSpec(inner=inner):
             return _is_other_kind(inner, existing, update)
-        case UnionSpec(members):
+        case specs.UnionSpec(members):
             return any(_is_other_kind(member, existing, update) for member in members)
-        case TaggedSpec(by_name=True):
+        case specs.TaggedSpec(by_name=True):
             return "name" in (update.entries or {}) and _name(existing) != _name(update)
-        case TaggedSpec():
+        case specs.TaggedSpec():
             return set(update.entries or {}) != set(existing.entries or {})
         case _:
             return False
@@ -90,7 +79,7 @@ def with_value(
     node: Node | None,
     steps: KeyPath,
     value: Node,
-    spec: Spec | None = ROOT,
+    spec: specs.Spec | None = ROOT,
     prefix: KeyPath = (),
     *,
     siblings: Sequence[Node] = (),
@@ -116,7 +105,7 @@ def with_value(
     if node is None:
         if before is not None and _is_significant(before):
             raise wrong_kind_error(before, union, steps, value, prefix, siblings)
-        node = to_node([] if isinstance(spec, ListSpec) else {}, value.location)
+        node = to_node([] if isinstance(spec, specs.ListSpec) else {}, value.location)
     if node.items is not None:
         index = list_index(node, steps, prefix, value)
         item = node.items[index] if index < len(node.items) else None
@@ -137,7 +126,7 @@ def without_value(
     node: Node | None,
     steps: KeyPath,
     location: Location,
-    spec: Spec | None = ROOT,
+    spec: specs.Spec | None = ROOT,
     prefix: KeyPath = (),
 ) -> Node:
     """Return the tree without one key or item.
@@ -175,12 +164,12 @@ def without_value(
 
 
 def _value_of(
-    entry: Entry | None, spec: Spec | None, key: str, location: Location, needed: bool
+    entry: Entry | None, spec: specs.Spec | None, key: str, location: Location, needed: bool
 ) -> Node | None:
     """Return the value of a key, or a default list if one of its items is needed."""
     if entry is not None and (entry.node.content is not None or not needed):
         return entry.node
-    if needed and isinstance(spec, SectionSpec) and key in spec.model.model_fields:
+    if needed and isinstance(spec, specs.SectionSpec) and key in spec.model.model_fields:
         default = spec.model.model_fields[key].default
         if isinstance(default, list):
             items = [
@@ -192,8 +181,8 @@ def _value_of(
 
 
 def _resolve_step(
-    spec: Spec | None, node: Node | None, step: str
-) -> tuple[Spec | None, Node | None]:
+    spec: specs.Spec | None, node: Node | None, step: str
+) -> tuple[specs.Spec | None, Node | None]:
     """Return spec and node, expanding shorthands and choosing the union member that contains `step`.
 
     The node is None if it is missing or would be replaced by a mapping.
@@ -201,23 +190,32 @@ def _resolve_step(
     if node is not None and node.content is None:
         node = None
     match spec:
-        case None | ScalarSpec() | ChoiceSpec() | ListSpec() | MappingSpec() | SectionSpec():
+        case (
+            None
+            | specs.ScalarSpec()
+            | specs.ChoiceSpec()
+            | specs.ListSpec()
+            | specs.MappingSpec()
+            | specs.SectionSpec()
+        ):
             return spec, node
-        case ShorthandSpec(inner=inner):
+        case specs.ShorthandSpec(inner=inner):
             return _resolve_step(
                 inner, None if node is None else expand_shorthand(spec, node), step
             )
-        case TaggedSpec(by_name=True):
+        case specs.TaggedSpec(by_name=True):
             name = None if node is None else _name(node)
             known = spec.member(name if name is not None else "adam")
             return known, node
-        case TaggedSpec():
+        case specs.TaggedSpec():
             if node is not None and node.entries is not None and step not in node.entries:
                 node = None  # replaced by another type
             return spec.member(step), node
-        case UnionSpec(members):
+        case specs.UnionSpec(members):
             compound = [
-                member for member in members if not isinstance(member, ScalarSpec | ChoiceSpec)
+                member
+                for member in members
+                if not isinstance(member, specs.ScalarSpec | specs.ChoiceSpec)
             ]
             if node is not None:
                 fitting = [member for member in compound if matches_kind(member, node)]
@@ -225,8 +223,8 @@ def _resolve_step(
                     return _resolve_step(fitting[0], node, step)
                 if not any(matches_kind(member, node) for member in members):
                     return None, node
-            lists = [member for member in compound if isinstance(member, ListSpec)]
-            others = [member for member in compound if not isinstance(member, ListSpec)]
+            lists = [member for member in compound if isinstance(member, specs.ListSpec)]
+            others = [member for member in compound if not isinstance(member, specs.ListSpec)]
             chosen = (lists or others) if step.isdecimal() else others
             if not chosen:
                 return None, node
@@ -235,14 +233,14 @@ def _resolve_step(
             assert_never(spec)
 
 
-def _child(spec: Spec | None, step: str | int) -> Spec | None:
+def _child(spec: specs.Spec | None, step: str | int) -> specs.Spec | None:
     match spec:
-        case ListSpec(item):
+        case specs.ListSpec(item):
             return item
-        case MappingSpec(value):
+        case specs.MappingSpec(value):
             return value
-        case SectionSpec(model):
-            return _fields_of(model).get(str(step))
+        case specs.SectionSpec(model):
+            return specs.section_fields(model).get(str(step))
         case _:
             return None
 

@@ -272,76 +272,6 @@ class _Validator:
         return True
 
 
-def describe_spec(spec: Spec) -> str:
-    """Return what is valid, as a noun phrase."""
-    match spec:
-        case ScalarSpec():
-            return spec.name.singular
-        case ChoiceSpec(values):
-            return _alternatives(values)
-        case ListSpec(item, at_least, at_most):
-            return f"a list of {_count(at_least, at_most)}{_plural(item)}"
-        case MappingSpec(value):
-            return f"a mapping from names to {_plural(value)}"
-        case SectionSpec(model):
-            known = tuple(section_fields(model))
-            return f"a mapping with {_join(known)}" if known else "no settings"
-        case TaggedSpec():
-            return _alternatives(spec.tags)
-        case ShorthandSpec(inner=inner):
-            shorthand = describe_shorthand(spec)
-            return f"{shorthand} or {describe_spec(inner)}" if shorthand else describe_spec(inner)
-        case UnionSpec(members):
-            return _joined(members)
-        case _:
-            assert_never(spec)
-
-
-def _joined(members: tuple[Spec, ...]) -> str:
-    if len(members) > 2 and all(isinstance(member, ScalarSpec) for member in members):
-        return "text, a number, or true or false"
-    return " or ".join(
-        f"a mapping with {describe_spec(member)}"
-        if isinstance(member, TaggedSpec)
-        else describe_spec(member)
-        for member in members
-    )
-
-
-def _plural(spec: Spec) -> str:
-    match spec:
-        case ScalarSpec():
-            return spec.name.plural
-        case ChoiceSpec(values):
-            return _join(values)
-        case ListSpec() | MappingSpec() | SectionSpec():
-            return f"elements that are each {describe_spec(spec)}"
-        case TaggedSpec():
-            return _join(spec.tags)
-        case ShorthandSpec(inner=inner):
-            return _plural(inner)
-        case UnionSpec(members):
-            return _joined(members)
-        case _:
-            assert_never(spec)
-
-
-def _count(at_least: int, at_most: int | None) -> str:
-    if at_most is not None and at_least == at_most:
-        return f"{at_least} "
-    if at_most is not None:
-        return f"{at_least} to {at_most} "
-    return f"at least {at_least} " if at_least > 1 else ""
-
-
-def _alternatives(values: tuple[str, ...]) -> str:
-    return f"'{values[0]}'" if len(values) == 1 else f"one of {', '.join(values)}"
-
-
-def _join(values: tuple[str, ...]) -> str:
-    return ", ".join(values)
-
-
 def shorthand_setting(spec: ShorthandSpec) -> tuple[str, Spec] | None:
     """Return the setting that a shorthand sets (`units` in `dense: 64`), and its spec."""
     if not isinstance(spec.inner, SectionSpec):
@@ -352,12 +282,6 @@ def shorthand_setting(spec: ShorthandSpec) -> tuple[str, Spec] | None:
         return None
     key = next(iter(full))
     return key, section_fields(spec.inner.model)[key]
-
-
-def describe_shorthand(spec: ShorthandSpec) -> str:
-    """Return the text of a shorthand: what may be written instead of the full form."""
-    setting = shorthand_setting(spec)
-    return f"{describe_spec(setting[1])} ({setting[0]})" if setting else ""
 
 
 def find_tagged(spec: Spec) -> TaggedSpec | None:

@@ -9,46 +9,31 @@ closest to the value; for an unknown key, it suggests a similar key. YAML syntax
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from itertools import islice
 from typing import assert_never
 
 from pydantic import ValidationError
 
+from trainer.config import specs
 from trainer.config.alternative_syntax import rejoin_calls, rewrite, rewrite_section
+from trainer.config.issues import (
+    ValidationIssue,
+    is_misspelled,
+    make_issue,
+    section_name,
+    unknown_key,
+)
 from trainer.config.matching import (
-    EXTENDS,
     ROOT,
     expand_shorthand,
     is_choice,
     is_optional,
-    keys_by_name,
     matches_kind,
 )
-from trainer.config.nodes import Entry, KeyPath, Location, Node, join_key, to_python
-from trainer.config.renamed import removal_fix, renamed_setting, renamed_value
-from trainer.config.schema import Config
-from trainer.config.sections import Section
-from trainer.config.specs import (
-    ChoiceSpec,
-    ListSpec,
-    MappingSpec,
-    ScalarSpec,
-    SectionSpec,
-    ShorthandSpec,
-    Spec,
-    TaggedSpec,
-    UnionSpec,
-    describe_shorthand,
-    describe_spec,
-    find_tagged,
-    required_fields,
-    section_fields,
-    settings,
-    shorthand_setting,
-)
-from trainer.config.suggestions import suggest_key, suggest_value
+from trainer.config.nodes import KeyPath, Node, join_key
+from trainer.config.spec_text import describe_shorthand, describe_spec
+from trainer.config.suggestions import suggest_value
 from trainer.config.value_fixes import (
     choice_fix,
     did_you_mean_text,
@@ -60,19 +45,6 @@ from trainer.errors import Problem
 
 MAX_PROBLEMS = 100
 """Maximum number of reported problems; each one costs a search for similar names."""
-
-
-@dataclass(frozen=True)
-class ValidationIssue:
-    """A value that does not match the schema.
-
-    Attributes:
-        problem: The message.
-        path: The smallest part of the config that has to be changed.
-    """
-
-    problem: Problem
-    path: KeyPath
 
 
 def validation_issues(root: Node) -> list[ValidationIssue]:
@@ -95,133 +67,113 @@ def issues_from_pydantic(error: ValidationError, where: str) -> list[ValidationI
     return issues
 
 
-def _found(node: Node) -> str:
-    return format_value(to_python(node), node.text)
-
-
-def _issues(spec: Spec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _issues(spec: specs.Spec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     match spec:
-        case ScalarSpec():
+        case specs.ScalarSpec():
             if not spec.accepts(node.content):
-                yield _issue(node, path, describe_spec(spec), scalar_fix(spec, node))
-        case ChoiceSpec(values):
+                yield make_issue(node, path, describe_spec(spec), scalar_fix(spec, node))
+        case specs.ChoiceSpec(values):
             if not isinstance(node.content, str) or node.content not in values:
-                yield _issue(node, path, describe_spec(spec), choice_fix(values, node))
-        case ListSpec():
+                yield make_issue(node, path, describe_spec(spec), choice_fix(values, node))
+        case specs.ListSpec():
             yield from _list_issues(spec, node, path)
-        case MappingSpec(value):
+        case specs.MappingSpec(value):
             if node.entries is None:
-                yield _issue(node, path, describe_spec(spec), "")
+                yield make_issue(node, path, describe_spec(spec), "")
                 return
             for key, entry in node.entries.items():
                 yield from _issues(value, entry.node, (*path, key))
-        case SectionSpec():
+        case specs.SectionSpec():
             yield from _section_issues(spec, node, path)
-        case TaggedSpec():
+        case specs.TaggedSpec():
             yield from _tagged_issues(spec, node, path)
-        case ShorthandSpec():
+        case specs.ShorthandSpec():
             yield from _shorthand_issues(spec, node, path)
-        case UnionSpec():
+        case specs.UnionSpec():
             yield from _union_issues(spec, node, path)
         case _:
             assert_never(spec)
 
 
-def _issue(
-    node: Node,
-    path: KeyPath,
-    expected: str,
-    fix: str,
-    *,
-    location: Location | None = None,
-    found: str = "",
-) -> ValidationIssue:
-    where = str(node.location if location is None else location)
-    new_value = renamed_value(path, node.content)
-    if new_value is not None:
-        expected, fix = f"'{new_value}'", f"write {new_value}, its new name"
-    return ValidationIssue(
-        Problem(where, expected, found or _found(node), fix, join_key(path)), path
-    )
-
-
-def _list_issues(spec: ListSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _list_issues(spec: specs.ListSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     if node.items is None:
-        yield _issue(node, path, describe_spec(spec), _list_fix(spec, node))
+        yield make_issue(node, path, describe_spec(spec), _list_fix(spec, node))
         return
     count = len(node.items)
     if count < spec.at_least or (spec.at_most is not None and count > spec.at_most):
         expected = describe_spec(spec)
         if count == 0:
             expected = expected.replace("a list of", "a list of at least one of:", 1)
-        yield _issue(node, path, expected, "", found=f"{count} of them" if count else "")
-    tagged = find_tagged(spec.item)
+        yield make_issue(node, path, expected, "", found=f"{count} of them" if count else "")
+    tagged = specs.find_tagged(spec.item)
     calls = {} if tagged is None else rejoin_calls(tagged, node.items, _fits)
     for index, item in enumerate(node.items):
         if index not in calls:
             yield from _issues(spec.item, item, (*path, index))
         elif calls[index]:
             fix = f"write {calls[index]}"
-            yield _issue(item, (*path, index), describe_spec(spec.item), fix)
+            yield make_issue(item, (*path, index), describe_spec(spec.item), fix)
 
 
-def _list_fix(spec: ListSpec, node: Node) -> str:
+def _list_fix(spec: specs.ListSpec, node: Node) -> str:
     if node.items is None and node.content is not None and not _has_issue(spec.item, node):
         if node.entries is not None:
             return "start the item with '- '"
         return f"write [{node.text}]"
-    tagged = find_tagged(spec.item)
+    tagged = specs.find_tagged(spec.item)
     if tagged is not None and node.items is None:
         fix = _rewrite_fix(tagged, node) or _one_key_fix(tagged, node)
         return f"write [{fix.removeprefix('write ')}]" if fix else ""
     return ""
 
 
-def _rewrite_fix(spec: TaggedSpec, node: Node) -> str:
+def _rewrite_fix(spec: specs.TaggedSpec, node: Node) -> str:
     better = rewrite(spec, node, _fits)
     return f"write {better}" if better else ""
 
 
-def _fits(spec: Spec, node: Node) -> bool:
+def _fits(spec: specs.Spec, node: Node) -> bool:
     return not _has_issue(spec, node)
 
 
-def _has_issue(spec: Spec, node: Node) -> bool:
+def _has_issue(spec: specs.Spec, node: Node) -> bool:
     return next(_issues(spec, node, ()), None) is not None
 
 
-def _section_issues(spec: SectionSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
-    known = section_fields(spec.model)
+def _section_issues(
+    spec: specs.SectionSpec, node: Node, path: KeyPath
+) -> Iterator[ValidationIssue]:
+    known = specs.section_fields(spec.model)
     if node.entries is None:
         fix = ""
-        if node.content is None and not required_fields(spec.model):
+        if node.content is None and not specs.required_fields(spec.model):
             fix = "write its settings below it, indented, or remove the line"
         elif not known:
             fix = f"write only `{path[-1] if path else ''}`: it has no settings"
         elif node.items is None:
             fix = _setting_fix(known, node)
         else:
-            lists = [name for name, spec in known.items() if isinstance(spec, ListSpec)]
+            lists = [name for name, spec in known.items() if isinstance(spec, specs.ListSpec)]
             meant = [name for name in lists if not _has_issue(known[name], node)]
             fix = f"put it below `{meant[0]}:`" if meant else ""
-        yield _issue(node, path, describe_spec(spec), fix)
+        yield make_issue(node, path, describe_spec(spec), fix)
         return
     for key, entry in node.entries.items():
         if key in known:
             inner = (*path, key) if entry.explicit else path
             yield from _issues(known[key], entry.node, inner)
         else:
-            yield _unknown_key(spec.model, key, entry, path)
+            yield unknown_key(spec.model, key, entry, path)
     unknown = [key for key in node.entries if key not in known]
-    for name in required_fields(spec.model):
-        if name not in node.entries and not _is_misspelled(name, unknown, known, path):
+    for name in specs.required_fields(spec.model):
+        if name not in node.entries and not is_misspelled(name, unknown, known, path):
             key = join_key((*path, name))
             fix = f"add `{name}: …`"
             problem = Problem(str(node.location), describe_spec(known[name]), "nothing", fix, key)
             yield ValidationIssue(problem, path)
 
 
-def _setting_fix(known: Mapping[str, Spec], node: Node) -> str:
+def _setting_fix(known: Mapping[str, specs.Spec], node: Node) -> str:
     """Return the fix for a bare value of one of the settings: `{kind: categorical}`."""
     for name, spec in known.items():
         if is_choice(spec) and not _has_issue(spec, node):
@@ -229,46 +181,10 @@ def _setting_fix(known: Mapping[str, Spec], node: Node) -> str:
     return ""
 
 
-def _is_misspelled(
-    name: str, unknown: Sequence[str], known: Mapping[str, Spec], path: KeyPath
-) -> bool:
-    # A misspelled or renamed key must not also be reported as missing.
-    return any(
-        name in (renamed_setting((*path, key)), suggest_key(key, list(known), keys_by_name()))
-        for key in unknown
-    )
-
-
-def _unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> ValidationIssue:
-    known = list(section_fields(model))
-    section = section_name(path)
-    if model is Config:
-        known.append(EXTENDS)
-    key_path = (*path, key)
-    new_name = renamed_setting(key_path)
-    if new_name is not None:
-        expected, fix = f"'{new_name}'", f"rename it to {join_key((*path, new_name))}"
-    elif not known:
-        expected, fix = f"no settings in {section}", "remove it"
-    else:
-        expected = f"a setting of {section}"
-        meant = suggest_key(key, known, keys_by_name())
-        fix = did_you_mean_text(meant, f"available: {', '.join(known)}")
-        fix = removal_fix(key_path) or fix
-    return _issue(
-        entry.node, key_path, expected, fix, location=entry.location, found=f"'{truncate(key)}'"
-    )
-
-
-def section_name(path: KeyPath) -> str:
-    """Return the name of a section in messages."""
-    return join_key(path) if path else "the config"
-
-
-def _tagged_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _tagged_issues(spec: specs.TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     if node.entries is None:
         fix = _rewrite_fix(spec, node) or choice_fix(spec.tags, node) or _one_key_fix(spec, node)
-        yield _issue(node, path, describe_spec(spec), fix)
+        yield make_issue(node, path, describe_spec(spec), fix)
     elif spec.by_name:
         yield from _named_issues(spec, node, path)
     elif len(node.entries) != 1:
@@ -280,7 +196,7 @@ def _tagged_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Vali
             needed = "" if entry.explicit else _required_value(member, key)
             if needed:
                 fix = f"write {{{key}: …}}"
-                yield _issue(node, path, needed, fix, found=f"'{key}' alone")
+                yield make_issue(node, path, needed, fix, found=f"'{key}' alone")
             else:
                 yield from _issues(member, node, path)
             return
@@ -291,36 +207,38 @@ def _tagged_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Vali
         else:  # a bare name
             fix = _rewrite_fix(spec, Node(key, node.location, key)) or suggestion
         found = f"'{truncate(key)}'"
-        yield _issue(node, key_path, describe_spec(spec), fix, location=entry.location, found=found)
+        yield make_issue(
+            node, key_path, describe_spec(spec), fix, location=entry.location, found=found
+        )
 
 
-def _required_value(member: SectionSpec, tag: str) -> str:
+def _required_value(member: specs.SectionSpec, tag: str) -> str:
     """Describe the value that a bare type name requires; empty if none is required."""
-    inner = section_fields(member.model)[tag]
+    inner = specs.section_fields(member.model)[tag]
     if is_optional(inner):
         return ""
-    short = describe_shorthand(inner) if isinstance(inner, ShorthandSpec) else ""
+    short = describe_shorthand(inner) if isinstance(inner, specs.ShorthandSpec) else ""
     return f"{tag} with {short or describe_spec(inner)}"
 
 
-def _one_key_fix(spec: TaggedSpec, node: Node) -> str:
+def _one_key_fix(spec: specs.TaggedSpec, node: Node) -> str:
     """Return the fix for a bare number that a section accepts: `{dense: 64}`."""
     if spec.by_name or node.content is None or isinstance(node.content, str | bool):
         return ""
     for tag, fields in spec.members:
-        if not _has_issue(section_fields(fields.model)[tag], node):
+        if not _has_issue(specs.section_fields(fields.model)[tag], node):
             return f"write {{{tag}: {node.text}}}" if node.text else ""
     return ""
 
 
-def _named_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _named_issues(spec: specs.TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     assert node.entries is not None
     for key, other in node.entries.items():
         if key in spec.tags:  # {adam: {…}}, as layers are written
             expected = f"a setting of {section_name(path)}"
             fix = f"write `name: {key}` with its settings at the same level"
             key_path = (*path, key)
-            yield _issue(
+            yield make_issue(
                 other.node,
                 key_path,
                 expected,
@@ -335,52 +253,56 @@ def _named_issues(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[Valid
     if member is not None:
         yield from _issues(member, node, path)
     elif entry is None:
-        yield _issue(node, (*path, "name"), describe_spec(spec), "", found="nothing")
+        yield make_issue(node, (*path, "name"), describe_spec(spec), "", found="nothing")
     else:
         key_path = (*path, "name") if entry.explicit else path
         fix = "" if entry.explicit else _rewrite_fix(spec, entry.node)
         fix = fix or choice_fix(spec.tags, entry.node)
-        yield _issue(entry.node, key_path, describe_spec(spec), fix)
-        every = {name for _, fields in spec.members for name in section_fields(fields.model)}
+        yield make_issue(entry.node, key_path, describe_spec(spec), fix)
+        every = {name for _, fields in spec.members for name in specs.section_fields(fields.model)}
         for key, other in node.entries.items():
             if key not in every:  # invalid for every name
-                yield _unknown_key(spec.members[0][1].model, key, other, path)
+                yield unknown_key(spec.members[0][1].model, key, other, path)
 
 
-def _one_key_issue(spec: TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _one_key_issue(spec: specs.TaggedSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     assert node.entries is not None
     keys = list(node.entries)
     expected = f"one key, {describe_spec(spec)}"
     first = spec.member(keys[0]) if keys else None
     is_empty = first is not None and node.entries[keys[0]].node.content is None
     fix = "" if is_empty else _rewrite_fix(spec, node)
-    inner = {name for steps, _, name in settings(first) if len(steps) == 2} if first else set()
+    inner = (
+        {name for steps, _, name in specs.settings(first) if len(steps) == 2} if first else set()
+    )
     if not fix and inner & set(keys[1:]):
         fix = f"indent {', '.join(keys[1:])} below {keys[0]}"
     elif not fix and len(set(keys) & set(spec.tags)) > 1 and path and isinstance(path[-1], int):
         fix = "start each one with '- ' on a separate line"
-    yield _issue(node, path, expected, fix, found=f"{len(keys)} keys: {', '.join(keys)}"[:80])
+    yield make_issue(node, path, expected, fix, found=f"{len(keys)} keys: {', '.join(keys)}"[:80])
 
 
-def _shorthand_issues(spec: ShorthandSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _shorthand_issues(
+    spec: specs.ShorthandSpec, node: Node, path: KeyPath
+) -> Iterator[ValidationIssue]:
     full = expand_shorthand(spec, node)
-    short = shorthand_setting(spec)
-    is_list = node.items is not None and (short is None or not isinstance(short[1], ListSpec))
+    short = specs.shorthand_setting(spec)
+    is_list = node.items is not None and (short is None or not isinstance(short[1], specs.ListSpec))
     if short is not None and (is_list or full.entries is None):
         better = rewrite_section(spec, node, _fits)
-        yield _issue(node, path, describe_spec(spec), f"write {better}" if better else "")
+        yield make_issue(node, path, describe_spec(spec), f"write {better}" if better else "")
     elif node.items is None and node.entries is None and node.content is not None and short:
         issue = next(_issues(spec.inner, full, path), None)
         if issue is not None:
             expected = describe_shorthand(spec) + " or a mapping"
             better = rewrite_section(spec, node, _fits)
             fix = f"write {better}" if better else issue.problem.fix
-            yield _issue(node, path, expected, fix)
+            yield make_issue(node, path, expected, fix)
     else:
         yield from _issues(spec.inner, full, path)
 
 
-def _union_issues(spec: UnionSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
+def _union_issues(spec: specs.UnionSpec, node: Node, path: KeyPath) -> Iterator[ValidationIssue]:
     if node.content is None and node.items is None and node.entries is None and spec.nullable:
         return
     if any(not _has_issue(member, node) for member in spec.members):
@@ -390,31 +312,31 @@ def _union_issues(spec: UnionSpec, node: Node, path: KeyPath) -> Iterator[Valida
         if node.content:
             optional = any(is_optional(member) for member in spec.members)
             fix = "write {} for its defaults" if optional else ""
-        yield _issue(node, path, describe_spec(spec), fix)
+        yield make_issue(node, path, describe_spec(spec), fix)
         return
     fitting = [member for member in spec.members if matches_kind(member, node)]
     if len(spec.members) == 1 or (
-        len(fitting) == 1 and not isinstance(fitting[0], ChoiceSpec | ScalarSpec)
+        len(fitting) == 1 and not isinstance(fitting[0], specs.ChoiceSpec | specs.ScalarSpec)
     ):
         yield from _issues((fitting or spec.members)[0], node, path)
         return
     if isinstance(node.content, str):
         for member in spec.members:
-            if isinstance(member, TaggedSpec) and node.content in member.tags:
-                yield _issue(node, path, describe_spec(spec), f"write {{{node.content}: …}}")
+            if isinstance(member, specs.TaggedSpec) and node.content in member.tags:
+                yield make_issue(node, path, describe_spec(spec), f"write {{{node.content}: …}}")
                 return
     fixes = [_first_fix(member, node) for member in spec.members]
     choices = tuple(
         value
         for member in spec.members
-        for value in (member.values if isinstance(member, ChoiceSpec) else ())
+        for value in (member.values if isinstance(member, specs.ChoiceSpec) else ())
     )
-    tagged = find_tagged(spec)
+    tagged = specs.find_tagged(spec)
     better = "" if tagged is None else _rewrite_fix(tagged, node)
     fix = better or choice_fix(choices, node) or next((fix for fix in fixes if fix), "")
-    yield _issue(node, path, describe_spec(spec), fix)
+    yield make_issue(node, path, describe_spec(spec), fix)
 
 
-def _first_fix(spec: Spec, node: Node) -> str:
+def _first_fix(spec: specs.Spec, node: Node) -> str:
     issue = next(_issues(spec, node, ()), None)
     return "" if issue is None else issue.problem.fix

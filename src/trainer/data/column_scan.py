@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import ColumnKind, Data
-from trainer.data.accumulators import ColumnAccumulator
 from trainer.data.arrays import BoolArray, RowIndex
+from trainer.data.column_accumulators import ColumnAccumulator
 from trainer.data.column_kinds import (
     MAX_SHOWN,
     InvalidValues,

@@ -16,9 +16,10 @@ import polars as pl
 
 from trainer.config.data import ColumnKind, Data, Outliers
 from trainer.config.yaml_writer import flow_text
-from trainer.data.accumulators import ColumnAccumulator, NumericAccumulator
+from trainer.data.accumulators import NumericAccumulator
 from trainer.data.arrays import BoolArray, RowIndex
 from trainer.data.categorical import CategoricalColumn
+from trainer.data.column_accumulators import ColumnAccumulator
 from trainer.data.column_scan import ColumnScan, InferredKinds, inferred_kinds
 from trainer.data.column_settings import categorical_settings, numeric_settings, settings_problems
 from trainer.data.diagnostics import column_diagnostics, level_problems

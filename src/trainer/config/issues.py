@@ -1,0 +1,96 @@
+"""An issue of a value with the schema, and that of an unknown key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from trainer.config import specs
+from trainer.config.matching import EXTENDS, keys_by_name
+from trainer.config.nodes import Entry, KeyPath, Location, Node, join_key, to_python
+from trainer.config.renamed import removal_fix, renamed_setting, renamed_value
+from trainer.config.schema import Config
+from trainer.config.sections import Section
+from trainer.config.suggestions import suggest_key
+from trainer.config.value_fixes import did_you_mean_text, format_value, truncate
+from trainer.errors import Problem
+
+
+@dataclass(frozen=True)
+class ValidationIssue:
+    """A value that does not match the schema.
+
+    Attributes:
+        problem: The message.
+        path: The smallest part of the config that has to be changed.
+    """
+
+    problem: Problem
+    path: KeyPath
+
+
+def make_issue(
+    node: Node,
+    path: KeyPath,
+    expected: str,
+    fix: str,
+    *,
+    location: Location | None = None,
+    found: str = "",
+) -> ValidationIssue:
+    """Return the issue of a value.
+
+    Args:
+        node: The value.
+        path: Its path.
+        expected: What is valid, as a noun phrase.
+        fix: How to fix it, or "".
+        location: Where it is, by default the location of the value.
+        found: What it is, by default its text.
+    """
+    where = str(node.location if location is None else location)
+    new_value = renamed_value(path, node.content)
+    if new_value is not None:
+        expected, fix = f"'{new_value}'", f"write {new_value}, its new name"
+    found = found or format_value(to_python(node), node.text)
+    return ValidationIssue(Problem(where, expected, found, fix, join_key(path)), path)
+
+
+def unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> ValidationIssue:
+    """Return the issue of a key that the section does not have."""
+    known = list(specs.section_fields(model))
+    section = section_name(path)
+    if model is Config:
+        known.append(EXTENDS)
+    key_path = (*path, key)
+    new_name = renamed_setting(key_path)
+    if new_name is not None:
+        expected, fix = f"'{new_name}'", f"rename it to {join_key((*path, new_name))}"
+    elif not known:
+        expected, fix = f"no settings in {section}", "remove it"
+    else:
+        expected = f"a setting of {section}"
+        meant = suggest_key(key, known, keys_by_name())
+        fix = did_you_mean_text(meant, f"available: {', '.join(known)}")
+        fix = removal_fix(key_path) or fix
+    return make_issue(
+        entry.node, key_path, expected, fix, location=entry.location, found=f"'{truncate(key)}'"
+    )
+
+
+def is_misspelled(
+    name: str, unknown: Sequence[str], known: Mapping[str, specs.Spec], path: KeyPath
+) -> bool:
+    """Return whether a missing setting is one of the unknown keys, misspelled or renamed.
+
+    It must not be reported twice.
+    """
+    return any(
+        name in (renamed_setting((*path, key)), suggest_key(key, list(known), keys_by_name()))
+        for key in unknown
+    )
+
+
+def section_name(path: KeyPath) -> str:
+    """Return the name of a section in messages."""
+    return join_key(path) if path else "the config"
