@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from benchmarks.workloads import NAMES, OURS, WORKLOADS, Target, Workload
-
-_UNITS = {
-    "step": "µs per step",
-    "fit": "seconds for 1,000 epochs",
-    "process": "seconds",
-}
+from benchmarks.markdown import figure, met_text, table
+from benchmarks.workload_results import section, summary
+from benchmarks.workloads import WORKLOADS
 
 _HOW = """\
 Written by `make bench`. Every measurement is a separate process. In each round, trainer and its peers
@@ -42,10 +37,10 @@ def render(results: Mapping[str, Any]) -> str:
     parts = ["# Results", _HOW, "## Machine", _machine(results)]
     measured = results["workloads"]
     if measured:
-        parts += ["## Summary", _summary(measured)]
+        parts += ["## Summary", summary(measured)]
     for key, workload in WORKLOADS.items():
         if key in measured:
-            parts += [f"## {key}", *_section(workload, measured[key])]
+            parts += [f"## {key}", *section(workload, measured[key])]
     if results.get("streaming"):
         parts += ["## W7", *_streaming(results["streaming"])]
     if results.get("growth"):
@@ -72,7 +67,7 @@ def render(results: Mapping[str, Any]) -> str:
 def _machine(results: Mapping[str, Any]) -> str:
     machine = results["machine"]
     versions = ", ".join(f"{name} {version}" for name, version in results["versions"].items())
-    return _table(
+    return table(
         ("", ""),
         [
             ("measured on", results["date"]),
@@ -84,94 +79,6 @@ def _machine(results: Mapping[str, Any]) -> str:
     )
 
 
-def _summary(measured: Mapping[str, Any]) -> str:
-    rows = []
-    for key, workload in WORKLOADS.items():
-        if key not in measured:
-            continue
-        comparisons = [
-            (NAMES[target.against], *_target_met(workload, measured[key], target))
-            for target in workload.targets
-        ]
-        if workload.matrix_share is not None:
-            comparisons.append(("matrix rate", *_matrix_target_met(workload, measured[key])))
-        rows += [
-            (key, against, reached, target_text, _yes(met))
-            for against, reached, target_text, met in comparisons
-        ]
-    return _table(("", "compared with", "measured", "target", ""), rows)
-
-
-def _section(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
-    yield f"{workload.title}. Rounds: {measured['rounds']}."
-    ours = statistics.median(measured["measured"][OURS])
-    targets = {target.against: target for target in workload.targets}
-    rows = []
-    for name, values in measured["measured"].items():
-        median = statistics.median(values)
-        ratio = "1" if name == OURS else f"{median / ours:.1f}×"
-        target_text = f"{targets[name].at_least:g}×" if name in targets else ""
-        met = _yes(_target_met(workload, measured, targets[name])[2]) if name in targets else ""
-        label = NAMES[name]
-        if name in measured["settings"]:
-            label += f" ({measured['settings'][name]})"
-        value_range = f"{_figure(min(values))}–{_figure(max(values))}"
-        rows.append((label, _figure(median), value_range, ratio, target_text, met))
-    head = ("", _UNITS[workload.unit], "range", "relative to trainer", "target", "")
-    yield _table(head, rows)
-    yield from _matrix_lines(workload, measured)
-    yield f"trainer executed epochs as: {measured['engine']}."
-    missed = [
-        (NAMES[target.against], target.why_not)
-        for target in workload.targets
-        if not _target_met(workload, measured, target)[2]
-    ]
-    share = workload.matrix_share
-    if share is not None and not _matrix_target_met(workload, measured)[2]:
-        missed.append(("matrix rate", share.why_not))
-    for against, why_not in missed:
-        yield f"Target missed against {against}: {why_not or 'not explained yet.'}"
-
-
-def _target_met(
-    workload: Workload, measured: Mapping[str, Any], target: Target
-) -> tuple[str, str, bool]:
-    """Return the measured ratio, the target, and whether it is met."""
-    values = measured["measured"]
-    ratio = statistics.median(values[target.against]) / statistics.median(values[OURS])
-    return f"{ratio:.1f}×", f"{target.at_least:g}×", ratio >= target.at_least
-
-
-def matrix_share(workload: Workload, measured: Mapping[str, Any]) -> float:
-    """Return trainer's rate relative to the machine's: of the best library, the median of the rounds."""
-    seconds = statistics.median(measured["measured"][OURS]) * 1e-6 * workload.steps
-    rates = [max(rate["numpy"], rate["tensorflow"]) for rate in measured["matrix"]]
-    return workload.multiplications() / seconds / statistics.median(rates)
-
-
-def _matrix_target_met(workload: Workload, measured: Mapping[str, Any]) -> tuple[str, str, bool]:
-    assert workload.matrix_share is not None
-    share, target_text = matrix_share(workload, measured), workload.matrix_share.at_least
-    return f"{share:.0%}", f"{target_text:.0%}", share >= target_text
-
-
-def _matrix_lines(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
-    if workload.matrix_share is None:
-        return
-    rates = {
-        name: statistics.median(rate[name] for rate in measured["matrix"]) / 1e9
-        for name in measured["matrix"][0]
-    }
-    reached, target_text, met = _matrix_target_met(workload, measured)
-    yield (
-        "Float32 matrix multiplication on this machine, measured in the same rounds with all cores, "
-        f"runs at {rates['numpy']:.0f} GFLOP/s with NumPy and {rates['tensorflow']:.0f} with TensorFlow "
-        f"(2,048 × 2,048), and at {rates['tensorflow_w2']:.0f} with TensorFlow for 128 × 784 by "
-        f"784 × 512, this network's largest product. trainer reaches {reached} of the higher of the "
-        f"first two; target {target_text}: {_yes(met)}. Only matrix products are counted."
-    )
-
-
 def _growth(growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     yield "![Time of an epoch and peak memory](growth.svg)"
     for grows, runs in growth.items():
@@ -179,7 +86,7 @@ def _growth(growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
             (
                 f"{run[grows]:,}",
                 f"{run['epoch_seconds']:.4f}",
-                _figure(run["step_microseconds"]),
+                figure(run["step_microseconds"]),
                 f"{run['peak_bytes'] / 2**20:,.0f}",
                 f"{run['epochs']:,}",
                 run["engine"],
@@ -187,12 +94,12 @@ def _growth(growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
             for run in runs
         ]
         head = (grows, "seconds per epoch", "µs per step", "peak memory, MB", "epochs", "execution")
-        yield _table(head, rows)
+        yield table(head, rows)
 
 
 def _start_up(measured: Mapping[str, Any]) -> str:
     no_tensorflow = "no" if not measured["imports_tensorflow"] else "yes, unexpectedly"
-    return _table(
+    return table(
         ("", "measured", "limit"),
         [
             ("`trainer --help`", f"{measured['help_seconds']:.2f} s", "0.3 s"),
@@ -205,7 +112,12 @@ def _start_up(measured: Mapping[str, Any]) -> str:
 def _listing(measured: Mapping[str, Any]) -> str:
     no_tensorflow = "no" if not measured["imports_tensorflow"] else "yes, unexpectedly"
     rows = [
-        (what, f"{measured[f'{name}_seconds']:.2f} s", "1 s", _yes(measured[f"{name}_seconds"] < 1))
+        (
+            what,
+            f"{measured[f'{name}_seconds']:.2f} s",
+            "1 s",
+            met_text(measured[f"{name}_seconds"] < 1),
+        )
         for name, what in _LISTINGS.items()
     ]
     text = (
@@ -213,7 +125,7 @@ def _listing(measured: Mapping[str, Any]) -> str:
         f"{measured['compared']} of them are compared. Whole processes, medians of five.\n\n"
     )
     rows.append(("TensorFlow imported", no_tensorflow, "no", ""))
-    return text + _table(("", "measured", "limit", ""), rows)
+    return text + table(("", "measured", "limit", ""), rows)
 
 
 _LISTINGS = {
@@ -240,7 +152,7 @@ def _encoding(measured: Mapping[str, Any]) -> str:
         "categorical. Memory is its growth during preparation relative to the size of the encoded "
         "matrix.\n\n"
     )
-    return text + _table(("", "read, split, encode", "limit", "memory", "limit"), rows)
+    return text + table(("", "read, split, encode", "limit", "memory", "limit"), rows)
 
 
 def _prediction(measured: Mapping[str, Any]) -> str:
@@ -248,12 +160,12 @@ def _prediction(measured: Mapping[str, Any]) -> str:
     for verb in ("predict", "eval"):
         total, start = measured[verb]["seconds"], measured[verb]["start_up_seconds"]
         times = [f"{seconds:.1f} s" for seconds in (total, start, total - start)]
-        rows.append((f"`trainer {verb}`", *times, "2 s", _yes(total - start < 2)))
+        rows.append((f"`trainer {verb}`", *times, "2 s", met_text(total - start < 2)))
     text = (
         f"{measured['rows']:,} rows of {measured['columns']} numbers from Parquet with a 64-64-1 "
         "network, whole processes; start-up is the same command on ten rows. Medians of five.\n\n"
     )
-    return text + _table(("", "total", "start-up", "difference", "limit", ""), rows)
+    return text + table(("", "total", "start-up", "difference", "limit", ""), rows)
 
 
 def _checkpoints(measured: Mapping[str, Any]) -> str:
@@ -272,7 +184,7 @@ def _checkpoints(measured: Mapping[str, Any]) -> str:
             f"{small['end']:.4f}",
             f"{added:.1f} ms",
             "10 ms",
-            _yes(added < 10),
+            met_text(added < 10),
         ),
         (
             "W4",
@@ -280,10 +192,10 @@ def _checkpoints(measured: Mapping[str, Any]) -> str:
             f"{large['end']:.3f}",
             f"{share:.1%}",
             "2%",
-            _yes(share < 0.02),
+            met_text(share < 0.02),
         ),
     ]
-    return text + _table(("", "every epoch", "at the end", "added", "limit", ""), rows)
+    return text + table(("", "every epoch", "at the end", "added", "limit", ""), rows)
 
 
 def _sweeps(measured: Mapping[str, Any]) -> Iterator[str]:
@@ -303,18 +215,18 @@ def _sweeps(measured: Mapping[str, Any]) -> Iterator[str]:
     for label, name, least in peers:
         ratio = rates[name] / rates["sweep"]
         rows.append(
-            (label, f"{rates[name]:.0f}", f"{ratio:.1f}×", f"{least:g}×", _yes(ratio >= least))
+            (label, f"{rates[name]:.0f}", f"{ratio:.1f}×", f"{least:g}×", met_text(ratio >= least))
         )
-    yield _table(("", "seconds", "relative to the sweep", "target", ""), rows)
+    yield table(("", "seconds", "relative to the sweep", "target", ""), rows)
     ratio = folds["twenty"] / folds["one"]
     yield (
         f"Breast cancer, 5 folds × 4 repeats: {folds['twenty']:.1f} s for 20 networks, "
-        f"{folds['one']:.1f} s for one: {ratio:.1f}×, limit 4×: {_yes(ratio <= 4)}."
+        f"{folds['one']:.1f} s for one: {ratio:.1f}×, limit 4×: {met_text(ratio <= 4)}."
     )
     minutes = search["seconds"] / 60
     yield (
         f"TPE over {search['trials']} trials of configs/credit_sweep.yaml: {minutes:.1f} minutes, "
-        f"limit 10: {_yes(minutes <= 10)}. The best trial's ROC AUC on the test rows is "
+        f"limit 10: {met_text(minutes <= 10)}. The best trial's ROC AUC on the test rows is "
         f"{search['auc']:.3f}; that of scikit-learn's HistGradientBoostingClassifier with default "
         f"settings, trained on training and validation rows, is {search['boosting_auc']:.3f}."
     )
@@ -331,18 +243,24 @@ def _intervals(measured: Mapping[str, Any]) -> Iterator[str]:
     rows = []
     for name, run in measured["intervals"].items():
         ours, loop = run["seconds"], run["loop_seconds"]
-        figures = (f"{ours:.1f} s", "5 s", _yes(ours < 5), f"{loop:,.0f} s", f"{loop / ours:.0f}×")
+        figures = (
+            f"{ours:.1f} s",
+            "5 s",
+            met_text(ours < 5),
+            f"{loop:,.0f} s",
+            f"{loop / ours:.0f}×",
+        )
         rows.append((labels[name], str(run["metrics"]), *figures))
-    yield _table(("", "metrics", "trainer", "limit", "", "loop", "relative to trainer"), rows)
+    yield table(("", "metrics", "trainer", "limit", "", "loop", "relative to trainer"), rows)
     tables = (
         (f"{measured['rows']:,} × 30, two classes", measured["linear"]["rows"], 2),
         ("digits, 1,797 × 64, ten classes", measured["linear"]["digits"], 1),
     )
     rows = [
-        (label, f"{seconds:.2f} s", f"{most} s", _yes(seconds < most))
+        (label, f"{seconds:.2f} s", f"{most} s", met_text(seconds < most))
         for label, seconds, most in tables
     ]
-    yield _table(("linear baseline", "measured", "limit", ""), rows)
+    yield table(("linear baseline", "measured", "limit", ""), rows)
 
 
 def _reporting(measured: Mapping[str, Any]) -> Iterator[str]:
@@ -364,7 +282,7 @@ def _reporting(measured: Mapping[str, Any]) -> Iterator[str]:
         ),
         ("`trainer check --data`", f"{seconds['audit']:.1f} s", ""),
     ]
-    yield _table(("", "measured", "limit"), rows)
+    yield table(("", "measured", "limit"), rows)
 
 
 def _streaming(measured: Mapping[str, Any]) -> Iterator[str]:
@@ -375,7 +293,7 @@ def _streaming(measured: Mapping[str, Any]) -> Iterator[str]:
     )
     engines = {name: measured[name] for name in ("resident", "streaming") if name in measured}
     head = ("", "rows per second", "peak memory, GB", "without page cache, GB")
-    yield _table(
+    yield table(
         head,
         [
             (
@@ -389,23 +307,7 @@ def _streaming(measured: Mapping[str, Any]) -> Iterator[str]:
     )
     streaming = measured["streaming"]
     peak = streaming["peak_above_start_gb"]
-    yield f"Peak memory below 2 GB: {peak:.2f}, {_yes(peak < 2)}."
+    yield f"Peak memory below 2 GB: {peak:.2f}, {met_text(peak < 2)}."
     if "resident" in measured:
         slower = measured["resident"]["rows_per_second"] / streaming["rows_per_second"]
-        yield f"At most 2× slower than resident: {slower:.2f}×, {_yes(slower <= 2)}."
-
-
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    marks = ["---", *("---:" for _ in head[1:])]
-    return "\n".join(f"| {' | '.join(row)} |" for row in (head, marks, *rows))
-
-
-def _figure(value: float) -> str:
-    """Format a value with three significant digits."""
-    if value >= 1_000:
-        return f"{value:,.0f}"
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _yes(met: bool) -> str:
-    return "met" if met else "not met"
+        yield f"At most 2× slower than resident: {slower:.2f}×, {met_text(slower <= 2)}."

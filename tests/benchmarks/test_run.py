@@ -2,7 +2,8 @@ import pytest
 from benchmarks import run
 from benchmarks.ours import config_of, steady_seconds
 from benchmarks.plot import draw_growth
-from benchmarks.results import matrix_share, render
+from benchmarks.results import render
+from benchmarks.workload_results import matrix_share
 from benchmarks.workloads import OURS, WORKLOADS, Table, growth
 
 from trainer.config.schema import Config
