@@ -24,8 +24,8 @@ from threadpoolctl import threadpool_limits
 
 from trainer.assessment.baselines import fit_linear
 from trainer.assessment.bootstrap import Resampling, bootstrap
-from trainer.config.data import TaskName
 from trainer.metrics.predictions import Predictions
+from trainer.task_names import TaskName
 
 LOOPED = 5
 LABEL: tuple[Callable[..., Any], ...] = (

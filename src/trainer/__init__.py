@@ -25,6 +25,7 @@ The packages from high to low level; a package imports only from lower levels:
     0  errors        the exceptions, which carry problems with their fixes
        packages      the name of the distribution, and the packages of its extras
        inputs        name, shape and dtype of the inputs of a network
+       task_names    the names of the tasks
 
 Commands that do not train import neither TensorFlow nor Keras: in `models` only `summary` and
 `pack_compatibility` can be imported without them, in `workflows` all modules except

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from trainer.assessment.headline import compared
-from trainer.config.data import TaskName
 from trainer.config.schema import Config
 from trainer.metrics.predictions import Predictions
+from trainer.task_names import TaskName
 
 NAMES: dict[TaskName, tuple[str, ...]] = {
     "binary": ("no", "yes"),

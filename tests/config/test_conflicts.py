@@ -13,7 +13,7 @@ from trainer.config.conflicts import (
     is_class,
     task_conflicts,
 )
-from trainer.config.data import TaskName, class_text
+from trainer.config.data import class_text
 from trainer.config.dump import dump_config
 from trainer.config.load import load_config
 from trainer.config.model import HeadKind
@@ -23,6 +23,7 @@ from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_reader import parse_yaml
 from trainer.errors import ConfigError, Problem
+from trainer.task_names import TaskName
 
 
 def config(text: str) -> Config:

@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 
-from trainer.config.data import TaskName
 from trainer.config.losses import DEFAULT_LOSS
 from trainer.config.model import HeadKind
 from trainer.config.resolve import (
@@ -17,6 +16,7 @@ from trainer.config.resolve import (
 )
 from trainer.config.schema import Config, Fit
 from trainer.config.task_rules import TASK_RULES
+from trainer.task_names import TaskName
 
 TASKS: list[tuple[TaskName, HeadKind]] = [
     ("binary", "sigmoid"),

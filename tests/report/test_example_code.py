@@ -11,7 +11,6 @@ import polars as pl
 import pytest
 import yaml
 
-from trainer.config.data import TaskName
 from trainer.config.load import load_config
 from trainer.data.dataset import Dataset
 from trainer.data.prepare import prepare
@@ -22,6 +21,7 @@ from trainer.data.targets import FittedTarget
 from trainer.metrics.activations import apply_temperature
 from trainer.report.example_code import Example, example_code
 from trainer.runs.example import ExampleRow, read_example, write_example
+from trainer.task_names import TaskName
 
 CASES: dict[str, dict[str, Any]] = {
     "defaults": {},

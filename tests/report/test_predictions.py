@@ -8,7 +8,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trainer.config.data import TaskName
 from trainer.errors import RunError
 from trainer.metrics.predictions import Predictions
 from trainer.report.predictions import (
@@ -16,6 +15,7 @@ from trainer.report.predictions import (
     read_split_predictions,
 )
 from trainer.runs.directory import RunDirectory
+from trainer.task_names import TaskName
 
 RNG = np.random.default_rng(5)
 SHARES = RNG.dirichlet(np.ones(3), 4).astype(np.float32)

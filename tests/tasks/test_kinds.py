@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from sklearn.preprocessing import LabelBinarizer
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.labels import class_indices, class_totals, encode_classes
+from trainer.task_names import TaskName
 from trainer.tasks.base import ExclusiveTask
 from trainer.tasks.registry import get_task_kind
 

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
 from trainer.assessment.decisions import choose_decisions
 from trainer.assessment.findings import _defined_metrics, _differences, _metric_values
-from trainer.config.data import TaskName
 from trainer.config.losses import Loss
 from trainer.config.schema import Evaluate
 from trainer.config.task_rules import TASK_RULES
@@ -40,6 +39,7 @@ from trainer.runs.findings import (
     read_findings,
     write_findings,
 )
+from trainer.task_names import TaskName
 from trainer.tasks.registry import get_task_kind
 from trainer.tasks.task import Task
 

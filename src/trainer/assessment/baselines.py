@@ -20,10 +20,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.activations import probabilities
 from trainer.metrics.arrays import Float64Array, FloatArray
+from trainer.task_names import TaskName
 
 MAX_ROWS = 100_000
 PENALTY = 1.0

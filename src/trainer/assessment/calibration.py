@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.assessment.intervals import effective_sample_size, wilson_interval
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.activations import logits, probabilities
 from trainer.metrics.arrays import Float64Array, FloatArray, IntArray
+from trainer.task_names import TaskName
 
 BINS = 15
 MIN_TEMPERATURE, MAX_TEMPERATURE = 0.05, 20.0

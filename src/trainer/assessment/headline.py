@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from trainer.config.data import TaskName
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config, ThresholdCriterion
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.evaluator import MetricEvaluator
 from trainer.metrics.predictions import Predictions
+from trainer.task_names import TaskName
 
 _OF_AIM = {"f1": "f1", "youden": "balanced_accuracy"}
 """The metric that a threshold maximizes. There is none for the recall at a precision: a baseline that

@@ -15,11 +15,11 @@ import numpy as np
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding, exclude, join_first
 from trainer.audit.statistics import auc_standard_error, rank_correlation
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.hashing import mix64
 from trainer.metrics.ranking import roc_auc
+from trainer.task_names import TaskName
 
 LIMIT = 0.99
 _NEIGHBORS = 3

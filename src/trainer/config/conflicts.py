@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from trainer.config.column_conflicts import column_conflicts
 from trainer.config.conflict import Conflict, conflict, differs_from_default
-from trainer.config.data import TaskName, class_text
+from trainer.config.data import class_text
 from trainer.config.data_conflicts import data_conflicts
 from trainer.config.evaluate_conflicts import evaluate_conflicts
 from trainer.config.loss_conflicts import (
@@ -37,6 +37,7 @@ from trainer.config.sweep_conflicts import sweep_conflicts
 from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.config.tracking_conflicts import tracking_conflicts
 from trainer.errors import Problem, did_you_mean
+from trainer.task_names import TaskName
 
 
 def conflict_problems(config: Config) -> list[Problem]:

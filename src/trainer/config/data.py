@@ -7,10 +7,10 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from trainer.config.sections import Fold, Section, ValueName
+from trainer.task_names import TaskName
 
 FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime"]
-TaskName = Literal["binary", "multiclass", "multilabel", "regression"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
 Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
 NumericImpute = Literal["drop", "mean", "median", "constant", "most_frequent"]

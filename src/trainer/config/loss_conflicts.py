@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import get_args
 
 from trainer.config.conflict import Conflict, conflict, differs_from_default
-from trainer.config.data import Data, TaskName
+from trainer.config.data import Data
 from trainer.config.losses import LOSSES, LossSetting
 from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.nodes import join_key
@@ -14,6 +14,7 @@ from trainer.config.resolve import ResolvedTargetScale, resolved_loss, resolved_
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import did_you_mean
+from trainer.task_names import TaskName
 
 
 def loss_conflicts(config: Config) -> Iterator[Conflict]:

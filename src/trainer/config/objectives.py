@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
+from trainer.task_names import TaskName
 
 MetricName = Literal[
     "accuracy",

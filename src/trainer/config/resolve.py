@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from trainer.config.data import NamedSources, TaskName
+from trainer.config.data import NamedSources
 from trainer.config.losses import DEFAULT_LOSS, Loss
 from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.objectives import MetricName
 from trainer.config.schema import Config, Fit
 from trainer.config.task_rules import TASK_RULES
+from trainer.task_names import TaskName
 
 DEFAULT_EPOCHS = 100
 """Number of epochs if neither `fit.epochs` nor `fit.steps` is set."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from trainer.config.data import TaskName
     from trainer.config.model import HeadKind
     from trainer.config.objectives import MetricName
+    from trainer.task_names import TaskName
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,11 +6,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from trainer.config.data import ColumnKind, TaskName
+from trainer.config.data import ColumnKind
 from trainer.config.resolve import DEFAULT_EPOCHS
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.errors import command_text
+from trainer.task_names import TaskName
 
 _MAX_LISTED = 12
 _NOT_ALLOWED_IN_COMMENTS = re.compile(

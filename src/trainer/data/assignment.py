@@ -9,7 +9,7 @@ from typing import assert_never
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Data, SplitBy, TaskName
+from trainer.config.data import Data, SplitBy
 from trainer.config.nodes import column_key
 from trainer.config.sections import fold_parts
 from trainer.config.task_rules import TASK_RULES
@@ -44,6 +44,7 @@ from trainer.data.values import (
     to_text,
 )
 from trainer.errors import DataError, Problem
+from trainer.task_names import TaskName
 
 
 def assign_splits(table: Table, data: Data, seed: int, has_target: BoolArray) -> Assignment:

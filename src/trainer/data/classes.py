@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import polars as pl
 
-from trainer.config.data import Scalar, TaskName
+from trainer.config.data import Scalar
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.message_lists import quoted
 from trainer.data.values import (
@@ -18,6 +18,7 @@ from trainer.data.values import (
     to_text,
 )
 from trainer.errors import DataError, Problem, did_you_mean
+from trainer.task_names import TaskName
 
 _MAX_LISTED = 8
 POSITIVE_WORDS = ("yes", "true", "1", "positive", "+")

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import polars as pl
 
-from trainer.config.data import ColumnKind, ColumnSettings, Data, TaskName
+from trainer.config.data import ColumnKind, ColumnSettings, Data
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
 from trainer.data.classes import count_classes
@@ -35,6 +35,7 @@ from trainer.data.values import (
     to_microseconds,
 )
 from trainer.errors import DataError, Problem
+from trainer.task_names import TaskName
 
 IDENTIFIER_ROWS = 20
 """Minimum number of rows for distinct values to suggest an identifier."""

@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainer.config.data import Data, TaskName
+from trainer.config.data import Data
 from trainer.config.nodes import column_key
 from trainer.config.resolve import ResolvedTargetScale
 from trainer.config.task_rules import TASK_RULES
@@ -51,6 +51,7 @@ from trainer.data.values import (
 )
 from trainer.errors import DataError, Problem, did_you_mean
 from trainer.metrics.labels import encode_classes
+from trainer.task_names import TaskName
 
 
 class FittedTarget(FittedBase):

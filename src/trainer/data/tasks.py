@@ -23,7 +23,7 @@ from dataclasses import dataclass, field, replace
 
 import polars as pl
 
-from trainer.config.data import Data, TaskName
+from trainer.config.data import Data
 from trainer.config.resolve import regression_setting
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
@@ -50,6 +50,7 @@ from trainer.data.values import (
     parse_booleans,
 )
 from trainer.errors import DataError, Problem
+from trainer.task_names import TaskName
 
 MAX_CLASSES = 20
 ROWS_PER_CLASS = 10

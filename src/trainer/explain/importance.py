@@ -24,7 +24,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from trainer.config.data import TaskName
 from trainer.data.splits import SplitName
 from trainer.explain.perturbations import (
     EncodedRows,
@@ -38,6 +37,7 @@ from trainer.metrics.evaluator import is_higher_better
 from trainer.metrics.influence import HeadlineMetric, headline, influence_function
 from trainer.runs.explanations import ColumnDrop, ImportanceFile
 from trainer.runs.records import to_json
+from trainer.task_names import TaskName
 
 REPEATS = 5
 MAX_ROWS = 200_000

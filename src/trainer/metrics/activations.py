@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import clip_probabilities
+from trainer.task_names import TaskName
 
 
 def logits(task: TaskName, p: FloatArray) -> Float64Array:

@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.confusion import Confusion, matthews_corrcoef, safe_divide
 from trainer.metrics.labels import class_log_losses, log_losses, predicted_positive, squared_errors
 from trainer.metrics.ranking import ColumnRanking, classes_ranked_above
 from trainer.metrics.weighting import Weighting
+from trainer.task_names import TaskName
 
 _CONFUSION = ("precision", "recall", "specificity", "f1")
 _AREAS = ("auc", "average_precision")

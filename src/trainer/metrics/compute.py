@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.config.data import TaskName
 from trainer.config.objectives import MetricName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.classification import LabelMetrics
 from trainer.metrics.regression import RegressionMetrics
+from trainer.task_names import TaskName
 
 
 def make_metrics(

@@ -15,12 +15,12 @@ from typing import Literal
 
 import numpy as np
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import row_accuracies, squared_errors
 from trainer.metrics.ranking import ColumnRanking
 from trainer.metrics.regression import r2_score
+from trainer.task_names import TaskName
 
 HeadlineMetric = Literal["auc", "accuracy", "r2", "rmse"]
 

@@ -7,9 +7,9 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
+from trainer.task_names import TaskName
 
 FloatType = TypeVar("FloatType", np.float32, np.float64)
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
+from trainer.task_names import TaskName
 
 
 @dataclass(frozen=True, slots=True, eq=False)

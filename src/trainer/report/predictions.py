@@ -13,12 +13,12 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, RunError
 from trainer.metrics.labels import class_indices, encode_classes
 from trainer.metrics.predictions import Predictions
 from trainer.runs.directory import RunDirectory
+from trainer.task_names import TaskName
 
 LINEAR = "_linear"
 """Suffix of the split's name in the files of the linear baseline."""

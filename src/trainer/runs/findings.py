@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Self
 
 from trainer.errors import command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.records import optional_field, read_record, to_json
+from trainer.task_names import TaskName
 
-# Repeated rather than imported: pydantic takes 0.2 s to load.
-TaskName = Literal["binary", "multiclass", "multilabel", "regression"]
 FORMAT = 1
 
 

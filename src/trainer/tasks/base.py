@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import polars as pl
 
-from trainer.config.data import TaskName
 from trainer.config.model import HeadKind
 from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.data.targets import FittedTarget
 from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.labels import class_indices, predicted_positive
+from trainer.task_names import TaskName
 
 Column = pl.Series | FloatArray | Int64Array
 Interval = tuple[FloatArray, FloatArray]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.config.data import TaskName
+from trainer.task_names import TaskName
 from trainer.tasks.base import TaskKind
 from trainer.tasks.binary import Binary
 from trainer.tasks.multiclass import Multiclass

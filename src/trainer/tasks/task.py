@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.data import TaskName
 from trainer.config.losses import Loss
 from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.objectives import MetricName
@@ -29,6 +28,7 @@ from trainer.metrics.compute import compute_metrics
 from trainer.metrics.labels import class_indices
 from trainer.metrics.predictions import Predictions
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
+from trainer.task_names import TaskName
 from trainer.tasks.base import Column, TaskKind
 from trainer.tasks.registry import get_task_kind
 

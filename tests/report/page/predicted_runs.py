@@ -11,7 +11,7 @@ import numpy as np
 
 from tests.report.run_files import make_run, scores, settings
 from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
-from trainer.config.data import Numeric, TaskName
+from trainer.config.data import Numeric
 from trainer.data.numeric import SortedValues, fit_numeric
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
@@ -20,6 +20,7 @@ from trainer.report.predictions import LINEAR, predictions_to_parquet
 from trainer.runs.directory import RunDirectory
 from trainer.runs.example import ExampleRow, write_example
 from trainer.runs.log import MetricsLog
+from trainer.task_names import TaskName
 from trainer.tasks.registry import get_task_kind
 
 HOSTILE = (

@@ -15,7 +15,6 @@ import pytest
 from tests.report.page.html_checks import check_page
 from tests.report.page.predicted_runs import HOSTILE, PLAIN, make_predicted_run, make_predictions
 from tests.report.run_files import NOW, make_run, scores, settings
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, StorageError
 from trainer.report.page import write_page
@@ -25,6 +24,7 @@ from trainer.report.page.markdown import page_markdown
 from trainer.report.page.writing import run_comparison_page, run_page, write_plots
 from trainer.report.predictions import predictions_to_parquet
 from trainer.runs.directory import RunDirectory
+from trainer.task_names import TaskName
 from trainer.tasks.registry import get_task_kind
 
 pytest.importorskip("matplotlib")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar, cast, get_args
 
-from trainer.config.data import TaskName
 from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.errors import Problem, RunError
 from trainer.metrics.predictions import Predictions
@@ -24,6 +23,7 @@ from trainer.runs.findings import (
     read_findings,
 )
 from trainer.runs.log import read_log
+from trainer.task_names import TaskName
 from trainer.tasks.registry import get_task_kind
 
 SPLITS = ("test", "validation", "train")
