@@ -83,7 +83,9 @@ def command(
                 if sweep.trials is None
                 else pluralize(sweep.trials, "trial")
             )
-            console.result(f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first}")
+            console.result(
+                f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first_batch}"
+            )
 
 
 def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> None:

@@ -62,7 +62,7 @@ def command(
     session = signals.session(allow_custom=allow_custom)
 
     def fit_one(config: LoadedConfig) -> int:
-        stderr.announce_loading(f"the data of {config.config.name}")
+        stderr.announce_loading(f"data for {config.config.name}")
         training = _training(config, session, runs, resume_or_start=resume_or_start)
         view: View[Any] = (
             MembersView(stderr, json=json)

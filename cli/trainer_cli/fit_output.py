@@ -91,7 +91,7 @@ def _print_start(event: Any, stderr: console.Console) -> None:
 
 def _print_end(event: RunFinished, stderr: console.Console) -> None:
     stderr.print(
-        f"{event.stopped_because} after {pluralize(event.epochs, 'epoch')}; "
+        f"ended after {pluralize(event.epochs, 'epoch')}: {event.stopped_because}; "
         f"best epoch {event.best_epoch:,}; {duration(event.seconds)}"
     )
     if event.metrics:

@@ -1,7 +1,7 @@
 """The `trainer` command: registers the subcommands and handles all errors.
 
 Only this module turns errors into messages and exit codes: 0 success, 1 a bug in trainer, 2 invalid
-input, 3 training failed, 75 stopped by SIGTERM, 130 stopped by Ctrl-C.
+input, 3 training failed or a result could not be written, 75 stopped by SIGTERM, 130 by Ctrl-C.
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def _report_bug(bug: Exception, arguments: list[str]) -> int:
 
 
 def _usage_problem(error: TyperException, arguments: list[str]) -> Problem:
-    """Convert an error of typer; for a setting written as an option, suggest KEY=VALUE."""
+    """Convert a Typer error; for a setting written as an option, suggest KEY=VALUE."""
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "trainer"
     see_help = f"see {command} --help"
@@ -220,11 +220,11 @@ def _usage_problem(error: TyperException, arguments: list[str]) -> Problem:
         meaning = (parameter.help or "a value").rstrip(".")
         found = error.message or "nothing"
         return Problem(f"{command} {name}", meaning[0].lower() + meaning[1:], found, see_help)
-    return Problem(command, "a command line as in its help", error.format_message(), see_help)
+    return Problem(command, "valid arguments", error.format_message(), see_help)
 
 
 def _invalid_value(cause: BaseException | None) -> tuple[str, str] | None:
-    """Return the expected and the given value of typer's number checks; None for other errors."""
+    """Return the expected and the given value of Typer's number checks; None for other errors."""
     from pydantic import ValidationError
 
     if not isinstance(cause, ValidationError):

@@ -146,11 +146,11 @@ def placeholder(columns: Columns, rng: np.random.Generator) -> Columns:
     return columns
 
 
-def many_levels(columns: Columns, rng: np.random.Generator) -> Columns:
+def many_categories(columns: Columns, rng: np.random.Generator) -> Columns:
     return {**columns, "street": [f"s{number}" for number in rng.integers(0, 1200, ROWS)]}
 
 
-def unseen_levels(columns: Columns, rng: np.random.Generator) -> Columns:
+def unseen_categories(columns: Columns, rng: np.random.Generator) -> Columns:
     part = np.array(["train", "train", "train", "test"])[np.arange(ROWS) % 4]
     shop = rng.choice(["a", "b", "c", "e"], ROWS)
     shop[(part == "test") & (rng.random(ROWS) < 0.09)] = "d"
@@ -239,12 +239,12 @@ PLANTED: list[tuple[Plant, str, str, str, dict[str, Any]]] = [
     (with_units, "yn", "numbers_as_text", "warning", {}),
     (with_thousands, "yn", "numbers_as_text", "warning", {}),
     (placeholder, "yn", "placeholder_values", "warning", {}),
-    (many_levels, "yn", "many_levels", "warning", {}),
+    (many_categories, "yn", "many_categories", "warning", {}),
     (rare_class, "y", "rare_class", "warning", {}),
     (imbalance, "y", "class_imbalance", "warning", {}),
     (missing_by_class, "y", "missing_by_class", "warning", {}),
     (target_outliers, "n", "target_outliers", "warning", {}),
-    (unseen_levels, "yn", "unseen_levels", "warning", BY_PART),
+    (unseen_categories, "yn", "unseen_categories", "warning", BY_PART),
     (drift, "yn", "drift", "warning", BY_PART),
     (later_training, "yn", "time_order", "warning", BY_PART),
     (target_with_time, "yn", "time_ignored", "warning", {}),

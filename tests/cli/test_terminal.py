@@ -72,7 +72,7 @@ def test_lines_and_tables_are_wrapped_between_words(folder: Path) -> None:
 
 def test_ctrl_c_leaves_one_progress_bar_and_the_command_to_resume(folder: Path) -> None:
     fit = Terminal("fit", "good.yaml", "fit.epochs=1000000")
-    assert lines(fit.read_until("\n"))[0].startswith("reading the data of good, loading TensorFlow")
+    assert lines(fit.read_until("\n"))[0].startswith("reading data for good, loading TensorFlow")
     fit.read_until("val_loss")
     fit.type(b"\x03")
     assert fit.end() == 130, fit.text

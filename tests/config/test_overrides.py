@@ -210,41 +210,41 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "model.layers.3.dense.units=8",
-            " model.layers.3.dense: expected a setting of model.layers.3, which is dropout, found "
+            " model.layers.3.dense: expected a setting of model.layers.3 (dropout), found "
             "'dense'; did you mean model.layers.1.dense.units? model.layers has 0: dense, 1: dense, "
             "2: flatten, 3: dropout. To replace it, write 'model.layers.3={dense: {units: 8}}'",
         ),
         (
             "model.layers.0.dropout=0.5",
-            ": expected a setting of model.layers.0, which is dense, found 'dropout'; did you mean "
+            ": expected a setting of model.layers.0 (dense), found 'dropout'; did you mean "
             "model.layers.3.dropout? model.layers has 0: dense, 1: dense, 2: flatten, 3: dropout. To "
             "replace it, write 'model.layers.0={dropout: 0.5}'",
         ),
         (
             "model.layers.2.reshape=[2, 2]",
-            ": expected a setting of model.layers.2, which is flatten, found 'reshape'; model.layers "
+            ": expected a setting of model.layers.2 (flatten), found 'reshape'; model.layers "
             "has 0: dense, 1: dense, 2: flatten, 3: dropout. To replace it, write "
             "'model.layers.2={reshape: [2, 2]}'",
         ),
         (
             "model.layers.1.units=3",
-            ": expected a setting of model.layers.1, which is dense, found 'units'; did you mean "
+            ": expected a setting of model.layers.1 (dense), found 'units'; did you mean "
             "model.layers.1.dense.units? model.layers has 0: dense, 1: dense, 2: flatten, 3: dropout",
         ),
         (
             "model.layers.3.p=0.3",
-            ": expected a setting of model.layers.3, which is dropout, found 'p'; did you mean "
+            ": expected a setting of model.layers.3 (dropout), found 'p'; did you mean "
             "model.layers.3.dropout.rate? model.layers has 0: dense, 1: dense, 2: flatten, 3: dropout",
         ),
         (
             "model.layers.0.dens.units=3",
-            " model.layers.0.dens: expected a setting of model.layers.0, which is dense, found 'dens'; "
+            " model.layers.0.dens: expected a setting of model.layers.0 (dense), found 'dens'; "
             "did you mean model.layers.0.dense.units? model.layers has 0: dense, 1: dense, 2: flatten, "
             "3: dropout",
         ),
         (
             "data.source.test=/b.csv",
-            ": expected a setting of data.source, which is 'x.csv', found 'test'; to replace it, "
+            ": expected a setting of data.source ('x.csv'), found 'test'; to replace it, "
             "write 'data.source={test: /b.csv}'",
         ),
         (
@@ -317,7 +317,7 @@ def test_value_of_another_kind_is_not_replaced_implicitly(
     with pytest.raises(ConfigError) as caught:
         load_config(write(OTHER_KINDS), [override])
     (problem,) = caught.value.problems
-    assert problem.expected == f"a setting of {path}, which is {kind}"
+    assert problem.expected == f"a setting of {path} ({kind})"
     # The fix works when pasted, except for required settings of the value.
     (argument,) = shlex.split(problem.fix.partition("write ")[2])
     if "exponential" in argument:

@@ -80,20 +80,20 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {model.layers.1.dense.units: [8, 16]}",
-            '7:40 sweep.space."model.layers.1.dense.units".0: expected a setting of model.layers.1, '
-            "which is dropout, found 'dense'; did you mean model.layers.0.dense.units? model.layers "
+            '7:40 sweep.space."model.layers.1.dense.units".0: expected a setting of model.layers.1 '
+            "(dropout), found 'dense'; did you mean model.layers.0.dense.units? model.layers "
             "has 0: dense, 1: dropout. To replace it, write model.layers.1: [{dense: {units: 8}}]",
         ),
         (
             "space: {model.layers.0.dropout.rate: 'uniform(0, 0.5)'}",
-            '7:40 sweep.space."model.layers.0.dropout.rate": expected a setting of model.layers.0, '
-            "which is dense, found 'dropout'; did you mean model.layers.1.dropout.rate? model.layers "
+            '7:40 sweep.space."model.layers.0.dropout.rate": expected a setting of model.layers.0 '
+            "(dense), found 'dropout'; did you mean model.layers.1.dropout.rate? model.layers "
             "has 0: dense, 1: dropout. To replace it, write model.layers.0: [{dropout: {rate: 0.0}}]",
         ),
         (
             "pairs: [{model.layers.1.dense.units: [8, 16], seed: [1, 2]}]",
             '7:41 sweep.pairs.0."model.layers.1.dense.units".0: expected a setting of '
-            "model.layers.1, which is dropout, found 'dense'; did you mean "
+            "model.layers.1 (dropout), found 'dense'; did you mean "
             "model.layers.0.dense.units? model.layers has 0: dense, 1: dropout. To replace it, write "
             "model.layers.1: [{dense: {units: 8}}]",
         ),
@@ -195,7 +195,7 @@ def test_valid_sweep(write: Write, text: str) -> None:
         (
             "space: {model.layers: [[custom: 'a:b']]}",
             '7:26 sweep.space."model.layers".0: expected a value without custom '
-            "functions, found 'custom'; put the layer in the config itself",
+            "layers, found 'custom'; define it in model.layers, and search another setting",
         ),
         (
             "space: {seed: [1, 2]}\nwhen: {fit.epochs: seed == 1}",

@@ -119,9 +119,9 @@ def test_issues_are_found_exactly_if_pydantic_fails(
          "write false"),
         (BASE + "fit: {shuffle: on}", "c.yaml:2:16 fit.shuffle: expected true or false, found 'on'; "
          "write true"),
-        (BASE + "data2: 3", "c.yaml:2:1 data2: expected a setting of the config, found 'data2'; did "
+        (BASE + "data2: 3", "c.yaml:2:1 data2: expected a top-level setting, found 'data2'; did "
          "you mean 'data'?"),
-        (BASE + "epochs: 3", "c.yaml:2:1 epochs: expected a setting of the config, found 'epochs'; "
+        (BASE + "epochs: 3", "c.yaml:2:1 epochs: expected a top-level setting, found 'epochs'; "
          "did you mean 'fit.epochs'?"),
         (BASE + "optimizer: {lr: 1}", "c.yaml:2:13 optimizer.lr: expected a setting of optimizer, "
          "found 'lr'; did you mean 'learning_rate'?"),

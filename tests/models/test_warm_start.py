@@ -33,8 +33,8 @@ def test_head_with_other_shapes_is_not_copied(network_of: Maker) -> None:
     weights = network.get_layer("head").get_weights()
     report = transfer_weights(network, source)
     assert sources(report) == {"dense": "dense", "head": None}
-    assert (
-        str(report[1]) == "head: not copied, its weights are 4×3 and 3, but 4×1 and 1 in the source"
+    assert str(report[1]) == (
+        "head: not copied, its weight shapes are (4, 3), (3,), in the source (4, 1), (1,)"
     )
     np.testing.assert_array_equal(network.get_layer("head").kernel.numpy(), weights[0])
 
@@ -59,7 +59,7 @@ def test_layer_is_copied_only_once(network_of: Maker) -> None:
 
 
 def test_layers_of_different_kinds_do_not_match(network_of: Maker) -> None:
-    # Both have two weights of 6.
+    # Both have two weights of shape (6,).
     source = network_of(["layer_normalization"], seed=1)
     network = network_of([{"batch_normalization": {"center": False}}], seed=2)
     assert sources(transfer_weights(network, source)) == {

@@ -35,13 +35,13 @@ def findings(
     [
         (
             ("auc", 0.8, (0.5, True), (0.79, False)),
-            "ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval), better than the prior (0.5000) and "
-            "not significantly different from a linear model (0.7900).",
+            "ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval), better than a constant prediction "
+            "(0.5000) and not significantly different from a linear model (0.7900).",
         ),
         (
             ("rmse", 0.8, (1.5, True), (0.7, True)),
-            "RMSE is 0.8000 [0.7000, 0.9000] (95% interval), better than the prior (1.500) and worse "
-            "than a linear model (0.7000).",
+            "RMSE is 0.8000 [0.7000, 0.9000] (95% interval), better than a constant prediction "
+            "(1.500) and worse than a linear model (0.7000).",
         ),
     ],
 )

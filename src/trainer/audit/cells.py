@@ -45,7 +45,7 @@ def find_infinite(audited: AuditedTable) -> list[Finding]:
             audited.affected_rows(rows, columns),
             "finite numbers", f"infinity in {count_text(len(rows), 'row')}, in {join_names(columns)}",
             "fit rejects them" if in_training else "they are read as missing",
-            "correct them, leave the cells empty, or add the word to data.csv.null_values",
+            "correct them, leave the cells empty, or add the text found to data.csv.null_values",
         )
     ]  # fmt: skip
 
@@ -168,38 +168,41 @@ def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> lis
         is_merged = sizes < settings.min_count
         if np.count_nonzero(~is_merged) > max(_MANY_LEVELS, MAX_LEVEL_RATIO * len(train_codes)):
             many.append(name)
-            many_counts.append(f"{len(levels):,} levels of '{name}' in {len(train_codes):,} rows")
+            many_counts.append(
+                f"{len(levels):,} categories of '{name}' in {len(train_codes):,} rows"
+            )
             continue
         if is_merged.any() and settings.unknown == "rare":
             continue
         is_new = (codes >= 0) & ~np.isin(codes, levels)
-        count = _unseen_count(audited, is_new)
-        if count:
+        count_of_rows = _unseen_rows_text(audited, is_new)
+        if count_of_rows:
             unseen.append(name)
             can_merge = can_merge and bool((sizes < _RARE_ROWS).any())
-            unseen_counts.append(f"{count} of '{name}'")
+            unseen_counts.append(f"{count_of_rows} of '{name}'")
             is_affected |= is_new
     findings = []
     if many:
         findings.append(
             Finding(
-                "many_levels", "warning", audited.affected_columns(many),
-                "several rows for each level of a categorical column", join_first(many_counts),
-                "nothing can be learned from levels with a single row",
+                "many_categories", "warning", audited.affected_columns(many),
+                "several rows for each category of a categorical column", join_first(many_counts),
+                "nothing can be learned from categories with a single row",
                 f"set data.categorical.min_count: {_RARE_ROWS}, or {exclude(many)}",
             )
         )  # fmt: skip
     if unseen:
         findings.append(
             Finding(
-                "unseen_levels", "warning", audited.affected_rows(np.flatnonzero(is_affected), unseen),
-                "levels that occur in the training rows", join_first(unseen_counts),
+                "unseen_categories", "warning",
+                audited.affected_rows(np.flatnonzero(is_affected), unseen),
+                "categories that occur in the training rows", join_first(unseen_counts),
                 "the network has not seen them in training",
-                "split so that training has them"
+                "split so that the training rows contain them"
                 + (
                     f", or set data.categorical.min_count: {_RARE_ROWS} and "
                     "data.categorical.unknown: rare"
-                    if can_merge  # otherwise there are no rare levels to merge them with
+                    if can_merge  # otherwise there are no rare categories to merge them with
                     else ""
                 ),
             )
@@ -207,13 +210,13 @@ def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> lis
     return findings
 
 
-def _unseen_count(audited: AuditedTable, is_new: BoolArray) -> str:
-    """Return how many rows of a split have unseen levels, as text; empty if they are few."""
+def _unseen_rows_text(audited: AuditedTable, is_new: BoolArray) -> str:
+    """Return how many rows of a split have unseen categories, as text; empty if they are few."""
     for split in (TEST, VALIDATION):
         in_split = audited.split == split
         count, rows = int(is_new[in_split].sum()), int(in_split.sum())
         if count >= max(_MIN_UNSEEN, _UNSEEN_FRACTION * rows) and rows:
-            return f"{count:,} of {rows:,} {SPLIT_NAMES[split]} rows with unseen levels"
+            return f"{count:,} of {rows:,} {SPLIT_NAMES[split]} rows with unseen categories"
     return ""
 
 

@@ -1,7 +1,7 @@
 """Run all checks without reporting the same problem twice.
 
 Group identifiers are not also reported for target leakage, row identifiers not for many levels, and
-unseen levels not as drift.
+unseen categories not as drift.
 """
 
 from __future__ import annotations

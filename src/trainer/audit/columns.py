@@ -80,8 +80,8 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
         findings.append(
             Finding(
                 "nearly_constant_column", "note", audited.affected_columns(nearly_categorical), expected,
-                f"almost always the same level in {join_names(nearly_categorical)}",
-                "the other levels have too few rows to learn from",
+                f"almost always the same category in {join_names(nearly_categorical)}",
+                "the other categories have too few rows to learn from",
                 f"see {exclude(nearly_categorical)}",
             )
         )  # fmt: skip
@@ -89,7 +89,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
 
 
 def _is_constant(audited: AuditedTable, name: str) -> bool:
-    """Return whether there is only one level in all splits; training may lack a rare one by chance."""
+    """Return whether there is only one value in all splits; training may lack a rare one by chance."""
     codes = audited.codes(name)
     return bool((codes == codes[0]).all())
 
@@ -214,7 +214,7 @@ def _varies(audited: AuditedTable, name: str, rows: RowIndex) -> bool:
 
 
 def _renamed(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Find columns whose levels correspond one to one, including numeric with categorical columns."""
+    """Find columns whose values correspond one to one, including numeric with categorical columns."""
     rows = audited.train
     first_with: dict[tuple[int, int], str] = {}
     pairs = []
@@ -226,12 +226,12 @@ def _renamed(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str, s
         if pattern not in first_with:
             first_with[pattern] = name
         elif {name, first_with[pattern]} & set(audited.discrete):
-            pairs.append((first_with[pattern], name, "has the same levels as"))
+            pairs.append((first_with[pattern], name, "corresponds one to one to"))
     return pairs
 
 
 def _pattern_hash(codes: RowIndex) -> int:
-    """Hash which rows share a level, whatever the names of the levels; missing is a separate level."""
+    """Hash which rows share a value, whatever the values are; missing counts as a value."""
     _, start, level = np.unique(codes, return_index=True, return_inverse=True)
     first = start[level].astype(np.int64)
     first = np.where(codes < 0, -1, first)

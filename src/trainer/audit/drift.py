@@ -36,7 +36,7 @@ def find_drift(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
 
     Args:
         audited: The audited table.
-        ignored: Columns that identify rows or groups, or have unseen levels.
+        ignored: Columns that identify rows or groups, or have unseen categories.
     """
     findings = []
     compared = [name for name in audited.kinds if name not in ignored]

@@ -30,8 +30,8 @@ _HASHED = r"^(?:[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}|[0-9a-fA-F]
 
 _MIN_GROUPS, _MIN_UNNAMED_GROUPS = 10, 20
 _MIN_DEGREES_OF_FREEDOM = 20
-_CONSTANT = 0.95
-_SMOOTH = 0.5
+_MIN_EXPLAINED_VARIANCE = 0.95
+_MAX_AUTOCORRELATION = 0.5
 
 
 def is_key_name(name: str) -> bool:
@@ -61,14 +61,14 @@ def looks_like_hashes(series: pl.Series) -> bool:
 def find_group_leaks(audited: AuditedTable) -> list[Finding]:
     """Find groups with rows in more than one split; those that determine the target come first."""
     by = audited.data.split.by
-    named_files = audited.table.source_splits is not None
-    if not named_files and (
+    has_file_per_split = audited.table.source_splits is not None
+    if not has_file_per_split and (
         by in ("group", "time") or (by == "hash" and audited.data.split.column is not None)
     ):
         return []
     findings = []
     for name in (*audited.kinds, *audited.other_columns):
-        finding = _group_leak(audited, name, can_split=not named_files and by != "column")
+        finding = _group_leak(audited, name, can_split=not has_file_per_split and by != "column")
         if finding is not None:
             findings.append(finding)
     return sorted(findings, key=lambda finding: finding.severity != "error")
@@ -95,10 +95,11 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
     explained_variance = _explained_variance(audited, codes)
     numeric = audited.is_numeric(name)
     if not is_key and (
-        explained_variance < _CONSTANT or (numeric and _smoothness(audited, codes) > _SMOOTH)
+        explained_variance < _MIN_EXPLAINED_VARIANCE
+        or (numeric and _autocorrelation(audited, codes) > _MAX_AUTOCORRELATION)
     ):
         return None
-    determines_target = explained_variance >= _CONSTANT
+    determines_target = explained_variance >= _MIN_EXPLAINED_VARIANCE
     target = (
         f"and the target is nearly constant within groups ({explained_variance:.0%} of its variance is "
         "between them)"
@@ -106,7 +107,7 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
         else "and the column name looks like an ID"
     )
     split = f"data.split: {{by: group, column: {name}}}"
-    fix = f"set {split}" if can_split else "split so that no group is in two files or parts"
+    fix = f"set {split}" if can_split else "split so that no group is in two files or splits"
     if not is_key and name in audited.kinds:
         fix += f", or {exclude([name])}"
     return Finding(
@@ -135,7 +136,7 @@ def _group_codes(audited: AuditedTable, name: str) -> RowIndex | None:
 
 
 def _explained_variance(audited: AuditedTable, codes: RowIndex) -> float:
-    """Return the adjusted fraction of the target's variance between groups of training rows.
+    """Return the adjusted R² of the group means of the target (one-way ANOVA), over the training rows.
 
     1 - (within / (n - groups)) / (total / (n - 1)); 0 if too few rows share a group.
     """
@@ -159,8 +160,8 @@ def _explained_variance(audited: AuditedTable, codes: RowIndex) -> float:
     return float(1 - ratios.mean())
 
 
-def _smoothness(audited: AuditedTable, codes: RowIndex) -> float:
-    """Return the correlation of the mean targets of adjacent values, the largest over target columns.
+def _autocorrelation(audited: AuditedTable, codes: RowIndex) -> float:
+    """Return the lag-1 autocorrelation of the mean target by value; the largest of several targets.
 
     It is high for numeric measurements and low for numeric group identifiers.
     """

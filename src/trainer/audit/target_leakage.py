@@ -150,7 +150,7 @@ def _task_score(
         prior = float(y.mean(axis=0).max())
         accuracy = float((predictions.argmax(axis=1) == actual).mean())
         score = (accuracy - prior) / (1 - prior) if prior < 1 else 0.0
-        return score, "accuracy above the prior"
+        return score, "chance-corrected accuracy"
     column_score = _class_score if rules.has_classes else _regression_score
     return max(column_score(y[:, k], predictions[:, k], x) for k in range(y.shape[1]))
 

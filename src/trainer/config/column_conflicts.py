@@ -151,16 +151,16 @@ def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[C
     for index, level in enumerate(levels):
         if keys[index] in keys[:index]:
             found = f"'{level}' twice" + (" with ignore_case" if ignores else "")
-            yield conflict(f"{key}.levels", "each level once", found, "remove one of the two")
+            yield conflict(f"{key}.levels", "each category once", found, "remove one of the two")
     for name in ("min_count", "max_levels"):
         if getattr(column, name) is not None:
-            expected = "either levels or a limit on them"
+            expected = "either levels or a limit on their number"
             fix = "remove it, or remove levels"
             yield conflict(
                 f"{key}.{name}", expected, f"both levels and {name}", fix, f"{key}.levels"
             )
     if column.unknown == "rare":
-        expected = "another value, as a column with explicit levels has no (rare) level"
+        expected = "another value, as a column with explicit levels has no (rare) category"
         fix = "remove it, or remove levels"
         yield conflict(f"{key}.unknown", expected, "unknown: rare", fix, f"{key}.levels")
     impute = column.impute or data.categorical.impute

@@ -141,27 +141,27 @@ class Numeric(Section):
 
 
 class Categorical(Section):
-    """Encoding of categorical columns. Levels are the distinct values in the training rows."""
+    """Encoding of categorical columns. Categories (levels) are the distinct training values."""
 
     encode: Encode = "onehot"
-    """onehot: one 0/1 column for each level, all 0 for an unseen value. ordinal: one column, with
-    the levels in order scaled to [0, 1] and an unseen value one step below 0; the order is that of
+    """onehot: one 0/1 column for each category, all 0 for an unseen value. ordinal: one column, with
+    the categories in order scaled to [0, 1] and an unseen value one step below 0; the order is that of
     `data.columns.X.levels`, else numeric, else of a well-known scale (low, medium, high), else
-    alphabetical. embedding: a learned vector for each level, and an untrained one for unseen values."""
+    alphabetical. embedding: a learned vector for each category, an untrained one for unseen values."""
     dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
-    """Dimension of an embedding; if unset, min(50, round(1.6 · levels^0.56))."""
+    """Dimension of an embedding; if unset, min(50, round(1.6 · categories^0.56))."""
     min_count: Count = 1
-    """Minimum number of training rows of a level; less frequent levels are merged into `(rare)`."""
+    """Minimum number of training rows of a category; less frequent ones are merged into `(rare)`."""
     max_levels: Annotated[int, Field(ge=1, le=100_000)] = 100
-    """Maximum number of levels; less frequent ones are merged into `(rare)`."""
+    """Maximum number of categories; less frequent ones are merged into `(rare)`."""
     impute: CategoricalImpute = "separate_level"
-    """Replacement of missing values; `separate_level` adds a level `(missing)` if training rows have
+    """Replacement of missing values; `separate_level` adds a category `(missing)` if training rows have
     missing values, `drop` excludes the row from training."""
     constant: str = "missing"
     """Fill value of `impute: constant`."""
     unknown: Literal["separate_level", "rare"] = "separate_level"
     """How values not seen in training are encoded: separately (see `encode`), or as `(rare)` if there is
-    such a level."""
+    such a category."""
     ignore_case: bool = False
     """Merge values that differ in case only (`Yes`, `YES`) into their most frequent spelling.
     Surrounding whitespace, non-breaking spaces and the Unicode form of accents are always ignored."""

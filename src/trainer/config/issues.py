@@ -59,7 +59,6 @@ def make_issue(
 def unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> ValidationIssue:
     """Return the issue of a key that the section does not have."""
     known = list(specs.section_fields(model))
-    section = section_name(path)
     if model is Config:
         known.append(EXTENDS)
     key_path = (*path, key)
@@ -67,9 +66,9 @@ def unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> 
     if new_name is not None:
         expected, fix = f"'{new_name}'", f"rename it to {join_key((*path, new_name))}"
     elif not known:
-        expected, fix = f"no settings in {section}", "remove it"
+        expected, fix = f"no settings in {join_key(path)}", "remove it"
     else:
-        expected = f"a setting of {section}"
+        expected = setting_of(path)
         meant = suggest_key(key, known, keys_by_name())
         fix = did_you_mean_text(meant, f"available: {', '.join(known)}")
         fix = removal_fix(key_path) or fix
@@ -91,6 +90,6 @@ def is_misspelled(
     )
 
 
-def section_name(path: KeyPath) -> str:
-    """Return the name of a section in messages."""
-    return join_key(path) if path else "the config"
+def setting_of(path: KeyPath) -> str:
+    """Describe what a key of a section can be, for messages."""
+    return f"a setting of {join_key(path)}" if path else "a top-level setting"

@@ -1,4 +1,4 @@
-"""Conflicts of folds and repeats: of one fold (`data.split.fold`) and of all folds (`fit.folds`)."""
+"""Conflicts of `data.split.fold`, `fit.folds` and `fit.repeats` with other settings."""
 
 from __future__ import annotations
 

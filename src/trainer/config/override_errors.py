@@ -25,14 +25,16 @@ class OverrideError(Exception):
 
     Attributes:
         problem: The problem, without location.
-        searched: The same problem for a path of `sweep.space`.
+        sweep_problem: The same problem for a path in `sweep.space`.
     """
 
     def __init__(
-        self, expected: str, found: str, fix: str, path: KeyPath, searched: str | None = None
+        self, expected: str, found: str, fix: str, path: KeyPath, sweep_fix: str | None = None
     ) -> None:
         self.problem = Problem("", expected, found, fix, join_key(path))
-        self.searched = self.problem if searched is None else replace(self.problem, fix=searched)
+        self.sweep_problem = (
+            self.problem if sweep_fix is None else replace(self.problem, fix=sweep_fix)
+        )
         super().__init__(str(self.problem))
 
 
@@ -63,13 +65,13 @@ def wrong_kind_error(
         fixes.append(f"did you mean {join_key((*prefix, *path))}?")
     if siblings:
         fixes.append(f"{join_key(prefix[:-1])} has {_listing(siblings)}.")
-    searched = list(fixes)
+    sweep_fixes = list(fixes)
     if tagged is None or tagged.member(step) is not None:
         section = flow_text(_nested(steps, to_python(value)))
         fixes.append(f"To replace it, write {shlex.quote(f'{key}={section}')}")
-        searched.append(f"To replace it, write {key}: [{section}]")
-    expected = f"a setting of {key}, which is {_kind(node)}"
-    return OverrideError(expected, f"'{step}'", _text(fixes), (*prefix, step), _text(searched))
+        sweep_fixes.append(f"To replace it, write {key}: [{section}]")
+    expected = f"a setting of {key} ({_kind(node)})"
+    return OverrideError(expected, f"'{step}'", _text(fixes), (*prefix, step), _text(sweep_fixes))
 
 
 def _meant_part(tagged: TaggedSpec, node: Node, steps: KeyPath) -> KeyPath:
@@ -116,13 +118,13 @@ def list_index(node: Node, steps: KeyPath, prefix: KeyPath, value: Node | None) 
     if meant := _meant_index(items, steps, prefix):
         fixes.append(f"did you mean {meant}?")
     fixes.append(f"It has {_listing(items)}." if items else "It is empty.")
-    searched = list(fixes)
+    sweep_fixes = list(fixes)
     if value is not None and re.fullmatch(r"[0-9]+", step):
         item = flow_text(_nested(steps[1:], to_python(value)))
         fixes.append(f"To append, write {shlex.quote(f'{key}.{count}={item}')}")
-        searched.append(f"To append, write {key}.{count}: [{item}]")
+        sweep_fixes.append(f"To append, write {key}.{count}: [{item}]")
     path = (*prefix, step)
-    raise OverrideError(expected, f"'{step}'", _text(fixes), path, _text(searched))
+    raise OverrideError(expected, f"'{step}'", _text(fixes), path, _text(sweep_fixes))
 
 
 def _text(fixes: Sequence[str]) -> str:

@@ -142,11 +142,12 @@ def value_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> list[C
 
 
 def _custom_values(dimension: Dimension, value: Any) -> Iterator[Problem]:
-    """Yield a problem for each custom layer: its module is only found if it is in the config itself."""
+    """Yield a problem for each custom layer, as its module is only found if `model.layers` has it."""
     for key, setting in dimension.settings(value).items():
         if _has_custom(setting):
-            expected = "a value without custom functions"
-            yield Problem("", expected, "'custom'", "put the layer in the config itself", key)
+            expected = "a value without custom layers"
+            fix = "define it in model.layers, and search another setting"
+            yield Problem("", expected, "'custom'", fix, key)
 
 
 def _has_custom(value: Any) -> bool:

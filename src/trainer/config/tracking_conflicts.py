@@ -16,21 +16,25 @@ _URI = "track.mlflow.uri"
 
 def tracking_conflicts(config: Config) -> Iterator[Conflict]:
     """Yield conflicts of the trackers."""
-    board, store = config.track.tensorboard, config.track.mlflow
+    tensorboard, mlflow = config.track.tensorboard, config.track.mlflow
     epochs = config.fit.epochs
-    if isinstance(board, TensorBoard) and board.histograms is not None and epochs is not None:
-        every = int(board.histograms.split()[0])
+    if (
+        isinstance(tensorboard, TensorBoard)
+        and tensorboard.histograms is not None
+        and epochs is not None
+    ):
+        every = int(tensorboard.histograms.split()[0])
         if every > epochs:
             yield conflict(
                 "track.tensorboard.histograms",
                 f"an interval of at most {epochs} epochs, the length of training",
-                f"'{board.histograms}'",
+                f"'{tensorboard.histograms}'",
                 "lower it, or remove it",
                 "fit.epochs",
             )
-    if store is None:
+    if mlflow is None:
         return
-    scheme, separator, rest = store.uri.partition("://")
+    scheme, separator, rest = mlflow.uri.partition("://")
     name = scheme.partition("+")[0]
     if separator and re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*", scheme) and name not in _SCHEMES:
         fix = did_you_mean(name, _SCHEMES, "use a folder path, without '://'")
@@ -40,4 +44,4 @@ def tracking_conflicts(config: Config) -> Iterator[Conflict]:
         yield conflict(_URI, f"a file or a host after '{scheme}://'", "nothing", "add it")
     elif name == "sqlite" and rest.strip("/").startswith(":memory:"):
         fix = "name a file: sqlite:///mlflow.db"
-        yield conflict(_URI, "a database that persists after the run", f"'{store.uri}'", fix)
+        yield conflict(_URI, "a database that persists after the run", f"'{mlflow.uri}'", fix)

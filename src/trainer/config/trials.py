@@ -42,7 +42,7 @@ def apply_settings(
         try:
             root = with_value(root, steps, to_node(value, _NOWHERE, explicit=True))
         except OverrideError as error:
-            problems.append(error.searched)
+            problems.append(error.sweep_problem)
     try:
         config = Config.model_validate(to_python(root))
     except ValidationError as error:

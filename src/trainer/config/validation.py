@@ -21,7 +21,7 @@ from trainer.config.issues import (
     ValidationIssue,
     is_misspelled,
     make_issue,
-    section_name,
+    setting_of,
     unknown_key,
 )
 from trainer.config.matching import (
@@ -235,7 +235,7 @@ def _named_issues(spec: specs.TaggedSpec, node: Node, path: KeyPath) -> Iterator
     assert node.entries is not None
     for key, other in node.entries.items():
         if key in spec.tags:  # {adam: {…}}, as layers are written
-            expected = f"a setting of {section_name(path)}"
+            expected = setting_of(path)
             fix = f"write `name: {key}` with its settings at the same level"
             key_path = (*path, key)
             yield make_issue(

@@ -114,7 +114,7 @@ class LevelAccumulator:
         self.counts = merged
         if self.is_limited and merged.height > MAX_LEVELS:
             fix = f"set data.features.exclude: {flow_text([self.name])}"
-            expected = f"at most {MAX_LEVELS:,} levels in the streamed column '{self.name}'"
+            expected = f"at most {MAX_LEVELS:,} categories in the streamed column '{self.name}'"
             raise DataError(Problem("", expected, f"{merged.height:,}", fix, "runtime.engine"))
 
 

@@ -210,7 +210,7 @@ def invalid_values_problem(
     levels = explicit_levels(data, name)
     if spec.kind == "categorical" and levels is not None:
         listed = ", ".join(levels[:_LEVELS_SHOWN]) + (", …" if len(levels) > _LEVELS_SHOWN else "")
-        expected = f"a level of '{name}' as in {column_key(name)}.levels ({listed})"
+        expected = f"one of the categories in {column_key(name)}.levels ({listed})"
         fix = f"add it to {column_key(name)}.levels, correct it, or add it to data.csv.null_values"
         if casefold_level(invalid.values[0]) in map(casefold_level, levels):
             fix = f"set {column_key(name)}.ignore_case: true to ignore case"

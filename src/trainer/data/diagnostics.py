@@ -56,7 +56,7 @@ class Diagnostics:
 
 
 def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> Diagnostics:
-    """Return diagnostics about the order of ordinal levels, and levels that differ only in case."""
+    """Return diagnostics about the order of ordinal columns, and categories that differ only in case."""
     diagnostics = Diagnostics()
     categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
     case = [_case_line(column) for column in categorical if not column.ignore_case]
@@ -65,7 +65,9 @@ def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> D
         for column in categorical
         if column.encode == "ordinal" and explicit_levels(data, column.name) is None
     ]
-    diagnostics.warnings += truncated([line for line in case if line], "columns with such levels")
+    diagnostics.warnings += truncated(
+        [line for line in case if line], "columns with such categories"
+    )
     diagnostics.warnings += truncated(
         [line for line, by in orders if by == "alphabet"], "ordinal columns in alphabetical order"
     )
@@ -77,15 +79,17 @@ def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> D
     ]
     shown = [column.name for column in with_missing_level[:MAX_LINES]]
     for name, counts in count_null_values(table, shown).items():
-        line = f"missing values of the ordinal column '{name}' rank above its highest level"
+        line = f"missing values of the ordinal column '{name}' rank above its highest category"
         key = column_key(name)
         if counts:
             diagnostics.warnings.append(
-                f"{line} ({null_values_text(counts)}); if such a value is a level, set "
+                f"{line} ({null_values_text(counts)}); if such a value is a category, set "
                 f"data.csv.null_values to a list without it, and {key}.levels"
             )
         else:
-            diagnostics.notes.append(f"{line}; {key}.impute: most_frequent fills them with a level")
+            diagnostics.notes.append(
+                f"{line}; {key}.impute: most_frequent fills them with a category"
+            )
     return diagnostics
 
 
@@ -94,7 +98,7 @@ def _case_line(column: CategoricalColumn) -> str:
     if not groups:
         return ""
     return (
-        f"levels of '{column.name}' differ only in case: {_grouped(groups)}; "
+        f"categories of '{column.name}' differ only in case: {_grouped(groups)}; "
         f"{column_key(column.name)}.ignore_case: true merges them"
     )
 
@@ -181,7 +185,7 @@ def _contains(values: pl.Series, separator: str) -> bool:
 
 
 def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Problem]:
-    """Return problems with explicit levels that no row can have, as CSV reads them as missing."""
+    """Return problems with explicit categories that no row can have, as CSV reads them as missing."""
     if "csv" not in table.formats:
         return []
     problems = []
@@ -194,7 +198,7 @@ def level_problems(table: Table, names: Iterable[str], data: Data) -> list[Probl
             problems.append(
                 Problem(
                     "",
-                    "levels that are not read as missing values",
+                    "categories that are not read as missing values",
                     f"'{read_as_missing[0]}', which is in data.csv.null_values",
                     f"remove it, or set data.csv.null_values: {flow_text(kept)}",
                     f"{column_key(name)}.levels",

@@ -54,7 +54,7 @@ def feature_diagnostics(first: pl.DataFrame, columns: Sequence[Column], data: Da
             if separator is not None:
                 list_notes.append(
                     f"cells of '{column.name}' look like lists separated by '{separator}', and each "
-                    "list is a level; yes/no columns for the parts are better features; "
+                    "list is a category; yes/no columns for the parts are better features; "
                     f"{column_key(column.name)}.kind: categorical keeps the lists"
                 )
     diagnostics.notes += truncated(list_notes, "such columns")

@@ -79,8 +79,9 @@ def load_shap() -> ModuleType:
             return import_module("shap")
         except ImportError as error:
             fix = install_command("explain")
-            found = "that it is not installed" if find_spec("shap") is None else f"that {error}"
-            raise UsageError(Problem("--rows", "the shap package", found, fix)) from error
+            found = "that it is not" if find_spec("shap") is None else f"a broken one ({error})"
+            expected = "the package shap to be installed"
+            raise UsageError(Problem("--rows", expected, found, fix)) from error
 
 
 def shap_values(

@@ -36,11 +36,11 @@ class ColumnRanking:
             has_positive = np.diff(np.cumsum(is_positive)[last], prepend=0) > 0
             above = (np.cumsum(has_positive) - has_positive)[group]
             tied = has_positive[group] & ~is_positive
-        self._scores = int(has_positive.sum())
+        self._score_count = int(has_positive.sum())
         # Positives by score, then negatives between scores, then negatives tied with a score.
-        bins = above + self._scores * ~is_positive
+        bins = above + self._score_count * ~is_positive
         if tied is not None:
-            bins += (self._scores + 1) * tied
+            bins += (self._score_count + 1) * tied
         self._has_ties = bool(tied is not None and tied.any())
         self._bins = np.empty(len(score), np.intp)
         self._bins[order] = bins
@@ -49,23 +49,23 @@ class ColumnRanking:
         """Compute ROC AUC and average precision for each weighting.
 
         Args:
-            weights: (r, n) of at least 0; None for one weighting of equal weights.
+            weights: (r, n), non-negative; None for one weighting of equal weights.
 
         Returns:
             ROC AUC (r,), NaN where all weight is on one class, and average precision (r,), 0 where
             positives have no weight.
         """
-        lines = (None,) if weights is None else weights
-        areas = np.empty((2, len(lines)))
-        for index, line in enumerate(lines):
-            areas[:, index] = self._areas(*self._sums(line))
+        weightings = (None,) if weights is None else weights
+        areas = np.empty((2, len(weightings)))
+        for index, weight in enumerate(weightings):
+            areas[:, index] = self._areas(*self._sums(weight))
         return areas[0], areas[1]
 
     def influence(self, weight: Float64Array | None) -> tuple[float, Float64Array]:
-        """Compute ROC AUC and for each row its weight times the derivative of the area by its weight.
+        """Compute ROC AUC, and its derivative with respect to each row's weight, times that weight.
 
-        Each positive contributes the fraction of negatives ranked below it, half of ties; each
-        negative likewise.
+        Each positive contributes the fraction of negatives ranked below it, counting ties as half, and
+        each negative the fraction of positives ranked above it.
 
         Args:
             weight: (n,) with a sum above 0 in both classes, or None.
@@ -91,7 +91,7 @@ class ColumnRanking:
         """Return the weight of the positives at each score (s,), of the negatives between (s + 1,), and
         of those tied (s,); None without ties.
         """
-        size = self._scores
+        size = self._score_count
         counts = np.bincount(self._bins, weight, (3 if self._has_ties else 2) * size + 1)
         sums: Float64Array = counts.astype(np.float64, copy=False)
         tied = sums[2 * size + 1 :] if self._has_ties else None
@@ -114,7 +114,7 @@ class ColumnRanking:
         positive, negative = true_positives[-1], false_positives[-1] + between[-1]
         predicted = false_positives
         predicted += true_positives
-        # Without any weight predicted positive, the positive itself has no weight either.
+        # If no row down to a score has weight, its positives have none, and the term is 0.
         precision = np.divide(true_positives, predicted, out=predicted, where=predicted > 0)
         pairs = positive * negative
         area = (pairs - misranked) / pairs if negative > 0 else np.nan

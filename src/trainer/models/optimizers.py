@@ -24,8 +24,9 @@ def build_optimizer(
 
     Without a schedule its learning rate is a variable: `optimizer.learning_rate.assign(…)` changes it.
     Under mixed_float16 it is wrapped in a `LossScaleOptimizer`, which skips batches whose gradients are
-    not finite and does not count them. With `ema`, the averages replace the weights only when
-    `finalize_variable_values(network.trainable_variables)` is called.
+    not finite and does not count them. With `ema`, call
+    `finalize_variable_values(network.trainable_variables)` at the end to replace the weights by the
+    averages.
 
     Args:
         settings: The `optimizer` section.
@@ -76,7 +77,7 @@ def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> d
         every = settings.ema.overwrite_every
         arguments |= {
             "use_ema": True,
-            "ema_momentum": average_momentum(settings),
+            "ema_momentum": ema_momentum_per_batch(settings),
             "ema_overwrite_frequency": None
             if every is None
             else max(settings.updates(duration_steps(every, steps_per_epoch)), 1),
@@ -84,7 +85,7 @@ def _shared(settings: AnyOptimizer, steps_per_epoch: int, total_steps: int) -> d
     return arguments
 
 
-def average_momentum(settings: AnyOptimizer) -> float:
+def ema_momentum_per_batch(settings: AnyOptimizer) -> float:
     """Return the momentum of the moving average of the weights per batch.
 
     Keras updates the average at every batch; over the `gradient_accumulation_steps` batches of one

@@ -1,6 +1,6 @@
 """Learning-rate schedules of the config as one Keras schedule.
 
-Learning-rate reduction on a plateau is in `trainer.engine.monitors`; it excludes a schedule.
+Reduction on a plateau, which cannot be combined with a schedule, is in `trainer.engine.monitors`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from trainer.config.schedules import (
 from trainer.config.sections import duration_steps
 
 _SCHEDULE: TypeAdapter[Schedule] = TypeAdapter(Schedule)
-_HALF_CYCLE = 1e-9
+_RESTART_TOLERANCE = 1e-9
 """Fraction of a cycle that is tolerated as rounding error at a restart."""
 
 
@@ -47,7 +47,7 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
       including the warm-up
 
     With staircase, t / every is rounded down. Beyond its length, a schedule keeps its final value.
-    Lengths are in batches, also with gradient accumulation: Keras passes the number of batches, not of
+    Lengths are in batches, even with gradient accumulation: Keras passes the number of batches, not of
     updates.
 
     Attributes:
@@ -156,11 +156,11 @@ def _cycle(units: Any, factor: float) -> tuple[Any, Any]:
     """Return the cycle number and the progress in it, after `units` lengths of the first cycle."""
     ops = keras.ops
     if factor == 1:
-        cycle = ops.floor(units + _HALF_CYCLE)
+        cycle = ops.floor(units + _RESTART_TOLERANCE)
         return cycle, ops.maximum(units - cycle, 0.0)
     # Cycles 0 … k - 1 take (factorᵏ - 1) / (factor - 1) lengths of the first cycle.
     done = ops.maximum(1 + units * (factor - 1), 1e-12)
-    cycle = ops.floor(ops.log(done) / math.log(factor) + _HALF_CYCLE)
+    cycle = ops.floor(ops.log(done) / math.log(factor) + _RESTART_TOLERANCE)
     length = ops.power(factor, cycle)
     begin = (length - 1) / (factor - 1)
     return cycle, ops.clip((units - begin) / length, 0.0, 1.0)

@@ -21,7 +21,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.config.optimizers import AnyOptimizer
-from trainer.models.optimizers import average_momentum, build_optimizer
+from trainer.models.optimizers import build_optimizer, ema_momentum_per_batch
 from trainer.models.schedules import ScheduledRate
 
 _ATTRIBUTES = {
@@ -104,7 +104,7 @@ def varying_coefficients(settings: Sequence[AnyOptimizer]) -> dict[str, NDArray[
 
 def _coefficient(settings: AnyOptimizer, name: str) -> float | None:
     if name == "ema":
-        return None if settings.ema is None else average_momentum(settings)
+        return None if settings.ema is None else ema_momentum_per_batch(settings)
     return getattr(settings, name)  # type: ignore[no-any-return]
 
 

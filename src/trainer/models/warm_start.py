@@ -88,9 +88,9 @@ def _reason(layer: keras.layers.Layer, sources: Sequence[keras.layers.Layer]) ->
     for source in sources:
         if source.name == layer.name and type(source).__name__ == kind:
             shapes, source_shapes = _text(_shapes(layer)), _text(_shapes(source))
-            return f"its weights are {shapes}, but {source_shapes} in the source"
-    return f"the source has no other {kind} layer with weights {_text(_shapes(layer))}"
+            return f"its weight shapes are {shapes}, in the source {source_shapes}"
+    return f"the source has no other {kind} layer with weight shapes {_text(_shapes(layer))}"
 
 
 def _text(shapes: Shapes) -> str:
-    return " and ".join("×".join(map(str, shape)) for shape in shapes)
+    return ", ".join(map(str, shapes))

@@ -76,7 +76,7 @@ def _metrics_table(
             row += [number(values.get(name)), comparison]
         rows.append(tuple(row))
     level = f"{100 * findings.confidence_level:g}% interval"
-    headers = ("metric", "value", level, "prior", "vs. prior", "linear", "vs. linear")
+    headers = ("metric", "value", level, "constant", "vs. constant", "linear", "vs. linear")
     title = f"{split} rows: {split_findings.rows:,}; compared with the baselines"
     return Table(title, headers, tuple(rows), frozenset({1, 2, 3, 5}))
 

@@ -24,7 +24,9 @@ def summary_sentence(findings: Findings) -> str:
     metric = result.metrics[name]
     value = format_with_interval(metric.value, metric.low, metric.high)
     text = f"On {rows}, {label} is {value} ({level} interval)"
-    prior = _compare(result.vs_prior.get(name), "the prior", result.prior.get(name), name)
+    prior = _compare(
+        result.vs_prior.get(name), "a constant prediction", result.prior.get(name), name
+    )
     linear = _compare(result.vs_linear.get(name), "a linear model", result.linear.get(name), name)
     comparisons = [part for part in (prior, linear) if part]
     return f"{text}, {' and '.join(comparisons)}." if comparisons else f"{text}."

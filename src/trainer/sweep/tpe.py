@@ -147,8 +147,8 @@ def _optuna() -> ModuleType:
         raise ConfigError(
             Problem(
                 where="",
-                expected="optuna, for sweep.search: tpe",
-                found="that it is not installed",
+                expected="the package optuna to be installed, for sweep.search: tpe",
+                found="that it is not",
                 fix=f"{install_command('sweep')}, or set sweep.search: sobol",
                 key="sweep.search",
             )

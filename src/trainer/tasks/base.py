@@ -1,4 +1,4 @@
-"""What every task defines, and what all but one of them have in common."""
+"""The interface of task kinds, with the defaults that most of them share."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ Interval = tuple[FloatArray, FloatArray]
 class TaskKind(ABC):
     """The form of the targets and predictions of a task.
 
-    Targets y and predictions p have shape (rows, k), with one column per scored name. `names` are the
-    classes (binary: the negative, then the positive one), the labels, or the target columns.
+    Targets y and predictions p have shape (rows, k), with one column per class (binary: the positive
+    class), label or target column. `names` are the classes (binary: the negative, then the positive
+    one), the labels, or the target columns.
     """
 
     name: ClassVar[TaskName]
@@ -35,7 +36,7 @@ class TaskKind(ABC):
         return TASK_RULES[self.name]
 
     def prediction_names(self, names: Sequence[str]) -> list[str]:
-        """Return the name of each number of a prediction in a file of predictions."""
+        """Return the names of the columns of p in a predictions file."""
         prefix = "probability" if self.rules.has_classes else "predicted"
         return [f"{prefix}_{name}" for name in self.rules.scored_names(names)]
 
@@ -48,7 +49,7 @@ class TaskKind(ABC):
         Args:
             target: The fitted target.
             p: Predictions (rows, k).
-            threshold: A label is positive from this probability on.
+            threshold: A label is positive at or above this probability.
             interval: Both ends of the prediction intervals, (rows, k); None without intervals.
         """
 
@@ -66,7 +67,7 @@ class TaskKind(ABC):
         return y
 
     def decode_from_head(self, outputs: FloatArray) -> FloatArray:
-        """Return outputs, or targets encoded for the head, with one column per scored name."""
+        """Return outputs, or targets encoded for the head, in the form of p."""
         return outputs
 
     def json_values(self, y: FloatArray, classes: Sequence[str]) -> list[Any]:

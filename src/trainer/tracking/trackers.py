@@ -107,13 +107,13 @@ class Trackers:
 def make_trackers(config: Config) -> Trackers:
     """Create the trackers that a config enables."""
     trackers: dict[str, Tracker] = {}
-    board, store = config.track.tensorboard, config.track.mlflow
-    if board:
+    tensorboard, mlflow = config.track.tensorboard, config.track.mlflow
+    if tensorboard:
         trackers["TensorBoard"] = TensorBoardTracker(
-            board if isinstance(board, TensorBoard) else TensorBoard()
+            tensorboard if isinstance(tensorboard, TensorBoard) else TensorBoard()
         )
-    if store is not None:
-        trackers["MLflow"] = BackgroundTracker(MlflowTracker(store))
+    if mlflow is not None:
+        trackers["MLflow"] = BackgroundTracker(MlflowTracker(mlflow))
     return Trackers(trackers)
 
 
@@ -132,19 +132,19 @@ def warn_once() -> None:
 
 def tracking_problems(config: Config) -> Iterator[Problem]:
     """Yield problems for packages that trackers need and that are not installed."""
-    board, store = config.track.tensorboard, config.track.mlflow
-    configured = {"tensorboard": bool(board), "mlflow": store is not None}
+    tensorboard, mlflow = config.track.tensorboard, config.track.mlflow
+    configured = {"tensorboard": bool(tensorboard), "mlflow": mlflow is not None}
     for extra, is_configured in configured.items():
         packages = _EXTRAS[extra]
-        if store is not None and "://" in store.uri and not store.uri.startswith("sqlite"):
+        if mlflow is not None and "://" in mlflow.uri and not mlflow.uri.startswith("sqlite"):
             packages = packages[:1]
         missing = [name for name in packages if find_spec(name) is None]
         if is_configured and missing:
             key = f"track.{extra}"
             yield Problem(
                 "",
-                f"the package {missing[0]}",
-                "that it is not installed",
+                f"the package {missing[0]} to be installed",
+                "that it is not",
                 f"{install_command(extra)}, or remove {key}",
                 key,
             )
@@ -153,14 +153,14 @@ def tracking_problems(config: Config) -> Iterator[Problem]:
 def tracker_locations(config: Config) -> dict[str, str]:
     """Return each tracker's destination as text."""
     destinations: dict[str, str] = {}
-    board, store = config.track.tensorboard, config.track.mlflow
-    if board:
+    tensorboard, mlflow = config.track.tensorboard, config.track.mlflow
+    if tensorboard:
         destinations["TensorBoard"] = "tensorboard/ in the run directory"
-        if isinstance(board, TensorBoard) and board.histograms is not None:
-            destinations["TensorBoard"] += f", histograms every {board.histograms}"
-    if store is not None:
-        experiment = store.experiment or config.name
-        destinations["MLflow"] = f"{_without_password(store.uri)}, experiment {experiment}"
+        if isinstance(tensorboard, TensorBoard) and tensorboard.histograms is not None:
+            destinations["TensorBoard"] += f", histograms every {tensorboard.histograms}"
+    if mlflow is not None:
+        experiment = mlflow.experiment or config.name
+        destinations["MLflow"] = f"{_without_password(mlflow.uri)}, experiment {experiment}"
     return destinations
 
 

@@ -1,6 +1,6 @@
 """Messages between a worker and its pool, and the worker's side of the conversation.
 
-    work item ─► train ─ event ─► … ─ reply ─► … ─ done
+    item ─► pool ─ item ─► worker ─ event ─► pool ─ reply ─► worker … ─ done ─► pool
 
 After each epoch the worker waits for a reply, so that members can be ended and training stopped.
 """
@@ -51,7 +51,7 @@ class WorkItem(Protocol):
 
 
 class Runner(Protocol):
-    """Runs work items in a worker, which creates it without arguments, and keeps their tables."""
+    """Runs work items and caches their tables. Each worker creates a runner, without arguments."""
 
     def prepare(self) -> None:
         """Prepare the process before the first item arrives."""
@@ -88,7 +88,7 @@ class Runner(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A message to a worker: members to end, and why to stop.
+    """A message to a worker: members to end, and the reason to stop.
 
     Attributes:
         end_reasons: Members to end after the reported epoch.

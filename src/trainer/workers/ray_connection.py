@@ -177,7 +177,7 @@ def check_address(address: str) -> None:
         _greet(host, port)
     except OSError as error:
         found = error.strerror or str(error)
-        fix = f"`ray start --head --port=6379` there, {_INSTEAD}"
+        fix = f"run `ray start --head --port=6379` there, {_INSTEAD}"
         raise UsageError(Problem(where, "a Ray cluster that responds", found, fix)) from error
 
 
@@ -221,8 +221,8 @@ def node_differences(node_info: NodeInfo, directory: Path) -> Iterator[Problem]:
         if local_packages.get(name) != node_info.packages.get(name):
             yield Problem(
                 f"node {node_info.node}",
-                f"{name} {local_packages.get(name, 'not installed')}, as here",
-                node_info.packages.get(name, "none"),
+                f"{_package(name, local_packages)}, as here",
+                _package(name, node_info.packages),
                 "install the same packages on all nodes",
             )
 
@@ -238,9 +238,13 @@ def node_problem(node: str, error: Exception) -> Problem:
 
 
 def error_summary(error: Exception) -> str:
-    """Return the last line of an error of Ray, which can be a page long."""
+    """Return the last line of a Ray error, which can be a page long."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
+
+
+def _package(name: str, versions: dict[str, str]) -> str:
+    return f"{name} {versions[name]}" if name in versions else f"no {name}"
 
 
 def _packages() -> dict[str, str]:
@@ -253,8 +257,8 @@ def _refused(address: str, error: Exception) -> Problem:
     if "ersion mismatch" in str(error):
         versions = [line for line in lines if line.startswith(("Ray:", "Python:"))]
         found = ", ".join(versions[: len(versions) // 2]) or error_summary(error)
-        ours = f"Ray: {_import_ray().__version__}, Python: {platform.python_version()}"
-        return Problem(where, f"a cluster of {ours}, as here", found, "install the same versions")
+        ours = f"Ray {_import_ray().__version__} and Python {platform.python_version()}"
+        return Problem(where, f"a cluster with {ours}, as here", found, "install the same versions")
     found = lines[0] if lines else type(error).__name__
     fix = (
         "`ray start --head` starts one; if it requires a token, set RAY_AUTH_MODE=token; "
@@ -271,8 +275,8 @@ def _import_ray() -> Any:
         raise UsageError(
             Problem(
                 "--engine ray",
-                "the package ray",
-                "no such package",
+                "the package ray to be installed",
+                "that it is not",
                 f"{install_command('cluster')}, or use --engine local",
             )
         ) from error
@@ -285,7 +289,7 @@ def _open_devnull() -> TextIO:
 
 @contextmanager
 def _standard_error_dropped() -> Iterator[None]:
-    """Context manager that discards standard error: Ray writes what it waits for every second."""
+    """Context manager that discards standard error, where Ray reports what it waits for each second."""
     kept = os.dup(2)
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, 2)
@@ -299,9 +303,7 @@ def _standard_error_dropped() -> Iterator[None]:
 
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
-    """Context manager that blocks SIGTERM, which Ray handles itself, and restores the handlers
-    afterwards.
-    """
+    """Context manager that blocks SIGTERM, which Ray handles itself, and then restores the handlers."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -39,7 +39,7 @@ from trainer.workflows.plan import RunPlan, TableCache, make_plan
 _ADAPTIVE_BATCH = 8
 """Trials per job in a batch of a search that learns from earlier batches."""
 _JOB_BYTES = 2 << 30
-"""Memory of a worker: about 600 MB for TensorFlow, a table and a pack."""
+"""Memory of a worker: about 600 MB for TensorFlow, plus a table and a pack."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +49,13 @@ class SweepPlan:
     Attributes:
         search: How it is searched.
         trials: The number of trials; None if only time ends the sweep.
-        first: The programs of the first batch, as text.
+        first_batch: The packs of the first batch, as text.
         combinations: The number of distinct settings if it is below the requested number of trials.
     """
 
     search: SearchName
     trials: int | None
-    first: str
+    first_batch: str
     combinations: int | None
 
 
@@ -81,13 +81,13 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
         RunSpec(number, replace(loaded, config=trial_config(loaded, trial_settings)), Path())
         for number, trial_settings in enumerate(settings)
     ]
-    first = str(schedule_packs(specs, tables, jobs))
+    first_batch = str(schedule_packs(specs, tables, jobs))
     is_short = bool(too_few_combinations(config))
-    return SweepPlan(search, trials, first, trials if is_short else None)
+    return SweepPlan(search, trials, first_batch, trials if is_short else None)
 
 
 def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
-    """Return the plan of a sweep's config without its search space, which defines the objective.
+    """Return the plan of a sweep's config without its search space; it defines the objective.
 
     Raises:
         InputError: Config or data are invalid, or the objective is undefined.

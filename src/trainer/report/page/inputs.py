@@ -86,10 +86,10 @@ def _missing_text(column: Column) -> str:
             return text + (", with an indicator input" if column.indicator else "")
         case CategoricalColumn():
             if column.has_missing_level:
-                return f"level {MISSING}"
+                return f"category {MISSING}"
             if column.fill is not None:
                 return f"{_level(column.fill)} ({column.impute.replace('_', ' ')})"
-            return "like an unknown level"
+            return "like an unknown category"
         case BooleanColumn():
             if column.has_missing_level:
                 return "0, with an indicator input"
@@ -158,20 +158,20 @@ def _encoded(column: CategoricalColumn) -> str:
     levels = [*map(_level, column.levels), *specials]
     listed = ", ".join(levels[:_MAX_LEVELS])
     if len(levels) > _MAX_LEVELS:
-        listed += f", … ({len(levels):,} levels)"
+        listed += f", … ({len(levels):,} categories)"
     to_rare = column.unknown == "rare" and column.rare > 0
     match column.encode:
         case "onehot":
             unknown = RARE if to_rare else "all 0"
-            return f"one-hot in the order {listed}; unknown levels: {unknown}"
+            return f"one-hot in the order {listed}; unknown categories: {unknown}"
         case "ordinal":
             unknown = RARE if to_rare else number(-1 / (column.codes - 1))
             order = listed.replace(", ", " < ") if len(levels) <= _MAX_LEVELS else listed
-            return f"index / {column.codes - 1}, from 0: {order}; unknown levels: {unknown}"
+            return f"index / {column.codes - 1}, from 0: {order}; unknown categories: {unknown}"
         case "embedding":
             unknown = RARE if to_rare else "id 0"
             return (
-                f"id = index + 1: {listed}; unknown levels: {unknown}; "
+                f"id = index + 1: {listed}; unknown categories: {unknown}; "
                 f"embedding of dimension {column.dimension}"
             )
         case _:
@@ -236,14 +236,12 @@ def _regression_steps(target: FittedTarget) -> Iterator[tuple[str, str]]:
         y = "output" if scale == 1 else f"{number(scale)} · output"
         if offset:
             y += f" {'+' if offset > 0 else '-'} {number(abs(offset))}"
-        curve = target.transforms[index] if target.transforms else None
-        if curve is not None:
-            bounds = f"{number(curve.low)}, {number(curve.high)}"
-            inverse = "exp"
-            if curve.kind == "power":
-                inverse = f"inverse Yeo-Johnson with λ = {number(curve.exponent)}, "
-            inner = f"exp({y})" if curve.kind == "log" else f"{inverse}of {y}"
-            y = f"clip({inner}, {bounds})"
+        transform = target.transforms[index] if target.transforms else None
+        if transform is not None:
+            inverse = f"exp({y})"
+            if transform.kind == "power":
+                inverse = f"inverse Yeo-Johnson({y}; λ = {number(transform.exponent)})"
+            y = f"clip({inverse}, {number(transform.low)}, {number(transform.high)})"
         yield name, f"prediction = {y}"
 
 

@@ -83,7 +83,7 @@ def _explanation(content: RunContent, findings: Findings) -> str:
             else "the mean of the training rows"
         )
         text += (
-            f" There are two baselines: the prior, which always predicts {prior}, and a linear model. "
+            f" There are two baselines: a constant prediction, {prior}, and a linear model. "
             "A difference whose interval contains 0 is not significant."
         )
     return text
@@ -120,9 +120,9 @@ def metrics_table(
     headers = ["metric", f"value [{100 * level:g}% interval]"]
     if result.prior or result.linear:
         headers += [
-            "prior",
+            "constant prediction",
             "linear model",
-            "difference from prior",
+            "difference from constant prediction",
             "difference from linear model",
         ]
     rows = []
@@ -185,7 +185,7 @@ def _averages_table(result: SplitFindings, split: str, content: RunContent) -> T
     has_columns = content.rules is not None and content.rules.has_several_labels
     parts = "columns" if has_columns else "classes"
     title = f"Other averages over the {parts}, {split} rows"
-    headers = ("metric", "value", "prior", "linear model")
+    headers = ("metric", "value", "constant prediction", "linear model")
     return table_block(title, headers, rows, right=(1, 2, 3), is_collapsed=True)
 
 
@@ -261,7 +261,7 @@ def _slices(content: RunContent) -> Iterator[Block]:
 def _search_text(worst: WorstSlices, split: str | None) -> str:
     significant = sum(map(_is_significant, worst.slices))
     text = (
-        f"{pluralize(worst.searched, 'slice')} (levels of one column, or of two combined) "
+        f"{pluralize(worst.searched, 'slice')} (rows with the same value of a column, or of two) "
         f"{'was' if worst.searched == 1 else 'were'} searched for a worse {worst.metric} than the "
         f"{number(worst.overall)} of all {split} rows. "
     )

@@ -193,9 +193,9 @@ def _columns_table(content: RunContent) -> Iterator[Block]:
         )
         for column in columns[:_MAX_COLUMNS]
     ]
-    title = f"{len(columns):,} feature columns, statistics of the training rows"
+    title = f"Statistics of the training rows: {len(columns):,} feature columns"
     if len(columns) > _MAX_COLUMNS:
-        title += f", the first {_MAX_COLUMNS}"
+        title += f" (the first {_MAX_COLUMNS} are shown)"
     headers = ("column", "kind", "missing", "mean", "min", "max", "inputs")
     is_collapsed = len(columns) > _MAX_EXPANDED_COLUMNS
     yield table_block(title, headers, rows, right=range(2, len(headers)), is_collapsed=is_collapsed)

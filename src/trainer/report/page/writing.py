@@ -112,7 +112,7 @@ def write_plots(page: Page, folder: Path) -> list[Path]:
     if not can_draw():
         fix = install_command("plots")
         raise UsageError(
-            Problem("--png", "matplotlib, to draw the plots", "that it is not installed", fix)
+            Problem("--png", "the package matplotlib to be installed", "that it is not", fix)
         )
     with storage_errors(folder, "make this directory"):
         folder.mkdir(parents=True, exist_ok=True)
