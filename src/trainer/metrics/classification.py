@@ -13,7 +13,7 @@ from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.confusion import Confusion, matthews_corrcoef, safe_divide
 from trainer.metrics.labels import class_log_losses, log_losses, predicted_positive, squared_errors
 from trainer.metrics.ranking import ColumnRanking, classes_ranked_above
-from trainer.metrics.weighting import Weighting
+from trainer.metrics.weighting import WeightedMetrics
 from trainer.task_names import TaskName
 
 _CONFUSION = ("precision", "recall", "specificity", "f1")
@@ -103,22 +103,17 @@ class LabelMetrics:
         return classes_ranked_above(np.argmax(self.y, axis=1), self.p)[:, None]
 
 
-class WeightedLabels:
+class WeightedLabels(WeightedMetrics):
     """Classification metrics of fixed predictions for each of r weightings."""
 
     def __init__(self, rows: LabelMetrics, weights: Float64Array | None) -> None:
+        super().__init__(weights, len(rows.y))
         self.rows = rows
-        self.weighting = Weighting(weights, len(rows.y))
-        self._by_part: dict[str, Float64Array] = {}
 
-    def by_part(self, name: str) -> Float64Array:
-        """Return a metric of every class against the rest or of every column, (r, k)."""
-        if name not in self._by_part:
-            self._by_part[name] = _BY_PART[name](self)
-        return self._by_part[name]
+    def _compute_by_part(self, name: str) -> Float64Array:
+        return _BY_PART[name](self)
 
     def overall(self, name: str) -> Float64Array:
-        """Return a metric of all classes or columns, (r,)."""
         task = self.rows.task
         if TASK_RULES[task].has_positive_class:
             return self.by_part(name)[:, 0]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import squared_errors
-from trainer.metrics.weighting import Weighting
+from trainer.metrics.weighting import WeightedMetrics
 
 
 class RegressionMetrics:
@@ -60,19 +60,15 @@ class RegressionMetrics:
         return np.argsort(self.errors, axis=0, kind="stable")
 
 
-class WeightedErrors:
+class WeightedErrors(WeightedMetrics):
     """Regression metrics of fixed predictions for each of r weightings."""
 
     def __init__(self, rows: RegressionMetrics, weights: Float64Array | None) -> None:
+        super().__init__(weights, len(rows.y))
         self.rows = rows
-        self.weighting = Weighting(weights, len(rows.y))
-        self._by_part: dict[str, Float64Array] = {}
 
-    def by_part(self, name: str) -> Float64Array:
-        """Return a metric of every column, (r, k)."""
-        if name not in self._by_part:
-            self._by_part[name] = _BY_PART[name](self)
-        return self._by_part[name]
+    def _compute_by_part(self, name: str) -> Float64Array:
+        return _BY_PART[name](self)
 
     def overall(self, name: str) -> Float64Array:
         """Return the mean of a metric over the columns, (r,)."""

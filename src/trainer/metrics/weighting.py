@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+
 import numpy as np
 import numpy.typing as npt
 
@@ -46,3 +48,24 @@ class Weighting:
         weights = [None] if self.weights is None else self.weights
         sums = [[np.bincount(column, row, size) for column in codes.T] for row in weights]
         return np.asarray(sums, np.float64)
+
+
+class WeightedMetrics(ABC):
+    """Metrics of fixed predictions for each of r weightings, each computed once."""
+
+    def __init__(self, weights: Float64Array | None, rows: int) -> None:
+        self.weighting = Weighting(weights, rows)
+        self._by_part: dict[str, Float64Array] = {}
+
+    def by_part(self, name: str) -> Float64Array:
+        """Return a metric of every class against the rest or of every column, (r, k)."""
+        if name not in self._by_part:
+            self._by_part[name] = self._compute_by_part(name)
+        return self._by_part[name]
+
+    @abstractmethod
+    def overall(self, name: str) -> Float64Array:
+        """Return a metric of all classes or columns, (r,)."""
+
+    @abstractmethod
+    def _compute_by_part(self, name: str) -> Float64Array: ...

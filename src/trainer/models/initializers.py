@@ -47,32 +47,5 @@ def build_initializer(initializer: Initializer, seed: int) -> keras.initializers
 
 
 def _named(name: InitializerName, seed: int) -> keras.initializers.Initializer:
-    match name:
-        case "glorot_normal":
-            return keras.initializers.GlorotNormal(seed=seed)
-        case "glorot_uniform":
-            return keras.initializers.GlorotUniform(seed=seed)
-        case "he_normal":
-            return keras.initializers.HeNormal(seed=seed)
-        case "he_uniform":
-            return keras.initializers.HeUniform(seed=seed)
-        case "identity":
-            return keras.initializers.Identity()
-        case "lecun_normal":
-            return keras.initializers.LecunNormal(seed=seed)
-        case "lecun_uniform":
-            return keras.initializers.LecunUniform(seed=seed)
-        case "ones":
-            return keras.initializers.Ones()
-        case "orthogonal":
-            return keras.initializers.Orthogonal(seed=seed)
-        case "random_normal":
-            return keras.initializers.RandomNormal(seed=seed)
-        case "random_uniform":
-            return keras.initializers.RandomUniform(seed=seed)
-        case "truncated_normal":
-            return keras.initializers.TruncatedNormal(seed=seed)
-        case "zeros":
-            return keras.initializers.Zeros()
-        case _:
-            assert_never(name)
+    make = getattr(keras.initializers, "".join(part.capitalize() for part in name.split("_")))
+    return make() if name in ("identity", "ones", "zeros") else make(seed=seed)

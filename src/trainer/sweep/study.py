@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 from trainer.config.load import LoadedConfig, load_config
@@ -107,12 +106,7 @@ class Study:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def leaderboard(self) -> Leaderboard:
