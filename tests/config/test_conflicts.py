@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from tests.advice import alternatives, unsolved
 from trainer.config.conflicts import (
-    conflict_problems,
+    find_conflicts,
     is_class,
     task_conflicts,
 )
@@ -45,6 +45,10 @@ def named(source: str, rest: str) -> Config:
     root = parse_yaml(NAMED.format(source, rest), Source("c.yaml", Path())).root
     assert root is not None
     return Config.model_validate(to_python(root))
+
+
+def conflict_problems(cfg: Config) -> list[Problem]:
+    return [conflict.problem for conflict in find_conflicts(cfg)]
 
 
 def conflicts_of(cfg: Config) -> list[tuple[str, str, str]]:

@@ -30,7 +30,6 @@ def test_minimal_config_has_defaults(write: Write) -> None:
     path = write(BASE, "wine quality (1).yaml")
     loaded = load_config(path)
     assert loaded.path == path
-    assert loaded.overrides == ()
     assert loaded.config.name == "wine-quality-1-"
     assert loaded.config.seed == 0
     assert len(loaded.config.model.layers) == 2

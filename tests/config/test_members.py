@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.config.conflicts import conflict_problems
+from trainer.config.conflicts import find_conflicts
 from trainer.config.dump import dump_config
 from trainer.config.members import Member, member_configs, member_count, member_seed
 from trainer.config.nodes import Source, to_python
@@ -62,7 +62,7 @@ def test_members_differ_only_in_seed_and_fold(
         assert single.seed == member_seed(seed, member.repeat)
         assert single.data.split.seed == (seed if split is None else split)
         assert single.data.split.fold == (None if folds is None else f"{member.fold}/{folds}")
-        assert conflict_problems(single) == []
+        assert find_conflicts(single) == []
         assert [again.config for again in member_configs(single)] == [single]
         back = single.model_copy(
             update={"seed": seed, "data": cfg.data, "fit": cfg.fit},
@@ -91,7 +91,7 @@ def test_member_config_round_trip(number: int) -> None:
     root = parse_yaml(dump_config(member.config), Source("c.yaml", Path())).root
     assert root is not None
     assert Config.model_validate(to_python(root)) == member.config
-    assert conflict_problems(member.config) == []
+    assert find_conflicts(member.config) == []
 
 
 KNOWN = [1482461306, 502951417]

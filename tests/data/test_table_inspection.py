@@ -28,7 +28,7 @@ def test_findings(tmp_path):
         }
     ).write_csv(path)
     findings = inspect_table(Data(source=str(path), target="y"))
-    assert (findings.rows, findings.rows_without_target, findings.duplicates) == (39, 1, 0)
+    assert (findings.rows, findings.duplicates) == (39, 0)
     assert (findings.task, findings.classes) == ("binary", {"bad": 19, "good": 20})
     assert {column.name: (column.kind, column.exclude) for column in findings.columns} == {
         "id": ("numeric", "identifier"),

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.config.conflicts import conflict_problems
+from trainer.config.conflicts import find_conflicts
 from trainer.config.losses import Loss
 from trainer.config.resolve import resolved_loss
 from trainer.config.schema import Config
@@ -36,7 +36,7 @@ def config(**sections) -> Config:
             **sections,
         }
     )
-    assert conflict_problems(result) == []
+    assert find_conflicts(result) == []
     return result
 
 

@@ -40,13 +40,8 @@ from trainer.errors import Problem, did_you_mean
 from trainer.task_names import TaskName
 
 
-def conflict_problems(config: Config) -> list[Problem]:
-    """Return the conflicts that do not depend on the data; each has its key but no location."""
-    return [conflict.problem for conflict in find_conflicts(config)]
-
-
 def find_conflicts(config: Config) -> list[Conflict]:
-    """Return the conflicts with all settings that each concerns."""
+    """Return the conflicts that do not depend on the data, each with all settings it concerns."""
     return [
         *data_conflicts(config.data, folded=uses_folds(config)),
         *member_conflicts(config),

@@ -54,13 +54,11 @@ class LoadedConfig:
     Attributes:
         config: The config; its paths are absolute.
         path: The file, as given by the user.
-        overrides: The overrides, as typed.
         root: The config as a tree of nodes.
     """
 
     config: Config
     path: Path
-    overrides: tuple[str, ...]
     root: Node = field(repr=False, compare=False)
 
     def locate(self, problem: Problem) -> Problem:
@@ -143,11 +141,11 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
     problems += config_problems
     if config is None or problems:
         part, removed = (config, frozenset[KeyPath]()) if config is not None else valid_part(root)
-        valid_config = None if part is None else LoadedConfig(part, path, tuple(overrides), root)
+        valid_config = None if part is None else LoadedConfig(part, path, root)
         raise InvalidConfigError(
             [_without_repeated_key(problem) for problem in problems], valid_config, removed
         )
-    return LoadedConfig(config, path, tuple(overrides), root)
+    return LoadedConfig(config, path, root)
 
 
 def name_from_path(path: Path) -> str:

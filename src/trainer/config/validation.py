@@ -3,7 +3,7 @@
 pydantic decides whether a config is valid. If it is not, the tree of nodes is compared with the
 specs of the schema, and each mismatch becomes one issue. For a union, it is the issue of the member
 closest to the value; for an unknown key, it suggests a similar key. YAML syntax errors are in
-`yaml_errors`, conflicts between valid settings in `conflict_problems`.
+`yaml_errors`, conflicts between valid settings in `find_conflicts`.
 """
 
 from __future__ import annotations

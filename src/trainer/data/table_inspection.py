@@ -94,7 +94,6 @@ class TableFindings:
     Attributes:
         files: The source files.
         rows: Number of rows with a target.
-        rows_without_target: Number of other rows.
         target: The target columns.
         task: The inferred task.
         reason: Why this task.
@@ -111,7 +110,6 @@ class TableFindings:
 
     files: tuple[SourceFile, ...]
     rows: int
-    rows_without_target: int
     target: tuple[str, ...]
     task: TaskName
     reason: str
@@ -168,7 +166,6 @@ def inspect_table(data: Data) -> TableFindings:
     return TableFindings(
         files=table.files,
         rows=len(rows),
-        rows_without_target=table.frame.height - len(rows),
         target=targets,
         task=inferred.task,
         reason=inferred.reason,

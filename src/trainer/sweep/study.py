@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Literal, Self
@@ -195,7 +195,7 @@ class Study:
                 raise RunError(_mismatch_problem(self.directory.journal, record, suggested))
             unfinished = [trial for trial in record.trials if trial.number not in ended]
             if unfinished:  # no batch starts before the previous one has ended
-                return tuple(replace(trial, is_resumed=True) for trial in unfinished)
+                return tuple(unfinished)
             self._search.tell([ended[trial.number] for trial in record.trials])
         return ()
 

@@ -19,12 +19,10 @@ class Trial:
     Attributes:
         number: Number from 0, in the order of the suggestions.
         settings: Setting → value, in the order in which they are set.
-        is_resumed: Whether a previous process may have started it.
     """
 
     number: int
     settings: Mapping[str, Any]
-    is_resumed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
