@@ -15,8 +15,8 @@ from trainer.config.describe import json_schema, reference_markdown
 from trainer.config.dump import dump_config
 from trainer.config.losses import LOSSES
 from trainer.config.matching import ROOT
+from trainer.config.metrics import METRICS
 from trainer.config.nodes import Source, to_python
-from trainer.config.objectives import METRICS
 from trainer.config.schema import Config
 from trainer.config.specs import settings as all_settings
 from trainer.config.yaml_reader import parse_yaml

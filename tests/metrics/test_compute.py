@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
-from trainer.config.objectives import METRICS, MetricName
+from trainer.config.metrics import METRICS, MetricName
 from trainer.metrics.compute import compute_metrics
 
 THRESHOLD = 0.4

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as oracle
 
 from tests.metrics.samples import make_predictions, random_predictions, samples
-from trainer.config.objectives import METRICS
+from trainer.config.metrics import METRICS
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.evaluator import (
     MetricEvaluator,

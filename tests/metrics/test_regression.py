@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from trainer.config.objectives import METRICS, MetricName
+from trainer.config.metrics import METRICS, MetricName
 from trainer.metrics.compute import compute_metrics
 
 Y = np.array([[1.0], [2.0], [4.0]])

@@ -20,9 +20,9 @@ from trainer.config.loss_conflicts import (
     target_scale_conflicts,
 )
 from trainer.config.member_conflicts import member_conflicts
+from trainer.config.metrics import METRICS
 from trainer.config.model import HeadKind
 from trainer.config.model_conflicts import network_conflicts, optimizer_conflicts
-from trainer.config.objectives import METRICS
 from trainer.config.resolve import (
     can_have_validation,
     monitored_metrics,

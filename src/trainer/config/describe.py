@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from trainer.config import specs
 from trainer.config.losses import DEFAULT_LOSS, LOSSES
 from trainer.config.matching import EXTENDS, ROOT
-from trainer.config.objectives import METRICS
+from trainer.config.metrics import METRICS
 from trainer.config.optimizers import DEFAULT_OPTIMIZER
 from trainer.config.schema import Config
 from trainer.config.sections import Section

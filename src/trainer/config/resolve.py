@@ -7,8 +7,8 @@ from typing import Literal
 
 from trainer.config.data import NamedSources
 from trainer.config.losses import DEFAULT_LOSS, Loss
+from trainer.config.metrics import MetricName
 from trainer.config.model import POSITIVE_HEADS, HeadKind
-from trainer.config.objectives import MetricName
 from trainer.config.schema import Config, Fit
 from trainer.config.task_rules import TASK_RULES
 from trainer.task_names import TaskName

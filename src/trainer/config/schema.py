@@ -13,8 +13,8 @@ from pydantic import BeforeValidator, Field, StringConstraints
 from trainer.config.data import Data
 from trainer.config.layers import Custom
 from trainer.config.losses import Loss, NamedLoss
+from trainer.config.metrics import MetricName
 from trainer.config.model import Model
-from trainer.config.objectives import MetricName
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
 from trainer.config.sections import Interval, Section, ValueName, shorthand_for
 from trainer.config.sweeps import Sweep

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from trainer.config.metrics import MetricName
     from trainer.config.model import HeadKind
-    from trainer.config.objectives import MetricName
     from trainer.task_names import TaskName
 
 

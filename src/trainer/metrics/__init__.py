@@ -17,7 +17,7 @@ used: they accumulate in float32 over batches, and its AUC is computed at fixed 
     influence       the influence of each row on the headline metric
 
 To add a metric, add it to the table in `classification` or `regression` and to
-`trainer.config.objectives.METRICS`.
+`trainer.config.metrics.METRICS`.
 
 The conventions are those of scikit-learn with all classes as `labels` and `zero_division=0`:
 

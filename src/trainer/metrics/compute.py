@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from trainer.config.objectives import MetricName
+from trainer.config.metrics import MetricName
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.classification import LabelMetrics

@@ -1,7 +1,7 @@
 """All metrics of a task, by name, for one or many weightings of the rows.
 
 The definitions are those of `trainer.metrics`. Names are those of
-`trainer.config.objectives.MetricName`, and:
+`trainer.config.metrics.MetricName`, and:
 
 - binary: nothing else;
 - multiclass and multilabel: `precision`, `recall`, `specificity`, `f1`, `auc` and `average_precision`
@@ -24,7 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.config.objectives import METRICS
+from trainer.config.metrics import METRICS
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.compute import make_metrics

@@ -20,7 +20,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.records import to_json
 
 _AVERAGED = {"precision", "recall", "specificity", "f1", "auc", "average_precision"}
-"""Metrics that are macro averages over classes or columns, by `trainer.config.objectives`."""
+"""Metrics that are macro averages over classes or columns, by `trainer.config.metrics`."""
 _PROBABILITY_METRICS = {"log_loss", "brier"}
 _THRESHOLD_METRICS = {"precision", "recall", "specificity", "f1"}
 _MAX_CLASSES = 12

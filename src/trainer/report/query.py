@@ -166,7 +166,7 @@ def _sort_key(value: Value) -> tuple[int, float, str]:
 
 def _higher_is_better(metric: str) -> bool:
     # Imports pydantic, 0.1 s: only if runs are sorted by a metric.
-    from trainer.config.objectives import better_direction
+    from trainer.config.metrics import better_direction
 
     try:
         return better_direction(metric) == "higher"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from trainer.config.load import LoadedConfig, load_config
-from trainer.config.objectives import better_direction
+from trainer.config.metrics import better_direction
 from trainer.config.sweeps import Sweep, parse_epochs, resolved_search, resolved_trials
 from trainer.errors import Problem, RunError
 from trainer.runs.sweeps import SweepDirectory

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.config.losses import Loss
+from trainer.config.metrics import MetricName
 from trainer.config.model import POSITIVE_HEADS, HeadKind
-from trainer.config.objectives import MetricName
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
 from trainer.config.schema import Config
 from trainer.data.arrays import Float32Array

@@ -16,7 +16,7 @@ import keras
 import tensorflow as tf
 
 from trainer.config.layers import Custom
-from trainer.config.objectives import better_direction
+from trainer.config.metrics import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples

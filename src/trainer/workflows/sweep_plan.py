@@ -12,7 +12,7 @@ from pathlib import Path
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.members import member_count
-from trainer.config.objectives import better_direction
+from trainer.config.metrics import better_direction
 from trainer.config.resolve import resolved_monitor, validation_fix
 from trainer.config.schema import Config
 from trainer.config.sweep_loading import trial_config
