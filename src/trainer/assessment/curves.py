@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.assessment.thresholds import SortedColumn
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import predicted_labels
@@ -108,16 +109,12 @@ def _cumulate(
     y: FloatArray, p: FloatArray, weight: Float64Array | None
 ) -> tuple[Float64Array, Float64Array, Float64Array]:
     """Return the weight of positives and of negatives at or above each distinct score, descending."""
-    rows = np.ones(len(p)) if weight is None else weight.astype(np.float64)
-    order = np.argsort(-p, kind="stable")
-    score, positive = p[order].astype(np.float64), (rows * (y > 0.5))[order]
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], len(p) > 0)[: len(p)])
-    true_positives, predicted = np.cumsum(positive)[last], np.cumsum(rows[order])[last]
-    score = score[last]
+    column = SortedColumn(y, p, weight)
+    scores = np.unique(column.p)[::-1]
+    true_positives, false_positives = column.called(scores)
     # Scores of rows without weight are skipped.
-    has_weight = np.diff(predicted, prepend=0.0) > 0
-    false_positives = np.maximum(predicted - true_positives, 0.0)
-    return true_positives[has_weight], false_positives[has_weight], score[has_weight]
+    has_weight = np.diff(true_positives + false_positives, prepend=0.0) > 0
+    return true_positives[has_weight], false_positives[has_weight], scores[has_weight]
 
 
 def _rate(cumulative: Float64Array) -> Float64Array:

@@ -101,7 +101,7 @@ def choose_threshold(
         criterion: What to optimize.
         weight: (n,) with a sum above 0, or None.
     """
-    column = _Column(y, p, weight)
+    column = SortedColumn(y, p, weight)
     candidates = column.evaluate(column.distinct_thresholds())
     scores: Float64Array
     match criterion:
@@ -145,7 +145,7 @@ def threshold_curve(
         weight: (n,) with a sum above 0, or None.
         points: Approximate number of thresholds.
     """
-    column = _Column(y, p, weight)
+    column = SortedColumn(y, p, weight)
     candidates = column.distinct_thresholds()
     count = min(points // 2, len(candidates))
     index = np.linspace(0, len(candidates) - 1, count).round().astype(np.intp)
@@ -153,23 +153,36 @@ def threshold_curve(
     return column.evaluate(np.unique(np.concatenate([even, candidates[index]])))
 
 
-class _Column:
+class SortedColumn:
     """Rows sorted by probability, with cumulative weights."""
 
     def __init__(self, y: FloatArray, p: FloatArray, weight: Float64Array | None) -> None:
-        positive, p = y.reshape(-1) > 0.5, p.reshape(-1).astype(np.float64)
-        rows = np.ones(len(p)) if weight is None else weight.astype(np.float64)
-        order = np.argsort(p, kind="stable")
-        self._p, rows, positive = p[order], rows[order], positive[order]
+        """Sort the rows.
+
+        Args:
+            y: (n,) or (n, 1) of 0 and 1.
+            p: Probabilities, of the same shape.
+            weight: (n,) or None.
+        """
+        scores = p.reshape(-1).astype(np.float64)
+        rows = np.ones(len(scores)) if weight is None else weight.astype(np.float64)
+        order = np.argsort(scores, kind="stable")
+        rows, positive = rows[order], y.reshape(-1)[order] > 0.5
+        self.p = scores[order]
         # The weight at or above each row; 0 after the last.
         self._positives, self._negatives = (
             np.append(np.cumsum(part[::-1])[::-1], 0.0)
             for part in (rows * positive, rows * ~positive)
         )
 
+    def called(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
+        """Return the weight of positives and of negatives at or above each threshold."""
+        first = np.searchsorted(self.p, thresholds, side="left")
+        return self._positives[first], self._negatives[first]
+
     def distinct_thresholds(self) -> Float64Array:
         """Return a threshold for every rule that differs on these rows, in ascending order."""
-        distinct = np.unique(self._p)
+        distinct = np.unique(self.p)
         between = distinct[:-1] + (distinct[1:] - distinct[:-1]) / 2
         # Adjacent floats have no midpoint.
         between = np.where(between > distinct[:-1], between, distinct[1:])
@@ -179,8 +192,8 @@ class _Column:
         return np.concatenate([[distinct[0] / 2], between, [above]])
 
     def evaluate(self, thresholds: Float64Array) -> ThresholdCurve:
-        first = np.searchsorted(self._p, thresholds, side="left")
-        true_positives, false_positives = self._positives[first], self._negatives[first]
+        """Return the metrics at each threshold."""
+        true_positives, false_positives = self.called(thresholds)
         predicted = true_positives + false_positives
         counts = Confusion(self._positives[:1], self._negatives[:1], predicted, true_positives)
         return ThresholdCurve(
@@ -194,10 +207,9 @@ class _Column:
 
     def error_shares(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the fractions of all rows that are false positives and false negatives."""
-        first = np.searchsorted(self._p, thresholds, side="left")
-        total = self._positives[0] + self._negatives[0]
-        false_negatives = self._positives[0] - self._positives[first]
-        return self._negatives[first] / total, false_negatives / total
+        true_positives, false_positives = self.called(thresholds)
+        positives, total = self._positives[0], self._positives[0] + self._negatives[0]
+        return false_positives / total, (positives - true_positives) / total
 
 
 def _best(scores: Float64Array, thresholds: Float64Array) -> int:
