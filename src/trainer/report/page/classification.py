@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,8 @@ _THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _BINS = 10
 _THRESHOLD_METRICS = ("precision", "recall", "specificity", "F1", "fraction predicted positive")
 Float64Array = npt.NDArray[np.float64]
+_NamedCurve = tuple[str, tuple[Float64Array, Float64Array], float]
+"""Its name, its points and the area under it."""
 
 
 def classification_section(content: RunContent) -> Section:
@@ -93,9 +95,12 @@ def _curve_plots(content: RunContent, predictions: Predictions) -> Iterator[Bloc
         rows = f" with at least {_MIN_ROWS} rows" if len(frequent) > _MAX_CURVES else ""
         parts = frequent if rows else parts
         selection = f"; the {_MAX_CURVES} worst of {len(parts):,} {what}{rows}"
-    yield _roc_plot(predictions, _worst(content, predictions, parts, "auc"), linear, selection)
+    worst = _worst(content, predictions, parts, "auc")
+    yield _roc_plot(_named_curves(worst, predictions, linear, _roc, _auc), selection)
     worst = _worst(content, predictions, parts, "average_precision")
-    yield _precision_recall_plot(predictions, worst, linear, selection)
+    curves = _named_curves(worst, predictions, linear, _precision_recall, _average_precision)
+    share = float(np.average(predictions.y[:, worst[0][1]], weights=predictions.weight))
+    yield _precision_recall_plot(curves, share if len(worst) == 1 else None, selection)
 
 
 def _worst(
@@ -129,64 +134,62 @@ def _same_rows(linear: Predictions, predictions: Predictions) -> bool:
     )
 
 
-def _roc_plot(
-    predictions: Predictions,
-    parts: list[tuple[str, int]],
-    linear: Predictions | None,
-    selection: str,
-) -> Plot:
-    curves = [
-        (name, _roc(predictions, column), _auc(predictions, column)) for name, column in parts
-    ]
-    if linear is not None:
-        curves.append(("linear model", _roc(linear, 0), _auc(linear, 0)))
-
+def _roc_plot(curves: Sequence[_NamedCurve], selection: str) -> Plot:
     def draw(axes: Any) -> None:
         axes.plot((0, 1), (0, 1), color=SOFT, linewidth=0.8, linestyle=":")
-        for index, (name, (x, y), area) in enumerate(curves):
-            label = f"{short_name(name)} ({number(area)})"
-            axes.plot(x, y, color=COLORS[index % 6], linestyle=DASHES[index % 6], label=label)
+        _draw_curves(axes, curves, drawstyle="default")
         axes.set_xlabel("false positive rate")
         axes.set_ylabel("true positive rate")
-        _unit_square(axes)
         axes.legend(loc="lower right")
 
-    areas = "; ".join(f"{name} {number(area)}" for name, _, area in curves)
-    description = f"ROC curves. AUC: {areas}. A random classifier has an AUC of 0.5."
+    description = f"ROC curves. AUC: {_areas_text(curves)}. A random classifier has an AUC of 0.5."
     return Plot("roc", f"ROC curve (AUC{selection})", description, draw)
 
 
 def _precision_recall_plot(
-    predictions: Predictions,
-    parts: list[tuple[str, int]],
-    linear: Predictions | None,
-    selection: str,
+    curves: Sequence[_NamedCurve], share: float | None, selection: str
 ) -> Plot:
-    curves = [
-        (name, _precision_recall(predictions, column), _average_precision(predictions, column))
-        for name, column in parts
-    ]
-    if linear is not None:
-        curves.append(("linear model", _precision_recall(linear, 0), _average_precision(linear, 0)))
-    share = float(np.average(predictions.y[:, parts[0][1]], weights=predictions.weight))
+    """Plot the curves, and the share of positive rows unless there are several classes."""
 
     def draw(axes: Any) -> None:
-        if len(parts) == 1:
+        if share is not None:
             axes.axhline(share, color=SOFT, linewidth=0.8, linestyle=":")
-        for index, (name, (x, y), mean) in enumerate(curves):
-            label = f"{short_name(name)} ({number(mean)})"
-            color, dash = COLORS[index % 6], DASHES[index % 6]
-            axes.plot(x, y, color=color, linestyle=dash, label=label, drawstyle="steps-pre")
+        _draw_curves(axes, curves, drawstyle="steps-pre")
         axes.set_xlabel("recall")
         axes.set_ylabel("precision")
-        _unit_square(axes)
         axes.legend(loc="lower left")
 
-    means = "; ".join(f"{name} {number(mean)}" for name, _, mean in curves)
-    chance = f" A random classifier has {number(share)}." if len(parts) == 1 else ""
-    description = f"Precision-recall curves. Average precision: {means}.{chance}"
+    chance = "" if share is None else f" A random classifier has {number(share)}."
+    description = f"Precision-recall curves. Average precision: {_areas_text(curves)}.{chance}"
     title = f"Precision-recall curve (average precision{selection})"
     return Plot("precision-recall", title, description, draw)
+
+
+def _named_curves(
+    parts: Sequence[tuple[str, int]],
+    predictions: Predictions,
+    linear: Predictions | None,
+    points: Callable[[Predictions, int], tuple[Float64Array, Float64Array]],
+    area: Callable[[Predictions, int], float],
+) -> list[_NamedCurve]:
+    """Return the curve of each class or column, and that of the linear model."""
+    curves = [(name, points(predictions, column), area(predictions, column))
+              for name, column in parts]  # fmt: skip
+    if linear is not None:
+        curves.append(("linear model", points(linear, 0), area(linear, 0)))
+    return curves
+
+
+def _draw_curves(axes: Any, curves: Sequence[_NamedCurve], *, drawstyle: str) -> None:
+    for index, (name, (x, y), area) in enumerate(curves):
+        label = f"{short_name(name)} ({number(area)})"
+        color, dash = COLORS[index % 6], DASHES[index % 6]
+        axes.plot(x, y, color=color, linestyle=dash, label=label, drawstyle=drawstyle)
+    _unit_square(axes)
+
+
+def _areas_text(curves: Sequence[_NamedCurve]) -> str:
+    return "; ".join(f"{name} {number(area)}" for name, _, area in curves)
 
 
 def _roc(predictions: Predictions, column: int) -> tuple[Float64Array, Float64Array]:
