@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import IO, Literal
 
 from trainer.engine.program_cache import cache_root, use_cache
-from trainer.errors import ConfigError, Problem
+from trainer.errors import ConfigError, Problem, ResourceError
 from trainer.packages import install_command
 
 # Keras imports these when they are installed, for adapters that are not used here: 1 to 4 seconds.
@@ -117,6 +117,24 @@ def tensorflow_import(*, in_background: bool) -> Iterator[None]:
         yield
     finally:
         thread.join()
+
+
+@contextmanager
+def resource_errors() -> Iterator[None]:
+    """Context manager that reports exhausted memory of the machine or the device. Imports TensorFlow.
+
+    Raises:
+        ResourceError: Memory is exhausted.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+        found = str(error).splitlines()[0] if str(error) else type(error).__name__
+        found = re.sub(r"\{\{.*?\}\}\s*| on /job:.*", "", found)
+        expected, fix = "enough for the data and the network", "lower fit.batch_size or units"
+        raise ResourceError(Problem("memory", expected, found, fix)) from error
 
 
 def free_gpu_memory() -> int | None:

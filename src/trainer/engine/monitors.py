@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from trainer.config.schema import EarlyStopping, ReduceOnPlateau
+from trainer.config.metrics import better_direction
+from trainer.config.resolve import resolved_monitor
+from trainer.config.schema import EarlyStopping, Fit, ReduceOnPlateau
 
 Direction = Literal["higher", "lower"]
 
@@ -135,6 +137,20 @@ class Monitors:
     best: BestEpochState
     early_stopping: EarlyStoppingState | None
     reduce_lr: ReduceLROnPlateauState | None
+
+    @classmethod
+    def start(cls, fit: Fit, *, has_validation: bool) -> Monitors:
+        """Return the monitors that the config sets, before the first epoch."""
+        stopping, reduce_lr = fit.early_stopping, fit.reduce_on_plateau
+        return cls(
+            best=BestEpochState.start(better_direction(resolved_monitor(fit, has_validation))),
+            early_stopping=EarlyStoppingState.start(stopping, better_direction(stopping.monitor))
+            if stopping
+            else None,
+            reduce_lr=ReduceLROnPlateauState.start(reduce_lr, better_direction(reduce_lr.monitor))
+            if reduce_lr
+            else None,
+        )
 
     def state(self) -> dict[str, Any]:
         """Return the state as JSON values; an infinite value is None."""

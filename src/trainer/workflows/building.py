@@ -1,11 +1,11 @@
-"""Build the network, optimizer and training state of a plan. Imports TensorFlow."""
+"""Build the network, optimizer and training state of a plan, or of plans that train as a pack. Imports
+TensorFlow.
+"""
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,10 +13,8 @@ from time import perf_counter
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from trainer.config.layers import Custom
-from trainer.config.metrics import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
@@ -26,26 +24,25 @@ from trainer.engine.devices import Device
 from trainer.engine.divergence_advice import divergence_advice
 from trainer.engine.executors import LearnerExecutor, MultiEpochExecutor
 from trainer.engine.learner import Learner
-from trainer.engine.monitors import (
-    BestEpochState,
-    EarlyStoppingState,
-    Monitors,
-    ReduceLROnPlateauState,
-)
+from trainer.engine.monitors import Monitors
 from trainer.engine.multi_epoch import epochs_per_execution
+from trainer.engine.pack_checkpoint import restore_pack
+from trainer.engine.pack_executor import PackExecutor
+from trainer.engine.packs import Pack, PackMember
 from trainer.engine.rows import Batching, ResidentRows
+from trainer.engine.snapshot import Snapshot
 from trainer.engine.streaming import StreamedRows
 from trainer.engine.supervised import SupervisedLearner
 from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
-from trainer.errors import ConfigError, Problem, ResourceError
+from trainer.errors import ConfigError, Problem
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
+from trainer.models.stacking import StackMember
 from trainer.models.warm_start import transfer_weights
 from trainer.prediction.trained_runs import load_network, open_trained
-from trainer.tasks.task import Task
 from trainer.workflows.plan import RunPlan
 
 # Compiling takes a second the first time, and a third of that once the program is cached.
@@ -129,11 +126,89 @@ def build_training(
         RunError: The run to start from does not exist.
     """
     config, task = plan.config, plan.task
-    preprocessing = plan.dataset.preprocessing
     compiled = _worth_compiling(plan) if execution is None else execution.compiled
-    make = partial(
+    make_network = _network_function(plan, allow_custom=allow_custom)
+    network = make_network(compiled=compiled)
+    # A resumed run has its weights from its checkpoint; the run of the warm start may be gone.
+    notes = _warm_start(config, network, allow_custom=allow_custom) if execution is None else ()
+    optimizer = build_optimizer(
+        config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
+    )
+    started = perf_counter()
+    train, validation = _encoded_rows(plan)
+    encode_seconds = perf_counter() - started
+    if execution is None:
+        execution = _choose_execution(plan, network, train, validation, compiled)
+    learner = SupervisedLearner(network, build_loss(task.loss), optimizer)
+    weighted = task.apply_class_weights(train, config.fit.class_weight)
+    executor = _executor(plan, learner, weighted, validation, execution)
+    training = _training(plan, train, validation)
+    training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
+    training.rollback = _rollback(config, learner)
+    group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
+    return TrainingSetup(
+        network, training, group, executor, make_network(), execution, notes, encode_seconds
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PackSetup:
+    """Networks of the same shape that are ready to be trained by one program.
+
+    Attributes:
+        networks: The network of each member, which is given its weights before it is saved.
+        group: Their training.
+        executor: Runs their epochs, and evaluates them after training.
+    """
+
+    networks: tuple[keras.Sequential, ...]
+    group: TrainingGroup
+    executor: PackExecutor
+
+
+def build_pack(plans: Sequence[RunPlan], checkpoint: Snapshot | None) -> PackSetup:
+    """Build the networks, their common program and their training state.
+
+    Args:
+        plans: The plan of each member.
+        checkpoint: The state of a pack that is resumed; None at the start.
+
+    Raises:
+        RunError: The checkpoint does not belong to these networks.
+    """
+    members, trainings = [], []
+    for plan in plans:
+        network = _network_function(plan, allow_custom=False)()
+        _warm_start(plan.config, network, allow_custom=False)
+        train, validation = _encoded_rows(plan)
+        weighted = plan.task.apply_class_weights(train, plan.config.fit.class_weight)
+        stack = StackMember(plan.config, network)
+        members.append(PackMember(stack, plan.task.loss, weighted, validation))
+        trainings.append(_training(plan, train, validation))
+    first = plans[0]
+    batch = min(first.config.fit.batch_size, first.dataset.rows("train"))
+
+    def make(numbers: Sequence[int]) -> Pack:
+        return Pack(
+            [members[number] for number in numbers],
+            total_steps=first.total_steps,
+            steps_per_execution=steps_per_execution((first.parameters or 0) * len(numbers), batch),
+        )
+
+    slots = range(len(plans)) if checkpoint is None else checkpoint.metadata["slots"]
+    executor = PackExecutor(make, slots)
+    group = TrainingGroup(trainings, executor)
+    if checkpoint is not None:
+        restore_pack(group, checkpoint)
+    return PackSetup(tuple(member.stack.network for member in members), group, executor)
+
+
+def _network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., keras.Sequential]:
+    """Return a function that builds the network of a plan with its initial weights."""
+    preprocessing, task = plan.dataset.preprocessing, plan.task
+    return partial(
         build_network,
-        config,
+        plan.config,
         preprocessing.width,
         preprocessing.embeddings,
         task.head,
@@ -142,28 +217,13 @@ def build_training(
         allow_custom=allow_custom,
         base=plan.loaded.path.absolute().parent,
     )
-    network = make(compiled=compiled)
-    # A resumed run has its weights from its checkpoint; the run of the warm start may be gone.
-    notes = warm_start(config, network, allow_custom=allow_custom) if execution is None else ()
-    optimizer = build_optimizer(
-        config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
-    )
-    started = perf_counter()
-    train, validation = plan.encoded_samples("train"), plan.encoded_samples("validation")
+
+
+def _encoded_rows(plan: RunPlan) -> tuple[Samples, Samples | None]:
+    """Return the training and validation rows of a plan."""
+    train = plan.encoded_samples("train")
     assert train is not None, "a plan has training rows"
-    encode_seconds = perf_counter() - started
-    if execution is None:
-        execution = _choose_execution(plan, network, train, validation, compiled)
-    learner = SupervisedLearner(network, build_loss(task.loss), optimizer)
-    weighted = task.apply_class_weights(train, config.fit.class_weight)
-    executor = _executor(plan, learner, weighted, validation, execution)
-    training = make_training(plan, train, validation)
-    training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
-    training.rollback = _rollback(config, learner)
-    group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
-    return TrainingSetup(
-        network, training, group, executor, make(), execution, notes, encode_seconds
-    )
+    return train, plan.encoded_samples("validation")
 
 
 def _executor(
@@ -197,71 +257,22 @@ def _rollback(config: Config, learner: Learner) -> Rollback | None:
     return Rollback(learner=learner, max_rollbacks=settings.max_rollbacks, factor=settings.factor)
 
 
-def make_training(plan: RunPlan, train: Samples, validation: Samples | None) -> Training:
-    """Return the training of a plan before the first epoch.
-
-    Args:
-        plan: The plan of the run.
-        train: The training rows, encoded.
-        validation: The validation rows, encoded, or None.
-    """
+def _training(plan: RunPlan, train: Samples, validation: Samples | None) -> Training:
+    """Return the training of a plan before the first epoch, from its encoded rows."""
     fit, task = plan.config.fit, plan.task
-    return Training(
-        train=train,
-        validation=validation,
-        compute_metrics=make_metric_function(task),
-        monitors=make_monitors(plan.config, validation is not None),
-        monitor=resolved_monitor(fit, validation is not None),
-        total_steps=plan.total_steps,
-        keep_last=fit.early_stopping is not None and not fit.early_stopping.restore_best,
-        advice=divergence_advice(plan.config, task),
-    )
-
-
-@contextmanager
-def resource_errors() -> Iterator[None]:
-    """Context manager that reports exhausted memory of the machine or the device.
-
-    Raises:
-        ResourceError: Memory is exhausted.
-    """
-    try:
-        yield
-    except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        found = str(error).splitlines()[0] if str(error) else type(error).__name__
-        found = re.sub(r"\{\{.*?\}\}\s*| on /job:.*", "", found)
-        raise ResourceError(
-            Problem(
-                "memory",
-                "enough for the data and the network",
-                found,
-                "lower fit.batch_size or units",
-            )
-        ) from error
-
-
-def make_metric_function(task: Task) -> Callable[[EpochOutput, Samples], dict[str, float]]:
-    """Return a function that computes the metrics of one pass over samples."""
 
     def compute_metrics(output: EpochOutput, samples: Samples) -> dict[str, float]:
         return task.compute_metrics(output.predictions, samples, output.rows)
 
-    return compute_metrics
-
-
-def make_monitors(config: Config, has_validation: bool) -> Monitors:
-    """Return the initial state of the monitors."""
-    fit = config.fit
-    monitor = resolved_monitor(fit, has_validation)
-    stopping, reduce_lr = fit.early_stopping, fit.reduce_on_plateau
-    return Monitors(
-        best=BestEpochState.start(better_direction(monitor)),
-        early_stopping=EarlyStoppingState.start(stopping, better_direction(stopping.monitor))
-        if stopping
-        else None,
-        reduce_lr=ReduceLROnPlateauState.start(reduce_lr, better_direction(reduce_lr.monitor))
-        if reduce_lr
-        else None,
+    return Training(
+        train=train,
+        validation=validation,
+        compute_metrics=compute_metrics,
+        monitors=Monitors.start(fit, has_validation=validation is not None),
+        monitor=resolved_monitor(fit, validation is not None),
+        total_steps=plan.total_steps,
+        keep_last=fit.early_stopping is not None and not fit.early_stopping.restore_best,
+        advice=divergence_advice(plan.config, task),
     )
 
 
@@ -348,7 +359,7 @@ def _callbacks(plan: RunPlan, model: keras.Model, allow_custom: bool) -> Callbac
     return Callbacks(callbacks, model) if callbacks else None
 
 
-def warm_start(config: Config, network: keras.Model, *, allow_custom: bool) -> tuple[str, ...]:
+def _warm_start(config: Config, network: keras.Model, *, allow_custom: bool) -> tuple[str, ...]:
     """Copy the weights of the run that the config names and return a note for each layer."""
     if config.fit.warm_start is None:
         return ()

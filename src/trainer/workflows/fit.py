@@ -82,11 +82,11 @@ def fit_run(
     planned = perf_counter()
     with locate_problems(loaded):
         plan, device = start_device(plan, loaded.config)
-    from trainer.workflows.building import build_training, resource_errors
+    from trainer.workflows.building import build_training
     from trainer.workflows.recording import RecordedTraining, first_manifest, new_recording
 
     imported = perf_counter()
-    with resource_errors():
+    with devices.resource_errors():
         with locate_problems(loaded):
             built = build_training(plan, allow_custom=session.allow_custom)
         built.group.start_time = start_time

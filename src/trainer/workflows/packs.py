@@ -9,9 +9,9 @@ members. Importing this module does not import TensorFlow; running it does.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import asdict, replace
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, perf_counter
@@ -23,21 +23,13 @@ from trainer.engine import devices
 from trainer.engine.checkpoint_schedule import CheckpointSchedule
 from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import RunError
-from trainer.runs.checkpoints import write_checkpoint
+from trainer.runs.checkpoints import read_newest_checkpoint, write_checkpoint
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import (
-    remove_temporary_files,
-    remove_with_previous,
-    storage_errors,
-)
+from trainer.runs.files import remove_temporary_files, remove_with_previous, storage_errors
 from trainer.runs.log import remove_epochs_after, truncate_log
-from trainer.runs.manifest import Manifest, Resumption
+from trainer.runs.manifest import Manifest, Resumption, Status
 from trainer.workflows.events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
-from trainer.workflows.pack_building import (
-    PackedMember,
-    build_member,
-    build_pack_training,
-)
+from trainer.workflows.former_runs import read_ended_member
 from trainer.workflows.pack_schedule import PackRecord, PackSpec, write_pack_record
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.resume_checks import (
@@ -45,13 +37,13 @@ from trainer.workflows.resume_checks import (
     device_differences,
     machine_differences,
 )
-from trainer.workflows.session import Session
+from trainer.workflows.session import InterruptCheck, Session
 
 if TYPE_CHECKING:
-    from trainer.engine.events import EpochEnd
-    from trainer.engine.pack_executor import PackExecutor
-    from trainer.engine.training_group import TrainingGroup
-    from trainer.workflows.recording import Recording
+    from trainer.engine.snapshot import Snapshot
+    from trainer.engine.training_group import Checkpointable
+    from trainer.workflows.building import PackSetup
+    from trainer.workflows.recording import FittedData, Recording
 
 
 def train_pack(
@@ -79,132 +71,131 @@ def train_pack(
     Raises:
         TrainingError: Training failed.
     """
-    start_time, now = perf_counter(), datetime.now(UTC)
-    first = planned.members[0].plan
-    parameters = first.parameters or 0
-    if threads is None:
-        batch = first.config.fit.batch_size
-        threads = devices.choose_threads(parameters * len(planned.members), batch)
-    device = devices.start(first.config.runtime.device, threads)
-    from trainer.engine.events import GroupEpochEnd
-    from trainer.engine.fit import fit
-    from trainer.workflows.building import resource_errors
+    start_time = perf_counter()
+    device = _start_device(planned, threads)
+    from trainer.workflows.building import build_pack
 
-    with resource_errors(), ExitStack() as stack:
-        members = [build_member(planned_run) for planned_run in planned.members]
+    with devices.resource_errors(), ExitStack() as stack:
+        checkpoint = _read_checkpoint(directory)
+        setup = build_pack([member.plan for member in planned.members], checkpoint)
         built = perf_counter()
-        group, executor, resumed = build_pack_training(planned, members, directory)
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
         remove_temporary_files(directory)
         write_pack_record(directory, PackRecord(planned.numbers, is_done=False))
-        _open_records(members, group, device, session.command, now, stack, resumed=resumed)
-        checkpoints = _PackCheckpoints(group, executor, members, directory)
-        numbers = planned.numbers
-        index_of = {number: index for index, number in enumerate(numbers)}
-
+        metadata = None if checkpoint is None else checkpoint.metadata
+        records = [
+            stack.enter_context(record)
+            for record in _open_records(planned, setup, device, session.command, metadata)
+        ]
+        pack = _PackTraining(planned, directory, setup, records)
+        first = planned.members[0].plan
         epochs = first.total_steps // first.steps_per_epoch
-        yield PackStarted(numbers, group.epoch, epochs, device)
-        for event in fit(group, session.interrupted):
-            if not isinstance(event, GroupEpochEnd):
-                continue
-            for index, result in event.results.items():
-                _write_epoch(members[index], result)
-            results = {numbers[index]: result for index, result in event.results.items()}
-            to_end = (yield PackEpochEnded(event.epoch, results)) or {}
-            reasons = {index_of[number]: reason for number, reason in to_end.items()}
-            group.end({index: reasons[index] for index in group.live if index in reasons})
-            checkpoints.write_if_due()
+        yield PackStarted(planned.numbers, setup.group.epoch, epochs, device)
+        yield from pack.train_epochs(session.interrupted)
         trained = perf_counter()
-        index_programs(cache_root())
-        if group.is_interrupted:
-            checkpoints.write()
-            reason = next(m.training.stop_reason for m in members if m.training.interrupted)
-            for member in members:
-                _record(member).set_stop_reason(reason or "")
-                _record(member).write_end("stopped")
-            return reason
-        metrics = _evaluate(executor, members, splits)
-        evaluated = perf_counter()
-        share = 1.0 / len(members)
-        trace_seconds = sum(program.trace_seconds for program in executor.programs)
-        compile_seconds = sum(program.compile_seconds for program in executor.programs)
-        for index, member in enumerate(members):
-            record = _record(member)
-            # Members share the time of the pack in equal parts.
-            record.add_time("build", share * (built - start_time))
-            record.add_time("trace", share * trace_seconds)
-            record.add_time("compile", share * compile_seconds)
-            record.add_time("train", share * (trained - built - trace_seconds - compile_seconds))
-            record.add_time("evaluate", share * (evaluated - trained))
-            yield _end(member, numbers[index], metrics[index])
+        if setup.group.is_interrupted:
+            return pack.stop()
+        pack.evaluate(splits)
+        pack.add_times(built - start_time, trained - built, perf_counter() - trained)
+        for index in range(len(records)):
+            yield pack.end(index)
     write_pack_record(directory, PackRecord(planned.numbers, is_done=True))
     # Each member has its own checkpoint now.
     remove_with_previous(directory / "last")
     return None
 
 
+def _start_device(planned: PackSpec, threads: int | None) -> devices.Device:
+    plan = planned.members[0].plan
+    if threads is None:
+        parameters = (plan.parameters or 0) * len(planned.members)
+        threads = devices.choose_threads(parameters, plan.config.fit.batch_size)
+    return devices.start(plan.config.runtime.device, threads)
+
+
+def _read_checkpoint(directory: Path) -> Snapshot | None:
+    """Return the state of the pack in its directory; None at the start."""
+    from trainer.engine.snapshot import Snapshot
+
+    if not (directory / "last").exists():
+        return None
+    checkpoint, _ = read_newest_checkpoint(directory / "last", with_model=False)
+    return Snapshot(checkpoint.state, checkpoint.metadata)
+
+
 def _open_records(
-    members: Sequence[PackedMember],
-    group: TrainingGroup,
+    planned: PackSpec,
+    setup: PackSetup,
     device: devices.Device,
     command: tuple[str, ...],
-    now: datetime,
-    stack: ExitStack,
-    *,
-    resumed: Mapping[str, Any] | None,
-) -> None:
-    """Create or resume the run directories of the members."""
-    from trainer.workflows.building import member_execution, resolved_run_config
-    from trainer.workflows.recording import (
-        RecordedTraining,
-        first_manifest,
-        fitted_data,
-        recording,
-        write_fitted_data,
-    )
+    metadata: Mapping[str, Any] | None,
+) -> Iterator[AbstractContextManager[Recording]]:
+    """Create or resume the run directory of each member.
 
-    fitted_by_table: dict[int, Any] = {}
-    for number, member in enumerate(members):
-        plan = member.planned_run.plan
-        run = RunDirectory.at(member.planned_run.spec.run_path)
+    Args:
+        planned: The pack.
+        setup: Its networks and their training.
+        device: The device.
+        command: The command line.
+        metadata: The metadata of the checkpoint; None at the start.
+    """
+    from trainer.workflows.building import member_execution, resolved_run_config
+    from trainer.workflows.recording import RecordedTraining, first_manifest, recording
+
+    now = datetime.now(UTC)
+    fitted_by_table: dict[int, FittedData] = {}
+    for number, member in enumerate(planned.members):
+        plan = member.plan
+        run = RunDirectory.at(member.spec.run_path)
         run.remove_leftovers(plan.config.fit.checkpoint.keep)
         execution = member_execution(plan)
         config = resolved_run_config(plan.config, device, execution)
-        recorded = RecordedTraining(
-            group.checkpointable(number), member.stacked.stack.network, execution
-        )
+        training = setup.group.checkpointable(number)
+        recorded = RecordedTraining(training, setup.networks[number], execution)
         manifest = first_manifest(plan, recorded, device, command=command, now=now)
-        if resumed is None:
+        if metadata is None:
             run.write_config(dump_config(config))
-            if id(plan.dataset) not in fitted_by_table:
-                fitted_by_table[id(plan.dataset)] = fitted_data(plan)
-            write_fitted_data(run, fitted_by_table[id(plan.dataset)])
+            _write_fitted_data(run, plan, fitted_by_table)
             run.clear_history()
         else:
-            member_facts = resumed["members"][number]
-            truncate_log(run.metrics, member_facts["log_bytes"])
-            remove_epochs_after(run.timing, member.training.epoch)
             former = run.read_manifest()
             if number == 0:
                 _check_unchanged(former, manifest, plan, device)
-            state = member.training
-            resumption = Resumption(
-                at=now,
-                command=command,
-                epoch=state.epoch,
-                step=state.step,
-                checkpoint="pack",
-            )
-            manifest = replace(
-                manifest,
-                started=former.started,
-                epochs=state.epoch,
-                best_epoch=state.best_epoch or None,
-                resumptions=(*former.resumptions, resumption),
-            )
+            truncate_log(run.metrics, metadata["members"][number]["log_bytes"])
+            remove_epochs_after(run.timing, training.epoch)
+            manifest = _resumed_manifest(former, manifest, training)
         run.write_manifest(manifest)
-        member.record = stack.enter_context(recording(run, config, manifest, recorded))
+        yield recording(run, config, manifest, recorded)
+
+
+def _write_fitted_data(
+    run: RunDirectory, plan: RunPlan, fitted_by_table: dict[int, FittedData]
+) -> None:
+    """Write preprocessing and splits, which members with the same table share."""
+    from trainer.workflows.recording import fitted_data, write_fitted_data
+
+    table = id(plan.dataset)
+    if table not in fitted_by_table:
+        fitted_by_table[table] = fitted_data(plan)
+    write_fitted_data(run, fitted_by_table[table])
+
+
+def _resumed_manifest(former: Manifest, current: Manifest, training: Checkpointable) -> Manifest:
+    resumption = Resumption(
+        at=current.started,
+        command=current.command,
+        epoch=training.epoch,
+        step=training.trained_steps,
+        checkpoint="pack",
+    )
+    return replace(
+        current,
+        started=former.started,
+        epochs=training.epoch,
+        best_epoch=training.best_epoch or None,
+        resumptions=(*former.resumptions, resumption),
+    )
 
 
 def _check_unchanged(
@@ -225,131 +216,126 @@ def _check_unchanged(
         raise RunError([*differences[:-1], replace(differences[-1], fix=fix)])
 
 
-def _write_epoch(member: PackedMember, result: EpochEnd) -> None:
-    _record(member).log_epoch(result)
-    if member.training.best_epoch == result.epoch:
-        member.best = dict(result.metrics)
-
-
-class _PackCheckpoints:
-    """Writes the checkpoints of a pack."""
+class _PackTraining:
+    """Trains the members of a pack, evaluates them, and writes their run directories."""
 
     def __init__(
-        self,
-        group: TrainingGroup,
-        executor: PackExecutor,
-        members: Sequence[PackedMember],
-        directory: Path,
+        self, planned: PackSpec, directory: Path, setup: PackSetup, records: Sequence[Recording]
     ) -> None:
-        self._group, self._executor = group, executor
-        self._members, self._directory = members, directory
+        """Start, or continue a restored training.
+
+        Args:
+            planned: The pack.
+            directory: The directory of its state.
+            setup: Its networks and their training.
+            records: Write the run directories of the members.
+        """
+        self._numbers, self._directory = planned.numbers, directory
+        self._plans = [member.plan for member in planned.members]
+        self._group, self._executor = setup.group, setup.executor
+        self._records = records
         # Members can have different intervals: the pack is written when one of them is due.
-        intervals = {member.planned_run.plan.config.fit.checkpoint.every for member in members}
+        intervals = {plan.config.fit.checkpoint.every for plan in self._plans}
         self._schedules = [
             CheckpointSchedule(every, *self._progress()) for every in sorted(intervals)
         ]
 
-    def write_if_due(self) -> None:
-        """Write a checkpoint if one is due."""
-        if any(schedule.is_due(*self._progress()) for schedule in self._schedules):
-            self.write()
+    def train_epochs(
+        self, interrupted: InterruptCheck
+    ) -> Generator[PackEvent, Mapping[int, str] | None, None]:
+        """Train until all members have ended or training is interrupted; see `train_pack`."""
+        from trainer.engine.events import GroupEpochEnd
+        from trainer.engine.fit import fit
+
+        group = self._group
+        for event in fit(group, interrupted):
+            if not isinstance(event, GroupEpochEnd):
+                continue
+            for index, result in event.results.items():
+                self._records[index].log_epoch(result)
+            results = {self._numbers[index]: result for index, result in event.results.items()}
+            to_end = (yield PackEpochEnded(event.epoch, results)) or {}
+            reasons = {self._numbers.index(number): reason for number, reason in to_end.items()}
+            group.end({index: reasons[index] for index in group.live if index in reasons})
+            if any(schedule.is_due(*self._progress()) for schedule in self._schedules):
+                self._write_checkpoint()
+        index_programs(cache_root())
 
     def _progress(self) -> tuple[int, int]:
         """Return epochs and batches of the member that has trained the longest."""
-        trainings = [member.training for member in self._members]
-        return max(training.epoch for training in trainings), max(
-            training.step for training in trainings
-        )
+        trainings = self._group.members
+        return self._group.epoch, max(training.step for training in trainings)
 
-    def write(self) -> None:
-        """Write a checkpoint."""
+    def _write_checkpoint(self) -> None:
+        from trainer.engine.pack_checkpoint import pack_snapshot
+
         start_time = monotonic()
-        arrays: dict[str, Any] = {}
-        member_facts = []
-        for number, state in enumerate(self._group.states()):
-            snapshot = state.snapshot
-            prefix = f"{number:04d}/"
-            arrays |= {f"{prefix}{name}": value for name, value in snapshot.arrays.items()}
-            arrays |= {
-                f"{prefix}judged/{index:04d}": value
-                for index, value in enumerate(state.evaluation_weights)
-            }
-            member = self._members[number]
-            fact = {
-                "facts": dict(snapshot.metadata),
-                "log_bytes": _record(member).sync_logs(),
-                "best": member.best,
-            }
-            if member.training.problem is not None:
-                fact["problem"] = asdict(member.training.problem)
-            member_facts.append(fact)
-        content = {"slots": self._executor.slots, "members": member_facts}
-        write_checkpoint(self._directory / "last", None, arrays, content, keep=2)
+        snapshot = pack_snapshot(self._group, self._executor)
+        for record, metadata in zip(self._records, snapshot.metadata["members"], strict=True):
+            metadata["log_bytes"] = record.sync_logs()
+        path = self._directory / "last"
+        write_checkpoint(path, None, snapshot.arrays, snapshot.metadata, keep=2)
         for schedule in self._schedules:
             schedule.record_write(*self._progress(), start_time)
 
+    def stop(self) -> str:
+        """Write the state of an interrupted pack; return why it was interrupted."""
+        self._write_checkpoint()
+        reason = next(
+            training.stop_reason or "" for training in self._group.members if training.interrupted
+        )
+        for record in self._records:
+            record.set_stop_reason(reason)
+            record.write_end("stopped")
+        return reason
 
-def _evaluate(
-    executor: PackExecutor,
-    members: Sequence[PackedMember],
-    splits: Sequence[SplitName],
-) -> list[dict[str, dict[str, float]]]:
-    """Return split → metrics of the best weights of each member, computed in one program."""
-    from trainer.engine.batches import run_to_end
-    from trainer.workflows.recording import evaluation_order
+    def evaluate(self, splits: Sequence[SplitName]) -> None:
+        """Evaluate the best weights of each member on each split, in one program."""
+        from trainer.engine.batches import run_to_end
+        from trainer.workflows.recording import evaluation_order
 
-    metrics_of_members: list[dict[str, dict[str, float]]] = [{} for _ in members]
-    trained = [number for number, member in enumerate(members) if member.training.best_epoch]
-    if not trained:
-        return metrics_of_members
-    pack = executor.pack_for(trained)
-    pack.set_weights([members[number].training.best_weights for number in trained])
-    for split in evaluation_order(splits):
-        samples = [members[number].planned_run.plan.encoded_samples(split) for number in trained]
-        present = [rows for rows in samples if rows is not None]
-        if len(present) != len(samples):
-            continue
-        outputs = run_to_end(pack.evaluate(present))
-        for number, rows, output in zip(trained, present, outputs, strict=True):
-            plan, record = members[number].planned_run.plan, _record(members[number])
-            metrics_of_members[number][split] = record.write_split(plan, split, rows, output)
-    return [
-        {split: of_member[split] for split in splits if split in of_member}
-        for of_member in metrics_of_members
-    ]
+        members = self._group.members
+        trained = [index for index, member in enumerate(members) if member.best_epoch]
+        if not trained:
+            return
+        pack = self._executor.pack_for(trained)
+        pack.set_weights([members[index].best_weights for index in trained])
+        for split in evaluation_order(splits):
+            samples = [self._plans[index].encoded_samples(split) for index in trained]
+            present = [rows for rows in samples if rows is not None]
+            if len(present) != len(samples):
+                continue
+            outputs = run_to_end(pack.evaluate(present))
+            for index, rows, output in zip(trained, present, outputs, strict=True):
+                self._records[index].write_split(self._plans[index], split, rows, output)
 
+    def add_times(self, build: float, train: float, evaluate: float) -> None:
+        """Add the seconds of each phase; members share the time of the pack in equal parts."""
+        programs = self._executor.programs
+        trace = sum(program.trace_seconds for program in programs)
+        compilation = sum(program.compile_seconds for program in programs)
+        seconds = {
+            "build": build,
+            "trace": trace,
+            "compile": compilation,
+            "train": train - trace - compilation,
+            "evaluate": evaluate,
+        }
+        for record in self._records:
+            for phase, duration in seconds.items():
+                record.add_time(phase, duration / len(self._records))
 
-def _record(member: PackedMember) -> Recording:
-    assert member.record is not None, "records are opened before training"
-    return member.record
-
-
-def _end(
-    member: PackedMember, number: int, metrics: Mapping[str, Mapping[str, float]]
-) -> MemberEnded:
-    """Write the checkpoints of a member and how it ended."""
-    training, record = member.training, _record(member)
-    start_time = perf_counter()
-    failed = training.problem is not None
-    if failed:
-        record.save_best_checkpoint()
-    else:
-        record.save_checkpoint()
-    record.set_stop_reason(training.stop_reason or "")
-    record.add_time("write", perf_counter() - start_time)
-    record.write_end(
-        "failed" if failed else "finished",
-        () if training.problem is None else (training.problem,),
-        weights_sha256=record.best_sha256,
-    )
-    return MemberEnded(
-        number=number,
-        run=record.run.path,
-        status="failed" if failed else "finished",
-        epochs=training.epoch,
-        best_epoch=training.best_epoch,
-        best=member.best,
-        stopped_because=training.stop_reason or "",
-        metrics=metrics,
-        problems=() if training.problem is None else (training.problem,),
-    )
+    def end(self, index: int) -> MemberEnded:
+        """Write the checkpoints of a member and how it ended."""
+        training, record = self._group.members[index], self._records[index]
+        with record.timed("write"):
+            if training.problem is None:
+                record.save_checkpoint()
+            else:
+                record.save_best_checkpoint()
+                record.sync_logs()
+        record.set_stop_reason(training.stop_reason or "")
+        status: Status = "finished" if training.problem is None else "failed"
+        problems = () if training.problem is None else (training.problem,)
+        record.write_end(status, problems, weights_sha256=record.best_sha256)
+        return read_ended_member(self._numbers[index], record.run)

@@ -136,7 +136,6 @@ def resume_run(
         planned = perf_counter()
         comparison = _compare(saved, plan, session.command, now, accepted=accept_differences)
         plan = comparison.plan
-        from trainer.workflows.building import resource_errors
         from trainer.workflows.recording import (
             RecordedTraining,
             fitted_data,
@@ -145,7 +144,7 @@ def resume_run(
         )
 
         imported = perf_counter()
-        with resource_errors():
+        with devices.resource_errors():
             built = _restore(saved, plan, start_time, allow_custom=session.allow_custom)
             warnings = _warnings(saved, built.training)
             manifest = _manifest(saved, comparison, built.group, warnings)
