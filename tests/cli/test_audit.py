@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -120,6 +121,7 @@ def make_trained_run(
     run = make_run(folder / "runs", "clean")
     run.write_config(dump_config(loaded.config))
     run.write_preprocessing(prepare(loaded.config).preprocessing.to_json())
+    run.best.mkdir(parents=True, exist_ok=True)
     for name, frame in predictions.items():
         run.predictions.mkdir(exist_ok=True)
         frame.write_parquet(run.predictions / name)
@@ -159,8 +161,11 @@ def test_suspect_labels_of_a_run(clean: Path, folder: Path, trainer: Callable, k
         )
         run = make_trained_run(folder, clean, {"out_of_fold.parquet": frame})
     if kind == "members":
-        run.member(1).mkdir(parents=True)
-        run.preprocessing.rename(run.member(1) / "preprocessing.json")
+        member = run.member(1)
+        member.mkdir(parents=True)
+        shutil.copy(run.config, member)
+        for path in (run.preprocessing, run.best.parent):
+            path.rename(member / path.name)
     result = trainer("check", "--data", "--json", run.path)
     assert result.code == 0, result.err
     report = result.json

@@ -14,24 +14,12 @@ from trainer.config.data import Data
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array
 from trainer.data.out_of_fold import out_of_fold_names
-from trainer.data.preprocessing import Preprocessing
 from trainer.data.sources import file_format
 from trainer.data.splits import SplitName
 from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import FittedTarget
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.runs.directory import RunDirectory
-
-
-def read_target(run: RunDirectory) -> FittedTarget:
-    """Return the fitted target of a run, or of its first member."""
-    members = sorted(run.members.iterdir()) if run.members.is_dir() else []
-    first_run = RunDirectory(members[0]) if members else run
-    try:
-        return Preprocessing.from_json(first_run.read_preprocessing()).target
-    except DataError as error:
-        where = str(first_run.preprocessing)
-        raise RunError(problem.at(where) for problem in error.problems) from error
 
 
 def read_labeled_predictions(

@@ -75,13 +75,12 @@ def evaluate(
         DataError: Rows are missing, or the data of the run have changed since training.
     """
     first = predictor.members[0]
-    if data is not None:
-        splits = ("test",)
-    elif predictor.has_members:
-        splits = _shared_splits(predictor, splits)
     settings = first.loaded.config.data
     if data is not None:
+        splits = ("test",)
         settings = data_settings_for(first, data, read_options, "trainer eval")
+    elif predictor.has_members:
+        splits = _shared_splits(predictor, splits)
     with devices.tensorflow_import(in_background=is_large(settings)), locate_problems(first.loaded):
         tables = [
             load_run_table(member)
@@ -96,28 +95,33 @@ def evaluate(
         if not samples_of_split:
             raise _no_rows(predictor, splits)
     predictor.load_networks()
-    results = []
-    for split, samples in samples_of_split.items():
-        evaluated = predictor.evaluate(samples)
-        for encoded in samples:
-            encoded.release_pages()
-        results.append(
-            SplitEvaluation(
-                run=predictor.run.path,
-                checkpoint=predictor.checkpoint,
-                split=split if data is None else None,
-                data=data,
-                rows=len(samples[0]),
-                metrics=evaluated.metrics,
-                predictions=evaluated.predictions,
-            )
-        )
+    results = [
+        _evaluate_split(predictor, split, data, samples)
+        for split, samples in samples_of_split.items()
+    ]
     encoding_warnings = dict.fromkeys(
         text for samples in samples_of_split.values() for text in samples[0].warnings
     )
     reading_warnings = () if data is None else tables[0].warnings
     return EvaluationResults(
         tuple(results), (*reading_warnings, *_dropped_rows(tables[0]), *encoding_warnings)
+    )
+
+
+def _evaluate_split(
+    predictor: Predictor, split: SplitName, data: Path | None, samples: Sequence[Samples]
+) -> SplitEvaluation:
+    evaluated = predictor.evaluate(samples)
+    for encoded in samples:
+        encoded.release_pages()
+    return SplitEvaluation(
+        run=predictor.run.path,
+        checkpoint=predictor.checkpoint,
+        split=split if data is None else None,
+        data=data,
+        rows=len(samples[0]),
+        metrics=evaluated.metrics,
+        predictions=evaluated.predictions,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,6 +34,30 @@ def open_run(path: Path) -> OpenedRun:
             run = RunDirectory(_as_typed(path, directory, depth))
             return OpenedRun(run, _checkpoint_name(run, path, absolute.relative_to(directory)))
     raise RunError(not_a_run_problem(path))
+
+
+def check_links(run: RunDirectory) -> None:
+    """Check that no link in a run would let its files be written elsewhere.
+
+    Raises:
+        RunError: A link points out of the run.
+    """
+    outside = list(_links_outside(run.path))
+    if outside:
+        raise RunError(outside)
+
+
+def _links_outside(directory: Path) -> Iterator[Problem]:
+    home = os.path.realpath(directory)
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
+                yield Problem(
+                    str(path),
+                    "a file or folder inside the run",
+                    f"a link to {path.readlink()}",
+                    "replace the link with its target",
+                )
 
 
 def _as_typed(path: Path, directory: Path, depth: int) -> Path:

@@ -22,20 +22,17 @@ from trainer.audit.run_labels import (
     label_issues_of,
     location,
     read_labeled_predictions,
-    read_target,
 )
+from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems, with_relative_paths
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.features import target_columns
 from trainer.data.splits import SPLIT_NAMES
-from trainer.data.tables import Table
 from trainer.engine.selection import choose_engine
 from trainer.errors import Problem, RunError
-from trainer.prediction.trained_runs import read_run_config
+from trainer.prediction.predictor import open_predictor
 from trainer.runs.directory import RunDirectory
-from trainer.runs.opening import open_run
-from trainer.tasks.task import make_task
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,42 +135,41 @@ def audit_labels(path: Path) -> Audit:
     Raises:
         RunError: The run does not exist, predicts numbers, or has no such predictions.
     """
-    run = open_run(path).run
-    loaded = read_run_config(run)
-    target = read_target(run)
+    predictor = open_predictor(path, device="cpu", allow_custom=False)
+    run, task, config = predictor.run, predictor.task, predictor.members[0].loaded.config
+    target, prediction_names = task.target, task.prediction_names
     if not TASK_RULES[target.task].has_classes:
         found, fix = "a run that predicts numbers", "audit its data: trainer check --data CONFIG"
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
-    prediction_names = make_task(loaded.config, target).prediction_names
     frames = read_labeled_predictions(run, target, prediction_names)
     label_issues: list[LabelIssue] = []
     for frame in frames.values():
         label_issues += label_issues_of(frame, target, prediction_names)
     label_issues.sort(key=lambda issue: issue.probability)
-    table = files_of(run, loaded.config.data)
     rows = {name: frame.height for name, frame in frames.items()}
     return Audit(
-        name=loaded.config.name,
+        name=config.name,
         rows=rows,
         features=0,
         audited_rows=None,
-        findings=tuple(_label_finding(run, table, label_issues, sum(rows.values()))),
+        findings=tuple(_label_finding(run, config.data, label_issues, sum(rows.values()))),
         label_issues=tuple(label_issues),
     )
 
 
 def _label_finding(
-    run: RunDirectory, table: Table, label_issues: Sequence[LabelIssue], rows: int
+    run: RunDirectory, data: Data, label_issues: Sequence[LabelIssue], rows: int
 ) -> list[Finding]:
     if not label_issues:
         return []
+    table = files_of(run, data)
     locations = tuple(_relative_path(location(table, issue.row)) for issue in label_issues[:SHOWN])
     descriptions = [
         f"'{issue.label}' is likely '{issue.predicted}' (probability {issue.probability:.2g}) "
         f"at {location}"
         for issue, location in zip(label_issues, locations, strict=False)
     ]
-    columns = target_columns(read_run_config(run).config.data)
+    columns = target_columns(data)
     more = f" and {len(label_issues) - SHOWN:,} more" if len(label_issues) > SHOWN else ""
     return [
         Finding(

@@ -159,26 +159,10 @@ def make_plan(
         engine, dataset = (TableCache() if tables is None else tables).dataset(config)
         target = dataset.preprocessing.target
         task = make_task(config, target)
-        problems = [
-            *task_conflicts(
-                config, target.task, task.head, target.classes, dataset.rows("validation") > 0
-            ),
-            *tracking_problems(config),
-            *_undefined_monitors(config, dataset),
-            *slice_problems(config, dataset),
-        ]
-        if problems:
-            raise ConfigError(problems)
-        if config.fit.warm_start is not None:
-            _check_warm_start(Path(config.fit.warm_start))
+        _check_config(config, dataset, task)
+        inherited = recorded_decisions
         source = config.evaluate.decisions_from
-        if (
-            recorded_decisions is not None
-            and source is not None
-            and recorded_decisions.source == source
-        ):
-            inherited: Decisions | None = recorded_decisions
-        else:
+        if inherited is None or source is None or inherited.source != source:
             inherited = read_inherited_decisions(config, target)
         preprocessing = dataset.preprocessing
         layers = summarize_layers(
@@ -206,6 +190,26 @@ def make_plan(
         warnings=(*dataset.warnings, *_warnings(config, dataset)),
         notes=dataset.notes,
     )
+
+
+def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
+    """Check that the config fits the data.
+
+    Raises:
+        ConfigError: Settings contradict the data.
+        RunError: The run to start from does not exist or is damaged.
+    """
+    target, has_validation = dataset.preprocessing.target, dataset.rows("validation") > 0
+    problems = [
+        *task_conflicts(config, target.task, task.head, target.classes, has_validation),
+        *tracking_problems(config),
+        *_undefined_monitors(config, dataset),
+        *slice_problems(config, dataset),
+    ]
+    if problems:
+        raise ConfigError(problems)
+    if config.fit.warm_start is not None:
+        _check_warm_start(Path(config.fit.warm_start))
 
 
 def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> Manifest:

@@ -27,7 +27,8 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import example_row
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.metrics.predictions import Predictions
-from trainer.prediction.trained_runs import load_run_table, open_members
+from trainer.prediction.predictor import open_predictor
+from trainer.prediction.trained_runs import load_run_table
 from trainer.report.aggregates import FoldAssignment, aggregate
 from trainer.report.predictions import LINEAR, predictions_to_parquet, read_split_predictions
 from trainer.report.summary import summary_sentence
@@ -123,7 +124,7 @@ def write_missing_findings(path: Path) -> None:
     has_evaluation = any(run.evaluation.glob("*.json"))
     if run.findings.exists() or not run.decisions.exists() or not has_evaluation:
         return
-    _, members = open_members(run.path)
+    members = open_predictor(run.path, device="cpu", allow_custom=False).members
     folds = {member.loaded.config.data.split.fold: member for member in members}
     parts = []
     for member in folds.values():

@@ -8,8 +8,8 @@ Importing this module does not import TensorFlow; running it does after the run 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +38,7 @@ from trainer.runs.files import to_jsonable
 from trainer.runs.lock import RunLock
 from trainer.runs.log import read_log, remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption, new_manifest
-from trainer.runs.opening import open_run
+from trainer.runs.opening import check_links, open_run
 from trainer.runs.process import this_process
 from trainer.workflows.events import RunEvent, RunStarted
 from trainer.workflows.fit import start_device, train
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from trainer.engine.training import Training
     from trainer.engine.training_group import TrainingGroup
     from trainer.workflows.building import TrainingSetup
+    from trainer.workflows.recording import Recording
 
 _CALLBACKS = "these callbacks restart without their state, which is not numbers, strings or arrays"
 _ACCEPT = "resume anyway with --accept-differences, which is recorded"
@@ -135,34 +136,19 @@ def resume_run(
         plan = _plan(saved)
         planned = perf_counter()
         comparison = _compare(saved, plan, session.command, now, accepted=accept_differences)
-        plan = comparison.plan
-        from trainer.workflows.recording import (
-            RecordedTraining,
-            fitted_data,
-            recording,
-            write_fitted_data,
-        )
-
         imported = perf_counter()
         with devices.resource_errors():
-            built = _restore(saved, plan, start_time, allow_custom=session.allow_custom)
+            built = _restore(saved, comparison.plan, start_time, allow_custom=session.allow_custom)
             warnings = _warnings(saved, built.training)
-            manifest = _manifest(saved, comparison, built.group, warnings)
-            recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
-            with recording(run, saved.loaded.config, manifest, recorded) as record:
-                if saved.changed:
-                    run.write_config(dump_config(saved.loaded.config))
-                if comparison.differences:
-                    write_fitted_data(run, fitted_data(plan))
-                run.write_manifest(record.manifest)
+            with _resumed_recording(saved, comparison, built, warnings) as record:
                 record.add_time("read", planned - start_time)
                 record.add_time("import", imported - planned)
                 record.add_time("encode", built.encode_seconds)
                 record.add_time("build", perf_counter() - imported - built.encode_seconds)
                 notes = (_position(saved.checkpoint, built.group), *warnings)
-                yield RunStarted(run.path, plan, comparison.device, notes)
+                yield RunStarted(run.path, comparison.plan, comparison.device, notes)
                 finished = yield from train(
-                    plan,
+                    comparison.plan,
                     built,
                     record,
                     session.interrupted,
@@ -260,6 +246,30 @@ def _restore(
     return built
 
 
+@contextmanager
+def _resumed_recording(
+    saved: _SavedRun, comparison: _Comparison, built: TrainingSetup, warnings: Sequence[str]
+) -> Iterator[Recording]:
+    """Context manager that records the resumed training, after what has changed."""
+    from trainer.workflows.recording import (
+        RecordedTraining,
+        fitted_data,
+        recording,
+        write_fitted_data,
+    )
+
+    run, config = saved.run, saved.loaded.config
+    manifest = _manifest(saved, comparison, built.group, warnings)
+    recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
+    with recording(run, config, manifest, recorded) as record:
+        if saved.changed:
+            run.write_config(dump_config(config))
+        if comparison.differences:
+            write_fitted_data(run, fitted_data(comparison.plan))
+        run.write_manifest(manifest)
+        yield record
+
+
 def _warnings(saved: _SavedRun, training: Training) -> tuple[str, ...]:
     name = saved.checkpoint.directory.name
     warnings = [f"{problem}: {name} is used" for problem in saved.damaged]
@@ -323,23 +333,8 @@ def _open(path: Path) -> RunDirectory:
                 f"name the run: {command_text('resume', run.path)}",
             )
         )
-    outside = list(_links_outside(run.path))
-    if outside:
-        raise RunError(outside)
+    check_links(run)
     return run
-
-
-def _links_outside(directory: Path) -> Iterator[Problem]:
-    home = os.path.realpath(directory)
-    for folder, folders, files in os.walk(directory):
-        for path in (Path(folder, name) for name in (*folders, *files)):
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(home):
-                yield Problem(
-                    str(path),
-                    "a file or folder inside the run",
-                    f"a link to {path.readlink()}",
-                    "replace the link with its target",
-                )
 
 
 def _epoch_seconds(run: RunDirectory) -> float:
