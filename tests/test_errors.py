@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainer import errors
-from trainer.errors import ConfigError, Problem, TrainerError, did_you_mean
+from trainer.errors import ConfigError, Problem, TrainerError, did_you_mean, pluralize
 
 
 def test_problem_as_text() -> None:
@@ -63,3 +63,11 @@ def test_did_you_mean(name: str, known: list[str], expected: str) -> None:
 def test_did_you_mean_returns_a_known_name(name: str, known: list[str]) -> None:
     result = did_you_mean(name, known)
     assert result == "" or result.removeprefix("did you mean '").removesuffix("'?") in known
+
+
+@pytest.mark.parametrize(
+    ("count", "noun", "text"),
+    [(1, "class", "1 class"), (0, "class", "0 classes"), (1_000, "row", "1,000 rows")],
+)
+def test_pluralize(count: int, noun: str, text: str) -> None:
+    assert pluralize(count, noun) == text

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.errors import Problem, UsageError
+from trainer.errors import Problem, UsageError, pluralize
 from trainer.report.class_table import split_lines
-from trainer.report.text import Table, cell, format_bytes, pluralize
+from trainer.report.text import Table, cell, format_bytes
 from trainer.report.wrapping import table_lines, wrap_text
 from trainer_cli import console
 from trainer_cli.options import SPLITS, ConfigArguments, Json, Quiet, one_config

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.errors import command_text
-from trainer.report.text import Table, duration, number, pluralize
+from trainer.errors import command_text, pluralize
+from trainer.report.text import Table, duration, number
 from trainer_cli import console
 from trainer_cli.following import Signals, View
 from trainer_cli.options import SPLITS

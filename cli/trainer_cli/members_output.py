@@ -6,8 +6,8 @@ from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import command_text
-from trainer.report.text import duration, number, pluralize
+from trainer.errors import command_text, pluralize
+from trainer.report.text import duration, number
 from trainer_cli import console
 from trainer_cli.fit_output import data_summary, print_metrics, print_remarks
 from trainer_cli.following import Signals, View

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import ResourceError, StorageError, TrainerError, command_text
-from trainer.report.text import duration, pluralize
+from trainer.errors import ResourceError, StorageError, TrainerError, command_text, pluralize
+from trainer.report.text import duration
 from trainer_cli import console
 from trainer_cli.fit_output import data_summary, metric_texts, print_metrics, print_remarks
 from trainer_cli.following import Signals, View

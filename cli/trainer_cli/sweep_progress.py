@@ -8,7 +8,8 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-from trainer.report.text import duration, number, pluralize
+from trainer.errors import pluralize
+from trainer.report.text import duration, number
 from trainer_cli import console
 
 _LINE_SECONDS = 10.0

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer.report.text import Table, pluralize
+from trainer.errors import pluralize
+from trainer.report.text import Table
 from trainer_cli import console
 
 if TYPE_CHECKING:

@@ -129,6 +129,12 @@ def command_text(*words: object) -> str:
     return shlex.join(["trainer", *map(str, words)])
 
 
+def pluralize(count: int, noun: str) -> str:
+    """Return a count with its noun: 1 class, 2 classes, 1,000 rows."""
+    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{count:,} {noun if count == 1 else plural}"
+
+
 def did_you_mean(name: str, known: Sequence[str], otherwise: str = "") -> str:
     """Return `did you mean 'x'?` with the closest of `known`, or `otherwise` if none is close."""
     by_lower = {candidate.lower(): candidate for candidate in reversed(known)}

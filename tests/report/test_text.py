@@ -13,7 +13,6 @@ from trainer.report.text import (
     format_count,
     number,
     plain_lines,
-    pluralize,
     sparkline,
     truncate,
     width,
@@ -156,11 +155,3 @@ def test_wide_characters_are_aligned() -> None:
 )
 def test_truncate(text: str, longest: int, shown: str) -> None:
     assert truncate(text, longest) == shown
-
-
-@pytest.mark.parametrize(
-    ("count", "noun", "text"),
-    [(1, "class", "1 class"), (0, "class", "0 classes"), (1_000, "row", "1,000 rows")],
-)
-def test_pluralize(count: int, noun: str, text: str) -> None:
-    assert pluralize(count, noun) == text

@@ -12,7 +12,6 @@ from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import (
     Finding,
     FindingKind,
-    count_text,
     exclude,
     join_first,
     join_names,
@@ -23,6 +22,7 @@ from trainer.data.column_settings import categorical_settings
 from trainer.data.fitting import MAX_LEVEL_RATIO
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import to_text
+from trainer.errors import pluralize
 
 _PLACEHOLDER = re.compile(r"-?(?:9{2,}|8{3,})(?:\.0*)?|-9(?:\.0*)?")
 _MIN_PLACEHOLDERS, _PLACEHOLDER_FRACTION = 3, 0.005
@@ -43,7 +43,7 @@ def find_infinite(audited: AuditedTable) -> list[Finding]:
         Finding(
             "infinite_values", "error" if in_training else "warning",
             audited.affected_rows(rows, columns),
-            "finite numbers", f"infinity in {count_text(len(rows), 'row')}, in {join_names(columns)}",
+            "finite numbers", f"infinity in {pluralize(len(rows), 'row')}, in {join_names(columns)}",
             "fit rejects them" if in_training else "they are read as missing",
             "correct them, leave the cells empty, or add the text found to data.csv.null_values",
         )
@@ -64,7 +64,7 @@ def find_mixed_types(audited: AuditedTable) -> list[Finding]:
                 "mixed_types", "error" if in_training else "warning",
                 audited.affected_rows(rows, [name]),
                 f"{kind_names.get(kind, kind)} in every row of '{name}'",
-                f"{join_first([repr(value) for value in values])} in {count_text(len(rows), 'row')}",
+                f"{join_first([repr(value) for value in values])} in {pluralize(len(rows), 'row')}",
                 "fit rejects them" if in_training else "they are read as missing",
                 f"correct them, add them to data.csv.null_values, "
                 f"or set {column_key(name)}.kind: categorical",
@@ -110,7 +110,7 @@ def find_placeholders(audited: AuditedTable) -> list[Finding]:
             cell = to_text(audited.frame[name].gather(np.flatnonzero(is_extreme)[:1]))[0]
             if _PLACEHOLDER.fullmatch(cell.strip().removeprefix("+")):
                 columns.append(name)
-                rows = count_text(int(is_extreme.sum()), "row")
+                rows = pluralize(int(is_extreme.sum()), "row")
                 descriptions.append(f"{cell} in {rows} of '{name}'")
                 is_affected |= is_extreme
     if not columns:

@@ -15,12 +15,13 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, count_text
+from trainer.audit.findings import Finding
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
 from trainer.data.hashing import mix64
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.values import level_text
+from trainer.errors import pluralize
 
 _DIGITS = 6
 _MISS_COLUMNS = 60
@@ -211,8 +212,8 @@ def _conflicting_rows(
 
 def _conflict(audited: AuditedTable, rows: RowIndex, sets: int, *, by_chance: bool) -> Finding:
     found = (
-        f"{count_text(len(rows), 'row')} with the same features as another row but a different target "
-        f"({count_text(sets, 'set')} of features)"
+        f"{pluralize(len(rows), 'row')} with the same features as another row but a different target "
+        f"({pluralize(sets, 'set')} of features)"
     )
     if by_chance:
         found += "; about as many rows agree in all features but one"

@@ -119,12 +119,6 @@ def join_names(columns: Sequence[str]) -> str:
     return quoted(columns, SHOWN)
 
 
-def count_text(count: int, noun: str) -> str:
-    """Return a count with its noun: 1 row, 2,000 rows, 3 classes."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"
-
-
 def yaml_list(columns: Sequence[str]) -> str:
     """Return the first few names as a YAML list: [a, b, …]."""
     plain = [name if name.replace("_", "").isalnum() else f'"{name}"' for name in columns[:SHOWN]]

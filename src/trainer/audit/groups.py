@@ -11,11 +11,12 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, count_text, exclude
+from trainer.audit.findings import Finding, exclude
 from trainer.audit.statistics import correlation
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.values import is_date_type
+from trainer.errors import pluralize
 
 _IDS = frozenset({"id", "ids", "uuid", "guid", "key"})
 _SUFFIXES = frozenset({*_IDS, "no", "nr", "num", "number", "name", "code", "hash"})
@@ -115,7 +116,7 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
         severity="error" if determines_target else "warning",
         affected=audited.affected_rows(leaked, [name]),
         expected=f"each of the {groups:,} groups of '{name}' in one split",
-        found=f"{len(leaked):,} of {count_text(len(held_out), 'validation or test row')} whose group is "
+        found=f"{len(leaked):,} of {pluralize(len(held_out), 'validation or test row')} whose group is "
         f"also in training, {target}",
         effect="metrics reflect known groups, not new ones",
         fix=fix,

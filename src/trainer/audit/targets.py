@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, count_text, exclude, join_first
+from trainer.audit.findings import Finding, exclude, join_first
 from trainer.audit.statistics import chi_square_critical_value
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.column_settings import numeric_settings
+from trainer.errors import pluralize
 
 _MIN_CLASS_ROWS = 5
 _IMBALANCE = 100
@@ -24,7 +25,7 @@ def find_rare_classes(audited: AuditedTable) -> list[Finding]:
     """Find classes with too few training rows to learn from, or without rows in another split."""
     train = audited.classes["train"]
     rare = [name for name, count in train.items() if count < _MIN_CLASS_ROWS]
-    descriptions = [f"{count_text(train[name], 'training row')} of '{name}'" for name in rare]
+    descriptions = [f"{pluralize(train[name], 'training row')} of '{name}'" for name in rare]
     for split, counts in audited.classes.items():
         absent = [name for name, count in counts.items() if not count and split != "train"]
         descriptions += [f"no {split} row of '{name}'" for name in absent]
@@ -91,7 +92,7 @@ def find_outliers(audited: AuditedTable) -> list[Finding]:
             Finding(
                 "target_outliers", "warning", audited.affected_rows(audited.train[outliers], [name]),
                 f"values of '{name}' within {_MAX_DEVIATIONS} deviations of their median {median:.4g}",
-                f"{count_text(len(outliers), 'training row')} beyond, such as {y[outliers[0]]:.6g} "
+                f"{pluralize(len(outliers), 'training row')} beyond, such as {y[outliers[0]]:.6g} "
                 f"(one deviation is {scale:.4g})",
                 "a few such rows dominate a squared error",
                 "correct them, or set loss: huber or loss: mean_absolute_error",

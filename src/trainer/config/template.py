@@ -10,7 +10,7 @@ from trainer.config.data import ColumnKind
 from trainer.config.resolve import DEFAULT_EPOCHS
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text, scalar_text
-from trainer.errors import command_text
+from trainer.errors import command_text, pluralize
 from trainer.task_names import TaskName
 
 _MAX_LISTED = 12
@@ -214,7 +214,7 @@ def _column(column: TemplateColumn) -> str:
 
 def _count_text(columns: list[TemplateColumn]) -> str:
     missing = [column for column in columns if column.missing]
-    text = f"{len(columns):,} column{'s' if len(columns) > 1 else ''}"
+    text = pluralize(len(columns), "column")
     if not missing:
         return text
     counts = [

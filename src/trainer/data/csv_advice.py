@@ -15,7 +15,7 @@ from pathlib import Path
 from trainer.config.data import Csv
 from trainer.config.yaml_writer import flow_text
 from trainer.data.csv_text import separator_of, text_pieces
-from trainer.errors import DataError, Problem
+from trainer.errors import DataError, Problem, pluralize
 
 _LINES = 200
 _BYTES = 1 << 16
@@ -199,7 +199,7 @@ def _advised(
             None,
         )
         first = preamble[0][1][:40]
-        count = f"{len(preamble)} line{'s' if len(preamble) > 1 else ''}"
+        count = pluralize(len(preamble), "line")
         count += " before rows without a header" if headless else " before the header"
         found.append(f"{count}, '{first}'" + (" first" if len(preamble) > 1 else ""))
         keys.append("comment" if sign else "skip")

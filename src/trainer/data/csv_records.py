@@ -21,7 +21,7 @@ from trainer.data.csv_text import (
     separator_of,
     text_pieces,
 )
-from trainer.errors import DataError, Problem
+from trainer.errors import DataError, Problem, pluralize
 
 _CHUNK = 1 << 23
 _BLOCK = 1 << 24
@@ -174,7 +174,7 @@ def record_lengths(
 
 def wrong_length(source: CsvSource, line: int, fields: list[str], names: list[str]) -> Problem:
     csv = source.csv
-    found = f"{len(fields)} field{'s' if len(fields) != 1 else ''}"
+    found = pluralize(len(fields), "field")
     fix = f"quote fields that contain {source.separator!r} ({csv.quote})"
     if len(fields) < len(names):
         fix = "complete or delete the line"

@@ -12,7 +12,7 @@ from trainer.data.csv_files import read_csv_blocks
 from trainer.data.message_lists import quoted
 from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import target_mask
-from trainer.errors import Problem
+from trainer.errors import Problem, pluralize
 
 _SHOWN = 3
 
@@ -78,4 +78,4 @@ def null_values_text(counts: Counter[str]) -> str:
     """Return the most frequent values and their rows: `'NA' in 3 rows, read as missing`."""
     shown = quoted(list(counts)[:_SHOWN])
     rows = counts.total()
-    return f"{shown} in {rows:,} row{'' if rows == 1 else 's'}, read as missing"
+    return f"{shown} in {pluralize(rows, 'row')}, read as missing"

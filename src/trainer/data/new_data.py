@@ -32,7 +32,7 @@ from trainer.data.splits import DROPPED, TEST
 from trainer.data.streams import batch_rows
 from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets
-from trainer.errors import DataError, Problem, did_you_mean
+from trainer.errors import DataError, Problem, did_you_mean, pluralize
 
 _AS_TRAINED = "provide one value per row, as in training"
 
@@ -245,9 +245,7 @@ def _csv_format_problem(
         fix = f"set {NO_HEADER}, and {fix}"
         return Problem(table.name, expected, "a first line that looks like data", fix)
     expected = f"a column '{missing[0]}', as in training, in a file without a header"
-    found = (
-        f"{len(columns)} column{'s' if len(columns) != 1 else ''}, {columns[0]} to {columns[-1]}"
-    )
+    found = f"{pluralize(len(columns), 'column')}, {columns[0]} to {columns[-1]}"
     return Problem(table.name, expected, found, fix, "data.csv.names")
 
 

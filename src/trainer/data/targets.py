@@ -49,7 +49,7 @@ from trainer.data.values import (
     natural_sort,
     to_text,
 )
-from trainer.errors import DataError, Problem, did_you_mean
+from trainer.errors import DataError, Problem, did_you_mean, pluralize
 from trainer.metrics.labels import encode_classes
 from trainer.task_names import TaskName
 
@@ -236,7 +236,7 @@ class FittedTarget(FittedBase):
                 Problem(
                     locations.get(label, ""),
                     "a class of the training rows: " + classes_text(self.classes),
-                    f"'{label}' in '{series.name}' in {count} {'row' if count == 1 else 'rows'}",
+                    f"'{label}' in '{series.name}' in {pluralize(count, 'row')}",
                     self._unknown_class_fix(label, series.name),
                 )
                 for label, count in sorted(counts.items())

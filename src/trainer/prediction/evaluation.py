@@ -14,7 +14,7 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, pluralize
 from trainer.metrics.predictions import Predictions
 from trainer.prediction.predictor import Predictor
 from trainer.prediction.trained_runs import data_settings_for, load_run_table
@@ -160,6 +160,5 @@ def _no_rows(predictor: Predictor, splits: Sequence[SplitName]) -> RunError:
 
 def _dropped_rows(table: Dataset) -> list[str]:
     return [
-        f"{count:,} {'row' if count == 1 else 'rows'} dropped: {reason}"
-        for reason, count in table.dropped.items()
+        f"{pluralize(count, 'row')} dropped: {reason}" for reason, count in table.dropped.items()
     ]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from trainer.report.text import Table, cell, plain_lines, pluralize, short_name
+from trainer.errors import pluralize
+from trainer.report.text import Table, cell, plain_lines, short_name
 
 _MAX_CLASSES = 40
 """With more classes than this, only the most and the least frequent ones are shown."""

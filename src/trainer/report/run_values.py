@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from itertools import islice
 
 from trainer.config.nodes import join_key, parse_key
-from trainer.errors import Problem, RunError, UsageError, did_you_mean
+from trainer.errors import Problem, RunError, UsageError, did_you_mean, pluralize
 from trainer.report.settings import Value, read_settings, value_at
-from trainer.report.text import pluralize
 from trainer.runs.directory import RunDirectory
 from trainer.runs.listing import RunSummary
 

@@ -79,12 +79,6 @@ def short_name(name: str, longest: int = 28) -> str:
     return truncate(cell(name), longest)
 
 
-def pluralize(count: int, noun: str) -> str:
-    """Format a count with its noun: 1 class, 2 classes, 1,000 rows."""
-    plural = f"{noun}es" if noun.endswith("s") else f"{noun}s"
-    return f"{count:,} {noun if count == 1 else plural}"
-
-
 def cell(text: str) -> str:
     """Escape control characters, which untrusted names and values can contain."""
     return "".join(

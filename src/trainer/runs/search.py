@@ -7,10 +7,11 @@ from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
 
-from trainer.errors import Problem, command_text, did_you_mean
-from trainer.runs.sweeps import find_sweeps, is_sweep
+from trainer.errors import Problem, command_text
+from trainer.runs.sweeps import find_sweeps, folder_problem, is_sweep, suggest_directory
 
 _SUGGESTED = 5000
+_LIST_RUNS = "list all runs with `trainer ls`"
 
 
 def is_run(path: Path) -> bool:
@@ -66,37 +67,11 @@ def not_a_run_problem(path: Path) -> Problem:
         runs = sorted(find_runs(path), key=lambda run: run.name)
         sweeps = sorted(islice(find_sweeps(path), _SUGGESTED), key=lambda sweep: sweep.name)
         if sweeps and not runs:
-            found = f"a folder with {len(sweeps)} sweep{'' if len(sweeps) == 1 else 's'}"
-            return Problem(
-                str(path), expected, found, f"choose one of them; the newest is {sweeps[-1]}"
-            )
+            return folder_problem(path, expected, sweeps, "sweep")
         if not runs:
-            return Problem(
-                where=str(path),
-                expected=expected,
-                found="a directory without a manifest.json",
-                fix="list all runs with `trainer ls`",
-            )
-        found = f"a folder with {len(runs)} run{'' if len(runs) == 1 else 's'}"
-        return Problem(str(path), expected, found, f"choose one of them; the newest is {runs[-1]}")
+            found = "a directory without a manifest.json"
+            return Problem(str(path), expected, found, _LIST_RUNS)
+        return folder_problem(path, expected, runs, "run")
     found = "a file outside any run" if path.exists() else "no such path"
-    return Problem(str(path), expected, found, _nearest(path))
-
-
-def _nearest(path: Path) -> str:
-    base = next((parent for parent in path.parents if parent.is_dir()), Path())
-    folders = [base, base / "runs"] if base.name != "runs" else [base]
-    runs = [run for folder in folders for run in islice(find_runs(folder), _SUGGESTED)]
-    if not runs:
-        return "list all runs with `trainer ls`"
-    by_name = {name: run for run in sorted(runs, key=_age) for name in (run.parent.name, run.name)}
-    newest = max(runs, key=_age)
-    suggestion = did_you_mean(path.name, list(by_name))
-    if suggestion:
-        name = suggestion.removeprefix("did you mean ").strip("'?")
-        return f"did you mean '{by_name[name]}'?"
-    return f"the newest run is {newest}"
-
-
-def _age(run: Path) -> str:
-    return run.name
+    fix = suggest_directory(path, find_runs, "run") or _LIST_RUNS
+    return Problem(str(path), expected, found, fix)

@@ -10,14 +10,14 @@ machines. Every path is derived from the directory's own path.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Self
 
-from trainer.errors import Problem, RunError, did_you_mean
+from trainer.errors import Problem, RunError, did_you_mean, pluralize
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import remove_temporary_files, write_atomically
 
@@ -154,26 +154,37 @@ def _not_a_sweep(path: Path) -> Problem:
     if path.is_dir():
         sweeps = sorted(islice(find_sweeps(path), _SUGGESTED), key=lambda sweep: sweep.name)
         if sweeps:
-            found = f"a folder with {len(sweeps)} sweep{'' if len(sweeps) == 1 else 's'}"
-            fix = f"choose one of them; the newest is {sweeps[-1]}"
-            return Problem(str(path), expected, found, fix)
-        return Problem(str(path), expected, f"a directory without a {_CONFIG}", _nearest(path))
-    found = "a file outside any sweep" if path.exists() else "no such path"
-    return Problem(str(path), expected, found, _nearest(path))
+            return folder_problem(path, expected, sweeps, "sweep")
+        found = f"a directory without a {_CONFIG}"
+    else:
+        found = "a file outside any sweep" if path.exists() else "no such path"
+    fix = suggest_directory(path, find_sweeps, "sweep") or "start one with `trainer sweep CONFIG`"
+    return Problem(str(path), expected, found, fix)
 
 
-def _nearest(path: Path) -> str:
+def folder_problem(path: Path, expected: str, found: Sequence[Path], noun: str) -> Problem:
+    """Return the problem with a folder of runs or sweeps, given in ascending order of their names."""
+    fix = f"choose one of them; the newest is {found[-1]}"
+    return Problem(str(path), expected, f"a folder with {pluralize(len(found), noun)}", fix)
+
+
+def suggest_directory(path: Path, find: Callable[[Path], Iterator[Path]], noun: str) -> str:
+    """Return the run or sweep that is meant by a path, else the newest one; "" if there is none.
+
+    Args:
+        path: The path, which does not exist or is something else.
+        find: Yields the runs or sweeps in a folder.
+        noun: "run" or "sweep".
+    """
     base = next((parent for parent in path.parents if parent.is_dir()), Path())
-    folders = [base, base / "sweeps"] if base.name != "sweeps" else [base]
-    sweeps = [
-        sweep for directory in folders for sweep in islice(find_sweeps(directory), _SUGGESTED)
-    ]
-    if not sweeps:
-        return "start one with `trainer sweep CONFIG`"
-    sweeps.sort(key=lambda sweep: sweep.name)
-    by_name = {name: sweep for sweep in sweeps for name in (sweep.parent.name, sweep.name)}
+    folders = [base, base / f"{noun}s"] if base.name != f"{noun}s" else [base]
+    known = [path for folder in folders for path in islice(find(folder), _SUGGESTED)]
+    if not known:
+        return ""
+    known.sort(key=lambda directory: directory.name)
+    by_name = {name: each for each in known for name in (each.parent.name, each.name)}
     suggestion = did_you_mean(path.name, list(by_name))
     if suggestion:
         name = suggestion.removeprefix("did you mean ").strip("'?")
         return f"did you mean '{by_name[name]}'?"
-    return f"the newest sweep is {sweeps[-1]}"
+    return f"the newest {noun} is {known[-1]}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trainer.config.schema import Config
 from trainer.config.sweeps import MAX_GRID, resolved_trials
+from trainer.errors import pluralize
 from trainer.sweep.space import Space
 
 
@@ -25,5 +26,5 @@ def too_few_combinations(config: Config) -> str:
     if requested is None or trials is None or trials >= requested:
         return ""
     exist = "combination of settings exists" if trials == 1 else "combinations of settings exist"
-    actual = f"{trials:,} trial{'' if trials == 1 else 's'}"
+    actual = pluralize(trials, "trial")
     return f"sweep.space: only {trials:,} {exist}; running {actual} instead of {requested:,}"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from trainer.audit.checks import audit
-from trainer.audit.findings import SHOWN, Affected, Finding, count_text
+from trainer.audit.findings import SHOWN, Affected, Finding
 from trainer.audit.labels import LabelIssue
 from trainer.audit.loading import read_audited_table
 from trainer.audit.run_labels import (
@@ -30,7 +30,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.features import target_columns
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine.selection import choose_engine
-from trainer.errors import Problem, RunError
+from trainer.errors import Problem, RunError, pluralize
 from trainer.prediction.predictor import open_predictor
 from trainer.runs.directory import RunDirectory
 
@@ -177,7 +177,7 @@ def _label_finding(
             severity="warning",
             affected=Affected(str(run.path), columns, locations, len(label_issues)),
             expected="labels that agree with a network that was not trained on them",
-            found=f"{len(label_issues):,} of {count_text(rows, 'label')} that it confidently "
+            found=f"{len(label_issues):,} of {pluralize(rows, 'label')} that it confidently "
             f"contradicts: {', '.join(descriptions)}{more}",
             effect="some are label errors, others are hard rows",
             fix="check them and correct wrong labels; --json lists all",

@@ -10,14 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.load import LoadedConfig
-from trainer.errors import InputError, Problem, RunError
+from trainer.errors import InputError, Problem, RunError, pluralize
 from trainer.models.pack_compatibility import (
     ModelDimensions,
     incompatible_reason,
     member_bytes,
     pack_key,
 )
-from trainer.report.text import pluralize
 from trainer.runs.files import json_bytes, read_json, write_atomically
 from trainer.runs.machine import available_memory
 from trainer.workflows.plan import RunPlan, TableCache, make_plan

@@ -11,13 +11,14 @@ from itertools import islice
 import numpy as np
 
 from trainer.config.task_rules import TASK_RULES
+from trainer.errors import pluralize
 from trainer.metrics.evaluator import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.run_content import SPLITS, RunContent
 from trainer.report.summary import verdict
 from trainer.report.tables import metric_text
-from trainer.report.text import format_with_interval, number, pluralize
+from trainer.report.text import format_with_interval, number
 from trainer.runs.findings import (
     Findings,
     MetricDifference,

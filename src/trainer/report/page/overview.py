@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from trainer.config.task_rules import TASK_RULES
+from trainer.errors import pluralize
 from trainer.metrics.labels import class_totals
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.run_content import SPLITS, RunContent
-from trainer.report.text import duration, format_bytes, number, pluralize
+from trainer.report.text import duration, format_bytes, number
 from trainer.runs.manifest import Manifest
 
 _MAX_EXPANDED_COLUMNS = 12

@@ -9,7 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from trainer.config.yaml_reader import MAX_BYTES
-from trainer.errors import RunError, TrainerError, command_text
+from trainer.errors import RunError, TrainerError, command_text, pluralize
 from trainer.report.comparison import compare_runs
 from trainer.report.decisions import read_decision_summary
 from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, section, table_block
@@ -28,7 +28,7 @@ from trainer.report.sweeps.axes import MIN_TRIALS, Axis, make_axes, setting_impo
 from trainer.report.sweeps.content import SweepContent
 from trainer.report.sweeps.tables import ended_text, failures_table, space_table, status_text
 from trainer.report.sweeps.text import listed_text, short_names
-from trainer.report.text import cell, duration, number, pluralize
+from trainer.report.text import cell, duration, number
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_bytes
 from trainer.runs.listing import summarize

@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from trainer.config.domains import Choices, Dimension, Domain, Floats, Integers
+from trainer.errors import pluralize
 from trainer.report.decisions import read_decision_summary
 from trainer.report.sweeps.content import SweepContent
 from trainer.report.sweeps.listing import sweep_json, trial_row_json
 from trainer.report.sweeps.text import best_table, legend_table, listed_text
 from trainer.report.tables import metric_text
-from trainer.report.text import Table, cell, duration, number, pluralize
+from trainer.report.text import Table, cell, duration, number
 from trainer.runs.listing import summarize
 from trainer.runs.process import this_process
 
