@@ -8,11 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.advice import alternatives, unsolved
-from trainer.config.conflicts import (
-    find_conflicts,
-    is_class,
-    task_conflicts,
-)
+from trainer.config.conflicts import find_conflicts, is_class, task_conflicts
 from trainer.config.data import class_text
 from trainer.config.dump import dump_config
 from trainer.config.load import load_config

@@ -6,7 +6,8 @@ import pytest
 
 from trainer.config.data import Data
 from trainer.data.numeric_targets import recommend_scale, scale_recommendations
-from trainer.data.targets import FittedTarget, fit_target
+from trainer.data.target_fitting import fit_target
+from trainer.data.targets import FittedTarget
 from trainer.data.tasks import InferredTask, infer_task
 from trainer.errors import DataError
 

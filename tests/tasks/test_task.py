@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from trainer.config.data import Data
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.data.targets import fit_target
+from trainer.data.target_fitting import fit_target
 from trainer.data.tasks import infer_task
 from trainer.metrics.labels import predicted_labels
 from trainer.tasks.task import Task, make_task

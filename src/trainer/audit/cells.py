@@ -9,13 +9,7 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import (
-    Finding,
-    FindingKind,
-    exclude,
-    join_first,
-    join_names,
-)
+from trainer.audit.findings import Finding, FindingKind, exclude, join_first, join_names
 from trainer.config.nodes import column_key
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.column_settings import categorical_settings

@@ -7,12 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import (
-    Finding,
-    exclude,
-    join_first,
-    join_names,
-)
+from trainer.audit.findings import Finding, exclude, join_first, join_names
 from trainer.audit.groups import is_key_name, looks_like_hashes
 from trainer.audit.statistics import correlation
 from trainer.data.arrays import RowIndex

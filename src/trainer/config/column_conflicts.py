@@ -6,13 +6,7 @@ from collections.abc import Iterator
 from typing import get_args
 
 from trainer.config.conflict import Conflict, conflict, differs_from_default
-from trainer.config.data import (
-    CategoricalImpute,
-    ColumnSettings,
-    Data,
-    NumericImpute,
-    class_text,
-)
+from trainer.config.data import CategoricalImpute, ColumnSettings, Data, NumericImpute, class_text
 from trainer.config.nodes import column_key
 from trainer.config.task_rules import TASK_RULES
 

@@ -14,11 +14,7 @@ from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import class_text
 from trainer.config.data_conflicts import data_conflicts
 from trainer.config.evaluate_conflicts import evaluate_conflicts
-from trainer.config.loss_conflicts import (
-    head_conflicts,
-    loss_conflicts,
-    target_scale_conflicts,
-)
+from trainer.config.loss_conflicts import head_conflicts, loss_conflicts, target_scale_conflicts
 from trainer.config.member_conflicts import member_conflicts
 from trainer.config.metrics import METRICS
 from trainer.config.model import HeadKind

@@ -34,11 +34,7 @@ from trainer.config.nodes import (
 from trainer.config.overrides import Override, apply_overrides, parse_override
 from trainer.config.paths import UnsetVariableError, expand_path, resolve_paths
 from trainer.config.schema import Config
-from trainer.config.validation import (
-    MAX_PROBLEMS,
-    issues_from_pydantic,
-    validation_issues,
-)
+from trainer.config.validation import MAX_PROBLEMS, issues_from_pydantic, validation_issues
 from trainer.config.value_fixes import format_value
 from trainer.config.yaml_reader import read_yaml
 from trainer.errors import ConfigError, Problem, command_text

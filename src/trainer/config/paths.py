@@ -11,15 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from trainer.config.nodes import (
-    Entry,
-    Node,
-    join_key,
-    list_node,
-    mapping_node,
-    to_node,
-    with_entry,
-)
+from trainer.config.nodes import Entry, Node, join_key, list_node, mapping_node, to_node, with_entry
 from trainer.errors import Problem
 
 _PATH_SETTINGS = (

@@ -9,10 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from trainer.config.conditions import (
-    SweepCondition,
-    parse_condition,
-)
+from trainer.config.conditions import SweepCondition, parse_condition
 from trainer.config.conflict import Conflict, conflict
 from trainer.config.domains import Choices, Dimension, Domain, parse_domain
 from trainer.config.nodes import KeyPath, join_key, parse_key

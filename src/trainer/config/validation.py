@@ -24,13 +24,7 @@ from trainer.config.issues import (
     setting_of,
     unknown_key,
 )
-from trainer.config.matching import (
-    ROOT,
-    expand_shorthand,
-    is_choice,
-    is_optional,
-    matches_kind,
-)
+from trainer.config.matching import ROOT, expand_shorthand, is_choice, is_optional, matches_kind
 from trainer.config.nodes import KeyPath, Node, join_key
 from trainer.config.spec_text import describe_shorthand, describe_spec
 from trainer.config.suggestions import suggest_value

@@ -9,22 +9,11 @@ import polars as pl
 
 from trainer.config.yaml_writer import flow_text
 from trainer.data.arrays import Float64Array, RowIndex, UInt64Array
-from trainer.data.categorical import (
-    sort_counts,
-)
-from trainer.data.datetimes import (
-    CYCLES,
-    Cycle,
-    cycle_position,
-    elapsed_days,
-)
+from trainer.data.categorical import sort_counts
+from trainer.data.datetimes import CYCLES, Cycle, cycle_position, elapsed_days
 from trainer.data.numeric import SortedValues
 from trainer.data.sketches import BottomKSample, Moments, Sketch
-from trainer.data.values import (
-    level_text,
-    parse_booleans,
-    to_microseconds,
-)
+from trainer.data.values import level_text, parse_booleans, to_microseconds
 from trainer.errors import DataError, Problem
 
 MAX_LEVELS = 2_000_000

@@ -19,12 +19,7 @@ from trainer.data.accumulators import (
     NumericAccumulator,
 )
 from trainer.data.arrays import RowIndex, UInt64Array
-from trainer.data.categorical import (
-    BooleanColumn,
-    CategoricalColumn,
-    fit_boolean,
-    fit_categorical,
-)
+from trainer.data.categorical import BooleanColumn, CategoricalColumn, fit_boolean, fit_categorical
 from trainer.data.column_kinds import (
     count_booleans,
     count_dates,
@@ -40,16 +35,10 @@ from trainer.data.column_settings import (
     explicit_kind,
     explicit_levels,
 )
-from trainer.data.datetimes import (
-    DatetimeColumn,
-    fit_datetime,
-)
+from trainer.data.datetimes import DatetimeColumn, fit_datetime
 from trainer.data.sketches import BottomKSample
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
-from trainer.data.values import (
-    looks_like_boolean,
-    looks_like_date,
-)
+from trainer.data.values import looks_like_boolean, looks_like_date
 
 KindAccumulator = NumericAccumulator | LevelAccumulator | BooleanAccumulator | DatetimeAccumulator
 

@@ -24,10 +24,7 @@ from trainer.data.arrays import BoolArray, RowIndex
 from trainer.data.column_settings import categorical_settings, explicit_kind, explicit_levels
 from trainer.data.number_formats import parse_numbers
 from trainer.data.tables import Table
-from trainer.data.text_formats import (
-    ParseSpec,
-    explicit_date_format,
-)
+from trainer.data.text_formats import ParseSpec, explicit_date_format
 from trainer.data.values import (
     canonical_level,
     casefold_level,

@@ -27,12 +27,7 @@ from trainer.data.categorical import (
     ordinal_values,
 )
 from trainer.data.column_kinds import unreadable_mask
-from trainer.data.datetimes import (
-    DatetimeColumn,
-    cycle_waves,
-    elapsed_days,
-    origin_stamp,
-)
+from trainer.data.datetimes import DatetimeColumn, cycle_waves, elapsed_days, origin_stamp
 from trainer.data.fitted_base import FittedBase
 from trainer.data.number_formats import NumberFormat, parse_number_columns
 from trainer.data.numeric import NumericColumn, apply_numeric, with_linear_scaling

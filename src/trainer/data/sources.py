@@ -10,13 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal, get_args
 
-from trainer.config.data import (
-    FORMAT_SUFFIXES,
-    TEXT_FORMATS,
-    Data,
-    FileFormat,
-    NamedSources,
-)
+from trainer.config.data import FORMAT_SUFFIXES, TEXT_FORMATS, Data, FileFormat, NamedSources
 from trainer.data.compression import SUFFIXES, decompress_command, zip_member_name
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.errors import DataError, Problem, did_you_mean

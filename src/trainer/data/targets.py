@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,38 +16,22 @@ import polars as pl
 from numpy.typing import NDArray
 from pydantic import Field
 
-from trainer.config.data import Data
 from trainer.config.nodes import column_key
-from trainer.config.resolve import ResolvedTargetScale
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array
-from trainer.data.classes import (
-    check_classes,
-    class_indices,
-    classes_text,
-    count_classes,
-    positive_class,
-)
-from trainer.data.column_settings import ignores_target_case
+from trainer.data.classes import class_indices, classes_text
 from trainer.data.fitted_base import FittedBase
-from trainer.data.label_lists import fit_labels, has_value, label_matrix
+from trainer.data.label_lists import has_value, label_matrix
 from trainer.data.number_formats import NumberFormat
 from trainer.data.numeric_targets import (
     apply_transforms,
     check_log_domain,
-    fit_scales,
-    fit_transforms,
     invert_transforms,
     read_binary_targets,
     read_target_numbers,
 )
 from trainer.data.target_transforms import TargetTransform
-from trainer.data.tasks import InferredTask
-from trainer.data.values import (
-    casefold_level,
-    natural_sort,
-    to_text,
-)
+from trainer.data.values import casefold_level, to_text
 from trainer.errors import DataError, Problem, did_you_mean, pluralize
 from trainer.metrics.labels import encode_classes
 from trainer.task_names import TaskName
@@ -270,107 +253,3 @@ def target_mask(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = F
             present &= series.is_not_nan()
         known &= present.fill_null(value=False).to_numpy()
     return known
-
-
-def fit_target(
-    frame: pl.DataFrame,
-    columns: Sequence[str],
-    inferred: InferredTask,
-    data: Data,
-    scales: Sequence[ResolvedTargetScale],
-    where: Callable[[int], str],
-) -> FittedTarget:
-    """Fit the target encoding on the training rows.
-
-    Args:
-        frame: The training rows, each with a target.
-        columns: The target columns.
-        inferred: The task.
-        data: The `data` section, for `positive`.
-        scales: Scaling of each numeric column; ignored for classes.
-        where: Returns the location of a row of the frame, for messages.
-
-    Raises:
-        DataError: If there is only one class or number, more than two classes for `binary`, a positive
-            class that does not exist, or a value that is not a number or has no logarithm.
-    """
-    rules = TASK_RULES[inferred.task]
-    if data.positive is not None and not rules.has_positive_class:
-        has_two = len(columns) == 1 and frame[columns[0]].n_unique() == 2
-        raise DataError(
-            Problem(
-                "",
-                "a target with two classes, one of them positive",
-                f"task {inferred.task} ({inferred.reason})",
-                "remove data.positive" + (", or set data.task to binary" if has_two else ""),
-                "data.positive",
-            )
-        )
-    rows, ignore_case = frame.height, ignores_target_case(data)
-    make = partial(
-        FittedTarget, task=inferred.task, reason=inferred.reason, columns=tuple(columns), rows=rows,
-        ignore_case=ignore_case,
-    )  # fmt: skip
-    if rules.is_exclusive:
-        return _fit_classes(make, frame[columns[0]], inferred.task, data)
-    if not rules.has_classes:
-        return _fit_numbers(make, frame.select(columns), inferred.number_formats, scales, where)
-    if len(columns) == 1:
-        labels = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)
-        counts, separator = tuple(labels.values()), data.target_separator
-        make = partial(make, classes=tuple(labels), separator=separator)
-    else:
-        y = read_binary_targets(frame, columns, np.ones(rows, dtype=np.bool_), where)
-        counts = tuple(int(count) for count in y.sum(axis=0, dtype=np.float64))
-        make = partial(make, classes=())
-    prior = tuple(count / rows for count in counts)
-    return make(class_counts=counts, prior=prior, offset=(), scale=())
-
-
-def _fit_classes(
-    make: Callable[..., FittedTarget], series: pl.Series, task: TaskName, data: Data
-) -> FittedTarget:
-    ignore_case = ignores_target_case(data)
-    counts = count_classes(series, ignore_case=ignore_case)
-    classes = tuple(natural_sort(list(counts)))
-    check_classes(task, series.name, counts)
-    has_positive_class = TASK_RULES[task].has_positive_class
-    if has_positive_class:
-        positive = positive_class(classes, counts, data.positive, ignore_case)
-        classes = (*(name for name in classes if name != positive), positive)
-    class_counts = tuple(counts[name] for name in classes)
-    prior = tuple(count / len(series) for count in class_counts)
-    if has_positive_class:
-        prior = prior[1:]
-    return make(classes=classes, class_counts=class_counts, prior=prior, offset=(), scale=())
-
-
-def _fit_numbers(
-    make: Callable[..., FittedTarget],
-    frame: pl.DataFrame,
-    number_formats: Mapping[str, NumberFormat],
-    scales: Sequence[ResolvedTargetScale],
-    where: Callable[[int], str],
-) -> FittedTarget:
-    columns = frame.columns
-    all_rows = np.ones(frame.height, dtype=np.bool_)
-    values = read_target_numbers(frame, columns, all_rows, where, number_formats)
-    is_constant = values.min(axis=0) == values.max(axis=0)
-    problems = [
-        Problem(
-            "",
-            f"different numbers in '{name}'",
-            "the same number in every row",
-            key="data.target",
-        )
-        for name, same in zip(columns, is_constant, strict=True)
-        if same
-    ]
-    if problems:
-        raise DataError(problems)
-    transforms = fit_transforms(values, columns, scales, where)
-    offset, scale, prior = fit_scales(values, scales, transforms)
-    return make(
-        classes=(), class_counts=(), prior=prior, offset=offset, scale=scale, transforms=transforms,
-        number_formats=dict(number_formats),
-    )  # fmt: skip

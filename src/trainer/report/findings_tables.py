@@ -16,11 +16,7 @@ from trainer.report.summary import verdict
 from trainer.report.text import Table, cell, format_interval, number, plain_lines, short_name, width
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
-from trainer.runs.findings import (
-    Findings,
-    SplitFindings,
-    read_findings,
-)
+from trainer.runs.findings import Findings, SplitFindings, read_findings
 from trainer.tasks.registry import get_task_kind
 
 _MAX_CLASSES, _MAX_WIDTH = 12, 100

@@ -17,11 +17,7 @@ from trainer.report.tables import RunReport, load_report
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.runs.findings import (
-    Findings,
-    SplitFindings,
-    read_findings,
-)
+from trainer.runs.findings import Findings, SplitFindings, read_findings
 from trainer.runs.log import read_log
 from trainer.task_names import TaskName
 from trainer.tasks.registry import get_task_kind
