@@ -9,7 +9,7 @@ import typer
 
 from trainer_cli import console
 from trainer_cli.fit_output import RunView
-from trainer_cli.following import Signals, train
+from trainer_cli.following import Signals, show_training
 from trainer_cli.options import DEFAULT_RUNS, AllowCustom, Json, Quiet, Runs
 
 
@@ -49,4 +49,4 @@ def command(
     for note in refitted.notes:
         stderr.print(note)
     events = fit_run(refitted.loaded, signals.session(allow_custom=allow_custom), runs)
-    return signals.run(lambda: train(events, RunView(stderr, json=json), signals))
+    return signals.run(lambda: show_training(events, RunView(stderr, json=json), signals))

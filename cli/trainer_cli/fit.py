@@ -11,7 +11,7 @@ import typer
 from trainer.errors import ConfigError, Problem, TrainerError, UsageError
 from trainer_cli import console
 from trainer_cli.fit_output import RunView, Timings
-from trainer_cli.following import Signals, View, train
+from trainer_cli.following import Signals, View, show_training
 from trainer_cli.members_output import MembersView
 from trainer_cli.options import (
     DEFAULT_RUNS,
@@ -70,7 +70,7 @@ def command(
             else RunView(stderr, json=json, timings=timings)
         )
         if isinstance(training, Generator):
-            return train(training, view, signals)
+            return show_training(training, view, signals)
         stderr.print(f"{training.run} has finished: {training.stopped_because}")
         view.print_result(training)
         return 0

@@ -127,7 +127,7 @@ def follow(events: Generator[Any, None, None], view: View[Finished], signals: Si
     raise AssertionError("a training ends with an event of its end")
 
 
-def train(events: Generator[Any, None, None], view: View[Any], signals: Signals) -> int:
+def show_training(events: Generator[Any, None, None], view: View[Any], signals: Signals) -> int:
     """Train to the end, show the progress, print the result, and return the exit code."""
     finished = follow(events, view, signals)
     view.print_result(finished)

@@ -11,7 +11,7 @@ import typer
 from trainer.errors import Problem, UsageError, command_text
 from trainer_cli import console
 from trainer_cli.fit_output import RunView, Timings
-from trainer_cli.following import Signals, View, train
+from trainer_cli.following import Signals, View, show_training
 from trainer_cli.members_output import MembersView
 from trainer_cli.options import Address, AllowCustom, Engine, Jobs, Json, Quiet, cluster_of
 from trainer_cli.sweep_output import SweepView
@@ -78,7 +78,7 @@ def command(
         overrides = arguments or []
         events = resume_run(run, overrides, session, accept_differences=accept_differences)
         view = RunView(stderr, json=json, timings=timings)
-    return signals.run(lambda: train(events, view, signals))
+    return signals.run(lambda: show_training(events, view, signals))
 
 
 def _reject_ignored(

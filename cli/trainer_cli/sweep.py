@@ -9,7 +9,7 @@ import typer
 
 from trainer.errors import Problem, UsageError
 from trainer_cli import console
-from trainer_cli.following import Signals, train
+from trainer_cli.following import Signals, show_training
 from trainer_cli.options import (
     DEFAULT_SWEEPS,
     Address,
@@ -92,4 +92,4 @@ def command(
         events = sweep(loaded, session, sweeps, jobs=jobs, cluster=cluster)
     else:
         events = resume_sweep(existing, session, jobs=jobs, cluster=cluster)
-    return signals.run(lambda: train(events, SweepView(stderr, json=json), signals))
+    return signals.run(lambda: show_training(events, SweepView(stderr, json=json), signals))

@@ -27,9 +27,29 @@ The packages from high to low level; a package imports only from lower levels:
        inputs        name, shape and dtype of the inputs of a network
        task_names    the names of the tasks
 
-Commands that do not train import neither TensorFlow nor Keras: in `models` only `summary` and
-`pack_compatibility` can be imported without them, in `workflows` all modules except
-`building` and `recording`, which are imported when needed.
+The path of `trainer fit configs/wine.yaml`, from the command to the bytes on disk; each name is a
+function or method, in the order of their calls:
+
+    trainer_cli.main.run ─► trainer_cli.fit.command: the arguments
+    data.checking.load_checked ─► config.load.load_config: YAML ─► Config, or all problems at once
+    following.show_training ─► following.follow: prints the events of workflows.fit.fit_run:
+      workflows.plan.make_plan: all that is known without TensorFlow
+        data.prepare.prepare: open_table, assign_splits, fit_columns, fit_table_target ─► Dataset
+        tasks.task.make_task ─► Task; models.summary.summarize_layers ─► shapes and parameters
+      engine.devices.start: imports TensorFlow, chooses the device and the number of threads
+      workflows.building.build_training: build_network, build_optimizer, Dataset.samples
+      workflows.recording.new_recording: RunDirectory.create, write_config, write_fitted_data, …
+      workflows.fit.train_and_evaluate ─► engine.fit.fit: a generator of epochs, each of them
+        LearnerExecutor.run_epoch, Training.end_epoch, Recording.record_epoch ─► metrics.jsonl
+      Recording.save_checkpoint ─► write_checkpoint ─► replace_directory: checkpoints/last and best
+      Recording.write_split: choose_decisions on the validation rows, evaluation/, predictions/
+      workflows.reporting.write_run_findings: fit_linear_baseline, make_findings ─► findings.json
+      Recording.write_end ─► manifest.json; write_page ─► runs.files.write_atomically: report.html
+
+Commands that do not train import neither TensorFlow nor Keras. Without them, all modules can be
+imported except `building` and `recording` in `workflows` and most of `engine` and `models`: in `engine`
+`checkpoint_schedule`, `devices`, `divergence`, `divergence_advice`, `events`, `monitors`,
+`program_cache` and `selection` can, in `models` `custom`, `pack_compatibility`, `seeds` and `summary`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import pytest
 
 from trainer.errors import Problem, ResourceError
-from trainer_cli.following import Signals, View, follow, train
+from trainer_cli.following import Signals, View, follow, show_training
 
 
 @dataclass
@@ -79,5 +79,5 @@ def test_bugs_are_raised_unchanged(signals: Signals) -> None:
 @pytest.mark.parametrize(("status", "code"), [("finished", 0), ("stopped", 130)])
 def test_exit_code_follows_from_the_status(signals: Signals, status: Any, code: int) -> None:
     view = Recorder()
-    assert train(training(Ended(status)), view, signals) == code
+    assert show_training(training(Ended(status)), view, signals) == code
     assert view.calls[-1] == "result"

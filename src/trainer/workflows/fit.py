@@ -101,7 +101,7 @@ def fit_run(
             record.add_time("build", build_seconds)
             notes = (*_warm_start_notes(built.warm_start), *_inherited_notes(plan))
             yield RunStarted(record.run.path, plan, device, notes)
-            finished = yield from train(
+            finished = yield from train_and_evaluate(
                 plan,
                 built,
                 record,
@@ -150,7 +150,7 @@ def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device
     return plan, device
 
 
-def train(
+def train_and_evaluate(
     plan: RunPlan,
     built: TrainingSetup,
     record: Recording,

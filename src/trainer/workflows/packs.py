@@ -141,7 +141,7 @@ def _open_records(
         metadata: The metadata of the checkpoint; None at the start.
     """
     from trainer.workflows.building import member_execution, resolved_run_config
-    from trainer.workflows.recording import RecordedTraining, first_manifest, recording
+    from trainer.workflows.recording import RecordedTraining, first_manifest, open_recording
 
     now = datetime.now(UTC)
     fitted_by_table: dict[int, FittedData] = {}
@@ -166,7 +166,7 @@ def _open_records(
             remove_epochs_after(run.timing, training.epoch)
             manifest = _resumed_manifest(former, manifest, training)
         run.write_manifest(manifest)
-        yield recording(run, config, manifest, recorded)
+        yield open_recording(run, config, manifest, recorded)
 
 
 def _write_fitted_data(

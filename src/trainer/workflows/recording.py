@@ -305,7 +305,7 @@ def new_recording(
         if plan.inherited is not None:
             # The run keeps them in case the run they come from is deleted.
             write_decisions(run, plan.inherited)
-        with recording(run, config, manifest, recorded) as record:
+        with open_recording(run, config, manifest, recorded) as record:
             record.save_checkpoint()
             yield record
 
@@ -354,7 +354,7 @@ def write_fitted_data(run: RunDirectory, kept: FittedData) -> None:
 
 
 @contextmanager
-def recording(
+def open_recording(
     run: RunDirectory, config: Config, manifest: Manifest, recorded: RecordedTraining
 ) -> Iterator[Recording]:
     """Context manager that records training in an existing, locked run directory.

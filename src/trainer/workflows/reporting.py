@@ -87,7 +87,7 @@ def write_run_findings(run: RunDirectory, plan: RunPlan) -> str:
     Raises:
         StorageError: The run directory cannot be written.
     """
-    return _write(run, plan.config, (FoldData(plan.dataset, plan.task),))
+    return _write_findings(run, plan.config, (FoldData(plan.dataset, plan.task),))
 
 
 def write_ensemble_findings(
@@ -109,7 +109,7 @@ def write_ensemble_findings(
     folds = {member.config.data.split.fold: member for member in members}
     plans = [make_plan(member, tables) for member in folds.values()]
     parts = tuple(FoldData(plan.dataset, plan.task) for plan in plans)
-    return _write(run, members[0].config, parts)
+    return _write_findings(run, members[0].config, parts)
 
 
 def write_missing_findings(path: Path) -> None:
@@ -131,10 +131,10 @@ def write_missing_findings(path: Path) -> None:
         with locate_problems(member.loaded):
             task = make_task(member.loaded.config, member.preprocessing.target)
             parts.append(FoldData(load_run_table(member), task))
-    _write(run, members[0].loaded.config, tuple(parts))
+    _write_findings(run, members[0].loaded.config, tuple(parts))
 
 
-def _write(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
+def _write_findings(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
     decisions = read_decisions(run)
     assert decisions is not None, "an evaluated run has decisions"
     task = parts[0].task.with_decisions(decisions)

@@ -41,7 +41,7 @@ from trainer.runs.manifest import Manifest, Resumption, new_manifest
 from trainer.runs.opening import check_links, open_run
 from trainer.runs.process import this_process
 from trainer.workflows.events import RunEvent, RunStarted
-from trainer.workflows.fit import start_device, train
+from trainer.workflows.fit import start_device, train_and_evaluate
 from trainer.workflows.plan import RunPlan, make_plan
 from trainer.workflows.resume_checks import (
     check_fitted_data,
@@ -147,7 +147,7 @@ def resume_run(
                 record.add_time("build", perf_counter() - imported - built.encode_seconds)
                 notes = (_position(saved.checkpoint, built.group), *warnings)
                 yield RunStarted(run.path, comparison.plan, comparison.device, notes)
-                finished = yield from train(
+                finished = yield from train_and_evaluate(
                     comparison.plan,
                     built,
                     record,
@@ -254,14 +254,14 @@ def _resumed_recording(
     from trainer.workflows.recording import (
         RecordedTraining,
         fitted_data,
-        recording,
+        open_recording,
         write_fitted_data,
     )
 
     run, config = saved.run, saved.loaded.config
     manifest = _manifest(saved, comparison, built.group, warnings)
     recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
-    with recording(run, config, manifest, recorded) as record:
+    with open_recording(run, config, manifest, recorded) as record:
         if saved.changed:
             run.write_config(dump_config(config))
         if comparison.differences:
