@@ -27,7 +27,9 @@ def summary(measured: Mapping[str, Any]) -> str:
             for target in workload.targets
         ]
         if workload.matrix_share is not None:
-            comparisons.append(("matrix rate", *_matrix_target_met(workload, measured[key])))
+            comparisons.append(
+                ("peak GEMM throughput", *_matrix_target_met(workload, measured[key]))
+            )
         rows += [
             (key, against, reached, target_text, met_text(met))
             for against, reached, target_text, met in comparisons
@@ -62,7 +64,7 @@ def section(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
     ]
     share = workload.matrix_share
     if share is not None and not _matrix_target_met(workload, measured)[2]:
-        missed.append(("matrix rate", share.why_not))
+        missed.append(("peak GEMM throughput", share.why_not))
     for against, why_not in missed:
         yield f"Target missed against {against}: {why_not or 'not explained yet.'}"
 
@@ -80,7 +82,7 @@ def matrix_share(workload: Workload, measured: Mapping[str, Any]) -> float:
     """Return trainer's rate relative to the machine's: of the best library, the median of the rounds."""
     seconds = statistics.median(measured["measured"][OURS]) * 1e-6 * workload.steps
     rates = [max(rate["numpy"], rate["tensorflow"]) for rate in measured["matrix"]]
-    return workload.multiplications() / seconds / statistics.median(rates)
+    return workload.flops() / seconds / statistics.median(rates)
 
 
 def _matrix_target_met(workload: Workload, measured: Mapping[str, Any]) -> tuple[str, str, bool]:

@@ -103,7 +103,7 @@ class Workload:
         """Steps per epoch."""
         return -(-self.training_rows // self.network.batch)
 
-    def multiplications(self) -> float:
+    def flops(self) -> float:
         """Return the floating-point operations of an epoch's matrix products, including validation.
 
         Per row, each weight takes a multiplication and an addition in the forward pass, as many for its
@@ -233,6 +233,6 @@ def _grown(table: Table, network: Network) -> Workload:
     workload = Workload("growth", "", table, network, "step", 1, {}, ())
     least, most = _GROWTH_EPOCHS
     # About 30 GFLOP/s is a conservative estimate for consecutive steps.
-    seconds = max(60e-6 * workload.steps, workload.multiplications() / 30e9)
+    seconds = max(60e-6 * workload.steps, workload.flops() / 30e9)
     affordable = min(_GROWTH_STEPS // workload.steps, int(_GROWTH_SECONDS / seconds))
     return replace(workload, epochs=max(least, min(most, affordable)))

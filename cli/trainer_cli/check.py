@@ -202,7 +202,7 @@ def _lines(plan: RunPlan) -> list[str]:
     target = plan.task.target
     epochs = -(-plan.total_steps // plan.steps_per_epoch)
     labels = MetricLabels(target.task)
-    metrics = ", ".join(map(labels.of, plan.task.metrics))
+    metrics = ", ".join(map(labels.display_name, plan.task.metrics))
     scales = _target_scales(plan)
     if len(set(scales.values())) == 1:
         scaled = f", target scale {next(iter(scales.values()))}"

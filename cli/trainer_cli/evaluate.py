@@ -94,7 +94,10 @@ def command(
     rows = [("rows", *(number(result.rows) for result in evaluations.results))]
     labels = read_decision_summary(RunDirectory(first.run)).labels
     rows += [
-        (labels.of(name), *(number(result.metrics[name]) for result in evaluations.results))
+        (
+            labels.display_name(name),
+            *(number(result.metrics[name]) for result in evaluations.results),
+        )
         for name in first.metrics
     ]
     right = frozenset(range(1, len(columns)))

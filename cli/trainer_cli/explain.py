@@ -72,7 +72,7 @@ def command(
     from trainer.prediction.predictor import open_predictor
     from trainer.workflows.explain import explain
 
-    done = explain(
+    explanation = explain(
         open_predictor(run, device=device_name(device), allow_custom=allow_custom),
         split=split_metric_name,
         repeats=repeats,
@@ -80,7 +80,7 @@ def command(
         shap_rows=shap_rows,
         read_options=settings or (),
     )
-    for part in _parts(done):
+    for part in _parts(explanation):
         if isinstance(part, Table):
             stderr.table(part)
         else:
@@ -88,27 +88,27 @@ def command(
     if json:
         console.json_result(
             {
-                "run": str(done.run),
-                "checkpoint": done.checkpoint,
-                "explanation": str(done.folder),
-                "files": list(done.files),
-                "importance": done.importance,
+                "run": str(explanation.run),
+                "checkpoint": explanation.checkpoint,
+                "explanation": str(explanation.folder),
+                "files": list(explanation.files),
+                "importance": explanation.importance,
             }
         )
     else:
-        console.result(str(done.folder))
+        console.result(str(explanation.folder))
 
 
-def _parts(done: Explanation) -> list[str | Table]:
+def _parts(explanation: Explanation) -> list[str | Table]:
     """Return the lines and the table to print."""
-    importance: dict[str, Any] = done.importance
+    importance: dict[str, Any] = explanation.importance
     total = (
         ""
         if importance["rows"] == importance["split_rows"]
         else f" of {importance['split_rows']:,}"
     )
     parts: list[str | Table] = [
-        f"{done.run}, checkpoint {done.checkpoint}",
+        f"{explanation.run}, checkpoint {explanation.checkpoint}",
         f"{importance['metric']} {number(importance['baseline'])} on {importance['rows']:,}{total} "
         f"{importance['split']} rows; each column shuffled {importance['repeats']} times",
     ]
@@ -125,10 +125,10 @@ def _parts(done: Explanation) -> list[str | Table]:
     parts += ["", Table("", headers, rows, frozenset({1, 2}))]
     if len(importance["columns"]) > _SHOWN:
         parts.append(f"and {len(importance['columns']) - _SHOWN:,} more in importance.json")
-    if done.shap is not None:
+    if explanation.shap is not None:
         parts.append(
-            f"SHAP values for {len(done.shap['rows']):,} rows; with the base value, they sum to "
-            f"the prediction within {number(done.shap['largest_gap'])}"
+            f"SHAP values for {len(explanation.shap['rows']):,} rows; with the base value, they sum to "
+            f"the prediction within {number(explanation.shap['largest_gap'])}"
         )
     return parts
 

@@ -148,7 +148,7 @@ def print_metrics(
     choices = read_decision_summary(RunDirectory(run))
     names = dict.fromkeys(name for values in texts.values() for name in values)
     rows = tuple(
-        (choices.labels.of(name), *(values.get(name, "–") for values in texts.values()))
+        (choices.labels.display_name(name), *(values.get(name, "–") for values in texts.values()))
         for name in names
     )
     stderr.table(Table("", ("", *texts), rows, frozenset(range(1, len(texts) + 1))))

@@ -55,11 +55,11 @@ def command(
     if output_format not in _FORMATS:
         fix = did_you_mean(output_format, _FORMATS)
         raise UsageError(Problem("--format", "html or md", f"'{output_format}'", fix))
-    is_text = str(out) == "-" or (out is None and output_format == "md")
-    if is_text and json and png is None:
+    to_stdout = str(out) == "-" or (out is None and output_format == "md")
+    if to_stdout and json and png is None:
         fix = "remove --json, or choose a file with --out"
         raise UsageError(Problem("trainer report", "one result on stdout", "two", fix))
-    path = None if is_text or png is not None else _output_path(runs, out)
+    path = None if to_stdout or png is not None else _output_path(runs, out)
     from trainer.report.page.writing import write_plots
 
     page = _page(runs)
@@ -103,7 +103,9 @@ def _page(runs: list[Path]) -> Page:
             write_missing_findings(run.path)
         except InputError as error:
             # The rest of the report does not need the data.
-            console.warn(f"the report has no findings: {error.problems[0]}")
+            console.warn(
+                f"the report has no confidence intervals, baselines or slices: {error.problems[0]}"
+            )
     now = datetime.now(UTC)
     return (
         run_page(directories[0], now) if len(directories) == 1 else run_comparison_page(runs, now)

@@ -30,19 +30,19 @@ class SweepView(View["SweepFinished"]):
 
         match event:
             case PhaseStarted():
-                self._progress.phase(event.text)
+                self._progress.phase_started(event.text)
             case SweepStarted():
                 signals.training = True
                 _print_start(event, self._stderr)
-                self._progress.started(event)
+                self._progress.sweep_started(event)
             case BatchPlanned():
-                self._progress.planned(event)
+                self._progress.batch_started(event)
             case TrialPackStarted():
-                self._progress.pack(event)
+                self._progress.pack_started(event)
             case TrialPackEpoch():
-                self._progress.epoch(event)
+                self._progress.epoch_ended(event)
             case TrialEnded():
-                self._progress.ended(event)
+                self._progress.trial_ended(event)
             case SweepFinished():
                 self.close()
                 _print_end(event, self._stderr)

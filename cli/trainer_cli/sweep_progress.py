@@ -14,7 +14,7 @@ from trainer_cli import console
 
 _LINE_SECONDS = 10.0
 _DRAWS_PER_SECOND = 4
-_MAX_SHOWN = 10
+_MAX_SHOWN_TRIALS = 10
 
 
 class SweepProgress:
@@ -37,15 +37,15 @@ class SweepProgress:
         self._live: dict[int, tuple[int, float, int | None]] = {}
         # Trial → trials of its pack in the last epoch. A trial missing from the next epoch has ended;
         # the event for its end comes when the whole pack has ended.
-        self._mates: dict[int, Set[int]] = {}
+        self._pack_of: dict[int, Set[int]] = {}
         self._trained: set[int] = set()
         self._compiling: dict[tuple[int, ...], str] = {}
         self._done: dict[int, Any] = {}
-        self._before = 0.0
+        self._done_before_resume = 0.0
         self._start_time = self._shown_at = monotonic()
         self._screen: Any = None
 
-    def phase(self, text: str) -> None:
+    def phase_started(self, text: str) -> None:
         """Show the start of a phase that can take seconds."""
         self._phase = text
         if self._stderr.quiet:
@@ -57,7 +57,7 @@ class SweepProgress:
             self._screen = self._start_screen()
         self._screen.update(self._render(), refresh=True)
 
-    def started(self, event: Any) -> None:
+    def sweep_started(self, event: Any) -> None:
         """Handle the start or resume of the sweep."""
         self.sweep, self._total, self._phase = event.sweep, event.trials, ""
         self._objective = event.leaderboard.objective
@@ -68,46 +68,46 @@ class SweepProgress:
             self._settings[row.trial.number] = row.trial.settings
             if row.ended is not None:
                 self._done[row.trial.number] = row.ended
-        self._before = float(len(self._done))
+        self._done_before_resume = float(len(self._done))
         self._start_time = self._shown_at = monotonic()
 
-    def planned(self, batch: Any) -> None:
+    def batch_started(self, batch: Any) -> None:
         """Handle the start of a batch."""
         for trial in batch.trials:
             self._settings[trial.number] = trial.settings
         self._stderr.print(batch.text)
 
-    def pack(self, started_pack: Any) -> None:
+    def pack_started(self, event: Any) -> None:
         """Handle the start of a pack, whose program is compiled next."""
-        trials = pluralize(len(started_pack.trials), "trial")
-        after = f", from epoch {started_pack.epoch + 1}" if started_pack.epoch else ""
-        text = f"compiling pack {started_pack.position} of {started_pack.packs} ({trials}{after})"
-        self._compiling[tuple(started_pack.trials)] = text
-        self.phase(text)
+        trials = pluralize(len(event.trials), "trial")
+        after = f", from epoch {event.epoch + 1}" if event.epoch else ""
+        text = f"compiling pack {event.position} of {event.packs} ({trials}{after})"
+        self._compiling[tuple(event.trials)] = text
+        self.phase_started(text)
 
-    def epoch(self, done: Any) -> None:
+    def epoch_ended(self, event: Any) -> None:
         """Handle an epoch of a pack."""
-        mates = done.objectives.keys()
+        pack = event.objectives.keys()
         if self._compiling:
-            for trials in [pack for pack in self._compiling if mates & set(pack)]:
+            for trials in [trials for trials in self._compiling if pack & set(trials)]:
                 del self._compiling[trials]
         self._phase = next(iter(self._compiling.values()), "")
-        for trial in done.objectives:
+        for trial in event.objectives:
             if trial not in self._live:  # epochs of an earlier process do not count
-                self._before += (done.epoch - 1) / self._epochs
-            self._trained |= self._mates.get(trial, mates) - mates
-            self._mates[trial] = mates
-            best = done.best.get(trial)
-            self._live[trial] = (done.epoch, *((math.nan, None) if best is None else best))
+                self._done_before_resume += (event.epoch - 1) / self._epochs
+            self._trained |= self._pack_of.get(trial, pack) - pack
+            self._pack_of[trial] = pack
+            best = event.best.get(trial)
+            self._live[trial] = (event.epoch, *((math.nan, None) if best is None else best))
         self._refresh()
 
-    def ended(self, ended: Any) -> None:
+    def trial_ended(self, event: Any) -> None:
         """Handle the end of a trial."""
-        self._live.pop(ended.number, None)
-        self._trained.discard(ended.number)
-        self._done[ended.number] = ended
-        if ended.status == "failed":
-            console.warn(f"trial {ended.number} failed: {ended.reason}")
+        self._live.pop(event.number, None)
+        self._trained.discard(event.number)
+        self._done[event.number] = event
+        if event.status == "failed":
+            console.warn(f"trial {event.number} failed: {event.reason}")
         self._refresh()
 
     def close(self) -> None:
@@ -135,7 +135,7 @@ class SweepProgress:
             key=lambda row: (
                 row[4] == "eliminated", not math.isfinite(row[2]), sign * row[2], row[0],
             ),
-        )[:_MAX_SHOWN]  # fmt: skip
+        )[:_MAX_SHOWN_TRIALS]  # fmt: skip
 
     def _refresh(self) -> None:
         now = monotonic()
@@ -156,13 +156,17 @@ class SweepProgress:
     def _seconds_left(self) -> float | None:
         """Estimate from completed epochs; an eliminated trial counts as much as the rest of its pack."""
         epochs = (
-            max(self._live[mate][0] for mate in self._mates[trial] & self._live.keys())
+            max(self._live[member][0] for member in self._pack_of[trial] & self._live.keys())
             for trial in self._live
         )
         done = len(self._done) + sum(min(1.0, epoch / self._epochs) for epoch in epochs)
-        if self._total is None or done <= self._before or len(self._done) == self._total:
+        if (
+            self._total is None
+            or done <= self._done_before_resume
+            or len(self._done) == self._total
+        ):
             return None
-        per_trial = (monotonic() - self._start_time) / (done - self._before)
+        per_trial = (monotonic() - self._start_time) / (done - self._done_before_resume)
         return float(max(0.0, per_trial * (self._total - done)))
 
     def _start_screen(self) -> Any:

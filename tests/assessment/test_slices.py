@@ -27,11 +27,11 @@ def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[st
     return {f"x{i}": SliceColumn(rng.integers(0, levels, rows), names) for i in range(count)}
 
 
-def mostly_right(rows: int, seed: int, wrong: np.ndarray) -> Predictions:
-    """Make predictions with an accuracy of 90%, and 50% where `wrong`."""
+def mostly_right(rows: int, seed: int, is_hard: np.ndarray) -> Predictions:
+    """Make predictions with an accuracy of 90%, and 50% where `is_hard`."""
     rng = np.random.default_rng(seed)
     y = (rng.random(rows) < 0.5).astype(float)
-    right = rng.random(rows) < np.where(wrong, 0.5, 0.9)
+    right = rng.random(rows) < np.where(is_hard, 0.5, 0.9)
     return make_predictions(
         "binary", y, np.where(right, 0.8, 0.2) * y + (1 - y) * np.where(right, 0.2, 0.8)
     )

@@ -59,17 +59,17 @@ class TestRender:
         )
         assert "Keras fit, best settings (jit_compile=False)" in render(results(W1=measured))
 
-    def test_matrix_rate(self):
+    def test_share_of_peak_gemm_throughput(self):
         workload = WORKLOADS["W2"]
         rate = {"numpy": 80e9, "tensorflow": 100e9, "tensorflow_w2": 90e9}
         # 80% of the higher rate.
-        step = 1e6 * workload.multiplications() / 80e9 / workload.steps
+        step = 1e6 * workload.flops() / 80e9 / workload.steps
         measured = rounds(
             matrix=[rate, rate],
             **{OURS: [step], "keras": [3 * step], "torch_loop": [2 * step]},
         )
         assert matrix_share(workload, measured) == pytest.approx(0.8)
-        assert "| W2 | matrix rate | 80% | 70% | met |" in render(results(W2=measured))
+        assert "| W2 | peak GEMM throughput | 80% | 70% | met |" in render(results(W2=measured))
 
     def test_other_measurements(self):
         engine = {"peak_above_start_gb": 1.5, "anonymous_above_start_gb": 0.9}
@@ -172,11 +172,11 @@ class TestWorkloads:
         assert {target.against for target in workload.targets} <= set(workload.peers)
         assert set(workload.once) <= set(workload.peers)
 
-    def test_multiplications(self):
-        # 48,000 rows forward and backward, 12,000 forward; none for the inputs of the first layer.
+    def test_flops(self):
+        # 48,000 rows forward and backward, 12,000 forward; no gradient with respect to the inputs.
         weights = 784 * 512 + 512 * 512 + 512 * 10
         operations = (6 * weights - 2 * 784 * 512) * 48_000 + 2 * weights * 12_000
-        assert WORKLOADS["W2"].multiplications() == operations
+        assert WORKLOADS["W2"].flops() == operations
 
     def test_growth_workloads_train_enough_epochs(self):
         for workloads in growth().values():

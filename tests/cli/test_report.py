@@ -102,5 +102,5 @@ def test_report_without_findings(folder: Path, trainer: Callable) -> None:
     run.findings.unlink()
     result = trainer("report", run.path, "--format", "md")
     assert result.code == 0
-    assert result.err.startswith("warning: the report has no findings: ")
+    assert result.err.startswith("warning: the report has no confidence intervals, ")
     assert "Confusion matrix" in result.out

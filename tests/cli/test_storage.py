@@ -68,7 +68,7 @@ def the_run() -> Path:
 
 
 def check_message(err: str, *expected: str) -> None:
-    """Check that each error names a fix and that no errno is left unexplained."""
+    """Check that there is no traceback, and that each error names a fix."""
     assert "Traceback" not in err
     errors = [line for line in err.splitlines() if line.startswith("error: ")]
     assert errors, err
@@ -129,20 +129,20 @@ def test_disk_is_full_from_the_start(small_disk: None, trainer: Callable) -> Non
 def test_file_size_limit(
     folder: Path, trainer: Callable, whole_run: Callable, after_epoch: Callable
 ) -> None:
-    """A limit on the size of files, like a quota, that the log meets and a checkpoint does not."""
+    """A limit on the size of files, like a quota, that the log exceeds and a checkpoint does not."""
     long = ("fit.epochs=300", "fit.checkpoint.every=100 epochs")
     uninterrupted = whole_run(*long)
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_FSIZE)
 
     def limit_files() -> None:
         sizes = [path.stat().st_size for path in the_run().rglob("*") if path.is_file()]
-        resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes), most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (max(sizes), hard_limit))
 
     after_epoch(100, limit_files)
     try:
         result = trainer(*FIT, *long, "--runs", RUNS)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (hard_limit, hard_limit))
     assert result.code == 3, result
     run = the_run()
     check_message(result.err, f"error: {run}/metrics.jsonl", "file too large (EFBIG)")
@@ -168,7 +168,7 @@ def test_run_becomes_read_only(
     uninterrupted = whole_run(EACH_EPOCH)
     is_root = os.geteuid() == 0
     if is_root:
-        # Only a file system refuses root.
+        # Root ignores permission bits, but not a read-only file system.
         expected = "read-only file system (EROFS)", "this file system is read-only"
     else:
         expected = "permission denied (EACCES)", "give yourself write permission there"
@@ -198,7 +198,7 @@ def test_run_becomes_read_only(
         check_message(result.err, f"error: {run}", *expected)
         check_usable(run, trainer)
         make_writable()
-        # It could not be removed, and its process, this one, is alive.
+        # The run could not remove its lock, and the process of the lock (this one) is alive.
         (run / "lock").unlink()
         make_read_only()
         result = trainer("resume", run)

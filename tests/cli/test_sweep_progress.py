@@ -75,15 +75,15 @@ def end(number: int, status: Any, higher: bool) -> TrialEnded:
 
 def progress_after(sequence: list[Any], direction: Any = "higher") -> SweepProgress:
     progress = SweepProgress(Console(quiet=True))
-    progress.started(started(direction))
+    progress.sweep_started(started(direction))
     for event in sequence:
         match event:
             case BatchPlanned():
-                progress.planned(event)
+                progress.batch_started(event)
             case TrialPackEpoch():
-                progress.epoch(event)
+                progress.epoch_ended(event)
             case TrialEnded():
-                progress.ended(event)
+                progress.trial_ended(event)
     return progress
 
 
@@ -120,16 +120,16 @@ def test_trial_without_a_finite_epoch_is_last() -> None:
 
 def test_phases_are_printed_as_lines(capsys: pytest.CaptureFixture[str]) -> None:
     progress = SweepProgress(Console())
-    progress.phase("reading x.csv")
-    progress.pack(TrialPackStarted(1, 2, (0, 1), 0))
-    progress.pack(TrialPackStarted(2, 2, (2,), 7))
+    progress.phase_started("reading x.csv")
+    progress.pack_started(TrialPackStarted(1, 2, (0, 1), 0))
+    progress.pack_started(TrialPackStarted(2, 2, (2,), 7))
     assert capsys.readouterr().err.splitlines() == [
         "reading x.csv …",
         "compiling pack 1 of 2 (2 trials) …",
         "compiling pack 2 of 2 (1 trial, from epoch 8) …",
     ]
     quiet = SweepProgress(Console(quiet=True))
-    quiet.phase("reading x.csv")
+    quiet.phase_started("reading x.csv")
     assert capsys.readouterr().err == ""
 
 

@@ -13,7 +13,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.prepare import prepare
 
 MakeConfig = Callable[..., Config]
-PrepareText = Callable[..., Dataset]
+PrepareFrame = Callable[..., Dataset]
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def make_config() -> MakeConfig:
 
 
 @pytest.fixture
-def prepare_frame(tmp_path: Path, make_config: MakeConfig) -> PrepareText:
+def prepare_frame(tmp_path: Path, make_config: MakeConfig) -> PrepareFrame:
     """Write a frame as CSV and prepare it."""
 
     def run(frame: pl.DataFrame | Mapping[str, Any], target: Any = "y", **data: Any) -> Dataset:

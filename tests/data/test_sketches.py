@@ -15,7 +15,7 @@ values = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6
 def test_merged_moments_equal_those_of_all_values(x, cuts):
     merged = Moments()
     for part in np.split(x, sorted(cut for cut in cuts if cut < len(x))):
-        merged = merged.merged(Moments.of(part))
+        merged = merged.merged(Moments.from_values(part))
     assert merged.count == len(x)
     assert (merged.minimum, merged.maximum) == (x.min(), x.max())
     size = max(1.0, float(np.abs(x).max()))
@@ -24,7 +24,9 @@ def test_merged_moments_equal_those_of_all_values(x, cuts):
 
 
 def test_moments_of_large_values_do_not_overflow():
-    merged = Moments.of(np.array([1e200, 2e200])).merged(Moments.of(np.array([3e200])))
+    merged = Moments.from_values(np.array([1e200, 2e200])).merged(
+        Moments.from_values(np.array([3e200]))
+    )
     assert merged.mean == pytest.approx(2e200)
     assert merged.std == pytest.approx(np.sqrt(2 / 3) * 1e200)
 
@@ -43,7 +45,7 @@ def test_sample_does_not_depend_on_order_or_batches(batch):
 def test_complete_sample_is_exact():
     sample = BottomKSample(300)
     sample.add(row_keys(0, np.arange(300)), np.arange(300.0))
-    known = Sketch(Moments.of(np.arange(300.0)), SortedValues(sample.values(), 0), 4)
+    known = Sketch(Moments.from_values(np.arange(300.0)), SortedValues(sample.values(), 0), 4)
     exact = SortedValues(np.arange(300.0), 4)
     assert known.sampled is None
     for share in (0.0, 0.25, 0.5, 1.0):

@@ -33,7 +33,7 @@ from trainer.errors import RunError
 from trainer.models.noise import CompiledDropout
 from trainer.models.schedules import ScheduledRate
 
-BATCH, CALL = 8, 2
+BATCH, STEPS_PER_EXECUTION = 8, 2
 ROWS = 70
 STEPS = -(-ROWS // BATCH)
 EPOCHS = 5
@@ -55,7 +55,8 @@ def training(
         ],
         name="network",
     )
-    # XLA compiles a partial batch separately, which doubles the time of these tests; graphs cover it.
+    # XLA compiles a partial batch separately, which doubles the time of these tests; the cases without
+    # XLA cover partial batches.
     rows, val_rows = (64, 32) if compiled else (ROWS, 40)
     steps = -(-rows // BATCH)
     if schedule:
@@ -67,7 +68,7 @@ def training(
     learner = AdversarialLearner() if adversarial else supervised(network, optimizer)
     executor = executor_for(
         learner, train, validation, kind=kind, compiled=compiled, epochs=block, seed=2,
-        batch_size=BATCH, steps_per_execution=CALL if block == 1 else 1_000,
+        batch_size=BATCH, steps_per_execution=STEPS_PER_EXECUTION if block == 1 else 1_000,
     )  # fmt: skip
     reduce_lr = ReduceLROnPlateauState.start(ReduceOnPlateau(patience=1, factor=0.3), "lower")
     if rollback is not None:
@@ -156,7 +157,7 @@ def reference(_small_parts):
 
 
 def run(state, interrupted=lambda: None):
-    """Train and return what the log would contain of each epoch."""
+    """Train and return what the log would contain for each epoch."""
     return [
         (event.epoch, event.step, event.learning_rate, event.metrics, event.improved)
         for event in fit_epochs(state, interrupted)
@@ -181,8 +182,9 @@ def test_training_stopped_anywhere_ends_with_the_same_bytes(case, reference):
     first, second = expected.first, expected.second
     in_blocks = CASES[case].get("block", 1) > 1
     stopped_within_epoch = 0
-    # An epoch makes six or eight checks; steps of five reach each of them. The latest stop comes first,
-    # as it differs most from the initial state of `second`.
+    # There are six or eight checks per epoch. Stopping at every fifth one reaches every position within
+    # an epoch, as 5 is coprime to both. The latest stop comes first, as it differs most from the initial
+    # state of `second`.
     for calls in reversed(range(0, expected.checks, 1 if in_blocks else 5)):
         first.restore([expected.start])
         epochs = run(first, stop_after(calls))

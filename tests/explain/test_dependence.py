@@ -44,7 +44,7 @@ def test_partial_dependence_matches_sklearn(weighted):
         )
 
 
-def test_all_columns_of_a_category_are_set():
+def test_all_inputs_of_a_categorical_column_are_set():
     x = np.eye(3, dtype="f")[[0, 1, 2, 0]]
     levels = np.eye(3, dtype="f")
     encoding = encoded_rows(x, {"color": range(3)})

@@ -44,10 +44,11 @@ class Interruption:
 
     Attributes:
         phase: One of `PHASES`.
-        seconds: Between a signal other than SIGKILL during training and the end of the process.
+        seconds: Time from the signal to the end of the process; None for SIGKILL, and for signals
+            outside of training.
     """
 
-    number: int
+    signum: int
     phase: str
     seconds: float | None
 
@@ -107,56 +108,57 @@ class History:
     def _interrupt(self) -> None:
         if self._is_finished():
             return
-        number = self.random.choice(self.signals)
+        signum = self.random.choice(self.signals)
         moment = self.random.choices(
-            (self._any_time, self._start_of_run, self._save, self._end, None), (10, 1, 4, 1, 2)
+            (self._wait, self._wait_for_start, self._wait_for_save, self._wait_for_end, None),
+            (10, 1, 4, 1, 2),
         )[0]
         if moment is None:
-            self._interrupt_validation(number)
+            self._interrupt_validation(signum)
             return
         child = self._start(None)
         if moment(child):
             # The run ended before the moment came.
             assert child.code == 0, f"{self}\n{child.err}"
             return
-        is_training = self._status() == "running" and self._checkpoint() is not None
+        is_training = self._status() == "running" and self._resumable_run() is not None
         phase = self._phase()
         start_time = time.monotonic()
-        child.send(number)
-        if number != signal.SIGKILL and self.random.random() < 0.2 and not child.has_ended(0.05):
+        child.send(signum)
+        if signum != signal.SIGKILL and self.random.random() < 0.2 and not child.has_ended(0.05):
             # A user who presses Ctrl-C again.
-            child.send(number)
+            child.send(signum)
         code = child.wait()
-        is_timed = is_training and number != signal.SIGKILL
+        is_timed = is_training and signum != signal.SIGKILL
         if code == 0 or self._is_finished():
             phase = "after the end"
         seconds = time.monotonic() - start_time if is_timed else None
-        self._note(child, Interruption(number, phase, seconds))
+        self._note(child, Interruption(signum, phase, seconds))
 
-    def _interrupt_validation(self, number: signal.Signals) -> None:
+    def _interrupt_validation(self, signum: signal.Signals) -> None:
         epochs = len((self.reference.run / "metrics.jsonl").read_bytes().splitlines())
         evaluation = self.random.randint(1, min(epochs, 20))
-        child = self._start({"evaluation": evaluation, "signal_number": number})
+        child = self._start({"evaluation": evaluation, "signal_number": signum})
         if child.wait() != 0:
-            self._note(child, Interruption(number, "validation", None))
+            self._note(child, Interruption(signum, "validation", None))
 
     def _note(self, child: Child, interruption: Interruption) -> None:
         self.interruptions.append(interruption)
-        number = signal.Signals(interruption.number)
-        self.transcript.append(f"  {number.name} ({interruption.phase}) → {child.code}")
-        if number == signal.SIGKILL:
+        signum = signal.Signals(interruption.signum)
+        self.transcript.append(f"  {signum.name} ({interruption.phase}) → {child.code}")
+        if signum == signal.SIGKILL:
             assert child.code in {-signal.SIGKILL, 0}, f"{self}\n{child.err}"
             return
         # Before the command has installed its handlers, a signal ends it with the default action.
-        assert child.code in {EXIT_CODES[number], -number, 0}, f"{self}\n{child.err}"
+        assert child.code in {EXIT_CODES[signum], -signum, 0}, f"{self}\n{child.err}"
         assert "Traceback" not in child.err, f"{self}\n{child.err}"
         if self._status() == "stopped":
-            assert child.code == EXIT_CODES[number], f"{self}\n{child.err}"
+            assert child.code == EXIT_CODES[signum], f"{self}\n{child.err}"
 
     def _start(self, fault: dict[str, Any] | None) -> Child:
         """Start a process that resumes the run, or begins one."""
         arguments: list[str | Path] = ["fit", self.reference.config, "--runs", self.runs]
-        run = self._checkpoint()
+        run = self._resumable_run()
         if run is not None and self.random.random() < 0.7:
             arguments = ["resume", run]
         elif run is not None or self.random.random() < 0.5:
@@ -165,14 +167,16 @@ class History:
         patches = self.reference.case.patches
         return self.fork_server.start(arguments, self.directory, patches, fault)
 
-    def _any_time(self, child: Child) -> bool:
+    # The `_wait` methods wait for a moment, and return whether the child has ended before it.
+
+    def _wait(self, child: Child) -> bool:
         return child.has_ended(self.random.uniform(0, self.reference.seconds))
 
-    def _start_of_run(self, child: Child) -> bool:
+    def _wait_for_start(self, child: Child) -> bool:
         before = self._newest_run()
         return self._soon_after(child, lambda: self._newest_run() != before, 0.05)
 
-    def _save(self, child: Child) -> bool:
+    def _wait_for_save(self, child: Child) -> bool:
         for _ in range(self.random.randint(0, 3)):
             if self._soon_after(child, self._is_saving, 0.0):
                 return True
@@ -180,7 +184,7 @@ class History:
                 pass
         return self._soon_after(child, self._is_saving, 0.02)
 
-    def _end(self, child: Child) -> bool:
+    def _wait_for_end(self, child: Child) -> bool:
         return self._soon_after(child, lambda: any(self.runs.glob("*/*/evaluation/*.json")), 0.05)
 
     def _soon_after(self, child: Child, condition: Callable[[], bool], seconds: float) -> bool:
@@ -196,7 +200,7 @@ class History:
         run = self._newest_run()
         if self._is_saving():
             return "a save"
-        if run is None or self._checkpoint() is None:
+        if run is None or self._resumable_run() is None:
             return "before training"
         if (run / "evaluation").exists():
             return "evaluation"
@@ -205,14 +209,14 @@ class History:
     def _newest_run(self) -> Path | None:
         return max(self.runs.glob("*/*"), default=None, key=lambda run: run.stat().st_mtime_ns)
 
-    def _checkpoint(self) -> Path | None:
+    def _resumable_run(self) -> Path | None:
         """Return the run that can be resumed."""
         runs = resumable(self.runs)
         assert len(runs) <= 1, f"two runs have a checkpoint: {self}"
         return next(iter(runs), None)
 
     def _status(self) -> str | None:
-        run = self._checkpoint()
+        run = self._resumable_run()
         if run is None:
             return None
         return str(json.loads((run / "manifest.json").read_bytes())["status"])
@@ -221,7 +225,7 @@ class History:
         return self._status() == "finished"
 
     def _compare(self) -> None:
-        run = self._checkpoint()
+        run = self._resumable_run()
         assert run is not None
         assert self._is_finished(), str(self)
         found = differences(run, self.reference.run)

@@ -35,7 +35,7 @@ def test_interrupted_training_equals_an_uninterrupted_one(
         history.run()
     finally:
         interruptions = [
-            (signal.Signals(item.number).name, item.phase, item.seconds)
+            (signal.Signals(item.signum).name, item.phase, item.seconds)
             for item in history.interruptions
         ]
         record_property("history", interruptions)

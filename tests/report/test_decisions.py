@@ -38,7 +38,7 @@ from trainer.runs.directory import RunDirectory
     ],
 )
 def test_labels(labels: MetricLabels, name: str, label: str) -> None:
-    assert labels.of(name) == label
+    assert labels.display_name(name) == label
 
 
 def test_common_label_of_several_runs() -> None:
@@ -142,7 +142,7 @@ def test_summary_of_a_run_with_members(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     write_decisions(run, Decisions(0.4, "f1", {"f1": 0.75}))
     for number, temperature in enumerate((1.25, 1.5), start=1):
-        member = RunDirectory.at(run.member(number))
+        member = RunDirectory.open_or_create(run.member(number))
         member.write_preprocessing(preprocessing())
         write_decisions(member, Decisions(0.2 * number, "f1", temperature=temperature))
     result = read_decision_summary(run)

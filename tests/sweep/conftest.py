@@ -38,6 +38,6 @@ def ended(
 
 
 @pytest.fixture
-def end() -> Callable[..., TrialEnded]:
+def make_end() -> Callable[..., TrialEnded]:
     """Return a function that makes the end of a trial."""
     return ended

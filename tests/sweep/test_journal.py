@@ -30,10 +30,10 @@ BATCH = BatchSuggested(
 )
 
 
-def write_journal(path: Path, end: MakeTrialEnd) -> list[Record]:
+def write_journal(path: Path, make_end: MakeTrialEnd) -> list[Record]:
     records: list[Record] = [
-        HEADER, BATCH, RungResult(3, (0, 1), (1,)), end(1, 0.25, "eliminated"),
-        end(0, 0.1 + 0.2, reason="é"), BatchSuggested((Trial(2, {}),)),
+        HEADER, BATCH, RungResult(3, (0, 1), (1,)), make_end(1, 0.25, "eliminated"),
+        make_end(0, 0.1 + 0.2, reason="é"), BatchSuggested((Trial(2, {}),)),
     ]  # fmt: skip
     with Journal(path) as journal:
         for number, record in enumerate(records):
@@ -41,17 +41,17 @@ def write_journal(path: Path, end: MakeTrialEnd) -> list[Record]:
     return records
 
 
-def test_written_journal_is_read_back(tmp_path: Path, end: MakeTrialEnd) -> None:
+def test_written_journal_is_read_back(tmp_path: Path, make_end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
     assert read_journal(path) == []
     assert header_of([]) is None
-    records = write_journal(path, end)
+    records = write_journal(path, make_end)
     assert read_journal(path) == records
     assert header_of(records) == HEADER
     with Journal(path) as journal:
         assert journal.records == records
         assert journal.elapsed_seconds == 2.5
-        journal.write(end(2), 9.0)
+        journal.write(make_end(2), 9.0)
         assert read_journal(path) == journal.records
     assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == [
         "sweep", "batch", "rung", "end", "end", "batch", "end",
@@ -71,10 +71,10 @@ def test_journal_of_an_old_version_is_not_distinct(tmp_path: Path) -> None:
     assert header_of(read_journal(path)) == SweepHeader("val_auc", "higher", 2, 1)
 
 
-def test_nan_objective_is_read_back(tmp_path: Path, end: MakeTrialEnd) -> None:
+def test_nan_objective_is_read_back(tmp_path: Path, make_end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
     with Journal(path) as journal:
-        for record in (HEADER, BATCH, end(0, math.nan)):
+        for record in (HEADER, BATCH, make_end(0, math.nan)):
             journal.write(record, 0.0)
     last = read_journal(path)[-1]
     assert isinstance(last, TrialEnded)
@@ -82,9 +82,9 @@ def test_nan_objective_is_read_back(tmp_path: Path, end: MakeTrialEnd) -> None:
     assert not last.has_objective
 
 
-def test_partial_last_line_is_ignored(tmp_path: Path, end: MakeTrialEnd) -> None:
+def test_partial_last_line_is_ignored(tmp_path: Path, make_end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
-    records = write_journal(path, end)
+    records = write_journal(path, make_end)
     whole = path.read_bytes()
     for cut in range(1, len(whole.splitlines(keepends=True)[-1]) + 1):
         path.write_bytes(whole[:-cut])
@@ -111,10 +111,10 @@ def test_partial_last_line_is_ignored(tmp_path: Path, end: MakeTrialEnd) -> None
     ],
 )
 def test_damaged_line_is_named(
-    tmp_path: Path, end: MakeTrialEnd, line: int, change: dict[str, Any], expected: str
+    tmp_path: Path, make_end: MakeTrialEnd, line: int, change: dict[str, Any], expected: str
 ) -> None:
     path = tmp_path / "journal.jsonl"
-    write_journal(path, end)
+    write_journal(path, make_end)
     lines = [json.loads(text) for text in path.read_text().splitlines()]
     lines[line - 1].update(change)
     path.write_text("".join(json.dumps(record) + "\n" for record in lines))
@@ -125,18 +125,18 @@ def test_damaged_line_is_named(
     assert problem.expected.startswith(expected)
 
 
-def test_line_that_is_not_json(tmp_path: Path, end: MakeTrialEnd) -> None:
+def test_line_that_is_not_json(tmp_path: Path, make_end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
-    write_journal(path, end)
+    write_journal(path, make_end)
     lines = path.read_bytes().splitlines(keepends=True)
     path.write_bytes(b"".join([lines[0], b"{\n", *lines[2:]]))
     with pytest.raises(RunError, match=r"journal.jsonl:2: expected a JSON object"):
         Journal(path)
 
 
-def test_journal_without_header(tmp_path: Path, end: MakeTrialEnd) -> None:
+def test_journal_without_header(tmp_path: Path, make_end: MakeTrialEnd) -> None:
     path = tmp_path / "journal.jsonl"
-    write_journal(path, end)
+    write_journal(path, make_end)
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[1:]))
     with pytest.raises(RunError, match=r":1: expected the event 'sweep' in the first line"):
         read_journal(path)

@@ -20,27 +20,27 @@ def leaderboard(*ends: TrialEnded, direction: Direction = "higher", trials: int 
     return make_leaderboard(records)
 
 
-def test_trials_are_ranked_by_their_objective(end: MakeTrialEnd) -> None:
+def test_trials_are_ranked_by_their_objective(make_end: MakeTrialEnd) -> None:
     board = leaderboard(
-        end(4, 0.9, "eliminated"), end(0, 0.5), end(1, math.nan), end(2, 0.7, "stopped"),
-        end(3, 0.99, "failed"),
+        make_end(4, 0.9, "eliminated"), make_end(0, 0.5), make_end(1, math.nan),
+        make_end(2, 0.7, "stopped"), make_end(3, 0.99, "failed"),
     )  # fmt: skip
     assert [row.trial.number for row in board.ranks] == [2, 0, 4]
     assert [row.trial.number for row in board.rows] == list(range(6))
-    assert [row.trial.number for row in board.open] == [5]
+    assert [row.trial.number for row in board.unfinished] == [5]
     assert board.best is board.ranks[0]
     assert best_trial(board, "sweeps/a") is board.best
 
 
-def test_direction_and_ties(end: MakeTrialEnd) -> None:
-    ends = [end(3, 0.5), end(1, 0.2), end(2, 0.2), end(0, 0.9)]
+def test_direction_and_ties(make_end: MakeTrialEnd) -> None:
+    ends = [make_end(3, 0.5), make_end(1, 0.2), make_end(2, 0.2), make_end(0, 0.9)]
     assert [row.trial.number for row in leaderboard(*ends).ranks] == [0, 3, 1, 2]
     assert [row.trial.number for row in leaderboard(*ends, direction="lower").ranks] == [1, 2, 3, 0]
 
 
-def test_eliminated_trial_is_not_the_best(end: MakeTrialEnd) -> None:
+def test_eliminated_trial_is_not_the_best(make_end: MakeTrialEnd) -> None:
     board = leaderboard(
-        end(0, 0.9, "eliminated"), end(1, math.nan, "failed", reason="out of memory")
+        make_end(0, 0.9, "eliminated"), make_end(1, math.nan, "failed", reason="out of memory")
     )
     assert board.best is None
     with pytest.raises(TrainingError) as raised:
@@ -56,20 +56,22 @@ def test_empty_journal() -> None:
     assert (board.rows, board.ranks, board.best, board.objective) == ((), (), None, "")
 
 
-def test_row_to_json(end: MakeTrialEnd) -> None:
-    first, second = leaderboard(end(0, 0.5), trials=2).rows
+def test_row_to_json(make_end: MakeTrialEnd) -> None:
+    first, second = leaderboard(make_end(0, 0.5), trials=2).rows
     assert first.to_json() == {
         "trial": 0, "status": "finished", "objective": 0.5, "epochs": 9, "best_epoch": 1,
         "seconds": 1.5, "run": "trials/0", "reason": "", "settings": {"seed": 0},
     }  # fmt: skip
     assert second.to_json() == {
-        "trial": 1, "status": "open", "objective": None, "epochs": None, "best_epoch": None,
+        "trial": 1, "status": "unfinished", "objective": None, "epochs": None, "best_epoch": None,
         "seconds": None, "run": None, "reason": "", "settings": {"seed": 1},
     }  # fmt: skip
 
 
-def test_trials_to_delete(end: MakeTrialEnd) -> None:
-    board = leaderboard(end(0, 0.5), end(1, 0.7), end(2, math.nan), end(3, 0.9, "eliminated"))
+def test_trials_to_delete(make_end: MakeTrialEnd) -> None:
+    board = leaderboard(
+        make_end(0, 0.5), make_end(1, 0.7), make_end(2, math.nan), make_end(3, 0.9, "eliminated")
+    )
     numbers = {
         keep: [row.trial.number for row in trials_to_delete(board, keep)]
         for keep in (None, 1, 2, 9)

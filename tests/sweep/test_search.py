@@ -80,10 +80,12 @@ def test_grid_search_ends(space: Callable[..., Space]) -> None:
     assert suggest(search_space, "grid", [6]) == list(search_space.grid())
 
 
-def test_random_and_sobol_ignore_results(space: Callable[..., Space], end: MakeTrialEnd) -> None:
+def test_random_and_sobol_ignore_results(
+    space: Callable[..., Space], make_end: MakeTrialEnd
+) -> None:
     search_space = space(space=RANGES)
     for name in ("random", "sobol"):
         search = new_search(name, search_space, 0, "higher")
         trials = list(search.ask(5))
-        search.tell([end(number, math.nan) for number in range(5)])
+        search.tell([make_end(number, math.nan) for number in range(5)])
         assert [*trials, *search.ask(5)] == suggest(search_space, name, [10])

@@ -247,7 +247,7 @@ def test_interrupted_sweep_is_resumed(tmp_path: Path) -> None:
 
     rows, events = run_sweep(directory, trainer=interrupted)
     assert events[-1] == StudyEnded("interrupted")
-    assert [row["status"] for row in rows].count("open") == 4
+    assert [row["status"] for row in rows].count("unfinished") == 4
     assert run_sweep(directory)[0] == expected
 
 

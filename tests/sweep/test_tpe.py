@@ -50,20 +50,22 @@ STATUSES: list[TrialStatus] = [
 ]
 
 
-def trial_end(number: int, settings: Settings, end: MakeTrialEnd) -> TrialEnded:
+def trial_end(number: int, settings: Settings, make_end: MakeTrialEnd) -> TrialEnded:
     """Return a trial's end as a function of settings and number, covering all statuses."""
     objective = math.nan if number % 7 == 3 else score(settings)
-    return end(number, objective, STATUSES[number % 6], epochs=1 + number % 4)
+    return make_end(number, objective, STATUSES[number % 6], epochs=1 + number % 4)
 
 
 def history(
-    search: TpeSearch, sizes: list[int], end: MakeTrialEnd, first: int = 0
+    search: TpeSearch, sizes: list[int], make_end: MakeTrialEnd, first: int = 0
 ) -> list[list[Settings]]:
     batches = []
     for size in sizes:
         batch: list[Settings] = list(search.ask(size))
         assert len(batch) == size
-        search.tell([trial_end(first + index, trial, end) for index, trial in enumerate(batch)])
+        search.tell(
+            [trial_end(first + index, trial, make_end) for index, trial in enumerate(batch)]
+        )
         first += size
         batches.append(batch)
     return batches
@@ -73,31 +75,34 @@ SIZES = [8, 8, 5, 8, 1, 8]
 
 
 def test_search_restored_after_any_batch_continues_identically(
-    space: Callable[..., Space], end: MakeTrialEnd
+    space: Callable[..., Space], make_end: MakeTrialEnd
 ) -> None:
     search_space = space(**SECTION)
-    expected = history(TpeSearch(search_space, 3, "higher"), SIZES, end)
+    expected = history(TpeSearch(search_space, 3, "higher"), SIZES, make_end)
     for cut in range(len(SIZES) + 1):
         search = TpeSearch(space(**SECTION), 3, "higher")
-        assert history(search, SIZES[:cut], end) == expected[:cut]
+        assert history(search, SIZES[:cut], make_end) == expected[:cut]
         # cut in the middle of the next batch, whose results are not known
         if cut < len(SIZES):
             assert list(search.ask(SIZES[cut])) == expected[cut]
             ends = [
-                trial_end(sum(SIZES[:cut]) + n, trial, end) for n, trial in enumerate(expected[cut])
+                trial_end(sum(SIZES[:cut]) + n, trial, make_end)
+                for n, trial in enumerate(expected[cut])
             ]
             search.tell(ends)
-            rest = history(search, SIZES[cut + 1 :], end, sum(SIZES[: cut + 1]))
+            rest = history(search, SIZES[cut + 1 :], make_end, sum(SIZES[: cut + 1]))
             assert rest == expected[cut + 1 :]
-    assert history(TpeSearch(search_space, 4, "higher"), SIZES[:1], end) != expected[:1]
+    assert history(TpeSearch(search_space, 4, "higher"), SIZES[:1], make_end) != expected[:1]
 
 
-def test_results_change_later_suggestions(space: Callable[..., Space], end: MakeTrialEnd) -> None:
+def test_results_change_later_suggestions(
+    space: Callable[..., Space], make_end: MakeTrialEnd
+) -> None:
     results = []
     for sign in (1.0, -1.0):
         search = TpeSearch(space(**SECTION), 0, "higher")
         batch = list(search.ask(16))
-        search.tell([end(number, sign * score(trial)) for number, trial in enumerate(batch)])
+        search.tell([make_end(number, sign * score(trial)) for number, trial in enumerate(batch)])
         results.append(list(search.ask(4)))
     assert results[0] != results[1]
 
@@ -115,7 +120,7 @@ def test_inactive_settings_are_omitted(space: Callable[..., Space]) -> None:
 
 @pytest.mark.parametrize("direction", ["higher", "lower"])
 def test_tpe_beats_random_search(
-    direction: Any, space: Callable[..., Space], end: MakeTrialEnd
+    direction: Any, space: Callable[..., Space], make_end: MakeTrialEnd
 ) -> None:
     sign = 1 if direction == "higher" else -1
     results = {}
@@ -125,7 +130,7 @@ def test_tpe_beats_random_search(
             search = new_search(name, space(**SECTION), seed, direction)
             for first in range(0, 96, 8):
                 batch = list(search.ask(8))
-                ends = [end(first + n, sign * score(trial)) for n, trial in enumerate(batch)]
+                ends = [make_end(first + n, sign * score(trial)) for n, trial in enumerate(batch)]
                 search.tell(ends)
             means.append(sum(score(trial) for trial in batch) / len(batch))
         results[name] = sum(means) / len(means)
@@ -133,14 +138,14 @@ def test_tpe_beats_random_search(
 
 
 def test_results_are_reported_with_optuna_states(
-    space: Callable[..., Space], end: MakeTrialEnd
+    space: Callable[..., Space], make_end: MakeTrialEnd
 ) -> None:
     search = TpeSearch(space(**SECTION), 0, "higher")
     search.ask(5)
     search.tell(
         [
-            end(0, 0.5), end(1, 0.25, "eliminated", epochs=3), end(2, math.nan),
-            end(3, 0.5, "failed"), end(4, 0.125, "stopped", epochs=2),
+            make_end(0, 0.5), make_end(1, 0.25, "eliminated", epochs=3), make_end(2, math.nan),
+            make_end(3, 0.5, "failed"), make_end(4, 0.125, "stopped", epochs=2),
         ]
     )  # fmt: skip
     states = optuna.trial.TrialState
@@ -153,7 +158,7 @@ def test_results_are_reported_with_optuna_states(
     assert trials[4].intermediate_values == {2: 0.125}
 
 
-WITHOUT = """
+SCRIPT_WITHOUT_PACKAGES = """
 import sys
 for name in {names!r}:
     sys.modules[name] = None
@@ -175,7 +180,7 @@ print(sorted({{n.split(".")[0] for n, m in sys.modules.items() if m}} & set({hea
 
 def test_heavy_packages_are_not_imported() -> None:
     heavy = ["scipy", "sklearn", "pandas", "torch", "jax", "tensorflow", "keras", "matplotlib"]
-    code = WITHOUT.format(names=heavy, heavy=[*heavy, "sqlalchemy", "alembic"])
+    code = SCRIPT_WITHOUT_PACKAGES.format(names=heavy, heavy=[*heavy, "sqlalchemy", "alembic"])
     completed = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False
     )

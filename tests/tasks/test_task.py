@@ -49,7 +49,7 @@ def test_labels_match_the_metrics(width: int, threshold: float, steps: int) -> N
     np.testing.assert_array_equal(expected, labels.astype(bool))
 
 
-def numbers(head: str, values: list[float], scale: str = "none") -> Task:
+def regression_task(head: str, values: list[float], scale: str = "none") -> Task:
     frame = pl.DataFrame({"y": values})
     config = Config.model_validate(
         {"data": {"source": "x.csv", "target": "y"}, "model": {"head": head}}
@@ -61,12 +61,12 @@ def numbers(head: str, values: list[float], scale: str = "none") -> Task:
 @pytest.mark.parametrize("head", ["softplus", "exponential"])
 def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
     outputs = np.array([[0.0], [1e-40], [3.0], [np.inf]], np.float32)
-    found = numbers(head, [0.5, 3.5]).decode_outputs(outputs)
+    found = regression_task(head, [0.5, 3.5]).decode_outputs(outputs)
     assert np.isfinite(found).all()
     assert (found > 0).all()
     assert found[2, 0] == 3
     assert np.isnan(
-        numbers(head, [0.5, 3.5]).decode_outputs(np.array([[np.nan]], np.float32))
+        regression_task(head, [0.5, 3.5]).decode_outputs(np.array([[np.nan]], np.float32))
     ).all()
 
 
@@ -82,7 +82,7 @@ def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
 def test_intervals_are_clipped_to_the_range_of_the_head(
     head: str, scale: str, low: float, high: float
 ) -> None:
-    fitted = replace(numbers(head, [0.1, 0.95], scale), half_widths=(0.6,))
+    fitted = replace(regression_task(head, [0.1, 0.95], scale), half_widths=(0.6,))
     ends = fitted.prediction_intervals(np.array([[0.3]]))
     np.testing.assert_allclose(np.ravel(ends), [low, high])
     ends = fitted.prediction_intervals(np.array([[0.9]]))

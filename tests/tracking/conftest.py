@@ -40,7 +40,7 @@ def start(tmp_path: Path) -> Callable[..., RunStart]:
     """Create the start of a run, or with `epochs` the resume of one after that many epochs."""
 
     def call(text: str = "", epochs: int = 0) -> RunStart:
-        run = RunDirectory.at(tmp_path / "runs" / "wine" / "20261122-141530-9f3c")
+        run = RunDirectory.open_or_create(tmp_path / "runs" / "wine" / "20261122-141530-9f3c")
         manifest = new_manifest(
             name="wine", command=["trainer", "fit"], seed=7, config_directory=tmp_path, now=NOW
         )

@@ -179,7 +179,7 @@ def test_member_name_includes_the_run(start: Callable, uri: str, tmp_path: Path)
     from trainer.runs.directory import RunDirectory
 
     started = start()
-    member = RunDirectory.at(started.run.path / "members" / "0002")
+    member = RunDirectory.open_or_create(started.run.path / "members" / "0002")
     object.__setattr__(started, "run", member)
     number = track(started, uri)
     assert client(uri).get_run(number).info.run_name == "20261122-141530-9f3c/0002"

@@ -25,7 +25,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.workflows.explain import explain
 
-# Not `importorskip`: the first import of shap decides how it computes.
+# Not `importorskip`: shap reads NUMBA_DISABLE_JIT, which trainer sets, when it is first imported.
 needs_shap = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
 
 
@@ -39,7 +39,7 @@ def read(run, name):
 
 
 class RunEstimator(ClassifierMixin, BaseEstimator):
-    """A run as a scikit-learn estimator of (size, index of the color)."""
+    """A run as a scikit-learn estimator with the features (size, index of the color)."""
 
     colors = ("blue", "green", "red", None)
 

@@ -78,8 +78,8 @@ OTHERS = {
     "clip value": ["optimizer.clip_value=0.001"],
     "weight decay": ["optimizer.weight_decay=0.1"],
     "accumulation": ["optimizer.gradient_accumulation_steps=2"],
-    "average": ["optimizer.ema=0.9", "fit.batch_size=24"],
-    "average overwrites weights": [
+    "ema": ["optimizer.ema=0.9", "fit.batch_size=24"],
+    "ema overwrites weights": [
         "optimizer.ema={momentum: 0.5, overwrite_every: 4 steps}",
         "fit.batch_size=24",
     ],

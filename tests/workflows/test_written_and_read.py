@@ -115,7 +115,7 @@ def test_findings(
             predictions, other, names=TASK_RULES[task].compared_metrics, resampling=Resampling(20)
         )
     )
-    value = MetricValue.of(float(predictions.p[0, 0]), np.nan, np.inf)
+    value = MetricValue.from_floats(float(predictions.p[0, 0]), np.nan, np.inf)
     part = SliceRecord(levels, 3, value.value, value.low, value.high, None)
     y = predictions.y[0].tolist()
     actual = names[0] if task in {"binary", "multiclass"} else tuple(y)

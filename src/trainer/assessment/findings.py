@@ -140,7 +140,9 @@ def _split(
         error = calibration_error(
             task_name, predictions.y, predictions.p, weight=predictions.weight
         )
-        findings = replace(findings, calibration_error=MetricValue.of(error, error, error).value)
+        findings = replace(
+            findings, calibration_error=MetricValue.from_floats(error, error, error).value
+        )
     if task.half_widths and split != "validation":
         findings = replace(
             findings, interval_coverage=_interval_coverage(settings, task, predictions)
@@ -165,7 +167,7 @@ def _interval_coverage(
 
 def _metric_values(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, MetricValue]:
     return {
-        name: MetricValue.of(interval.value, interval.low, interval.high)
+        name: MetricValue.from_floats(interval.value, interval.low, interval.high)
         for name, interval in metrics.items()
     }
 
@@ -174,7 +176,7 @@ def _differences(
     differences: Mapping[str, bootstrapped.PairedDifference],
 ) -> dict[str, MetricDifference]:
     return {
-        name: MetricDifference.of(
+        name: MetricDifference.from_floats(
             difference.value, difference.low, difference.high, difference.is_significant
         )
         for name, difference in differences.items()
@@ -189,7 +191,7 @@ def _worst_rows(task: Task, predictions: Predictions) -> tuple[WorstRow, ...]:
             int(predictions.rows[index]),
             actual[number] if isinstance(actual[number], str) else tuple(actual[number]),
             tuple(float(value) if np.isfinite(value) else None for value in predictions.p[index]),
-            MetricValue.of(loss, loss, loss).value,
+            MetricValue.from_floats(loss, loss, loss).value,
         )
         for number, (index, loss) in enumerate(zip(indices, losses, strict=True))
     )

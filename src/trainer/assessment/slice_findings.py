@@ -75,7 +75,7 @@ def find_slices(
         resampling=resampling,
     )
     slices = evaluate_slices(predictions, named, threshold=threshold, resampling=resampling)
-    overall = MetricValue.of(worst.overall, math.nan, math.nan).value
+    overall = MetricValue.from_floats(worst.overall, math.nan, math.nan).value
     return (
         NamedSlices(worst.metric, overall, _slice_findings(slices)),
         WorstSlices(worst.metric, overall, _slice_findings(worst.slices), worst.searched),
@@ -112,7 +112,7 @@ def _column(series: pl.Series, max_levels: int) -> SliceColumn:
 def _slice_findings(slices: Iterable[measured.Slice]) -> tuple[SliceRecord, ...]:
     findings = []
     for measured_slice in slices:
-        value = MetricValue.of(
+        value = MetricValue.from_floats(
             measured_slice.value.value, measured_slice.value.low, measured_slice.value.high
         )
         ends = (value.value, value.low, value.high)

@@ -81,7 +81,7 @@ def reference_markdown() -> str:
         if rows:
             parts.append(_table(("setting", "type", "default", "description"), rows))
     parts.append("## Metrics\n")
-    parts.append(_table(("metric", "better", "tasks", "description"), list(_metric_rows())))
+    parts.append(_table(("metric", "better if", "tasks", "description"), list(_metric_rows())))
     parts.append("## Losses\n")
     parts.append(_table(("loss", "heads"), list(_loss_rows())))
     return "\n".join(parts)
@@ -96,9 +96,9 @@ def _sections() -> Iterator[tuple[str, str, list[_Row]]]:
     for title, text, rows in _section(ROOT, ""):
         # Initializers, regularizers and constraints are the same in all sections.
         name = re.sub("kernel_|bias_|activity_|head_", "", title.rsplit(".", maxsplit=1)[-1])
-        about = f"{name} {text} {rows}"
-        if about not in seen or "." not in title:
-            seen.add(about)
+        key = f"{name} {text} {rows}"
+        if key not in seen or "." not in title:
+            seen.add(key)
             yield title, text, rows
 
 
@@ -137,19 +137,19 @@ def _inner_sections(spec: specs.Spec, path: str) -> Iterator[tuple[str, str, lis
                 deeper = list(_inner_sections(inner, f"{path}.{tag}"))
                 if deeper and deeper[0][0] == f"{path}.{tag}":
                     title, text, rows = deeper.pop(0)
-                    about = (info.description or text).replace("\n", " ")
+                    description = (info.description or text).replace("\n", " ")
                     short = (
                         describe_shorthand(inner) if isinstance(inner, specs.ShorthandSpec) else ""
                     )
-                    about += f" Shorthand: {short}." if short else ""
-                    yield title, about, rows
+                    description += f" Shorthand: {short}." if short else ""
+                    yield title, description, rows
                 else:
                     yield f"{path}.{tag}", "", [_row(tag, info, inner)]
                 yield from deeper
 
 
 def _named_sections(spec: specs.TaggedSpec, path: str) -> Iterator[tuple[str, str, list[_Row]]]:
-    """Yield the shared settings, then the settings that each member adds or gives another default."""
+    """Yield the shared settings, then the settings that each member adds or redefines."""
     models = [fields.model for _, fields in spec.members]
     shared = next(
         model

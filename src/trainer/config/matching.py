@@ -41,7 +41,7 @@ def matches_kind(spec: specs.Spec, node: Node) -> bool:
             match kind:
                 case "text":
                     return isinstance(node.content, str)
-                case "switch":
+                case "boolean":
                     return isinstance(node.content, bool)
                 case "integer" | "number":
                     return isinstance(node.content, int | float) and not isinstance(

@@ -1,4 +1,4 @@
-"""What a spec of the schema accepts, in words."""
+"""Descriptions of what a spec of the schema accepts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,8 @@ def _plural(spec: specs.Spec) -> str:
         case specs.ChoiceSpec(values):
             return _join(values)
         case specs.ListSpec() | specs.MappingSpec() | specs.SectionSpec():
-            return f"elements that are each {describe_spec(spec)}"
+            noun, _, rest = describe_spec(spec).removeprefix("a ").partition(" ")
+            return f"{noun}s {rest}"
         case specs.TaggedSpec():
             return _join(spec.tags)
         case specs.ShorthandSpec(inner=inner):

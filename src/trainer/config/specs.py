@@ -28,7 +28,7 @@ from pydantic.fields import FieldInfo
 
 from trainer.config.sections import Section, ValueName
 
-ScalarKind = Literal["text", "integer", "number", "switch"]
+ScalarKind = Literal["text", "integer", "number", "boolean"]
 
 
 @dataclass(frozen=True)
@@ -151,7 +151,7 @@ def spec_of(annotation: Any) -> Spec:
         return MappingSpec(spec_of(get_args(annotation)[1]))
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return SectionSpec(annotation)
-    return _leaf(annotation, annotation, ())
+    return _scalar_spec(annotation, annotation, ())
 
 
 def _annotated(annotation: Any) -> Spec:
@@ -163,7 +163,7 @@ def _annotated(annotation: Any) -> Spec:
         bounds = [bound for extra in extras for bound in _bounds(extra)]
         full = spec_of(inner)
         if isinstance(full, ScalarSpec):
-            full = _leaf(inner, annotation, bounds)
+            full = _scalar_spec(inner, annotation, bounds)
         elif isinstance(full, ListSpec):
             low = next((bound.min_length for bound in bounds if isinstance(bound, MinLen)), 0)
             high = next((bound.max_length for bound in bounds if isinstance(bound, MaxLen)), None)
@@ -206,11 +206,11 @@ _KINDS: dict[type, ScalarKind] = {
     str: "text",
     int: "integer",
     float: "number",
-    bool: "switch",
+    bool: "boolean",
 }
 
 
-def _leaf(scalar: type, annotation: Any, bounds: Any) -> ScalarSpec:
+def _scalar_spec(scalar: type, annotation: Any, bounds: Any) -> ScalarSpec:
     kind = _KINDS[scalar]
     name = next((bound for bound in bounds if isinstance(bound, ValueName)), None)
     if name is None:
@@ -218,7 +218,7 @@ def _leaf(scalar: type, annotation: Any, bounds: Any) -> ScalarSpec:
         match kind:
             case "text":
                 name = ValueName("text", "strings")
-            case "switch":
+            case "boolean":
                 name = ValueName("true or false", "true or false")
             case "integer":
                 name = ValueName(f"an integer{range_}", f"integers{range_}")
@@ -253,10 +253,10 @@ def _number(value: Any) -> str:
 
 
 @cache
-def _validator(leaf: ScalarSpec) -> _Validator:
+def _validator(spec: ScalarSpec) -> _Validator:
     # A scalar is validated outside its model, so the configuration of the models is repeated here.
     return _Validator(
-        TypeAdapter(leaf.annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
+        TypeAdapter(spec.annotation, config=ConfigDict(strict=True, allow_inf_nan=False))
     )
 
 
@@ -276,8 +276,8 @@ def shorthand_setting(spec: ShorthandSpec) -> tuple[str, Spec] | None:
     """Return the setting that a shorthand sets (`units` in `dense: 64`), and its spec."""
     if not isinstance(spec.inner, SectionSpec):
         return None
-    mark = object()
-    full = spec.expand(mark)
+    sentinel = object()
+    full = spec.expand(sentinel)
     if not isinstance(full, dict):
         return None
     key = next(iter(full))

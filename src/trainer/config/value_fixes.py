@@ -54,7 +54,7 @@ def scalar_fix(leaf: ScalarSpec, node: Node) -> str:
                 for other in (value.replace("-", "_"), re.sub(r"[^A-Za-z0-9._-]+", "-", value)):
                     if other != value and leaf.accepts(other):
                         return f"write {other}"
-        case "switch":
+        case "boolean":
             if isinstance(value, str) and value.lower() in {"yes", "on", "y", "true"}:
                 return "write true"
             if isinstance(value, str) and value.lower() in {"no", "off", "n", "false"}:

@@ -48,7 +48,7 @@ class NumericAccumulator:
             values, keys = values[known], keys[known]
         self.count += len(values)
         if self.sample.limit is not None:
-            self.moments = self.moments.merged(Moments.of(values))
+            self.moments = self.moments.merged(Moments.from_values(values))
         self.sample.add(keys, values)
 
     def summary(self, clipped: Moments | None = None) -> SortedValues | Sketch:

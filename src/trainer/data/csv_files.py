@@ -67,7 +67,7 @@ def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
         DataError: If the file is empty, not text, in another encoding, has duplicate names, a line
             with another number of fields, or an unclosed quote; gives the line.
     """
-    source = CsvSource.of(path, csv)
+    source = CsvSource.from_path(path, csv)
     block = block_of(source, whole_text(path, csv), 0, first=True)
     names, notes = _header(source, block)
     frame = _rows(source, block, names)
@@ -81,7 +81,7 @@ def read_csv_header(path: Path, csv: Csv) -> tuple[list[str], list[str]]:
     Raises:
         DataError: See `read_csv`; checks the first block of the file.
     """
-    source = CsvSource.of(path, csv)
+    source = CsvSource.from_path(path, csv)
     return _header(source, next(blocks(source)))
 
 
@@ -91,7 +91,7 @@ def first_line_is_data(path: Path, csv: Csv) -> bool:
     Raises:
         DataError: See `read_csv_header`.
     """
-    source = CsvSource.of(path, csv)
+    source = CsvSource.from_path(path, csv)
     rows = records(source, next(blocks(source)))
     _, fields = next(rows)
     first = [field.strip() for field in fields]
@@ -106,7 +106,7 @@ def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl
     Raises:
         DataError: See `read_csv`.
     """
-    source = CsvSource.of(path, csv)
+    source = CsvSource.from_path(path, csv)
     names: list[str] = []
     for block in blocks(source):
         if block.first:
@@ -116,7 +116,7 @@ def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl
 
 def csv_line(path: Path, csv: Csv, row: int) -> int:
     """Return the line on which data row `row` (from 0) of a file begins; lines count from 1."""
-    source = CsvSource.of(path, csv)
+    source = CsvSource.from_path(path, csv)
     seen = -1 if csv.header else 0
     for block in blocks(source):
         if _is_one_line_a_record(source, block.text):

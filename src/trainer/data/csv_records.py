@@ -38,7 +38,7 @@ class CsvSource:
     separator: str
 
     @classmethod
-    def of(cls, path: Path, csv: Csv) -> CsvSource:
+    def from_path(cls, path: Path, csv: Csv) -> CsvSource:
         return cls(path, csv, separator_of(path, csv))
 
     @property

@@ -295,7 +295,7 @@ def _clipped(scan: ColumnScan, accumulators: Mapping[str, ColumnAccumulator]) ->
         for name, usual in bounds.items():
             values = number_matrix(frame, [name])[:, 0]
             values = np.clip(values[~np.isnan(values)], usual.lower, usual.upper)
-            moments[name] = moments[name].merged(Moments.of(values))
+            moments[name] = moments[name].merged(Moments.from_values(values))
     return moments
 
 

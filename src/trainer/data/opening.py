@@ -76,7 +76,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         opened.append(file)
         warnings += notes
         unread = SourceFile(str(path), path.stat().st_size, 0, "")
-        files.append(unread if streamed else SourceFile.of(path, frame.height))
+        files.append(unread if streamed else SourceFile.from_path(path, frame.height))
     if problems:
         raise DataError(problems)
     splits = tuple(split for split, _ in parts) if isinstance(data.source, NamedSources) else None

@@ -38,7 +38,7 @@ class Moments:
     maximum: float = -inf
 
     @classmethod
-    def of(cls, values: Float64Array) -> Moments:
+    def from_values(cls, values: Float64Array) -> Moments:
         """Return the moments of values, shape (n,), without NaN."""
         if not len(values):
             return cls()

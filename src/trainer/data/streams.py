@@ -79,7 +79,7 @@ class Stream:
             if rows == 0:
                 expected, fix = "a table with rows", "check data.source"
                 problems.append(Problem(str(file.path), expected, "no rows", fix))
-            files.append(SourceFile.of(file.path, rows))
+            files.append(SourceFile.from_path(file.path, rows))
         if problems:
             raise DataError(problems)
         joined = pl.concat([pl.DataFrame(schema=schema), *frames], rechunk=True)

@@ -39,7 +39,7 @@ class SourceFile:
     sha256: str
 
     @classmethod
-    def of(cls, path: Path, rows: int) -> SourceFile:
+    def from_path(cls, path: Path, rows: int) -> SourceFile:
         """Return a file with its size and hash."""
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

@@ -40,7 +40,7 @@ class MetricLabels:
     is_scaled: bool = False
     is_calibrated: bool = False
 
-    def of(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         """Return the name with a qualifier if needed: `f1 (macro)`, `loss (of the scaled target)`."""
         rules = None if self.task is None else TASK_RULES.get(self.task)  # type: ignore[call-overload]
         if name == "loss":
@@ -55,7 +55,7 @@ class MetricLabels:
 
 def common_label(labels: Sequence[MetricLabels], name: str) -> str:
     """Return the label of a metric for several runs: the plain name where their labels differ."""
-    texts = {run_labels.of(name) for run_labels in labels}
+    texts = {run_labels.display_name(name) for run_labels in labels}
     return texts.pop() if len(texts) == 1 else name
 
 

@@ -66,7 +66,7 @@ def _metrics_table(
         if split_metric_name(name)[0]:
             continue
         interval = format_interval(metric.low, metric.high)
-        row = [cell(labels.of(name)), number(metric.value), interval]
+        row = [cell(labels.display_name(name)), number(metric.value), interval]
         for values, differences in baselines:
             comparison = verdict(differences[name], name) if name in differences else ""
             row += [number(values.get(name)), comparison]

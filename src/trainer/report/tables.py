@@ -215,7 +215,7 @@ def _evaluation_table(report: RunReport, labels: MetricLabels) -> Table:
     names = dict.fromkeys(name for split_metrics in metrics.values() for name in split_metrics)
     rows = [
         (
-            cell(labels.of(name)),
+            cell(labels.display_name(name)),
             *(metric_text(report.summary, split, name) for split in metrics),
         )
         for name in names

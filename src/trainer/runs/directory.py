@@ -37,7 +37,7 @@ from trainer.runs.files import (
 from trainer.runs.manifest import Manifest, read_manifest, write_manifest
 from trainer.runs.records import to_json
 
-_COLLISIONS = 1000
+_MAX_ATTEMPTS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class RunDirectory:
         stamp = now.astimezone(UTC).strftime("%Y%m%d-%H%M%S")
         try:
             parent.mkdir(parents=True, exist_ok=True)
-            for attempt in range(_COLLISIONS):
+            for attempt in range(_MAX_ATTEMPTS):
                 text = f"{config_text}\n{now.isoformat()}\n{attempt}"
                 digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
                 path = parent / f"{stamp}-{digest[: 4 if attempt < 10 else 8]}"
@@ -87,11 +87,11 @@ class RunDirectory:
             kind = StorageError if error.errno in _FAULTS else RunError
             raise kind(problem) from error
         raise RunError(
-            Problem(str(parent), "an unused run name", f"{_COLLISIONS} taken names", "try again")
+            Problem(str(parent), "an unused run name", f"{_MAX_ATTEMPTS} names in use", "try again")
         )
 
     @classmethod
-    def at(cls, path: Path) -> Self:
+    def open_or_create(cls, path: Path) -> Self:
         """Return the run directory at a fixed path, such as a member's; create it if missing.
 
         Raises:
@@ -148,7 +148,7 @@ class RunDirectory:
 
     @property
     def evaluation(self) -> Path:
-        """The directory of `<split>.json`."""
+        """The directory of evaluation results."""
         return self.path / "evaluation"
 
     @property
@@ -202,7 +202,7 @@ class RunDirectory:
         names = [name for name in ("last", "best") if self.has_checkpoint(name)]
         return (*names, *(path.name for path in previous_directories(self.last)))
 
-    def clear_history(self) -> None:
+    def clear_logs(self) -> None:
         """Remove the logs of a run that restarts; call only while holding `lock`."""
         with storage_errors(self.path, "remove the logs of the run"):
             for log in (self.metrics, self.timing):
@@ -259,7 +259,7 @@ class RunDirectory:
 
     def evaluation_files(self) -> list[Path]:
         """Return the files of `evaluation/`: train, validation, test, then others by name."""
-        first = {"train": 0, "validation": 1, "test": 2}
+        order = {"train": 0, "validation": 1, "test": 2}
         try:
             names = [entry.name for entry in os.scandir(self.evaluation)]
         except OSError:
@@ -269,7 +269,7 @@ class RunDirectory:
             for name in names
             if name.endswith(".json") and not name.startswith(".")
         ]
-        stems.sort(key=lambda stem: (first[stem] if stem in first else len(first), stem))
+        stems.sort(key=lambda stem: (order[stem] if stem in order else len(order), stem))
         return [self.evaluation / f"{stem}.json" for stem in stems]
 
     @property

@@ -28,7 +28,7 @@ class MetricValue:
     high: float | None
 
     @classmethod
-    def of(cls, value: float, low: float, high: float) -> Self:
+    def from_floats(cls, value: float, low: float, high: float) -> Self:
         """Make a record with None for NaN and ±∞."""
         return cls(_defined(value), _defined(low), _defined(high))
 
@@ -43,7 +43,7 @@ class MetricDifference:
     is_significant: bool
 
     @classmethod
-    def of(cls, value: float, low: float, high: float, is_significant: bool) -> Self:
+    def from_floats(cls, value: float, low: float, high: float, is_significant: bool) -> Self:
         """Make a record with None for NaN and ±∞."""
         return cls(_defined(value), _defined(low), _defined(high), is_significant)
 

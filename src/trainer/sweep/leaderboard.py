@@ -24,7 +24,7 @@ class TrialRow:
         ended = self.ended
         return {
             "trial": self.trial.number,
-            "status": "open" if ended is None else ended.status,
+            "status": "unfinished" if ended is None else ended.status,
             "objective": None if ended is None else ended.objective,
             "epochs": None if ended is None else ended.epochs,
             "best_epoch": None if ended is None else ended.best_epoch,
@@ -61,7 +61,7 @@ class Leaderboard:
         return None
 
     @property
-    def open(self) -> tuple[TrialRow, ...]:
+    def unfinished(self) -> tuple[TrialRow, ...]:
         """The trials without a result."""
         return tuple(row for row in self.rows if row.ended is None)
 

@@ -139,28 +139,32 @@ class Study:
         self._journal.write(BatchSuggested(trials), elapsed_seconds)
         return Batch(trials)
 
-    def halve(self, batch: Batch, done: TrialPackEpoch, elapsed_seconds: float) -> None:
+    def halve(self, batch: Batch, pack_epoch: TrialPackEpoch, elapsed_seconds: float) -> None:
         """Eliminate the worse trials after a rung's epoch; a recorded decision is reused."""
         # If a pack is trained again after its worker was lost, eliminated trials end at the same epoch.
         batch.eliminated.clear()
         halving = self._sweep.halving
-        if halving is None or not is_rung(done.epoch, parse_epochs(halving.first), halving.factor):
+        if halving is None or not is_rung(
+            pack_epoch.epoch, parse_epochs(halving.first), halving.factor
+        ):
             return
-        rung = self._recorded_rung(done)
+        rung = self._recorded_rung(pack_epoch)
         if rung is None:
-            eliminated = trials_to_eliminate(done.objectives, halving.factor, self.header.direction)
-            rung = RungResult(done.epoch, tuple(sorted(done.objectives)), eliminated)
+            eliminated = trials_to_eliminate(
+                pack_epoch.objectives, halving.factor, self.header.direction
+            )
+            rung = RungResult(pack_epoch.epoch, tuple(sorted(pack_epoch.objectives)), eliminated)
             self._journal.write(rung, elapsed_seconds)
-        batch.eliminated.update(set(rung.eliminated) & set(done.objectives))
+        batch.eliminated.update(set(rung.eliminated) & set(pack_epoch.objectives))
 
-    def _recorded_rung(self, done: TrialPackEpoch) -> RungResult | None:
+    def _recorded_rung(self, pack_epoch: TrialPackEpoch) -> RungResult | None:
         return next(
             (
                 record
                 for record in reversed(self._journal.records)
                 if isinstance(record, RungResult)
-                and record.epoch == done.epoch
-                and set(done.objectives) <= set(record.compared)
+                and record.epoch == pack_epoch.epoch
+                and set(pack_epoch.objectives) <= set(record.compared)
             ),
             None,
         )

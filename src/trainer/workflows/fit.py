@@ -79,24 +79,24 @@ def fit_run(
     start_time, started_at = perf_counter(), datetime.now(UTC)
     with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
         plan = make_plan(loaded, tables)
-    planned = perf_counter()
+    planned_at = perf_counter()
     with locate_problems(loaded):
         plan, device = start_device(plan, loaded.config)
     from trainer.workflows.building import build_training
     from trainer.workflows.recording import RecordedTraining, first_manifest, new_recording
 
-    imported = perf_counter()
+    imported_at = perf_counter()
     with devices.resource_errors():
         with locate_problems(loaded):
             built = build_training(plan, allow_custom=session.allow_custom)
         built.group.start_time = start_time
         encode_seconds = built.encode_seconds
-        build_seconds = perf_counter() - imported - encode_seconds
+        build_seconds = perf_counter() - imported_at - encode_seconds
         recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
         manifest = first_manifest(plan, recorded, device, command=session.command, now=started_at)
         with new_recording(plan, recorded, device, manifest, runs, run_path) as record:
-            record.add_time("read", planned - start_time)
-            record.add_time("import", imported - planned)
+            record.add_time("read", planned_at - start_time)
+            record.add_time("import", imported_at - planned_at)
             record.add_time("encode", encode_seconds)
             record.add_time("build", build_seconds)
             notes = (*_warm_start_notes(built.warm_start), *_inherited_notes(plan))

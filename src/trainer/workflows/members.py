@@ -191,10 +191,10 @@ class _MembersTraining:
             worker_threads(self.plan, len(specs), jobs=1),
         )
         packs = self.run.packs
-        planned, items, ended_before = plan_work_items(
+        schedule, items, ended_before = plan_work_items(
             specs, packs, self.tables, settings, spec_of=spec_of.get
         )
-        yield PacksScheduled(planned)
+        yield PacksScheduled(schedule)
         ended = {member.number: member for member in ended_before}
         working = run_in_process(items, self.tables, self.session.interrupted)
         while True:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 def train_pack(
-    planned: PackSpec,
+    spec: PackSpec,
     directory: Path,
     session: Session,
     *,
@@ -59,7 +59,7 @@ def train_pack(
     After each `PackEpochEnded` the caller sends the members to end with that epoch, and why.
 
     Args:
-        planned: The pack; its members are those in `pack.json`, if that exists.
+        spec: The pack; its members are those in `pack.json`, if that exists.
         directory: The directory of the pack's state.
         session: The command that trains.
         splits: The splits that the best weights of each member are evaluated on.
@@ -72,26 +72,26 @@ def train_pack(
         TrainingError: Training failed.
     """
     start_time = perf_counter()
-    device = _start_device(planned, threads)
+    device = _start_device(spec, threads)
     from trainer.workflows.building import build_pack
 
     with devices.resource_errors(), ExitStack() as stack:
         checkpoint = _read_checkpoint(directory)
-        setup = build_pack([member.plan for member in planned.members], checkpoint)
+        setup = build_pack([member.plan for member in spec.members], checkpoint)
         built = perf_counter()
         with storage_errors(directory, "make a folder for a pack"):
             directory.mkdir(parents=True, exist_ok=True)
         remove_temporary_files(directory)
-        write_pack_record(directory, PackRecord(planned.numbers, is_done=False))
+        write_pack_record(directory, PackRecord(spec.numbers, is_done=False))
         metadata = None if checkpoint is None else checkpoint.metadata
         records = [
             stack.enter_context(record)
-            for record in _open_records(planned, setup, device, session.command, metadata)
+            for record in _open_records(spec, setup, device, session.command, metadata)
         ]
-        pack = _PackTraining(planned, directory, setup, records)
-        first = planned.members[0].plan
+        pack = _PackTraining(spec, directory, setup, records)
+        first = spec.members[0].plan
         epochs = first.total_steps // first.steps_per_epoch
-        yield PackStarted(planned.numbers, setup.group.epoch, epochs, device)
+        yield PackStarted(spec.numbers, setup.group.epoch, epochs, device)
         yield from pack.train_epochs(session.interrupted)
         trained = perf_counter()
         if setup.group.is_interrupted:
@@ -100,16 +100,16 @@ def train_pack(
         pack.add_times(built - start_time, trained - built, perf_counter() - trained)
         for index in range(len(records)):
             yield pack.end(index)
-    write_pack_record(directory, PackRecord(planned.numbers, is_done=True))
+    write_pack_record(directory, PackRecord(spec.numbers, is_done=True))
     # Each member has its own checkpoint now.
     remove_with_previous(directory / "last")
     return None
 
 
-def _start_device(planned: PackSpec, threads: int | None) -> devices.Device:
-    plan = planned.members[0].plan
+def _start_device(spec: PackSpec, threads: int | None) -> devices.Device:
+    plan = spec.members[0].plan
     if threads is None:
-        parameters = (plan.parameters or 0) * len(planned.members)
+        parameters = (plan.parameters or 0) * len(spec.members)
         threads = devices.choose_threads(parameters, plan.config.fit.batch_size)
     return devices.start(plan.config.runtime.device, threads)
 
@@ -125,7 +125,7 @@ def _read_checkpoint(directory: Path) -> Snapshot | None:
 
 
 def _open_records(
-    planned: PackSpec,
+    spec: PackSpec,
     setup: PackSetup,
     device: devices.Device,
     command: tuple[str, ...],
@@ -134,7 +134,7 @@ def _open_records(
     """Create or resume the run directory of each member.
 
     Args:
-        planned: The pack.
+        spec: The pack.
         setup: Its networks and their training.
         device: The device.
         command: The command line.
@@ -145,9 +145,9 @@ def _open_records(
 
     now = datetime.now(UTC)
     fitted_by_table: dict[int, FittedData] = {}
-    for number, member in enumerate(planned.members):
+    for number, member in enumerate(spec.members):
         plan = member.plan
-        run = RunDirectory.at(member.spec.run_path)
+        run = RunDirectory.open_or_create(member.spec.run_path)
         run.remove_leftovers(plan.config.fit.checkpoint.keep)
         execution = member_execution(plan)
         config = resolved_run_config(plan.config, device, execution)
@@ -157,7 +157,7 @@ def _open_records(
         if metadata is None:
             run.write_config(dump_config(config))
             _write_fitted_data(run, plan, fitted_by_table)
-            run.clear_history()
+            run.clear_logs()
         else:
             former = run.read_manifest()
             if number == 0:
@@ -220,18 +220,18 @@ class _PackTraining:
     """Trains the members of a pack, evaluates them, and writes their run directories."""
 
     def __init__(
-        self, planned: PackSpec, directory: Path, setup: PackSetup, records: Sequence[Recording]
+        self, spec: PackSpec, directory: Path, setup: PackSetup, records: Sequence[Recording]
     ) -> None:
         """Start, or continue a restored training.
 
         Args:
-            planned: The pack.
+            spec: The pack.
             directory: The directory of its state.
             setup: Its networks and their training.
             records: Write the run directories of the members.
         """
-        self._numbers, self._directory = planned.numbers, directory
-        self._plans = [member.plan for member in planned.members]
+        self._numbers, self._directory = spec.numbers, directory
+        self._plans = [member.plan for member in spec.members]
         self._group, self._executor = setup.group, setup.executor
         self._records = records
         # Members can have different intervals: the pack is written when one of them is due.

@@ -296,7 +296,7 @@ def new_recording(
     run = (
         RunDirectory.create(runs, config.name, text, manifest.started)
         if run_path is None
-        else RunDirectory.at(run_path)
+        else RunDirectory.open_or_create(run_path)
     )
     with RunLock(run.lock):
         run.write_manifest(manifest)

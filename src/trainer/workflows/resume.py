@@ -134,17 +134,17 @@ def resume_run(
     with RunLock(run.lock):
         saved = _read_saved(run, overrides)
         plan = _plan(saved)
-        planned = perf_counter()
+        planned_at = perf_counter()
         comparison = _compare(saved, plan, session.command, now, accepted=accept_differences)
-        imported = perf_counter()
+        imported_at = perf_counter()
         with devices.resource_errors():
             built = _restore(saved, comparison.plan, start_time, allow_custom=session.allow_custom)
             warnings = _warnings(saved, built.training)
             with _resumed_recording(saved, comparison, built, warnings) as record:
-                record.add_time("read", planned - start_time)
-                record.add_time("import", imported - planned)
+                record.add_time("read", planned_at - start_time)
+                record.add_time("import", imported_at - planned_at)
                 record.add_time("encode", built.encode_seconds)
-                record.add_time("build", perf_counter() - imported - built.encode_seconds)
+                record.add_time("build", perf_counter() - imported_at - built.encode_seconds)
                 notes = (_position(saved.checkpoint, built.group), *warnings)
                 yield RunStarted(run.path, comparison.plan, comparison.device, notes)
                 finished = yield from train_and_evaluate(

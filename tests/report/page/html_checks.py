@@ -39,7 +39,7 @@ class Elements(HTMLParser):
     def handle_data(self, data: str) -> None:
         self.texts.append((self._open[-1] if self._open else "", data))
 
-    def of(self, tag: str) -> list[dict[str, str | None]]:
+    def find_all(self, tag: str) -> list[dict[str, str | None]]:
         return [attributes for name, attributes, _ in self.starts if name == tag]
 
 
@@ -65,13 +65,15 @@ def check_page(text: str) -> Elements:
     style = next(data for tag, data in page.texts if tag == "style")
     assert "url(" not in style
     assert "@import" not in style
-    assert not page.of("link")
-    assert not page.of("iframe")
+    assert not page.find_all("link")
+    assert not page.find_all("iframe")
     _check_script(page)
-    for attributes in page.of("svg"):
+    for attributes in page.find_all("svg"):
         assert attributes["role"] == "img"
         assert len((attributes["aria-labelledby"] or "").split()) == 2
-    assert len(page.of("svg")) == len(page.of("title")) - 1 == len(page.of("desc"))
+    assert (
+        len(page.find_all("svg")) == len(page.find_all("title")) - 1 == len(page.find_all("desc"))
+    )
     for tag, attributes, above in page.starts:
         if tag == "table":
             assert above[-1] == "div", above
@@ -79,23 +81,23 @@ def check_page(text: str) -> Elements:
             assert attributes["tabindex"] == "0"
             assert attributes["aria-label"]
     # A caption inside a scrolling element would be cut off on narrow screens.
-    assert not page.of("caption")
+    assert not page.find_all("caption")
     for tag, _, above in page.starts:
         if tag == "figcaption":
             assert above[-1] == "figure", above
             assert "div" not in above or above.index("div") < above.index("figure"), above
-    for attributes in page.of("th"):
+    for attributes in page.find_all("th"):
         assert attributes["scope"] in ("col", "row")
     return page
 
 
 def _check_script(page: Elements) -> None:
     (script,) = [data for tag, data in page.texts if tag == "script"]
-    assert len(page.of("script")) == 1
+    assert len(page.find_all("script")) == 1
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     (policy,) = [
         attributes["content"] or ""
-        for attributes in page.of("meta")
+        for attributes in page.find_all("meta")
         if attributes.get("http-equiv") == "Content-Security-Policy"
     ]
     rules = dict(rule.strip().split(" ", 1) for rule in policy.split(";"))

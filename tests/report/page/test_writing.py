@@ -315,7 +315,7 @@ def test_page_without_matplotlib(tmp_path: Path) -> None:
     text = run.report.read_text(encoding="utf-8")
     page = check_page(text)
     assert "pip install &#x27;matplotlib" in text
-    assert not page.of("svg")
+    assert not page.find_all("svg")
     assert "Metrics" in text
 
 

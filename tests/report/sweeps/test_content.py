@@ -58,7 +58,7 @@ def test_status_of_an_unfinished_sweep(tmp_path: Path, kind: str) -> None:
     assert sweep.status == kind
     resumes = any(command.startswith("trainer resume") for command in sweep.commands)
     assert resumes is (kind != "running")
-    assert "5 of 9 trials ended (5 finished, 1 open)" in text_of(directory)
+    assert "5 of 9 trials ended (5 finished, 1 unfinished)" in text_of(directory)
 
 
 def test_failures_by_reason(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def select(sweep: Any, *where: str, sort: str | None = None, columns: str | None
 def test_all_trials_are_listed_best_first(sweep: Any) -> None:
     values = select(sweep)
     assert sorted(item["trial"] for item in values) == list(range(12))
-    assert [item["status"] for item in values[-3:]] == ["eliminated", "failed", "open"]
+    assert [item["status"] for item in values[-3:]] == ["eliminated", "failed", "unfinished"]
     objectives = [item["objective"] for item in values[:-3]]
     assert objectives == sorted(objectives, reverse=True)
     # All trials have settings, kept ones a run.
@@ -89,7 +89,7 @@ def test_table_json_and_csv(sweep: Any) -> None:
         "optimizer.learning_rate", "model.layers.0.dense.units", "fit.batch_size",
     }  # fmt: skip
     assert first["metrics"]["validation"]["auc"] == first["objective"]
-    assert (last["status"], last["run"], last["objective"]) == ("open", None, None)
+    assert (last["status"], last["run"], last["objective"]) == ("unfinished", None, None)
     assert trial_json(trials[0], sweep, ("trial", "absent")) == {
         "trial": trials[0].values["trial"],
         "absent": None,

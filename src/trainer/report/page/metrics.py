@@ -96,7 +96,7 @@ def _evaluation_table(content: RunContent) -> Block:
     names = dict.fromkeys(name for metrics in run.metrics.values() for name in metrics)
     labels = read_decision_summary(content.run).labels
     rows = [
-        (labels.of(name), *(metric_text(run, split, name) for split in run.metrics))
+        (labels.display_name(name), *(metric_text(run, split, name) for split in run.metrics))
         for name in names
     ]
     headers = ("metric", *run.metrics)
@@ -128,7 +128,7 @@ def metrics_table(
         ]
     rows = []
     for name in names:
-        row = [labels.of(name), interval_text(result.metrics[name])]
+        row = [labels.display_name(name), interval_text(result.metrics[name])]
         if len(headers) > 2:
             row += [number(result.prior.get(name)), number(result.linear.get(name))]
             row += [

@@ -50,7 +50,8 @@ def _lead(content: RunContent) -> Iterator[str]:
         if metrics:
             labels = read_decision_summary(content.run).labels
             shown = ", ".join(
-                f"{labels.of(name)} {number(value)}" for name, value in list(metrics.items())[:4]
+                f"{labels.display_name(name)} {number(value)}"
+                for name, value in list(metrics.items())[:4]
             )
             yield f"On the {split} rows: {shown}."
             return

@@ -99,7 +99,8 @@ def _lead(sweep: SweepContent, now: datetime) -> Iterator[str]:
     if metrics.get("test"):
         labels = read_decision_summary(run).labels
         shown = ", ".join(
-            f"{labels.of(name)} {number(value)}" for name, value in metrics["test"].items()
+            f"{labels.display_name(name)} {number(value)}"
+            for name, value in metrics["test"].items()
         )
         yield f"Its test metrics are {shown}."
 
@@ -131,7 +132,7 @@ def _best(sweep: SweepContent, trials: Trials) -> Iterator[Block]:
     more = listed_text(len(shown), len(sweep.rows), sweep.directory.path)
     if more:
         yield Paragraph(more)
-    yield table_block("Values", ("setting", "number", "value"), sweep.labels.legend())
+    yield table_block("Numbered values", ("setting", "label", "value"), sweep.labels.legend())
     if len(trials.rows) > 1:
         yield order_plot(trials)
 
@@ -151,7 +152,7 @@ def _cells(sweep: SweepContent, row: TrialRow) -> tuple[str, ...]:
         _MISSING if ended is None else number(ended.objective),
         _MISSING if ended is None or ended.best_epoch is None else number(ended.best_epoch),
         _MISSING if ended is None else number(ended.epochs),
-        "open" if ended is None else ended.status,
+        "unfinished" if ended is None else ended.status,
         *(sweep.labels.value(key, settings[key]) if key in settings else _MISSING for key in keys),
     )
 
@@ -200,11 +201,12 @@ def _importance(
         rest = max(0.0, 1.0 - float(importance.share.sum()))
         yield Paragraph(
             f"On held-out trials, the forest explains {100 * importance.r2:.0f}% of the "
-            f"variance. {100 * rest:.0f}% of its variance is due to interactions or chance."
+            f"variance. {100 * rest:.0f}% of its variance is due to interactions between settings or to "
+            "chance."
         )
     else:
         yield Paragraph(
-            "The forest does not generalize to held-out trials, so these shares are not reliable."
+            "The forest does not generalize to held-out trials, so these fractions are not reliable."
         )
     yield importance_plot(axes, importance)
     order = sorted(range(len(axes)), key=lambda index: -importance.share[index])
@@ -216,7 +218,9 @@ def _importance(
         )
         for index in order
     ]
-    yield table_block("Shares", ("setting", "share", "standard deviation"), rows, right=(1, 2))
+    yield table_block(
+        "Importance", ("setting", "fraction of variance", "standard deviation"), rows, right=(1, 2)
+    )
 
 
 def _curves(sweep: SweepContent) -> Iterator[Block]:
@@ -270,7 +274,7 @@ def _search(sweep: SweepContent) -> Iterator[Block]:
     if settings.halving is not None:
         halving = settings.halving
         rows.append(
-            ("halving", f"1 in {halving.factor} trials continues, first after {halving.first}")
+            ("halving", f"1 in {halving.factor} trials continues, starting after {halving.first}")
         )
     if sweep.jobs is not None:
         rows.append(("jobs", str(sweep.jobs)))

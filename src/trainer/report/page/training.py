@@ -33,7 +33,9 @@ def _training(content: RunContent) -> Iterator[Block]:
     manifest = content.report.summary.manifest
     best = manifest.best_epoch if manifest else None
     if len(history) > 1:
-        yield _curve(history, "loss", best, read_decision_summary(content.run).labels.of("loss"))
+        yield _curve(
+            history, "loss", best, read_decision_summary(content.run).labels.display_name("loss")
+        )
         metric = _main_metric(content, history)
         if metric is not None:
             yield _curve(history, metric, best, metric)

@@ -96,9 +96,11 @@ class SweepContent:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """The number of trials by status; `open` for those that have not ended."""
-        order = ("finished", "eliminated", "stopped", "failed", "open")
-        counts = Counter("open" if row.ended is None else row.ended.status for row in self.rows)
+        """The number of trials by status; `unfinished` for those that have not ended."""
+        order = ("finished", "eliminated", "stopped", "failed", "unfinished")
+        counts = Counter(
+            "unfinished" if row.ended is None else row.ended.status for row in self.rows
+        )
         return {status: counts[status] for status in order if counts[status]}
 
     @property
@@ -180,7 +182,7 @@ def list_sweeps(root: Path) -> list[SweepContent]:
 def _is_over(
     config: Config | None, leaderboard: Leaderboard, trials: int | None, elapsed: float
 ) -> bool:
-    if config is None or config.sweep is None or leaderboard.open:
+    if config is None or config.sweep is None or leaderboard.unfinished:
         return False
     seconds = config.sweep.max_seconds
     if seconds is not None and elapsed >= seconds:

@@ -79,7 +79,7 @@ def _summary_rows(sweep: SweepContent) -> Iterator[tuple[str, str]]:
         if halving is not None:
             yield (
                 "halving",
-                f"1 in {halving.factor} trials continues, first after {halving.first}",
+                f"1 in {halving.factor} trials continues, starting after {halving.first}",
             )
         yield (
             "kept",
@@ -144,7 +144,10 @@ def _best_trial_table(sweep: SweepContent, now: datetime) -> Table:
     names = dict.fromkeys(name for metrics in summary.metrics.values() for name in metrics)
     labels = read_decision_summary(run).labels
     rows = tuple(
-        (cell(labels.of(name)), *(metric_text(summary, split, name) for split in summary.metrics))
+        (
+            cell(labels.display_name(name)),
+            *(metric_text(summary, split, name) for split in summary.metrics),
+        )
         for name in names
     )
     right = frozenset(range(1, len(summary.metrics) + 1))

@@ -53,7 +53,7 @@ class SettingLabels:
         return " ".join(f"{names[key]}={self.value(key, value)}" for key, value in settings.items())
 
     def legend(self) -> tuple[tuple[str, str, str], ...]:
-        """Return the numbered values: setting, number, value."""
+        """Return the numbered values: setting, label, value."""
         return tuple(
             (cell(key), f"#{number}", text)
             for key, texts in self._numbered.items()
@@ -103,7 +103,7 @@ def best_table(
 
 def legend_table(labels: SettingLabels) -> Table:
     """Make the legend of numbered values; empty if there are none."""
-    return Table("values", ("setting", "", "value"), labels.legend())
+    return Table("numbered values", ("setting", "label", "value"), labels.legend())
 
 
 def listed_text(shown: int, trials: int, sweep: Path) -> str:
