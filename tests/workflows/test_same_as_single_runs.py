@@ -199,9 +199,9 @@ def train_members(folder: Path, base: list[str], members: list[list[str]]) -> li
         RunSpec(number, load_config(config, [*base, *overrides]), folder / f"{number:03d}")
         for number, overrides in enumerate(members)
     ]
-    planned = schedule_packs(specs, TableCache())
-    assert dict(planned.failed) == {}
-    (pack,) = planned.packs
+    schedule = schedule_packs(specs, TableCache())
+    assert dict(schedule.failed) == {}
+    (pack,) = schedule.packs
     assert pack.single_reason is None
     events = train_pack(
         pack,

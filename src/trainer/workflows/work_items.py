@@ -193,7 +193,7 @@ def plan_work_items(
             ended += [_read_ended(spec) for spec in started.waiting]
         else:
             items.append(WorkItem(started.members, started.directory, False, settings))
-    begun = [_planned(item.specs, tables) for item in items]
+    begun = [_pack_spec(item.specs, tables) for item in items]
     schedule = schedule_packs(list(waiting.values()), tables, jobs)
     for number, problems in schedule.failed.items():
         ended.append(_failed(waiting[number], problems))
@@ -241,7 +241,7 @@ def _started_packs(
         yield _StartedPack(path, members, own, record.is_done)
 
 
-def _planned(specs: Sequence[RunSpec], tables: TableCache) -> PackSpec:
+def _pack_spec(specs: Sequence[RunSpec], tables: TableCache) -> PackSpec:
     return PackSpec(tuple(PlannedRun(spec, make_plan(spec.loaded, tables)) for spec in specs))
 
 
@@ -275,7 +275,7 @@ def run_work_item(
         return (yield from _train_single(item, tables, interrupted))
     settings = item.settings
     session = Session(settings.command, settings.allow_custom, interrupted)
-    pack = _planned(item.specs, tables)
+    pack = _pack_spec(item.specs, tables)
     return (
         yield from train_pack(
             pack, item.directory, session, splits=settings.splits, threads=settings.threads
