@@ -8,7 +8,7 @@ The packages from high to low level; a package imports only from lower levels:
     9  trainer_cli   the command line: one module per command, output, exit codes
     8  workflows     combines the packages below into check, fit, resume, explain, sweep
     7  prediction    a run directory → its networks, which predict rows and evaluate splits
-    6  engine        the training loop: batches, epochs, callback state, devices         TensorFlow
+    6  engine        the training loop, its executors and learners, callbacks, devices   TensorFlow
        explain       importance, partial dependence, SHAP values of a predict function   NumPy
        workers       pools of worker processes, on this machine or a Ray cluster
        report        run directories and sweeps → tables, plots, report.html

@@ -68,7 +68,7 @@ class AdversarialLearner(Learner):
     """A generator, and a discriminator whose scores of the rows are the outputs."""
 
     def __init__(self):
-        super().__init__(build_networks(), build_optimizers(), outputs=1)
+        super().__init__(build_networks(), build_optimizers(), outputs=1, trained_outputs=1)
         self._mean, self._evaluation_mean = keras.metrics.Mean(), keras.metrics.Mean()
 
     @property

@@ -51,8 +51,8 @@ def network(hidden=lambda: [dense()], outputs=1, activation="sigmoid"):
     )
 
 
-def supervised(model, optimizer, loss="binary_crossentropy"):
-    return SupervisedLearner(model, keras.losses.get(loss), optimizer)
+def supervised(model, optimizer, loss="binary_crossentropy", **options):
+    return SupervisedLearner(model, keras.losses.get(loss), optimizer, **options)
 
 
 def executor_for(

@@ -124,6 +124,18 @@ def test_predictions_are_returned_with_their_rows():
     )
 
 
+def test_predictions_of_training_are_kept_only_if_needed():
+    weights = []
+    for keep_outputs in (True, False):
+        learner = supervised(network(), keras.optimizers.Adam(), keep_outputs=keep_outputs)
+        output = train_epoch(executor_for(learner, samples()), 1)
+        assert output.predictions.shape == (ROWS, int(keep_outputs))
+        assert Evaluator(learner).evaluate(samples()).predictions.shape == (ROWS, 1)
+        weights.append(learner.evaluation_weights())
+    for weight, expected in zip(*weights, strict=True):
+        np.testing.assert_array_equal(weight, expected)
+
+
 def test_epoch_can_be_limited_to_its_first_batches():
     executor = executor_for(supervised(network(), keras.optimizers.SGD()), samples())
     output = train_epoch(executor, 1, max_steps=2)

@@ -259,7 +259,7 @@ def train_in_batches(
         lambda rows: learner.train_step(gather_batch(x, y, weight, rows)),
         tf.range(int(y.shape[0])) if order is None else order,
         batch,
-        (learner.outputs,),
+        (learner.trained_outputs,),
     )
 
 

@@ -31,7 +31,8 @@ class Learner(ABC):
         networks: Name → built network.
         optimizers: Name of a network → the optimizer that updates it. The learning rate of the first is
             the one that is logged, and lowered on a plateau.
-        outputs: Numbers that the steps return for each row.
+        outputs: Numbers that evaluation returns for each row.
+        trained_outputs: Numbers that training returns for each row; 0 to keep none.
     """
 
     def __init__(
@@ -39,8 +40,10 @@ class Learner(ABC):
         networks: Mapping[str, keras.Model],
         optimizers: Mapping[str, keras.optimizers.Optimizer],
         outputs: int,
+        trained_outputs: int,
     ) -> None:
-        self.networks, self.optimizers, self.outputs = dict(networks), dict(optimizers), outputs
+        self.networks, self.optimizers = dict(networks), dict(optimizers)
+        self.outputs, self.trained_outputs = outputs, trained_outputs
         # Variables have to exist before the first trace; none can be created inside one.
         for name, optimizer in optimizers.items():
             optimizer.build(networks[name].trainable_variables)
@@ -61,8 +64,8 @@ class Learner(ABC):
         """Update the networks on a batch.
 
         Returns:
-            (batch, outputs) float32, computed before the update, and the mean of the loss over the rows
-            of the epoch so far.
+            (batch, trained_outputs) float32, computed before the update, and the mean of the loss over
+            the rows of the epoch so far.
         """
 
     @abstractmethod

@@ -111,7 +111,9 @@ class MultiEpochProgram:
         val_rows = 0 if validation is None else int(validation[1].shape[0])
         rates = tf.TensorArray(tf.float32, size, element_shape=())
         losses = tf.TensorArray(tf.float32, size, element_shape=(self._rows.steps_per_epoch,))
-        predictions = tf.TensorArray(tf.float32, size, element_shape=(rows, outputs))
+        predictions = tf.TensorArray(
+            tf.float32, size, element_shape=(rows, learner.trained_outputs)
+        )
         val_losses = tf.TensorArray(tf.float32, size, element_shape=())
         val_predictions = tf.TensorArray(tf.float32, size, element_shape=(val_rows, outputs))
         weights = tuple(

@@ -50,6 +50,8 @@ class SupervisedLearner(Learner):
         network: keras.Model,
         loss: keras.losses.Loss,
         optimizer: keras.optimizers.Optimizer | None = None,
+        *,
+        keep_outputs: bool = True,
     ) -> None:
         """Initialize the learner.
 
@@ -57,9 +59,11 @@ class SupervisedLearner(Learner):
             network: A built network; its weights change in place.
             loss: The Keras loss.
             optimizer: Built here; None for evaluation only.
+            keep_outputs: Whether training returns the predictions, for metrics of the training rows.
         """
         optimizers = {} if optimizer is None else {"network": optimizer}
-        super().__init__({"network": network}, optimizers, int(network.output_shape[-1]))
+        outputs = int(network.output_shape[-1])
+        super().__init__({"network": network}, optimizers, outputs, outputs if keep_outputs else 0)
         self.network = network
         self.keras_model = KerasSteps(network, loss, optimizer)
         # Its running mean is separate: validation can be stopped, and the epoch continued from it.
@@ -74,7 +78,10 @@ class SupervisedLearner(Learner):
         self.keras_model.loss_mean.reset_state()
 
     def train_step(self, batch: Batch) -> tuple[Any, Any]:
-        return self.keras_model.train_step(batch), self.keras_model.loss_mean.result()
+        outputs = self.keras_model.train_step(batch)
+        if not self.trained_outputs:
+            outputs = outputs[:, :0]
+        return outputs, self.keras_model.loss_mean.result()
 
     def start_evaluation(self) -> None:
         self._evaluation.loss_mean.reset_state()

@@ -139,7 +139,9 @@ def build_training(
     encode_seconds = perf_counter() - started
     if execution is None:
         execution = _choose_execution(plan, network, train, validation, compiled)
-    learner = SupervisedLearner(network, build_loss(task.loss), optimizer)
+    learner = SupervisedLearner(
+        network, build_loss(task.loss), optimizer, keep_outputs=bool(task.metrics)
+    )
     weighted = task.apply_class_weights(train, config.fit.class_weight)
     executor = _executor(plan, learner, weighted, validation, execution)
     training = _training(plan, train, validation)
@@ -262,6 +264,8 @@ def _training(plan: RunPlan, train: Samples, validation: Samples | None) -> Trai
     fit, task = plan.config.fit, plan.task
 
     def compute_metrics(output: EpochOutput, samples: Samples) -> dict[str, float]:
+        if not task.metrics:
+            return {}
         return task.compute_metrics(output.predictions, samples, output.rows)
 
     return Training(
