@@ -495,7 +495,7 @@ def test_defaults_fit_every_task(task: TaskName) -> None:
             "evaluate: {prediction_interval: 0.8}",
             "binary",
             "evaluate.prediction_interval",
-            "a prediction interval only for regression",
+            "a prediction interval only for numbers",
         ),
         (
             "fit: {class_weight: balanced}",

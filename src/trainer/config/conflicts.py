@@ -7,7 +7,7 @@ written out, must not have conflicts.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from trainer.config.column_conflicts import column_conflicts
 from trainer.config.conflict import Conflict, conflict, differs_from_default
@@ -30,7 +30,7 @@ from trainer.config.resolve import (
 from trainer.config.schema import Config
 from trainer.config.streaming_conflicts import streaming_conflicts
 from trainer.config.sweep_conflicts import sweep_conflicts
-from trainer.config.task_rules import TASK_RULES, TaskRules
+from trainer.config.task_rules import TASK_RULES
 from trainer.config.tracking_conflicts import tracking_conflicts
 from trainer.errors import Problem, did_you_mean
 from trainer.task_names import TaskName
@@ -49,18 +49,9 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *_fit_conflicts(config),
         *_monitor_conflicts(config),
         *_configured_task_conflicts(config),
-        *_engine_conflicts(config),
+        *(streaming_conflicts(config) if config.runtime.engine == "streaming" else ()),
         *tracking_conflicts(config),
         *sweep_conflicts(config, find_conflicts),
-    ]
-
-
-def _engine_conflicts(config: Config) -> list[Conflict]:
-    if config.runtime.engine != "streaming":
-        return []
-    return [
-        Conflict(problem, (problem.key, "runtime.engine"))
-        for problem in streaming_conflicts(config)
     ]
 
 
@@ -190,41 +181,21 @@ def _task_conflicts(config: Config, task: TaskName) -> Iterator[Conflict]:
                 fix = "remove it, or change it"
                 yield conflict(f"metrics.{index}", expected, name, fix, "data.task")
     settings, evaluate = config.data, config.evaluate
-    only_for: list[tuple[str, bool, str, Callable[[TaskRules], bool]]] = [
-        (
-            "data.positive",
-            settings.positive is not None,
-            "a positive class",
-            lambda rules: rules.has_positive_class,
-        ),
-        (
-            "data.target_scale",
-            settings.target_scale != "auto",
-            "a target scale",
-            lambda rules: not rules.has_classes,
-        ),
-        (
-            "evaluate.threshold",
-            differs_from_default(evaluate, "threshold"),
-            "a threshold",
-            lambda rules: rules.has_threshold,
-        ),
-        (
-            "fit.class_weight",
-            config.fit.class_weight is not None,
-            "class weights",
-            lambda rules: rules.is_exclusive,
-        ),
-        (
-            "data.split.by",
-            settings.split.by == "stratified",
-            "a stratified split",
-            lambda rules: rules.has_classes,
-        ),
-    ]
-    for key, is_set, setting_noun, fits in only_for:
-        if is_set and not fits(TASK_RULES[task]):
-            tasks = " or ".join(rules.description for rules in TASK_RULES.values() if fits(rules))
+    has_interval = differs_from_default(evaluate, "prediction_interval")
+    only_for = [
+        ("data.positive", settings.positive is not None, "a positive class", "has_positive_class"),
+        ("data.target_scale", settings.target_scale != "auto", "a target scale", "has_numbers"),
+        ("evaluate.threshold", differs_from_default(evaluate, "threshold"), "a threshold",
+         "has_threshold"),
+        ("evaluate.calibrate", evaluate.calibrate, "calibration", "has_classes"),
+        ("evaluate.prediction_interval", has_interval, "a prediction interval", "has_numbers"),
+        ("fit.class_weight", config.fit.class_weight is not None, "class weights", "is_exclusive"),
+        ("data.split.by", settings.split.by == "stratified", "a stratified split", "has_classes"),
+    ]  # fmt: skip
+    for key, is_set, setting_noun, rule in only_for:
+        if is_set and not getattr(TASK_RULES[task], rule):
+            others = [rules.description for rules in TASK_RULES.values() if getattr(rules, rule)]
+            tasks = " or ".join(others)
             expected = f"{setting_noun} only for {tasks}"
             yield conflict(key, expected, f"a target of {description}", "remove it", "data.task")
 

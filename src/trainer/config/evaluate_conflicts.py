@@ -26,40 +26,21 @@ def evaluate_conflicts(
         expected = "a number, as one threshold is used for all columns"
         found = "a criterion"
         yield conflict("evaluate.threshold", expected, found, "set it to 0.5", "data.task")
-    if settings.calibrate and not rules.has_classes:
-        expected = "calibration only for classification"
-        yield conflict(
-            "evaluate.calibrate",
-            expected,
-            f"a target of {rules.description}",
-            "remove it",
-            "data.task",
-        )
-    if differs_from_default(settings, "prediction_interval") and rules.has_classes:
-        expected = "a prediction interval only for regression"
-        yield conflict(
-            "evaluate.prediction_interval",
-            expected,
-            f"a target of {rules.description}",
-            "remove it",
-            "data.task",
-        )
-    chosen = {
-        "evaluate.threshold": (
-            "to tune it on",
-            is_chosen and rules.has_positive_class,
-            "set it to 0.5",
-        ),
-        "evaluate.calibrate": ("to fit the temperature on", settings.calibrate, "remove it"),
-        "evaluate.prediction_interval": (
-            "to compute the intervals from",
-            differs_from_default(settings, "prediction_interval") and not rules.has_classes,
-            "remove it",
-        ),
-    }
     if has_validation or settings.decisions_from is not None:
         return
-    for key, (purpose, is_set, otherwise) in chosen.items():
+    tunes_threshold = is_chosen and rules.has_positive_class
+    has_interval = differs_from_default(settings, "prediction_interval") and rules.has_numbers
+    chosen = [
+        ("evaluate.threshold", tunes_threshold, "to tune it on", "set it to 0.5"),
+        ("evaluate.calibrate", settings.calibrate, "to fit the temperature on", "remove it"),
+        (
+            "evaluate.prediction_interval",
+            has_interval,
+            "to compute the intervals from",
+            "remove it",
+        ),
+    ]
+    for key, is_set, purpose, otherwise in chosen:
         if is_set:
             fix = (
                 f"{validation_fix(config)}, take it from another run with "

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from trainer.config.conflict import Conflict, conflict
 from trainer.config.data import WHOLE_FORMATS
 from trainer.config.schema import Config
-from trainer.errors import Problem
+
+_ENGINE = "runtime.engine"
 
 
-def streaming_conflicts(config: Config) -> list[Problem]:
-    """Return the settings of a config that conflict with `runtime.engine: streaming`."""
-    problems = []
+def streaming_conflicts(config: Config) -> Iterator[Conflict]:
+    """Yield the settings of a config that conflict with `runtime.engine: streaming`."""
+    data = config.data
     alternative = "or set runtime.engine: resident"
-    if config.data.clean.duplicates == "drop":
-        problems.append(
-            Problem(
-                "",
-                "'keep' with streaming, which cannot compare rows",
-                "'drop'",
-                f"remove duplicates from the files, {alternative}",
-                "data.clean.duplicates",
-            )
-        )
-    if config.data.split.by == "hash" and config.data.split.column is None:
-        problems.append(
-            Problem(
-                "",
-                "a column to hash in data.split.column with streaming",
-                "'hash' of whole rows",
-                f"name a column, split by random, {alternative}",
-                "data.split.by",
-            )
-        )
-    if config.data.format in WHOLE_FORMATS:
-        problems.append(
-            Problem(
-                "",
-                "a format that can be read in parts with streaming",
-                f"'{config.data.format}'",
-                f"save the table as Parquet, {alternative}",
-                "data.format",
-            )
-        )
-    return problems
+    if data.clean.duplicates == "drop":
+        expected = "'keep' with streaming, which cannot compare rows"
+        fix = f"remove duplicates from the files, {alternative}"
+        yield conflict("data.clean.duplicates", expected, "'drop'", fix, _ENGINE)
+    if data.split.by == "hash" and data.split.column is None:
+        expected = "a column to hash in data.split.column with streaming"
+        fix = f"name a column, split by random, {alternative}"
+        yield conflict("data.split.by", expected, "'hash' of whole rows", fix, _ENGINE)
+    if data.format in WHOLE_FORMATS:
+        expected = "a format that can be read in parts with streaming"
+        fix = f"save the table as Parquet, {alternative}"
+        yield conflict("data.format", expected, f"'{data.format}'", fix, _ENGINE)

@@ -59,9 +59,9 @@ def choose_engine(config: Config) -> EngineChoice:
         return EngineChoice("resident", reason)
     if not size.streamable:
         return EngineChoice("resident", f"{reason}, but its files cannot be read in parts")
-    conflicts = streaming_conflicts(config)
-    if conflicts:
-        return EngineChoice("resident", f"{reason}, but {conflicts[0].key} requires it in memory")
+    conflict = next(streaming_conflicts(config), None)
+    if conflict is not None:
+        return EngineChoice("resident", f"{reason}, but {conflict.keys[0]} requires it in memory")
     return EngineChoice("streaming", reason)
 
 
