@@ -1,6 +1,6 @@
 """Settings that are valid by themselves but conflict with each other.
 
-`conflict_problems` needs the config alone, `task_conflicts` also the values of the target. A setting
+`find_conflicts` needs the config alone, `task_conflicts` also the values of the target. A setting
 counts as set only if it differs from its default, because a resolved config, in which all defaults are
 written out, must not have conflicts.
 """
@@ -61,7 +61,7 @@ def task_conflicts(
     """Return conflicts with the target or the splits.
 
     Args:
-        config: A config for which `conflict_problems` finds nothing.
+        config: A config for which `find_conflicts` finds nothing.
         task: The task of the target.
         head: The resolved head.
         classes: The classes of a binary or multiclass target, as text; otherwise empty.

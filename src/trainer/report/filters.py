@@ -13,13 +13,13 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeGuard, assert_never
+from typing import Literal, assert_never
 
 from trainer.config.nodes import Scalar
 from trainer.config.yaml_reader import parse_scalar
 from trainer.errors import Problem
 from trainer.report.run_values import RUN_PROPERTIES, RunValues
-from trainer.report.settings import Value
+from trainer.report.settings import Value, is_number
 
 Relation = Literal["==", "!=", "<", "<=", ">", ">=", "~", "in"]
 
@@ -99,7 +99,7 @@ def check_comparable(condition: RunFilter, runs: Sequence[RunValues]) -> Problem
     if any(_sign(value, operand) is not None for value in values):
         return None
     where = f"--where '{condition.text}'"
-    if any(_is_number(value) for value in values):
+    if any(is_number(value) for value in values):
         return Problem(where, f"a number, as {name} is", f"'{operand.text}'")
     expected = f"== != ~ or in, as {name} is neither a number nor a string"
     return Problem(where, expected, f"'{condition.relation}'")
@@ -155,12 +155,8 @@ def _sign(value: Value, operand: Operand) -> int | None:
     if isinstance(value, str):
         return (value > operand.text) - (value < operand.text)
     right = operand.scalar
-    if not (_is_number(value) and _is_number(right)):
+    if not (is_number(value) and is_number(right)):
         return None
     if isinstance(right, float) and math.isnan(right):
         return None
     return (value > right) - (value < right)
-
-
-def _is_number(value: Value | Scalar) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -10,7 +10,7 @@ from trainer.config.yaml_writer import flow_text
 from trainer.errors import Problem
 from trainer.report.csv_output import csv_lines
 from trainer.report.run_values import RUN_PROPERTIES, RunValues, metric_names
-from trainer.report.settings import Value
+from trainer.report.settings import Value, is_number
 from trainer.report.text import Table, age, cell, duration, number, short_name
 from trainer.runs.evaluations import Metrics
 from trainer.runs.listing import RunSummary
@@ -52,7 +52,7 @@ def columns_table(runs: Sequence[RunValues], columns: Sequence[str]) -> Table:
     right = {
         index
         for index, name in enumerate(columns)
-        if any(_is_number(run.values[name]) for run in runs if name in run.values)
+        if any(is_number(run.values[name]) for run in runs if name in run.values)
     }
     return Table("", tuple(map(cell, columns)), rows, frozenset(right))
 
@@ -132,7 +132,3 @@ def _text(name: str, value: Value, *, metric: bool) -> str:
             return cell(value)
         case _:
             return short_name(flow_text(value), _MAX_LENGTH)
-
-
-def _is_number(value: Value) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import cast
+from typing import TypeGuard, cast
 
 from trainer.config.nodes import Source, to_python
 from trainer.config.yaml_reader import MAX_BYTES, MAX_DEPTH, Document, parse_scalar, parse_yaml
@@ -32,6 +32,11 @@ _NOT_SPLITTABLE = ("\r", "\x85", "\u2028", "\u2029", "\ufeff", " " * 2 * MAX_DEP
 
 _NUMBER = re.compile(r"([a-z0-9_]+): (-?[0-9][0-9.e+-]{0,50})")
 _FIX = "restore it from a copy of the run"
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a setting is a number, not true or false."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def read_settings(run: RunDirectory) -> dict[str, Value]:

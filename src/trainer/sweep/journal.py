@@ -12,16 +12,17 @@ again, with the same outcome.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from trainer.errors import Problem, RunError
 from trainer.runs import readers
 from trainer.runs.log import MetricsLog, read_log
+from trainer.runs.records import from_json, optional_field, to_json
 from trainer.sweep.halving import Direction
-from trainer.sweep.trials import Trial, TrialEnded, TrialStatus
+from trainer.sweep.trials import Trial, TrialEnded
 
 FORMAT = 1
 
@@ -42,7 +43,7 @@ class SweepHeader:
     direction: Direction
     batch_size: int
     jobs: int
-    is_distinct: bool = False
+    is_distinct: bool = optional_field(False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,8 @@ def _read(path: Path) -> tuple[list[Record], float]:
     for number, line in enumerate(read_log(path), start=1):
         try:
             record = _record(line)
-            elapsed = readers.read_fields(line, {"elapsed_seconds": readers.number})[
-                "elapsed_seconds"
-            ]
+            fields = readers.read_fields(line, {"elapsed_seconds": readers.number})
+            elapsed = fields["elapsed_seconds"]
             if isinstance(record, SweepHeader) != (number == 1):
                 raise readers.DamageError("the event 'sweep' in the first line", line["event"])
             match record:
@@ -156,86 +156,26 @@ def _read(path: Path) -> tuple[list[Record], float]:
 
 
 def _line(record: Record, elapsed_seconds: float) -> dict[str, Any]:
-    match record:
-        case BatchSuggested(trials):
-            fields: dict[str, Any] = {
-                "trials": [{"number": trial.number, "settings": trial.settings} for trial in trials]
-            }
-        case SweepHeader():
-            fields = {"format": FORMAT, **asdict(record)}
-        case _:
-            fields = asdict(record)
-    return {"event": _EVENTS[type(record)], **fields, "elapsed_seconds": elapsed_seconds}
+    head: dict[str, Any] = {"event": _EVENTS[type(record)]}
+    if isinstance(record, SweepHeader):
+        head["format"] = FORMAT
+    return {**head, **to_json(record), "elapsed_seconds": elapsed_seconds}
 
 
-def _record(line: Mapping[str, Any]) -> Record:
-    events = tuple(_EVENTS.values())
-    event = readers.read_fields(line, {"event": readers.one_of(*events)})["event"]
-    record: Record = _READERS[event](line)
-    return record
-
-
-def _objective(value: Any) -> float:
-    return math.nan if value is None else readers.number(value)
-
-
-def _settings(value: Any) -> dict[str, Any]:
-    return dict(readers.mapping_of(lambda setting: setting)(value))
+def _record(line: dict[str, Any]) -> Record:
+    kinds = {event: kind for kind, event in _EVENTS.items()}
+    event = readers.read_fields(line, {"event": readers.one_of(*kinds)})["event"]
+    if event == "sweep":
+        readers.read_fields(line, {"format": _format})
+    if event == "end" and line.get("objective", 0) is None:
+        line = {**line, "objective": math.nan}
+    return from_json(kinds[event], line)
 
 
 def _format(value: Any) -> Any:
     if value != FORMAT:
         raise readers.DamageError(f"format {FORMAT}, which this version of trainer writes", value)
     return value
-
-
-def _header(line: Mapping[str, Any]) -> SweepHeader:
-    readers.read_fields(line, {"format": _format})
-    header: SweepHeader = readers.object_of(
-        SweepHeader,
-        {
-            "objective": readers.text,
-            "direction": readers.one_of(*get_args(Direction)),
-            "batch_size": readers.count,
-            "jobs": readers.count,
-            "is_distinct": readers.flag,
-        },
-    )({"is_distinct": False, **line})
-    return header
-
-
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "sweep": _header,
-    "batch": readers.object_of(
-        BatchSuggested,
-        {
-            "trials": readers.tuple_of(
-                readers.object_of(Trial, {"number": readers.count, "settings": _settings})
-            )
-        },
-    ),
-    "rung": readers.object_of(
-        RungResult,
-        {
-            "epoch": readers.count,
-            "compared": readers.tuple_of(readers.count),
-            "eliminated": readers.tuple_of(readers.count),
-        },
-    ),
-    "end": readers.object_of(
-        TrialEnded,
-        {
-            "number": readers.count,
-            "status": readers.one_of(*get_args(TrialStatus)),
-            "objective": _objective,
-            "epochs": readers.count,
-            "best_epoch": readers.optional(readers.count),
-            "run": readers.optional(readers.text),
-            "seconds": readers.number,
-            "reason": readers.text,
-        },
-    ),
-}
 
 
 def header_of(records: Sequence[Record]) -> SweepHeader | None:
