@@ -28,15 +28,15 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import remove_temporary_files, remove_with_previous, storage_errors
 from trainer.runs.log import remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption, Status
-from trainer.workflows.events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
-from trainer.workflows.former_runs import read_ended_member
-from trainer.workflows.pack_schedule import PackRecord, PackSpec, write_pack_record
-from trainer.workflows.plan import RunPlan
-from trainer.workflows.resume_checks import (
+from trainer.runs.manifest_differences import (
     data_differences,
     device_differences,
     machine_differences,
 )
+from trainer.workflows.events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
+from trainer.workflows.former_runs import read_ended_member
+from trainer.workflows.pack_schedule import PackRecord, PackSpec, write_pack_record
+from trainer.workflows.plan import RunPlan
 from trainer.workflows.session import InterruptCheck, Session
 
 if TYPE_CHECKING:
@@ -161,7 +161,7 @@ def _open_records(
         else:
             former = run.read_manifest()
             if number == 0:
-                _check_unchanged(former, manifest, plan, device)
+                _check_unchanged(former, manifest)
             truncate_log(run.metrics, metadata["members"][number]["log_bytes"])
             remove_epochs_after(run.timing, training.epoch)
             manifest = _resumed_manifest(former, manifest, training)
@@ -198,18 +198,16 @@ def _resumed_manifest(former: Manifest, current: Manifest, training: Checkpointa
     )
 
 
-def _check_unchanged(
-    former: Manifest, current: Manifest, plan: RunPlan, device: devices.Device
-) -> None:
+def _check_unchanged(former: Manifest, current: Manifest) -> None:
     """Check that data, packages and device have not changed since the pack started.
 
     Raises:
         RunError: They have changed; each problem has the former and the current value.
     """
     differences = [
-        *data_differences(former, plan),
+        *data_differences(former, current),
         *machine_differences(former, current),
-        *device_differences(former, device),
+        *device_differences(former, current),
     ]
     if differences:
         fix = "resume it where it was started, or start a new run"

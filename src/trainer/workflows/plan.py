@@ -228,21 +228,11 @@ def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> 
         config_directory=plan.loaded.path.absolute().parent,
         now=now,
     )
-    return with_data(
-        replace(
-            manifest,
-            task=plan.task.name,
-            parameters=plan.parameters,
-            warnings=plan.warnings,
-        ),
-        plan,
-    )
-
-
-def with_data(manifest: Manifest, plan: RunPlan) -> Manifest:
-    """Return the manifest with the data files and the rows of a plan."""
     return replace(
         manifest,
+        task=plan.task.name,
+        parameters=plan.parameters,
+        warnings=plan.warnings,
         data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
         splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
         dropped=plan.dataset.dropped,

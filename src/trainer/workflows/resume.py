@@ -37,19 +37,21 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import to_jsonable
 from trainer.runs.lock import RunLock
 from trainer.runs.log import read_log, remove_epochs_after, truncate_log
-from trainer.runs.manifest import Manifest, Resumption, new_manifest
+from trainer.runs.manifest import Manifest, Resumption
+from trainer.runs.manifest_differences import (
+    data_differences,
+    device_differences,
+    machine_differences,
+)
 from trainer.runs.opening import check_links, open_run
 from trainer.runs.process import this_process
 from trainer.workflows.events import RunEvent, RunStarted
 from trainer.workflows.fit import start_device, train_and_evaluate
-from trainer.workflows.plan import RunPlan, make_plan
+from trainer.workflows.plan import RunPlan, make_plan, manifest_of_plan
 from trainer.workflows.resume_checks import (
     check_fitted_data,
     check_state_arrays,
     config_differences,
-    data_differences,
-    device_differences,
-    machine_differences,
     read_resume_state,
     with_current_environment,
 )
@@ -95,7 +97,7 @@ class _Comparison:
     Attributes:
         plan: The current plan.
         device: The current device.
-        manifest: A manifest of the current machine.
+        manifest: A manifest of the current plan, machine and device.
         differences: What has changed; accepted by the user.
     """
 
@@ -197,26 +199,21 @@ def _compare(
     """
     manifest, changed = saved.manifest, saved.changed
     forbidden = {key: text for key, text in changed.items() if not keeps_training_state(key)}
-    current_manifest = new_manifest(
-        name=manifest.name,
-        command=command,
-        seed=manifest.seed,
-        config_directory=saved.run.path,
-        now=now,
-    )
+    current = manifest_of_plan(plan, command, now)
     differences = [
         *config_differences(saved.run, forbidden),
-        *data_differences(manifest, plan),
-        *machine_differences(manifest, current_manifest),
+        *data_differences(manifest, current),
+        *machine_differences(manifest, current),
     ]
     if not differences:
         check_fitted_data(saved.run, plan)
     _refuse(differences, accepted)
     with locate_problems(saved.loaded):
         plan, device = start_device(plan, saved.loaded.config)
-    device_problems = list(device_differences(manifest, device))
+    current = replace(current, device=device.name, threads=device.threads)
+    device_problems = list(device_differences(manifest, current))
     _refuse(device_problems, accepted)
-    return _Comparison(plan, device, current_manifest, (*differences, *device_problems))
+    return _Comparison(plan, device, current, (*differences, *device_problems))
 
 
 def _restore(
@@ -297,7 +294,7 @@ def _manifest(
         differences=tuple(str(problem) for problem in comparison.differences),
     )
     if comparison.differences:
-        manifest = with_current_environment(manifest, current, comparison.plan, comparison.device)
+        manifest = with_current_environment(manifest, current)
     manifest = manifest.with_resumption(resumption, this_process())
     return replace(
         manifest.with_warnings(*warnings),

@@ -21,16 +21,16 @@ from trainer.config.dump import resolved_settings
 from trainer.config.schema import Config
 from trainer.config.setting_changes import changed_settings
 from trainer.data.recorded_splits import split_frame
-from trainer.engine.devices import Device
 from trainer.errors import InputError, Problem, RunError
 from trainer.prediction.trained_runs import read_run_config
 from trainer.runs import readers
 from trainer.runs.checkpoints import Checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import to_jsonable
-from trainer.runs.manifest import Manifest, new_manifest
+from trainer.runs.manifest import Manifest
+from trainer.runs.manifest_differences import data_differences, machine_differences
 from trainer.workflows.pack_schedule import RunSpec
-from trainer.workflows.plan import RunPlan, with_data
+from trainer.workflows.plan import RunPlan, manifest_of_plan
 
 if TYPE_CHECKING:
     from trainer.workflows.building import TrainingSetup
@@ -59,18 +59,11 @@ def check_unchanged(
         RunError: No network matches; the differences of the first.
     """
     started = [spec for spec in specs if RunDirectory(spec.run_path).manifest.exists()]
+    current = manifest_of_plan(plan, command, datetime.now(UTC))
     problems: list[Problem] = []
     for spec in islice(started, _MAX_CHECKED):
-        run = RunDirectory(spec.run_path)
-        current_manifest = new_manifest(
-            name=plan.config.name,
-            command=command,
-            seed=plan.config.seed,
-            config_directory=run.path,
-            now=datetime.now(UTC),
-        )
         try:
-            differences = list(_differences(spec, run, plan, current_manifest if machine else None))
+            differences = list(_differences(spec, current, machine=machine))
         except InputError:
             continue  # Damage is reported when the run is read.
         if not differences:
@@ -88,64 +81,21 @@ def config_differences(run: RunDirectory, changed: Mapping[str, str]) -> Iterato
         yield Problem(f"{run.config} {key}", f"{was}, as in the run so far", now)
 
 
-def data_differences(manifest: Manifest, plan: RunPlan) -> Iterator[Problem]:
-    """Yield problems for data files that were added, removed or changed."""
-    was = {file.path: file for file in manifest.data}
-    now = {file.path: file for file in plan.dataset.table.files}
-    for path in dict.fromkeys((*was, *now)):
-        if path not in now:
-            yield Problem(path, "this file of the data", "it is no longer read")
-        elif path not in was:
-            yield Problem(path, "the files of the run so far", "one more")
-        elif was[path].sha256 != now[path].sha256:
-            before, after = was[path], now[path]
-            yield Problem(
-                path,
-                f"the content it had: {before.rows:,} rows, SHA-256 {before.sha256[:12]}…",
-                f"{after.rows:,} rows, {after.sha256[:12]}…",
-            )
-
-
-def machine_differences(manifest: Manifest, current: Manifest) -> Iterator[Problem]:
-    """Yield problems for changed packages, Python version and processor."""
-    was = {**manifest.packages, "python": manifest.python, "processor": manifest.processor}
-    now = {**current.packages, "python": current.python, "processor": current.processor}
-    for name in dict.fromkeys((*was, *now)):
-        if was.get(name) != now.get(name):
-            found = now.get(name) or "none"
-            yield Problem(name, f"{was.get(name) or 'none'}, as in the run so far", found)
-
-
-def device_differences(manifest: Manifest, device: Device) -> Iterator[Problem]:
-    """Yield a problem if the device or its number of threads has changed."""
-    was = f"{manifest.device or 'none'}, {_threads(manifest.threads or 0)}"
-    now = f"{device.name}, {_threads(device.threads)}"
-    if was != now:
-        yield Problem("device", f"{was}, as in the run so far", now)
-
-
-def with_current_environment(
-    manifest: Manifest, current: Manifest, plan: RunPlan, device: Device
-) -> Manifest:
-    """Return the manifest with the accepted differences, so that later ones are compared with it.
-
-    Args:
-        manifest: The former manifest.
-        current: The manifest of the current machine.
-        plan: The current plan.
-        device: The current device.
-    """
-    environment = replace(
+def with_current_environment(manifest: Manifest, current: Manifest) -> Manifest:
+    """Return the manifest with the accepted differences, so that later ones are compared with it."""
+    return replace(
         manifest,
         version=current.version,
         python=current.python,
         platform=current.platform,
         processor=current.processor,
         packages=current.packages,
-        device=device.name,
-        threads=device.threads,
+        device=current.device,
+        threads=current.threads,
+        data=current.data,
+        splits=current.splits,
+        dropped=current.dropped,
     )
-    return with_data(environment, plan)
 
 
 def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:
@@ -174,9 +124,8 @@ def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:
         )
 
 
-def _differences(
-    spec: RunSpec, run: RunDirectory, plan: RunPlan, current_manifest: Manifest | None
-) -> Iterator[Problem]:
+def _differences(spec: RunSpec, current: Manifest, *, machine: bool) -> Iterator[Problem]:
+    run = RunDirectory(spec.run_path)
     was, now = (
         to_jsonable(resolved_settings(loaded.config))
         for loaded in (read_run_config(run), spec.loaded)
@@ -184,13 +133,9 @@ def _differences(
     changed = {key: text for key, text in changed_settings(was, now).items() if key not in _CHOSEN}
     former = run.read_manifest()
     yield from config_differences(run, changed)
-    yield from data_differences(former, plan)
-    if current_manifest is not None:
-        yield from machine_differences(former, current_manifest)
-
-
-def _threads(count: int) -> str:
-    return f"{count} thread{'' if count == 1 else 's'}"
+    yield from data_differences(former, current)
+    if machine:
+        yield from machine_differences(former, current)
 
 
 def _settings(value: Any) -> dict[str, Any]:
