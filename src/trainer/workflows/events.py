@@ -1,9 +1,9 @@
 """The events that a command receives while it trains. No TensorFlow: workers send them too.
 
-    a network     RunStarted, then EpochEnd, StepCheckpoint or RolledBack, then RunFinished
-    a pack        PackStarted, then PackEpochEnded, then MemberEnded for each member
-    repeats       MembersStarted, PacksScheduled, then events of packs, then MembersFinished
-    a sweep       PhaseStarted, SweepStarted, then events of trials, then SweepFinished
+    a network       RunStarted, then EpochEnd, StepCheckpoint or RolledBack, then RunFinished
+    a pack          PackStarted, then PackEpochEnded, then MemberEnded for each member
+    repeats, folds  MembersStarted, PacksScheduled, then events of packs, then MembersFinished
+    a sweep         PhaseStarted, SweepStarted, then events of trials, then SweepFinished
 
 Events of epochs are those of `trainer.engine.events`, events of trials those of `trainer.sweep.trials`.
 """

@@ -132,7 +132,7 @@ def _inherited_notes(plan: RunPlan) -> tuple[str, ...]:
 
 
 def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device]:
-    """Import TensorFlow and choose device and threads.
+    """Import TensorFlow and the modules that need it, and choose device and threads.
 
     The returned plan warns if the chosen number of threads is not available.
 
@@ -141,6 +141,8 @@ def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device
     """
     threads = _threads(plan, config.runtime.threads)
     device = devices.start(config.runtime.device, threads)
+    import trainer.workflows.recording  # noqa: F401 — else its time would count as building
+
     if device.threads != threads:
         text = (
             f"this run uses {device.threads} threads like the first run of the command, but would use "
