@@ -19,5 +19,5 @@ def figure(value: float) -> str:
 
 
 def met_text(met: bool) -> str:
-    """Return whether a target is met, in words."""
+    """Return whether a target is met, as text."""
     return "met" if met else "not met"

@@ -157,10 +157,10 @@ def _encoding(measured: Mapping[str, Any]) -> str:
 
 def _prediction(measured: Mapping[str, Any]) -> str:
     rows = []
-    for verb in ("predict", "eval"):
-        total, start = measured[verb]["seconds"], measured[verb]["start_up_seconds"]
+    for command in ("predict", "eval"):
+        total, start = measured[command]["seconds"], measured[command]["start_up_seconds"]
         times = [f"{seconds:.1f} s" for seconds in (total, start, total - start)]
-        rows.append((f"`trainer {verb}`", *times, "2 s", met_text(total - start < 2)))
+        rows.append((f"`trainer {command}`", *times, "2 s", met_text(total - start < 2)))
     text = (
         f"{measured['rows']:,} rows of {measured['columns']} numbers from Parquet with a 64-64-1 "
         "network, whole processes; start-up is the same command on ten rows. Medians of five.\n\n"

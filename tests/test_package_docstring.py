@@ -1,4 +1,4 @@
-"""The docstring of the package: the path of a training through the code, and the light modules."""
+"""The docstring of the package: the path of a training run through the code, and the light modules."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ print(json.dumps(heavy))
 """
 
 
-def test_path_of_a_training_names_functions_in_the_order_of_their_calls(tmp_path: Path) -> None:
+def test_path_of_a_training_run_names_functions_in_the_order_of_their_calls(tmp_path: Path) -> None:
     names = functions_of_the_path()
     last_names = {name.rpartition(".")[2] for name in names}
     calls: list[str] = []

@@ -112,5 +112,5 @@ def test_readme_audit_matches_the_output(workspace, capsys):
 
 def test_readme_lists_every_command():
     table = README.split("## Commands")[1].split("##")[0]
-    for verb in command_names():
-        assert f"`{verb}" in table, verb
+    for command in command_names():
+        assert f"`{command}" in table, command

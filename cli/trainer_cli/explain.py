@@ -57,7 +57,7 @@ def command(
 ) -> None:
     """Compute feature importance, partial dependence and SHAP values.
 
-    Permutation importance is the drop of a metric when a column is shuffled. Partial dependence is the
+    Permutation importance is the drop in a metric when a column is shuffled. Partial dependence is the
     mean prediction as a function of a column's value. Files are written to RUN/explanation.
 
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50

@@ -96,7 +96,7 @@ def command(
 def _training(
     loaded: LoadedConfig, session: Session, runs: Path, *, resume_or_start: bool
 ) -> Generator[Any, None, None] | RunFinished | MembersFinished:
-    """Return the events of a training that starts or resumes, or how a finished run ended."""
+    """Return the events of a run that starts or resumes, or how a finished run ended."""
     from trainer.config.members import member_count
     from trainer.workflows.fit import fit_run
     from trainer.workflows.former_runs import find_run, read_finished

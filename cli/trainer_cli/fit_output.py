@@ -1,4 +1,4 @@
-"""Output of `fit` and `resume` for one network, and what it has in common with other trainings."""
+"""Output of `fit` and `resume` for one network, and what it shares with other commands that train."""
 
 from __future__ import annotations
 

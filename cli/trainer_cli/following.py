@@ -1,4 +1,4 @@
-"""Follow a training in the terminal: signals, progress, result and exit code."""
+"""Follow a training run in the terminal: signals, progress, result and exit code."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 Finished = TypeVar("Finished")
-"""The last event of a training."""
+"""The last event of a training run."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -66,7 +66,7 @@ class Signals:
         """While active, handle the two signals.
 
         Raises:
-            Stopped: A signal had to end the command at once; also if a library turned the exception
+            Stopped: A signal had to end the command at once, even if a library turned the exception
                 into another one.
         """
         previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}
@@ -89,7 +89,7 @@ class Signals:
 
 
 class View(Generic[Finished]):
-    """Shows one training: its start, its progress on stderr, and its result on stdout."""
+    """Shows one training run: its start, its progress on stderr, and its result on stdout."""
 
     def show(self, event: Any, signals: Signals) -> Finished | None:
         """Show an event; return it if it is the last one.
@@ -124,7 +124,7 @@ def follow(events: Generator[Any, None, None], view: View[Finished], signals: Si
         signals.training = False
         view.close()
         events.close()
-    raise AssertionError("a training ends with an event of its end")
+    raise AssertionError("training ends with a final event")
 
 
 def show_training(events: Generator[Any, None, None], view: View[Any], signals: Signals) -> int:

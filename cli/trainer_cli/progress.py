@@ -117,8 +117,8 @@ class Progress:
 
 
 def metrics_text(metrics: dict[str, float], watched: Sequence[str]) -> str:
-    """`loss 0.1234  val_loss 0.2345  …`: losses first, then what decisions are taken on, then others
-    of the validation rows, three in all.
+    """`loss 0.1234  val_loss 0.2345  …`: losses first, then the watched metrics, then others of the
+    validation rows, three in all.
     """
     first = [name for name in ("loss", "val_loss") if name in metrics]
     validated = [name for name in metrics if name.startswith("val_")]

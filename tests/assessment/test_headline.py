@@ -1,4 +1,4 @@
-"""The headline is the metric that was aimed at."""
+"""The headline is the metric that the config optimizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Invalid command lines; verbs given a path that is not a run, or a damaged run."""
+"""Invalid command lines; commands given a path that is not a run, or a damaged run."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from trainer_cli.main import run
 
 # name: (command line, parts of the message)
 COMMANDS: dict[str, tuple[list[str], list[str]]] = {
-    "unknown verb": (["fti", "good.yaml"], ["trainer", "'fti'", "did you mean 'fit'?"]),
-    "config in place of a verb": (
+    "unknown command": (["fti", "good.yaml"], ["trainer", "'fti'", "did you mean 'fit'?"]),
+    "config in place of a command": (
         ["good.yaml"],
         ["a command", "'good.yaml'", "trainer fit good.yaml"],
     ),
-    "former verb": (["train", "good.yaml"], ["a command", "'train'", "fit"]),
+    "renamed command": (["train", "good.yaml"], ["a command", "'train'", "fit"]),
     "unknown option": (["fit", "good.yaml", "--quite"], ["trainer fit", "'--quite'", "'--quiet'"]),
     "unknown short option": (["fit", "good.yaml", "-z"], ["trainer fit", "'-z'"]),
     "unknown option of trainer": (["--jsn"], ["trainer", "'--jsn'"]),
@@ -83,7 +83,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "init into a directory": (["init", "table.csv", "-t", "answer", "-o", "."], ["--output"]),
     "init twice on stdout": (["init", "table.csv", "-t", "answer", "-o", "-"], ["stdout"]),
     "init of a config": (["init", "good.yaml", "-t", "answer"], ["good.yaml"]),
-    # verbs for runs
+    # commands for runs
     "eval of nothing": (["eval"], ["trainer eval", "RUN"]),
     "eval of a missing run": (
         ["eval", "runs/none"],

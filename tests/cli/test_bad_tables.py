@@ -271,8 +271,10 @@ def test_no_permission(
     forbidden: str, arguments: list[str], folder: Path, trainer: Callable
 ) -> None:
     """In a child process that gives up the permissions of root."""
-    verb, name, *options = arguments
-    assert trainer(verb, name, *options).code == 0  # imports modules before permissions are dropped
+    command, name, *options = arguments
+    assert (
+        trainer(command, name, *options).code == 0
+    )  # imports modules before permissions are dropped
     for directory in folder.parents:
         if directory.stat().st_uid == os.getuid() and directory.is_relative_to(gettempdir()):
             directory.chmod(directory.stat().st_mode | 0o055)
@@ -286,7 +288,7 @@ def test_no_permission(
             if os.getuid() == 0:
                 os.setgid(65534)
                 os.setuid(65534)
-            result = trainer(verb, folder / name, *options)
+            result = trainer(command, folder / name, *options)
             os.write(writing, result.err.encode())
             code = result.code
         finally:

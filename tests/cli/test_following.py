@@ -16,7 +16,7 @@ class Ended:
 
 
 class Recorder(View[Ended]):
-    """A view that records what it was asked to show."""
+    """A view that records the events that it shows."""
 
     def __init__(self) -> None:
         self.calls: list[Any] = []

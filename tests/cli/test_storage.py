@@ -81,7 +81,7 @@ def check_usable(run: Path, trainer: Callable) -> None:
     """Check that what was saved before can be read."""
     assert trainer("show", run).code == 0
     (listed,) = map(json.loads, trainer("ls", run.parent, "--json").out.splitlines())
-    # "running" where not even the manifest could be written: its process, this one, is alive.
+    # "running" if not even the manifest could be written: its process (this one) is still alive.
     assert listed["status"] in ("failed", "running")
     result = trainer("eval", run, "--split", "test")
     assert result.code == 0, result.err

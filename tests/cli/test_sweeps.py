@@ -70,10 +70,10 @@ def test_grid_of_a_billion_trials(folder: Path, refused: Callable) -> None:
     refused("sweep", "good.yaml", *arguments, mentions=["1,000,000,000", "100,000"])
 
 
-@pytest.mark.parametrize("verb", ["best", "resume"])
-def test_path_that_is_not_a_sweep(folder: Path, refused: Callable, verb: str) -> None:
-    refused(verb, "nothing", mentions=["no such path"])
-    refused(verb, "good.yaml", mentions=["good.yaml"])
+@pytest.mark.parametrize("command", ["best", "resume"])
+def test_path_that_is_not_a_sweep(folder: Path, refused: Callable, command: str) -> None:
+    refused(command, "nothing", mentions=["no such path"])
+    refused(command, "good.yaml", mentions=["good.yaml"])
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Several epochs per device call give the same bytes as single epochs, also if stopped in a block."""
+"""Several epochs per device call give the same bytes as single epochs, even if stopped in a block."""
 
 import keras
 import numpy as np

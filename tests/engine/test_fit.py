@@ -114,7 +114,7 @@ class Reference:
 
     Attributes:
         first: A training run that has ended.
-        second: One that has not started.
+        second: An equal one that has not started.
         start: The state of both at the start.
         epochs: The events of the epochs, without the reason to stop.
         checks: How often the training checked whether it should stop.

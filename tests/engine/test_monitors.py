@@ -1,4 +1,4 @@
-"""The monitors behave as Keras's callbacks do, also after a restart at any epoch."""
+"""The monitors behave as Keras's callbacks do, even after a restart at any epoch."""
 
 import json
 import math

@@ -116,7 +116,7 @@ def test_weights_that_are_not_finite_at_the_end_fail_a_member():
     assert "kernel" in state.members[1].problem.found
 
 
-def test_interrupted_members_go_on_when_restored():
+def test_interrupted_members_continue_when_restored():
     state, resumed = group(FALLING, FALLING), group(FALLING, FALLING)
     checks = iter([None, None, None, None, None, "stop requested"])
     events = list(fit(state, lambda: next(checks)))

@@ -119,7 +119,7 @@ def test_interval_of_a_noise_column_has_nominal_coverage(task):
     assert 0.92 <= np.mean(held) <= 1
 
 
-def test_all_columns_of_a_category_are_shuffled_together():
+def test_all_inputs_of_a_categorical_column_are_shuffled_together():
     rng = np.random.default_rng(4)
     codes = rng.integers(3, size=200)
     x = np.concatenate([np.eye(3)[codes], rng.normal(size=(200, 1))], axis=1).astype("f")

@@ -11,7 +11,7 @@ from tests.explain.features import encoded_rows, of_features
 from trainer.explain.shapley import shap_values
 from trainer.inputs import FEATURES
 
-# Not `importorskip`: the first import of shap decides how it computes.
+# Not `importorskip`: shap reads NUMBA_DISABLE_JIT, which trainer sets, when it is first imported.
 pytestmark = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")
 
 

@@ -152,7 +152,7 @@ def test_member_is_updated_like_a_single_network(pack: str) -> None:
             np.testing.assert_allclose(values, expected, rtol=1e-5, atol=1e-6)
 
 
-def test_keras_squares_the_rows_of_a_level_before_it_sums_them() -> None:
+def test_keras_squares_the_rows_of_an_id_before_it_sums_them() -> None:
     """Why tables are not updated by the dense gradient."""
     table = keras.Variable(np.zeros((1, 1), np.float32))
     optimizer = keras.optimizers.Adagrad(1.0, initial_accumulator_value=0.0)

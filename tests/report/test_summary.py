@@ -54,7 +54,7 @@ def test_training_rows_are_named_if_there_are_no_test_rows() -> None:
     train = SplitFindings(rows=10, metrics=result.splits["test"].metrics)
     result = replace(result, splits={"train": train})
     assert summary_sentence(result) == (
-        "On 10 training rows (seen in training), ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."
+        "On 10 training rows, ROC AUC is 0.8000 [0.7000, 0.9000] (95% interval)."
     )
 
 

@@ -32,7 +32,7 @@ def test_rungs_are_powers_of_the_factor() -> None:
         ({}, 3, "lower", ()),
     ],
 )
-def test_worse_trials_are_eliminated(
+def test_worst_trials_are_eliminated(
     objectives: dict[int, float], factor: int, direction: Direction, ended: tuple[int, ...]
 ) -> None:
     assert trials_to_eliminate(objectives, factor, direction) == ended

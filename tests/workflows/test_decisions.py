@@ -123,7 +123,9 @@ def test_nonfinite_predictions_are_noted(finished: Any) -> None:
         ),
         (Decisions(coverage=0.9, half_widths={"m": 2.0}), "90% intervals (m ± 2)"),
         (
-            Decisions(coverage=0.9, half_widths={"m": np.log(3.0), "k": 2}, curves={"m": "log"}),
+            Decisions(
+                coverage=0.9, half_widths={"m": np.log(3.0), "k": 2}, target_scales={"m": "log"}
+            ),
             "90% intervals (m multiplied or divided by 3, k ± 2)",
         ),
     ],

@@ -1,4 +1,4 @@
-"""Packs trained by Ray workers end with the same bytes, also if the workers are interrupted or lost."""
+"""Packs trained by Ray workers end with the same bytes, even if the workers are interrupted or lost."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What the predictions of a run are worth: decisions, intervals, baselines, calibration, slices.
+"""Assessment of a run's predictions: decisions, intervals, baselines, calibration, slices.
 
 Predictions and the table go in, findings come out. No TensorFlow, no files.
 

@@ -70,7 +70,7 @@ def bootstrap(
 
     Args:
         predictions: The predictions with their targets.
-        threshold: A label is positive from this probability on (binary, multilabel).
+        threshold: Minimum probability of a positive label (binary, multilabel).
         names: The metrics to compute; None for all of `compute_all_metrics`. Areas under curves
             and medians take most of the time, in proportion to the number of classes.
         resampling: Number of resamples, confidence level and seed.
@@ -106,7 +106,7 @@ def paired_bootstrap(
     Args:
         predictions: The first set.
         other: The second set, for the same rows in any order.
-        threshold: A label is positive from this probability on (binary, multilabel).
+        threshold: Minimum probability of a positive label (binary, multilabel).
         other_threshold: The threshold of the second set; None for the same.
         names: As for `bootstrap`.
         resampling: Number of resamples, confidence level and seed.

@@ -70,7 +70,7 @@ def reliability_curve(
         strategy: How bins are made; equal probabilities share a bin.
         bins: Maximum number of bins.
         weight: (n,) or None.
-        confidence_level: Of the Wilson intervals.
+        confidence_level: Confidence level of the Wilson intervals.
     """
     predicted = p.astype(np.float64)
     edges, index = _assign_bins(predicted, strategy, bins)

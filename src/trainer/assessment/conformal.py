@@ -59,7 +59,7 @@ def empirical_coverage(
         conformal: The prediction intervals.
         y: (n, k) targets of rows that the widths were not fitted on.
         p: (n, k) predictions.
-        confidence_level: Of the Wilson interval.
+        confidence_level: Confidence level of the Wilson interval.
     """
     low, high = conformal.intervals(p.astype(np.float64))
     if not len(y):

@@ -64,9 +64,11 @@ def choose_decisions(
             return replace(decisions, note=note)
         widths = dict(zip(validation.names, map(float, conformal.half_width), strict=True))
         columns = zip(task.target.columns, task.target.transforms, strict=False)
-        curves = {name: curve.kind for name, curve in columns if curve is not None}
         return replace(
-            decisions, coverage=settings.prediction_interval, half_widths=widths, curves=curves
+            decisions,
+            coverage=settings.prediction_interval,
+            half_widths=widths,
+            target_scales={name: fitted.kind for name, fitted in columns if fitted is not None},
         )
     if settings.calibrate:
         temperature = fit_temperature(task_name, validation.y, validation.p, validation.weight)

@@ -43,7 +43,7 @@ class LinearBaseline:
 
     Attributes:
         predictions: Its predictions for validation and test rows.
-        threshold: Its threshold, chosen for the same aim as that of the network.
+        threshold: Its threshold, chosen by the same criterion as that of the network.
     """
 
     predictions: Mapping[SplitName, Predictions]
@@ -108,7 +108,7 @@ def linear_predictions(
     assert train is not None, "a run has training rows"
     train = task.apply_class_weights(task.encode_targets(train), config.fit.class_weight)
     target = task.target
-    # Fit on the curve as well: prices over orders of magnitude are not a sum of their features.
+    # Fit transformed targets too: prices over orders of magnitude are not a sum of their features.
     y = train.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings

@@ -24,7 +24,7 @@ from trainer.runs.findings import MetricValue, NamedSlices, SliceRecord, WorstSl
 _SEARCHED_COLUMNS = 24
 """The number of column pairs grows with its square."""
 _FEW = 10
-"""Numeric columns with at most this many distinct values use the values as levels."""
+"""Numeric columns with at most this many distinct values are not binned."""
 _LEVELS, _SEARCHED_LEVELS = 30, 8
 """Maximum number of levels; rarer values are combined."""
 _OTHERS = "(others)"
@@ -56,7 +56,7 @@ def find_slices(
         config: The config of the run.
         dataset: The table.
         predictions: Predictions for some of its rows.
-        threshold: The positive class is predicted from this probability on.
+        threshold: Minimum probability at which the positive class is predicted.
     """
     settings = config.evaluate
     frame = dataset.preprocessing.parse_number_columns(dataset.table.frame)

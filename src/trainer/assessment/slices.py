@@ -110,10 +110,10 @@ def evaluate_slices(
 
     Args:
         predictions: The predictions with their targets.
-        columns: By name.
+        columns: The columns by name.
         metric: Any metric of `compute_all_metrics`; None for accuracy, or rmse for regression.
-        threshold: A label is positive from this probability on (binary, multilabel).
-        resampling: Of the intervals.
+        threshold: Minimum probability of a positive label (binary, multilabel).
+        resampling: How the intervals are computed.
     """
     metric = metric or _default_metric(predictions)
     return [
@@ -138,10 +138,10 @@ def find_worst_slices(
 
     Args:
         predictions: Evaluated by accuracy, or RMSE for regression.
-        columns: By name.
+        columns: The columns by name.
         limit: Maximum number of slices to return.
-        threshold: A label is positive from this probability on (binary, multilabel).
-        resampling: Of the intervals.
+        threshold: Minimum probability of a positive label (binary, multilabel).
+        resampling: How the intervals are computed.
     """
     metric = _default_metric(predictions)
     losses, weights = row_losses(predictions, metric, threshold), predictions.weights()
@@ -225,7 +225,7 @@ class _Part:
 
 
 class _HoeffdingBound:
-    """Upper bound of the probability that a random subset of the rows has so high a mean loss."""
+    """Return an upper bound of the probability that a random subset has a mean loss this high."""
 
     def __init__(self, losses: Float64Array, weights: Float64Array) -> None:
         share = weights / weights.sum()

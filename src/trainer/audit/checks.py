@@ -1,6 +1,6 @@
 """Run all checks without reporting the same problem twice.
 
-Group identifiers are not also reported for target leakage, row identifiers not for many levels, and
+Group identifiers are not also reported for target leakage, row identifiers not for many categories, and
 unseen categories not as drift.
 """
 

@@ -77,7 +77,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
                 "nearly_constant_column", "note", audited.affected_columns(nearly_categorical), expected,
                 f"almost always the same category in {join_names(nearly_categorical)}",
                 "the other categories have too few rows to learn from",
-                f"see {exclude(nearly_categorical)}",
+                f"consider {exclude(nearly_categorical)}",
             )
         )  # fmt: skip
     return findings
@@ -152,7 +152,7 @@ def _numeric_identifier_reason(audited: AuditedTable, name: str) -> str:
     total = sum(file.rows for file in audited.table.files)
     if float(values.max() - values.min()) < _DENSE * total:
         return "distinct integers, about as many as rows"
-    return "distinct integers in a column named like a key" if is_key_name(name) else ""
+    return "distinct integers in a column whose name looks like an ID" if is_key_name(name) else ""
 
 
 def find_redundant(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:

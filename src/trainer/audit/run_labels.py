@@ -1,4 +1,4 @@
-"""Rows whose labels the network of a run doubts, from its predictions for rows outside its training."""
+"""Likely label errors according to the network of a run, from its out-of-sample predictions."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def location(table: Table, row: int) -> str:
 
 
 def _prediction_fix(run: RunDirectory) -> str:
-    """Return the command that gives a run predictions for rows outside its training rows."""
+    """Return the command that makes out-of-sample predictions for a run."""
     if run.read_manifest().status != "finished":
         return f"finish it: {command_text('resume', run.path)}"
     return f"train it with folds: {command_text('fit', run.config, 'fit.folds=5')}"

@@ -42,9 +42,9 @@ def chi_square_critical_value(p_value: float, degrees_of_freedom: int) -> float:
     while _chi_square_tail(high, degrees_of_freedom) > p_value:
         low, high = high, 2 * high
     while high - low > 1e-6 * high:
-        middle = (low + high) / 2
-        is_below = _chi_square_tail(middle, degrees_of_freedom) > p_value
-        low, high = (middle, high) if is_below else (low, middle)
+        midpoint = (low + high) / 2
+        is_below = _chi_square_tail(midpoint, degrees_of_freedom) > p_value
+        low, high = (midpoint, high) if is_below else (low, midpoint)
     return high
 
 

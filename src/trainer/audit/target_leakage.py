@@ -1,6 +1,6 @@
 """Check for target leakage: single columns that are copies, codes or consequences of the target.
 
-Each feature alone predicts the target, as the mean target of the rows with the same level or with the
+Each feature alone predicts the target, as the mean target of the rows with the same value or with the
 nearest values. Predictions are made for each half of the training rows from the other
 half. A column that predicts the target nearly perfectly was recorded after the target was known, or is
 the target in another form.
@@ -32,8 +32,9 @@ _SALT = 0x51
 def find_target_leakage(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
     """Find features that predict the target nearly perfectly on their own.
 
-    The score is the AUC for two classes, the accuracy above that of the most frequent class for several
-    classes, and R² or the rank correlation for numbers. The limit is 0.99.
+    The score is the AUC for two classes, the accuracy of several classes rescaled so that always
+    predicting the most frequent one scores 0, and R² or the rank correlation for numbers. The limit is
+    0.99.
 
     Args:
         audited: The audited table.

@@ -20,9 +20,9 @@ class Member:
     """One of the models of a config with repeats or folds.
 
     Attributes:
-        number: From 1, ordered by repeat, then by fold.
-        repeat: From 1.
-        fold: From 1; None without folds.
+        number: Its number from 1, ordered by repeat, then by fold.
+        repeat: Its repeat, from 1.
+        fold: Its fold, from 1; None without folds.
         config: The config to train this model alone: without repeats and folds, with its seed and fold.
     """
 

@@ -145,7 +145,7 @@ class Fit(Section):
     checkpoint: Checkpoint = Checkpoint()
     callbacks: list[CustomCallback] = []
     """Custom Keras callbacks, called at the start and end of training and of each epoch; importing them
-    needs --allow-custom. Callbacks with batch-level methods are refused."""
+    needs --allow-custom. Callbacks with batch-level methods are rejected."""
     warm_start: str | None = None
     """A run directory or checkpoint from which to load initial weights, for every layer whose shapes
     match. Relative to the config file."""

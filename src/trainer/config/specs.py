@@ -285,7 +285,7 @@ def shorthand_setting(spec: ShorthandSpec) -> tuple[str, Spec] | None:
 
 
 def find_tagged(spec: Spec) -> TaggedSpec | None:
-    """Return the tagged union in a spec, also inside a shorthand or another union; None if there is
+    """Return the tagged union in a spec, even inside a shorthand or another union; None if there is
     none.
     """
     match spec:

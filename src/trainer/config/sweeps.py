@@ -70,10 +70,10 @@ SearchName = Literal["grid", "random", "sobol", "tpe"]
 
 
 class Halving(Section):
-    """Stop the worse trials early by successive halving."""
+    """Stop the worst trials early by successive halving."""
 
     first: Epochs = "3 epochs"
-    """Length of the first rung, after which the worse trials are stopped; each following rung is
+    """Length of the first rung, after which the worst trials are stopped; each following rung is
     `factor` times as long."""
     factor: Annotated[int, Field(ge=2, le=1000)] = 3
     """One of this many trials continues after each rung."""
@@ -117,7 +117,7 @@ class Sweep(Section):
         ]
         | None
     ) = None
-    """Stop the worse trials early by successive halving; if unset, all trials are trained to the end."""
+    """Stop the worst trials early by successive halving; if unset, all trials are trained to the end."""
 
 
 def parse_epochs(length: str) -> int:

@@ -57,7 +57,7 @@ class TaskRules:
 
     @property
     def has_threshold(self) -> bool:
-        """Whether a class or label is predicted from a probability on."""
+        """Whether a class or label is predicted if its probability reaches a threshold."""
         return self.has_classes and not self.predicts_most_likely
 
     @property
@@ -66,7 +66,7 @@ class TaskRules:
         return self.has_classes and not self.is_exclusive
 
     def scored_names(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the name of each number of a prediction: of two classes only the positive one.
+        """Return the names of the prediction columns: of two classes only the positive one.
 
         Args:
             names: The classes (binary: the negative, then the positive one), labels or target columns.

@@ -51,7 +51,7 @@ def count_classes(series: pl.Series, *, ignore_case: bool = False) -> dict[str, 
     """Count the rows of each class.
 
     Spellings with one canonical form ("1", "1.0") are a single class, named by the most frequent one;
-    with `ignore_case` also those that differ only in case.
+    with `ignore_case`, so are those that differ only in case.
     """
     cells = to_text(series) if series.dtype.is_float() else series
     counted = cells.drop_nulls().alias("label").value_counts(sort=False)

@@ -29,8 +29,8 @@ def check_names(path: Path, names: Iterable[str], *, is_csv: bool = False) -> No
         raise DataError(problems)
 
 
-def free_name(name: str, taken: Collection[str], suffix: str) -> str:
+def free_name(name: str, used: Collection[str], suffix: str) -> str:
     """Return the name, with the suffix appended until no other column has that name."""
-    while name in taken:
+    while name in used:
         name = f"{name}{suffix}"
     return name

@@ -78,9 +78,9 @@ def infer_kinds(
     flat, problems = scan.flat_columns(names)
     accumulators: dict[str, ColumnAccumulator] = {}
     for block in scan.blocks(flat):
-        scanned, wrong = scan.accumulate(block, counts_only=True)
+        scanned, block_problems = scan.accumulate(block, counts_only=True)
         accumulators |= scanned
-        problems += wrong
+        problems += block_problems
     return inferred_kinds(accumulators), problems
 
 

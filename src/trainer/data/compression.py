@@ -1,4 +1,4 @@
-"""Read `.gz`, `.zip` and `.zst` files in chunks, without uncompression them to disk.
+"""Read `.gz`, `.zip` and `.zst` files in chunks, without unpacking them to disk.
 
 The format is detected from the first bytes of a file, not from its name.
 """
@@ -100,7 +100,7 @@ def read_chunks(path: Path) -> Iterator[bytes]:
 
 
 def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file with their line ends, decompressed if needed.
+    """Yield the lines of a file with their line endings, decompressed if needed.
 
     Raises:
         DataError: See `read_chunks`.

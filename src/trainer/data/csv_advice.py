@@ -14,14 +14,14 @@ from pathlib import Path
 
 from trainer.config.data import Csv
 from trainer.config.yaml_writer import flow_text
-from trainer.data.csv_text import separator_of, text_pieces
+from trainer.data.csv_text import separator_of, text_chunks
 from trainer.errors import DataError, Problem, pluralize
 
 _LINES = 200
 _BYTES = 1 << 16
 _MAX_PREAMBLE = 30
 _SEPARATORS = (",", ";", "\t", "|", " ")
-_COMMENT_SIGNS = ("#", "%", "//", "!", "*", "@", "--", ";")
+_COMMENT_PREFIXES = ("#", "%", "//", "!", "*", "@", "--", ";")
 _NAMES = {"\t": "tab"}
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?%?")
 _COMMA_NUMBER = re.compile(r"[+-]?\d*,\d+")
@@ -81,14 +81,18 @@ def advice(path: Path, csv: Csv) -> CsvAdvice | None:
         return better
     for start in range(min(_MAX_PREAMBLE, len(lines) - 1) + 1):
         texts = [text for _, text in lines[start:]]
-        widths = {sign: _common_width(texts, sign, csv) for sign in order}
-        signs = [sign for sign in order if widths[sign] > 1]
-        if len(signs) > 1 and known != " ":
+        widths = {separator: _common_width(texts, separator, csv) for separator in order}
+        separators = [separator for separator in order if widths[separator] > 1]
+        if len(separators) > 1 and known != " ":
             # With another separator, spaces are part of the text.
-            signs = [sign for sign in signs if sign != " "]
-        if not signs:
+            separators = [separator for separator in separators if separator != " "]
+        if not separators:
             continue
-        best = known if known in signs else max(signs, key=lambda sign: widths[sign])
+        best = (
+            known
+            if known in separators
+            else max(separators, key=lambda separator: widths[separator])
+        )
         if start == 0 and best == known:
             return None
         if start and csv.header:
@@ -127,8 +131,8 @@ def _first_lines(path: Path, csv: Csv) -> list[tuple[int, str]]:
     """Return the first non-blank lines, each with the number of lines before it."""
     head = b""
     try:
-        for piece in text_pieces(path, csv):
-            head += piece
+        for chunk in text_chunks(path, csv):
+            head += chunk
             if len(head.lstrip()) > _BYTES:
                 break
     except (DataError, OSError):
@@ -190,11 +194,11 @@ def _advised(
 ) -> CsvAdvice:
     found, fixes, keys = [], [], []
     if preamble:
-        sign = next(
+        prefix = next(
             (
-                sign
-                for sign in _COMMENT_SIGNS
-                if all(line.startswith(sign) for _, line in preamble) and csv.comment is None
+                prefix
+                for prefix in _COMMENT_PREFIXES
+                if all(line.startswith(prefix) for _, line in preamble) and csv.comment is None
             ),
             None,
         )
@@ -202,8 +206,8 @@ def _advised(
         count = pluralize(len(preamble), "line")
         count += " before rows without a header" if headless else " before the header"
         found.append(f"{count}, '{first}'" + (" first" if len(preamble) > 1 else ""))
-        keys.append("comment" if sign else "skip")
-        fixes.append(setting("comment", sign) if sign else setting("skip", skip))
+        keys.append("comment" if prefix else "skip")
+        fixes.append(setting("comment", prefix) if prefix else setting("skip", skip))
     if headless:
         fixes.append(NO_HEADER)
     if separator != known:

@@ -19,7 +19,7 @@ from trainer.data.csv_text import (
     collapse_spaces,
     encoding_advice,
     separator_of,
-    text_pieces,
+    text_chunks,
 )
 from trainer.errors import DataError, Problem, pluralize
 
@@ -64,7 +64,7 @@ class Block:
 def blocks(source: CsvSource) -> Iterator[Block]:
     """Yield the file's text in blocks of whole records."""
     lines, rest, first = 0, b"", True
-    for data in text_pieces(source.path, source.csv):
+    for data in text_chunks(source.path, source.csv):
         rest += data
         if len(rest) < _BLOCK:
             continue
@@ -108,8 +108,8 @@ def _last_end(data: bytes, quote: str) -> int:
     if data.count(quote.encode()) == 0:
         return data.rfind(b"\n") + 1
     cells = np.frombuffer(data, dtype=np.uint8)
-    sign = np.frombuffer(quote.encode()[-1:], dtype=np.uint8)[0]
-    outside = (np.cumsum(cells == sign, dtype=np.uint8) & 1) == 0
+    quote_byte = np.frombuffer(quote.encode()[-1:], dtype=np.uint8)[0]
+    outside = (np.cumsum(cells == quote_byte, dtype=np.uint8) & 1) == 0
     ends = np.flatnonzero((cells == 10) & outside)
     return int(ends[-1]) + 1 if len(ends) else 0
 

@@ -1,4 +1,4 @@
-r"""Decode the text of a CSV file: UTF-8, with `\n` line ends, without skipped lines.
+r"""Decode the text of a CSV file: UTF-8, with `\n` line endings, without skipped lines.
 
 Skipped lines become blank lines, to preserve line numbers. A character after `data.csv.escape` is
 replaced by a placeholder (a Unicode noncharacter), so that parsers do not treat it as a quote or a
@@ -53,10 +53,10 @@ def whole_text(path: Path, csv: Csv) -> bytes:
         DataError: If it is empty, not text, or in another encoding.
     """
     # Joining a single chunk does not copy it.
-    return b"".join(text_pieces(path, csv, single_chunk=True))
+    return b"".join(text_chunks(path, csv, single_chunk=True))
 
 
-def text_pieces(path: Path, csv: Csv, *, single_chunk: bool = False) -> Iterator[bytes]:
+def text_chunks(path: Path, csv: Csv, *, single_chunk: bool = False) -> Iterator[bytes]:
     """Yield the text of a file in chunks of any length.
 
     Args:
@@ -141,7 +141,7 @@ def _wrong_encoding(path: Path, csv: Csv, error: UnicodeError) -> DataError:
 
 
 def _with_newlines(text: Iterator[bytes]) -> Iterator[bytes]:
-    r"""Replace `\r`, the line end of old Mac files, by `\n`."""
+    r"""Replace `\r`, the line ending of old Mac files, by `\n`."""
     is_old_mac = None
     for data in text:
         if is_old_mac is None:
@@ -178,14 +178,14 @@ def _placeholders(csv: Csv, separator: str) -> dict[str, str]:
 
 def _escaped(text: Iterator[bytes], escape: str, placeholders: dict[str, str]) -> Iterator[bytes]:
     """Replace escaped characters with placeholders; before other characters the escape is dropped."""
-    sign = escape.encode()
+    escape_bytes = escape.encode()
     codes = {
         character.encode(): placeholder.encode() for character, placeholder in placeholders.items()
     }
     codes[b"\r\n"] = codes[b"\n"]
     ordered = sorted(codes, key=len, reverse=True)
     alternatives = b"|".join(re.escape(character) for character in ordered)
-    pattern = re.compile(re.escape(sign) + b"(" + alternatives + b")?")
+    pattern = re.compile(re.escape(escape_bytes) + b"(" + alternatives + b")?")
 
     def replace(match: re.Match[bytes]) -> bytes:
         return codes.get(match[1], b"")
@@ -195,10 +195,10 @@ def _escaped(text: Iterator[bytes], escape: str, placeholders: dict[str, str]) -
         buffer = rest + data if rest else data
         # A possibly incomplete escape waits for the next chunk.
         cut = len(buffer)
-        last = buffer.rfind(sign, max(0, cut - 8))
+        last = buffer.rfind(escape_bytes, max(0, cut - 8))
         while last >= 0:
             cut = last
-            last = cut - len(sign) if buffer.endswith(sign, 0, cut) else -1
+            last = cut - len(escape_bytes) if buffer.endswith(escape_bytes, 0, cut) else -1
         rest = buffer[cut:]
         yield pattern.sub(replace, buffer[:cut])
     if rest:
@@ -221,36 +221,36 @@ def unescaped_name(name: str, csv: Csv, separator: str) -> str:
     return name
 
 
-def _without_comments(text: Iterator[bytes], sign: bytes, quote: bytes) -> Iterator[bytes]:
-    """Make lines blank that begin with `sign` outside quotes."""
+def _without_comments(text: Iterator[bytes], prefix: bytes, quote: bytes) -> Iterator[bytes]:
+    """Make lines blank that begin with `prefix` outside quotes."""
     rest, inside = b"", 0
     for data in text:
         buffer = rest + data if rest else data
         end = buffer.rfind(b"\n") + 1
         rest = buffer[end:]
         if end:
-            clean, inside = _uncommented(buffer[:end], sign, quote, inside)
+            clean, inside = _uncommented(buffer[:end], prefix, quote, inside)
             yield clean
     if rest:
-        yield _uncommented(rest, sign, quote, inside)[0]
+        yield _uncommented(rest, prefix, quote, inside)[0]
 
 
-def _uncommented(data: bytes, sign: bytes, quote: bytes, inside: int) -> tuple[bytes, int]:
+def _uncommented(data: bytes, prefix: bytes, quote: bytes, inside: int) -> tuple[bytes, int]:
     """Remove comments from whole lines; `inside` is 1 if they begin in a quoted field."""
-    data, mark = b"\n" + data, b"\n" + sign
+    data, marker = b"\n" + data, b"\n" + prefix
     kept: list[bytes] = []
-    done, found = 0, data.find(mark)
+    position, found = 0, data.find(marker)
     while found >= 0:
-        part = data[done : found + 1]
+        part = data[position : found + 1]
         kept.append(part)
         inside ^= part.count(quote) & 1
-        done = found + 1
+        position = found + 1
         if not inside:
             end = data.find(b"\n", found + 1)
-            done = len(data) if end < 0 else end
-        found = data.find(mark, done)
-    kept.append(data[done:])
-    return b"".join(kept)[1:], inside ^ (data.count(quote, done) & 1)
+            position = len(data) if end < 0 else end
+        found = data.find(marker, position)
+    kept.append(data[position:])
+    return b"".join(kept)[1:], inside ^ (data.count(quote, position) & 1)
 
 
 def collapse_spaces(data: bytes, quote: str) -> bytes:

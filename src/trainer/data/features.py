@@ -48,8 +48,8 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
         if name is not None and name in available:
             nested = nested_problem(table, name, schema[name], feature=False)
             problems += [] if nested is None else [nested]
-    taken = {*targets, data.weight}
-    names = [name for name in available if name not in taken]
+    not_features = {*targets, data.weight}
+    names = [name for name in available if name not in not_features]
     if data.features.include is None:
         names = [name for name in names if name != split_column(data)]
     else:

@@ -88,8 +88,8 @@ def fit_columns(
     bounds: dict[str, Bounds] = {}
     columns: dict[str, Column] = {}
     for block in scan.blocks(flat):
-        accumulators, wrong = scan.accumulate(block)
-        problems += wrong
+        accumulators, block_problems = scan.accumulate(block)
+        problems += block_problems
         infinite += _infinities(table, accumulators.values())
         if may_drop:
             bounds |= _drop_bounds(accumulators.values(), data)

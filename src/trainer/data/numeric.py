@@ -1,6 +1,6 @@
 """Numeric columns: clip outliers, impute, scale; many columns at once.
 
-    x  →  clip to bounds  →  impute  →  (x - center) / spread    →  smooth clip
+    x  →  clip to bounds  →  impute  →  (x - center) / divisor   →  smooth clip
                                     or  interpolated quantiles  →  smooth clip
 
 Statistics are those of the training rows, in float64, with the population's standard deviation (divided

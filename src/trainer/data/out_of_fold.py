@@ -45,11 +45,11 @@ class OutOfFoldNames:
 def out_of_fold_names(targets: Sequence[str], outputs: Sequence[str]) -> OutOfFoldNames:
     """Return the column names for these targets and outputs, to write and to read the file."""
     std = {name: free_name(f"{name}_std", outputs, "_of_members") for name in outputs}
-    taken = {"row", "fold", *outputs, *std.values()}
+    used = {"row", "fold", *outputs, *std.values()}
     target: dict[str, str] = {}
     for name in targets:
-        target[name] = free_name(name, taken, "_of_input")
-        taken.add(target[name])
+        target[name] = free_name(name, used, "_of_input")
+        used.add(target[name])
     return OutOfFoldNames(std, target)
 
 

@@ -48,7 +48,7 @@ def row_weights(table: Table, name: str, has_target: BoolArray) -> Float32Array:
     """Return the weight column, float32 (rows,).
 
     Raises:
-        DataError: If a row with a target has no finite weight of at least 0.
+        DataError: If a row with a target has no finite, non-negative weight.
     """
     weight = number_matrix(table.frame, [name])[:, 0]
     invalid = np.flatnonzero(has_target & ~(np.isfinite(weight) & (weight >= 0)))
@@ -56,7 +56,7 @@ def row_weights(table: Table, name: str, has_target: BoolArray) -> Float32Array:
         raise DataError(
             Problem(
                 table.where(int(row)),
-                f"a finite weight of at least 0 in '{name}'",
+                f"a finite, non-negative weight in '{name}'",
                 "no value" if table.frame[name][int(row)] is None
                 else f"'{table.frame[name][int(row)]}'",
                 f"correct the weights of {len(invalid):,} such rows" if len(invalid) > 1 else "",

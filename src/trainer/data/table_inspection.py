@@ -250,8 +250,10 @@ def _columns(
             _, problems = infer_kinds(table, [name], rows, data)
             nested = is_nested(series.dtype)
             distinct = 0 if nested else series.drop_nulls().n_unique()
-            why = "nested" if nested else _mostly_numbers(distinct, len(series))
-            found.append(ColumnFinding(name, None, series.null_count(), distinct, why, problems[0]))
+            reason = "nested" if nested else _mostly_numbers(distinct, len(series))
+            found.append(
+                ColumnFinding(name, None, series.null_count(), distinct, reason, problems[0])
+            )
             continue
         kind = inferred.kinds[name]
         known = series.drop_nulls()

@@ -229,9 +229,7 @@ class FittedTarget(FittedBase):
     def _unknown_class_fix(self, label: str, column: str) -> str:
         if casefold_level(label) in map(casefold_level, self.classes):
             return f"set {column_key(column)}.ignore_case: true to ignore case"
-        fix = (
-            "remove these rows, merge the class, or change the split so that training has the class"
-        )
+        fix = "remove these rows, merge the class, or change the split so that the training rows have it"
         return did_you_mean(label, self.classes, fix)
 
 

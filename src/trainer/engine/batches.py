@@ -60,7 +60,7 @@ class EpochOutput:
 
     @property
     def steps(self) -> int:
-        """Batches run."""
+        """Number of batches that were run."""
         return len(self.losses)
 
 
@@ -91,7 +91,7 @@ class PartialEpoch:
 
     @property
     def steps(self) -> int:
-        """Batches run."""
+        """Number of batches that were run."""
         return sum(map(len, self._losses))
 
     @property

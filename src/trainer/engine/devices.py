@@ -106,7 +106,7 @@ def start(requested: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
 def tensorflow_import(*, in_background: bool) -> Iterator[None]:
     """Context manager that imports TensorFlow in a background thread while active, if `in_background`.
 
-    On exit, also by an exception, it waits for the thread: standard error is captured until then.
+    On exit, even after an exception, it waits for the thread: standard error is captured until then.
     """
     if not in_background:
         yield

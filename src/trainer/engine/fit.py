@@ -1,7 +1,7 @@
 """The training loop: a generator of epochs, for one network and for many.
 
 It trains, validates, applies the decisions and yields events; its consumer writes files and output.
-Stopping early is a reason in an event, failing a problem of the training, never an exception.
+Early stopping is reported as a reason in an event, a failure as a problem, never as an exception.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Trainings that one executor runs together; a network on its own is a group of one."""
+"""Training of several networks by one executor; a network on its own is a group of one."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class MemberState:
 
 
 class TrainingGroup:
-    """Trainings of networks that train together, each until it ends.
+    """Training of several networks together, each until it ends.
 
     When a member has ended, its state at the end of that epoch is kept; what the executor computes for
     it later is ignored.

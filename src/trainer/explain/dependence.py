@@ -143,7 +143,7 @@ def partial_dependence_json(
         frame: The rows as in the table.
         weight: (n,) or None.
         predict: Predicts encoded rows.
-        prediction_names: The name of each number of a prediction.
+        prediction_names: The names of the prediction columns.
         split: The split of the rows.
     """
     grids = [make_column_grid(_fitted(encoders, name), frame[name]) for name in names]
@@ -186,7 +186,7 @@ def surface_json(
         frame: The rows as in the table, which become the points.
         actual: The target of each row.
         predict: Predicts encoded rows.
-        prediction_names: The name of each number of a prediction.
+        prediction_names: The names of the prediction columns.
         split: The split of the rows.
     """
     columns = encoders[0].columns

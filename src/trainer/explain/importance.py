@@ -93,7 +93,7 @@ class PermutationSettings:
     Attributes:
         repeats: Shuffles per column, at least 1.
         seed: Seed of the shuffles.
-        confidence_level: Of the intervals, such as 0.95.
+        confidence_level: Confidence level of the intervals, such as 0.95.
     """
 
     repeats: int = REPEATS

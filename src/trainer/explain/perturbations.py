@@ -139,6 +139,8 @@ def _width(encoded: EncodedRows) -> int:
 
 def _copies(rows: int, width: int, count: int) -> int:
     """Return the copies per call: within the limits, with calls of nearly equal size."""
-    most = max(1, min(_MAX_ROWS_PER_CALL // rows, _MAX_CELLS_PER_CALL // max(1, rows * width)))
-    calls = -(-count // most)
+    max_copies = max(
+        1, min(_MAX_ROWS_PER_CALL // rows, _MAX_CELLS_PER_CALL // max(1, rows * width))
+    )
+    calls = -(-count // max_copies)
     return -(-count // max(1, calls))

@@ -34,7 +34,7 @@ class LabelMetrics:
             task: binary, multiclass or multilabel.
             y: Targets (n, k), 0 or 1; one-hot for multiclass.
             p: Finite probabilities (n, k).
-            threshold: A label is positive from this probability on (binary, multilabel).
+            threshold: Minimum probability of a positive label (binary, multilabel).
         """
         self.task, self.y, self.p, self.threshold = task, y, p, threshold
         self.parts = y.shape[1]
@@ -99,7 +99,7 @@ class LabelMetrics:
 
     @cached_property
     def ranked_above(self) -> npt.NDArray[np.intp]:
-        """How many classes rank above the one of each row, (n, 1)."""
+        """How many classes rank above the true class of each row, (n, 1)."""
         return classes_ranked_above(np.argmax(self.y, axis=1), self.p)[:, None]
 
 

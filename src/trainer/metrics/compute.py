@@ -46,7 +46,7 @@ def compute_metrics(
         task: Name of the task.
         y: Targets (n, k), as for `make_metrics`.
         p: Predictions (n, k).
-        weight: (n,) nonnegative sample weights, or None for equal weights.
+        weight: (n,) non-negative sample weights, or None for equal weights.
         threshold: Minimum probability of a positive label (binary, multilabel).
 
     Returns:

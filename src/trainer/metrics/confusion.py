@@ -14,10 +14,10 @@ class Confusion:
     """The weight of rows by actual and predicted label, of one class against the rest.
 
     Attributes:
-        positive: Of the positive rows; an array of any shape, or broadcastable to that of the others.
-        negative: Of the negative rows.
-        predicted: Of the rows predicted positive.
-        hits: Of the positive rows predicted positive.
+        positive: Weight of the positive rows; an array of any shape, or broadcastable to the others.
+        negative: Weight of the negative rows.
+        predicted: Weight of the rows predicted positive.
+        hits: Weight of the positive rows predicted positive.
     """
 
     positive: Float64Array
@@ -38,7 +38,7 @@ class Confusion:
         return (self.hits + self.rejections) / self.total
 
     def balanced_accuracy(self) -> Float64Array:
-        """Return the mean recall of the sides that have rows."""
+        """Return the mean recall over the classes (positive, negative) that have rows."""
         sides = (self.positive > 0).astype(np.float64) + (self.negative > 0)
         return (self.recall() + self.specificity()) / sides
 
@@ -84,7 +84,7 @@ def safe_divide(numerator: Float64Array, denominator: Float64Array) -> Float64Ar
 def matthews_corrcoef(
     positive: Float64Array, predicted: Float64Array, hits: Float64Array
 ) -> Float64Array:
-    """Compute Gorodkin's R_K (2004), for two classes Matthews' coefficient; 0 if a side is constant.
+    """Compute Gorodkin's R_K (2004), for two classes Matthews' coefficient; 0 if y or p is constant.
 
     Args:
         positive: (…, k) weight of the rows of each class.
@@ -95,7 +95,7 @@ def matthews_corrcoef(
     covariance = hits.sum(axis=-1) * total - (positive * predicted).sum(axis=-1)
     predicted_variance = total**2 - (predicted**2).sum(axis=-1)
     actual_variance = total**2 - (positive**2).sum(axis=-1)
-    # Rounding errors of a constant side are not variance.
+    # Rounding errors of constant targets or predictions are not variance.
     varies = np.minimum(predicted_variance, actual_variance) > 1e-14 * total**2
     product = np.where(varies, predicted_variance * actual_variance, 1.0)
     return np.where(varies, covariance / np.sqrt(product), 0.0)

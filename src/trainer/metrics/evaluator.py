@@ -39,7 +39,7 @@ def compute_all_metrics(predictions: Predictions, threshold: float = 0.5) -> dic
 
     Args:
         predictions: The predictions with their targets.
-        threshold: A label is positive from this probability on (binary, multilabel).
+        threshold: Minimum probability of a positive label (binary, multilabel).
 
     Returns:
         Name → value, overall metrics first, then those of each part; NaN where undefined.
@@ -81,7 +81,7 @@ class MetricEvaluator:
 
         Args:
             predictions: The predictions with their targets.
-            threshold: A label is positive from this probability on (binary, multilabel).
+            threshold: Minimum probability of a positive label (binary, multilabel).
             names: The metrics to compute, all of them defined for the task; None for all.
         """
         self._finite = bool(np.isfinite(predictions.p).all())
@@ -99,7 +99,7 @@ class MetricEvaluator:
         """Compute the metrics for each weighting.
 
         Args:
-            weights: (r, n) of at least 0.
+            weights: (r, n), non-negative.
 
         Returns:
             (r, len(names)); NaN where a metric is undefined.

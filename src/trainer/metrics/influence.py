@@ -75,7 +75,7 @@ def influence_function(
         task: The task.
         y: Targets (n, k).
         p: Predictions (n, k).
-        weight: (n,) of at least 0, not all 0; None for equal weights.
+        weight: (n,), non-negative, not all 0; None for equal weights.
     """
     if not np.isfinite(p).all():
         return MetricInfluence(float("nan"), np.full(len(y), np.nan))

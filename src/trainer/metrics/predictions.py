@@ -23,7 +23,7 @@ class Predictions:
         p: (n, k) probabilities, or predicted values. The log loss clips them by the epsilon of their
             dtype.
         rows: (n,) unique row numbers in the source.
-        weight: (n,) of at least 0, or None for equal weights.
+        weight: (n,), non-negative, or None for equal weights.
         group: (n,) group codes, or None; the bootstrap resamples whole groups.
     """
 

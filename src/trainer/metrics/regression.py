@@ -110,7 +110,7 @@ def weighted_medians(ordered: Float64Array, weights: Float64Array) -> Float64Arr
 
     Args:
         ordered: (n,), n at least 1.
-        weights: (r, n) of at least 0, in the same order.
+        weights: (r, n), non-negative, in the same order.
 
     Returns:
         (r,)

@@ -17,7 +17,8 @@ class Weighting:
     of the linear algebra library; several are computed by one matrix product.
 
     Attributes:
-        weights: (r, n), nonnegative, with positive sums; None for a single weighting with equal weights.
+        weights: (r, n), non-negative, with positive sums; None for a single weighting, with equal
+            weights.
         total: (r, 1) sum of the weights.
     """
 

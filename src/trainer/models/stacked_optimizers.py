@@ -5,7 +5,7 @@ between members are tensors with one value per member. Clipping by norm, which i
 done here per member. Optimizers that reduce over a variable (`stackable` is False) are not stacked.
 
 The gradient of an embedding table has one row for each row of the batch (`tf.IndexedSlices`). Most of
-Keras's optimizers sum the rows of a level only after squaring them, and clip them before. The tables of
+Keras's optimizers sum the rows of an id only after squaring them, and clip them before. The tables of
 all members are one table here, so that Keras's formulas apply to its gradient as well.
 """
 

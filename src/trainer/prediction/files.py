@@ -48,7 +48,7 @@ class LazyPredictions:
         return pl.concat(self.parts)
 
     def csv(self) -> Iterator[str]:
-        """Yield all parts as CSV, some lines at a time, without the final line end."""
+        """Yield all parts as CSV, some lines at a time, without the final line ending."""
         for number, frame in enumerate(self.parts):
             yield csv_bytes(frame, header=number == 0).decode().removesuffix("\n")
 

@@ -305,25 +305,30 @@ def _unscaled_lines(example: Example) -> Iterator[str]:
         yield 'p = output * target["scale"] + target["offset"]'
     else:
         yield "p = output"
-    kinds = {curve.kind for target in targets for curve in target.transforms if curve is not None}
+    kinds = {
+        transform.kind
+        for target in targets
+        for transform in target.transforms
+        if transform is not None
+    }
     if not kinds:
         return
-    yield 'for index, curve in enumerate(fitted["target"]["transforms"]):'
-    yield "    if curve is not None:"
+    yield 'for index, transform in enumerate(fitted["target"]["transforms"]):'
+    yield "    if transform is not None:"
     if kinds == {"log"}:
         yield "        value = np.exp(p[index])"
     else:
         if "log" in kinds:
-            yield '        if curve["kind"] == "log":'
+            yield '        if transform["kind"] == "log":'
             yield "            value = np.exp(p[index])"
             yield "        else:"
         indent = " " * (12 if "log" in kinds else 8)
         yield f"{indent}sign = 1 if p[index] >= 0 else -1"
-        yield f'{indent}power = curve["exponent"] if sign == 1 else 2 - curve["exponent"]'
+        yield f'{indent}power = transform["exponent"] if sign == 1 else 2 - transform["exponent"]'
         yield f"{indent}base = max(power * abs(p[index]), -1)"
         yield f"{indent}logs = np.log1p(base) / power if power else abs(p[index])"
         yield f"{indent}value = sign * np.expm1(logs)"
-    yield '        p[index] = np.clip(value, curve["low"], curve["high"])'
+    yield '        p[index] = np.clip(value, transform["low"], transform["high"])'
 
 
 def _printed(target: FittedTarget) -> Iterator[str]:

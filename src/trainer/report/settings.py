@@ -138,7 +138,7 @@ def _dedent(text: str) -> str:
 @lru_cache(maxsize=100_000)
 def _parse_line(text: str) -> Value:
     """Parse one line as if it were a file."""
-    # Mostly numbers differ between runs, and these need no YAML parser.
+    # Usually only numbers differ between runs, and numbers need no YAML parser.
     if number := _NUMBER.fullmatch(text):
         return {number[1]: parse_scalar(number[2])}
     if text.startswith("---"):  # a document separator

@@ -8,7 +8,7 @@ from trainer.runs.findings import Findings, MetricDifference
 _SPLIT_LABELS = {
     "test": "test rows",
     "validation": "validation rows (used to choose the best epoch)",
-    "train": "training rows (seen in training)",
+    "train": "training rows",
 }
 _METRIC_LABELS = {"auc": "ROC AUC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 

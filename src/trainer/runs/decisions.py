@@ -28,10 +28,10 @@ class Decisions:
         temperature: Divisor of the logits; 1 leaves them unchanged.
         coverage: Target fraction of rows whose true value lies in the prediction interval.
         half_widths: Column → half the width of its prediction interval: in the target's unit or,
-            for a column in `curves`, on the log or standardized power scale.
+            for a column in `target_scales`, on the log or standardized power scale.
         note: A warning for the user.
         source: The run directory that the decisions were taken from; None if chosen in this run.
-        curves: Column → log or power, for columns with such a `data.target_scale`.
+        target_scales: Column → log or power, for columns with such a `data.target_scale`.
     """
 
     threshold: float = DEFAULT_THRESHOLD
@@ -42,7 +42,7 @@ class Decisions:
     half_widths: Mapping[str, float] = optional_field(default_factory=dict)
     note: str = optional_field("")
     source: str | None = optional_field(None)
-    curves: Mapping[str, str] = optional_field(default_factory=dict)
+    target_scales: Mapping[str, str] = optional_field(default_factory=dict)
 
     @property
     def chosen_for(self) -> str | None:
@@ -68,7 +68,7 @@ class Decisions:
             parts.append(f"temperature {self.temperature:.4g}")
         if self.half_widths:
             widths = ", ".join(
-                f"{name} {half_width_text(f'{half:.4g}', half, self.curves.get(name))}"
+                f"{name} {half_width_text(f'{half:.4g}', half, self.target_scales.get(name))}"
                 for name, half in self.half_widths.items()
             )
             parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")

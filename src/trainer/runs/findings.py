@@ -130,7 +130,7 @@ class Findings:
         names: Classes (binary: negative, positive), or target columns.
         confidence_level: The confidence level of the intervals.
         sentence: A one-sentence summary.
-        splits: By split.
+        splits: The evaluation of each split.
         resamples: The number of bootstrap resamples in the config.
         seed: The seed of the resamples.
         compared_metrics: The metrics compared with the baselines; the first is the headline.

@@ -182,7 +182,9 @@ def suggest_directory(path: Path, find: Callable[[Path], Iterator[Path]], noun: 
     if not known:
         return ""
     known.sort(key=lambda directory: directory.name)
-    by_name = {name: each for each in known for name in (each.parent.name, each.name)}
+    by_name = {
+        name: directory for directory in known for name in (directory.parent.name, directory.name)
+    }
     suggestion = did_you_mean(path.name, list(by_name))
     if suggestion:
         name = suggestion.removeprefix("did you mean ").strip("'?")

@@ -1,4 +1,4 @@
-"""Successive halving: stop the worse trials of a pack early.
+"""Successive halving: stop the worst trials of a pack early.
 
 After Jamieson and Talwalkar, Non-stochastic Best Arm Identification and Hyperparameter Optimization
 (2016): after epochs first, first · factor, first · factor², … one in `factor` trials continues.

@@ -128,7 +128,7 @@ def best_trial(leaderboard: Leaderboard, where: str) -> TrialRow:
 
 
 def trials_to_delete(leaderboard: Leaderboard, kept: int | None) -> tuple[TrialRow, ...]:
-    """Return ended trials outside the best `kept`, whose run directories can go; None keeps all."""
+    """Return ended trials outside the best `kept`, whose runs can be deleted; None keeps all."""
     if kept is None:
         return ()
     best = {row.trial.number for row in leaderboard.ranks[:kept]}

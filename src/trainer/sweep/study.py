@@ -140,7 +140,7 @@ class Study:
         return Batch(trials)
 
     def halve(self, batch: Batch, pack_epoch: TrialPackEpoch, elapsed_seconds: float) -> None:
-        """Eliminate the worse trials after a rung's epoch; a recorded decision is reused."""
+        """Eliminate the worst trials at the end of a rung; a recorded decision is reused."""
         # If a pack is trained again after its worker was lost, eliminated trials end at the same epoch.
         batch.eliminated.clear()
         halving = self._sweep.halving

@@ -1,6 +1,6 @@
 """The learning tasks: one stateless object per task, one file each, and the task of a run.
 
-    base        what every task defines
+    base        the interface of tasks
     registry    the object for the name of a task
     task        the task of a run: a fitted target, a head, a loss, metrics and decisions
 

@@ -1,4 +1,4 @@
-"""One of two classes, of which one is the positive one."""
+"""Binary classification: a negative and a positive class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Classification of each row as one of more than two classes."""
+"""Multiclass classification: one of more than two classes per row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Any number of labels, each yes or no."""
+"""Multilabel classification: any number of labels per row."""
 
 from __future__ import annotations
 

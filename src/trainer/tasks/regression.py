@@ -1,4 +1,4 @@
-"""Regression: numbers."""
+"""Regression: one or more numbers per row."""
 
 from __future__ import annotations
 

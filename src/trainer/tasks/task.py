@@ -43,7 +43,7 @@ class Task:
         outputs: The number of its units.
         loss: The loss; its name is never `auto`.
         metrics: Metrics that are computed besides the loss.
-        threshold: The positive class is predicted from this probability on.
+        threshold: Minimum probability at which the positive class is predicted.
         temperature: The divisor of the logits.
         half_widths: Half the width of the prediction interval of each target column, on the scale of
             its transform, if any (`FittedTarget.to_interval_scale`); empty without intervals.
@@ -70,7 +70,7 @@ class Task:
 
     @property
     def prediction_names(self) -> tuple[str, ...]:
-        """Return a name for each number of a prediction: one per class or column."""
+        """Return the names of the prediction columns: one per class or target column."""
         return tuple(self.kind.prediction_names(self.target.names))
 
     def encode_targets(self, samples: Samples) -> Samples:
@@ -109,10 +109,10 @@ class Task:
     def prediction_intervals(self, predictions: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return both ends of the prediction intervals, (rows, columns), in the target's unit."""
         target, widths = self.target, np.array(self.half_widths)
-        middle = target.to_interval_scale(predictions)
+        center = target.to_interval_scale(predictions)
         low, high = (
-            target.from_interval_scale(middle - widths),
-            target.from_interval_scale(middle + widths),
+            target.from_interval_scale(center - widths),
+            target.from_interval_scale(center + widths),
         )
         if self.head != "linear":
             # No number of the training rows is outside the range of the head.
@@ -176,8 +176,8 @@ class Task:
     ) -> FloatArray:
         """Return the targets that predictions are compared with, for some rows or all.
 
-        Targets on a curve lose too many digits on the way back, so the table's values are used. All
-        others keep the digits with which earlier runs were compared.
+        Transformed targets lose too many digits when they are transformed back, so the table's values
+        are used. All others keep the digits with which earlier runs were compared.
         """
         if self.target.transforms and samples.values is not None:
             return samples.values if rows is None else samples.values[rows]

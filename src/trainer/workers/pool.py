@@ -26,7 +26,7 @@ WAIT_SECONDS = 0.2
 class WorkerLost:
     """A worker has died or cannot be reached."""
 
-    how: str
+    reason: str
 
 
 class Worker(ABC):
@@ -182,6 +182,6 @@ def _lost_problem(item: WorkItem, lost: WorkerLost) -> Problem:
     return Problem(
         where=str(item.directory),
         expected="a running worker",
-        found=f"{lost.how}, {ATTEMPTS} times (networks {names}{more})",
+        found=f"{lost.reason}, {ATTEMPTS} times (networks {names}{more})",
         fix="it may have run out of memory: use fewer --jobs or a smaller fit.batch_size",
     )

@@ -1,7 +1,7 @@
 """Audit the data of a config before training, and the labels of a run after it. No TensorFlow.
 
     config ─ read ─► table ─ split ─► splits, target ─ sample ─► subject ─ audit ─► findings
-    run ─ predictions ─► labels that the network doubts
+    run ─ predictions ─► likely label errors
 
 `trainer.audit` has the checks.
 """
@@ -44,8 +44,8 @@ class Audit:
         rows: Rows of each nonempty split; for a run, of those with predictions.
         features: The number of feature columns.
         audited_rows: The number of audited rows if the table is too large for all.
-        findings: Faults, then warnings, then notes.
-        label_issues: For a run, rows with doubtful labels, the least probable first.
+        findings: Errors, then warnings, then notes.
+        label_issues: For a run, likely label errors, the least probable label first.
         warnings: Warnings about the files.
     """
 
@@ -127,7 +127,7 @@ def _relative_path(location: str) -> str:
 
 
 def audit_labels(path: Path) -> Audit:
-    """Look for rows whose labels the network of a run doubts.
+    """Look for likely label errors, according to the network of a run.
 
     Uses the predictions in `predictions/out_of_fold.parquet` if the run has folds, else those for its
     validation and test rows.

@@ -39,7 +39,7 @@ class RunStarted:
         run: The run directory.
         plan: The plan of the run.
         device: The device.
-        notes: Which layers took over weights of a former run, or where training resumes.
+        notes: Which layers were initialized from an earlier run, or where training resumes.
     """
 
     run: Path

@@ -60,7 +60,7 @@ def fit_members(
 
     Args:
         loaded: The config.
-        session: The command that trains.
+        session: The session of the calling command.
         runs: The folder of run directories.
 
     Raises:
@@ -133,7 +133,7 @@ class _MembersTraining:
         loaded: Its config.
         plan: The plan of the first network.
         tables: A cache of tables.
-        session: The command that trains.
+        session: The session of the calling command.
         start_time: Start of this process by `perf_counter`.
     """
 

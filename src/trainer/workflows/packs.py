@@ -61,7 +61,7 @@ def train_pack(
     Args:
         spec: The pack; its members are those in `pack.json`, if that exists.
         directory: The directory of the pack's state.
-        session: The command that trains.
+        session: The session of the calling command.
         splits: The splits that the best weights of each member are evaluated on.
         threads: Maximum number of threads inside one operation; None chooses.
 

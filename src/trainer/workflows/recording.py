@@ -59,7 +59,7 @@ class RecordedTraining:
 
     Attributes:
         training: Its state.
-        saved: The network in its saved form, of Keras's own layers; its weights are set before saving.
+        saved: The network as it is saved, built from Keras's own layers; weights are set before saving.
         execution: How epochs are divided into device calls.
     """
 

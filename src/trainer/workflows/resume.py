@@ -2,7 +2,7 @@
 
     checkpoint ─► config with changes ─► same data, packages, device? ─► network ─► state ─► train
 
-Differences that would make it a different run are refused, each by name, unless they are accepted.
+Differences that would make it a different run are rejected, each by name, unless they are accepted.
 Importing this module does not import TensorFlow; running it does after the run has been checked.
 """
 
@@ -121,7 +121,7 @@ def resume_run(
     Args:
         path: The run directory.
         overrides: Changed settings: `fit.epochs=30`, or `fit.epochs=+20` to add to the current value.
-        session: The command that trains.
+        session: The session of the calling command.
         accept_differences: Resume despite differences; the manifest lists them.
         is_member: Whether the run is a member of a run with one report.
         splits: The splits that the best weights are evaluated on.

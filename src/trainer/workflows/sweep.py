@@ -69,7 +69,7 @@ def sweep(
 
     Args:
         loaded: The config with its `sweep` section.
-        session: The command that trains.
+        session: The session of the calling command.
         sweeps: The folder of sweeps.
         jobs: Number of training processes; None chooses, or keeps that of a resumed sweep.
         cluster: The Ray cluster that trains; None for processes on this machine.
@@ -146,7 +146,7 @@ class _SweepTraining:
         directory: The locked directory of the sweep.
         plan: The plan of the base config.
         tables: A cache of tables.
-        session: The command that trains.
+        session: The session of the calling command.
         cluster: The Ray cluster that trains; None for processes on this machine.
         start_time: Start of this process by `perf_counter`.
     """

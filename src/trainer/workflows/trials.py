@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from trainer.sweep.trials import TrialEvent
 
 _ELIMINATED = "eliminated by halving"
-_TIME_OVER = "sweep.max_seconds is over"
+_TIME_OVER = "sweep.max_seconds has passed"
 _SPLITS: tuple[SplitName, ...] = ("train", "validation")
 """Only the best trial is evaluated on test rows."""
 

@@ -193,7 +193,7 @@ def plan_work_items(
             ended += [_read_ended(spec) for spec in started.waiting]
         else:
             items.append(WorkItem(started.members, started.directory, False, settings))
-    begun = [_pack_spec(item.specs, tables) for item in items]
+    started_packs = [_pack_spec(item.specs, tables) for item in items]
     schedule = schedule_packs(list(waiting.values()), tables, jobs)
     for number, problems in schedule.failed.items():
         ended.append(_failed(waiting[number], problems))
@@ -206,7 +206,7 @@ def plan_work_items(
         last_number += 1
         path = directory / f"{last_number:04d}"
         items.append(WorkItem(members, path, is_single, settings))
-    return replace(schedule, packs=(*begun, *schedule.packs)), items, ended
+    return replace(schedule, packs=(*started_packs, *schedule.packs)), items, ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,8 +237,10 @@ def _started_packs(
         if record is None or not set(record.numbers) & set(waiting):
             continue
         members = _members(path, record, waiting, spec_of)
-        own = tuple(waiting.pop(number) for number in record.numbers if number in waiting)
-        yield _StartedPack(path, members, own, record.is_done)
+        waiting_members = tuple(
+            waiting.pop(number) for number in record.numbers if number in waiting
+        )
+        yield _StartedPack(path, members, waiting_members, record.is_done)
 
 
 def _pack_spec(specs: Sequence[RunSpec], tables: TableCache) -> PackSpec:

@@ -1,4 +1,4 @@
-"""What an attacker has: content that leaves a mark when it is run, and checksums that match."""
+"""Tools of an attacker: content that leaves a mark when it is run, and checksums that match."""
 
 from __future__ import annotations
 

@@ -103,7 +103,9 @@ def expected_codes(kind: str, file: str) -> dict[str, int]:
 def test_bombs_in_a_checkpoint(kind: str, file: str, run: Path, trainer: Callable) -> None:
     plant(kind, file, run)
     expected = expected_codes(kind, file)
-    check_readers(trainer, {verb: {code} for verb, code in expected.items()}, only=(*expected,))
+    check_readers(
+        trainer, {command: {code} for command, code in expected.items()}, only=(*expected,)
+    )
 
 
 @pytest.mark.parametrize("kind", ["declared", "zero width", "many"])
@@ -122,8 +124,8 @@ def test_bombs_are_refused_in_bounded_memory(run: Path) -> None:
             other = Path(f"run {kind} {file}")
             shutil.copytree(run, other)
             plant(kind, file, other)
-            for verb, code in expected_codes(kind, file).items():
-                commands.append(tuple(word.replace("run", str(other)) for word in READERS[verb]))
+            for command, code in expected_codes(kind, file).items():
+                commands.append(tuple(word.replace("run", str(other)) for word in READERS[command]))
                 expected.append((code, file if code else ""))
     for kind in ("declared", "zero width", "many"):
         name = f"{kind}.npz"

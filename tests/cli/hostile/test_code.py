@@ -32,7 +32,7 @@ def test_reseal_makes_a_valid_checkpoint(run: Path, trainer: Callable) -> None:
     before = (run / "checkpoints/last/checkpoint.json").read_bytes()
     reseal(run / "checkpoints/last")
     assert (run / "checkpoints/last/checkpoint.json").read_bytes() == before
-    check_readers(trainer, {verb: {0} for verb in READERS})
+    check_readers(trainer, {command: {0} for command in READERS})
 
 
 # YAML.
@@ -57,8 +57,8 @@ def test_yaml_creates_no_objects(text: str, run: Path, mark: Path, trainer: Call
     for template in ("X\n", "? X\n: 1\n", "name: [&a X, *a]\n", "seed: X\n"):
         hostile = template.replace("X", text)
         (run.parent / "bad.yaml").write_text(good + hostile)
-        for verb in ("check", "fit"):
-            result = trainer(verb, "bad.yaml")
+        for command in ("check", "fit"):
+            result = trainer(command, "bad.yaml")
             assert result.code == 2, result
             assert "Traceback" not in result.err
     result = trainer("fit", "good.yaml", f"seed={text}")
@@ -125,9 +125,9 @@ def test_custom_functions_are_not_imported_without_permission(
             f"model.layers=[{{custom: '{function}'}}]",
             f"fit.callbacks=[{{custom: '{function}'}}]",
         ):
-            for verb in ("check", "fit"):
-                result = trainer(verb, "good.yaml", *SETTINGS, setting)
-                assert result.code == (0 if verb == "check" else 2), result
+            for command in ("check", "fit"):
+                result = trainer(command, "good.yaml", *SETTINGS, setting)
+                assert result.code == (0 if command == "check" else 2), result
     if source != "config":
         config = run / "config.yaml"
         text = config.read_text()

@@ -104,11 +104,11 @@ def test_pipe_in_place_of_a_file_does_not_block(name: str, run: Path, trainer: C
     path = run / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
-    for verb in ("show", "ls", "eval", "resume"):
+    for command in ("show", "ls", "eval", "resume"):
         with fail_if_blocked():
-            result = trainer(*READERS[verb])
-        assert result.code in (0, 2, 3), (verb, result)
-        assert "Traceback" not in result.err, (verb, result)
+            result = trainer(*READERS[command])
+        assert result.code in (0, 2, 3), (command, result)
+        assert "Traceback" not in result.err, (command, result)
 
 
 @contextmanager

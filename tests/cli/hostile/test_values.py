@@ -65,7 +65,7 @@ def test_values_in_the_manifest(value: str, run: Path, trainer: Callable) -> Non
         path.write_text(json.dumps(manifest).replace('"HERE"', value, 1))
         check_listed(trainer, name)
     path.write_text(value)
-    unread = {verb: {0, 2} for verb in ("predict", "warm start")}
+    unread = {command: {0, 2} for command in ("predict", "warm start")}
     check_readers(trainer, {**LISTED, **unread})
 
 
@@ -166,10 +166,10 @@ def test_values_in_the_preprocessing(step: int, run: Path, trainer: Callable) ->
     for number, variant in enumerate(changed[::step]):
         path.write_text(json.dumps(variant))
         # The two others build a model.
-        verbs = ["resume", "eval", "predict"] if number % 5 == 0 else ["resume"]
-        for verb in verbs:
-            result = trainer(*READERS[verb])
-            assert result.code == 2 or verb != "resume" or variant == good, (variant, result)
+        commands = ["resume", "eval", "predict"] if number % 5 == 0 else ["resume"]
+        for command in commands:
+            result = trainer(*READERS[command])
+            assert result.code == 2 or command != "resume" or variant == good, (variant, result)
             assert result.code in (0, 2), (variant, result)
             assert "Traceback" not in result.err, (variant, result)
     path.write_text(DEEP)
@@ -198,10 +198,10 @@ SPLITS = {
 
 
 def test_other_splits(run: Path, trainer: Callable) -> None:
-    verbs = ("eval", "resume")
+    commands = ("eval", "resume")
     for name, content in SPLITS.items():
         (run / "splits.parquet").write_bytes(content)
         print(name)  # shown where it fails
-        check_readers(trainer, {}, only=verbs)
+        check_readers(trainer, {}, only=commands)
     # The splits are not read by these.
     check_readers(trainer, {"predict": {0}, "warm start": {0}}, only=("predict", "warm start"))

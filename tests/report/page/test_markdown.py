@@ -10,7 +10,7 @@ from trainer.report.page.writing import run_page
 GOLDEN = """\
 # wine – RUN
 
-A network, trained on 6 rows: finished after 20 epochs, best epoch 12.
+A network trained on 6 rows: finished after 20 epochs, best epoch 12.
 
 On the validation rows: auc 0.9000.
 

@@ -164,8 +164,8 @@ def test_reading_does_not_import_tensorflow(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=6)
     code = (
         "import sys; from trainer_cli.main import run\n"
-        "for verb in ('show', 'ls', 'compare', 'report'):\n"
-        f"    assert run([verb, {str(directory.path)!r}]) == 0\n"
+        "for command in ('show', 'ls', 'compare', 'report'):\n"
+        f"    assert run([command, {str(directory.path)!r}]) == 0\n"
         "print([m for m in ('tensorflow', 'keras', 'optuna') if m in sys.modules], file=sys.stderr)"
     )
     done = subprocess.run(

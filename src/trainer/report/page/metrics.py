@@ -38,7 +38,7 @@ _MAX_OUTPUTS = 12
 _SPLIT_TITLES = {
     "test": "Test rows",
     "validation": "Validation rows (used to choose the best epoch)",
-    "train": "Training rows (seen in training)",
+    "train": "Training rows",
 }
 
 

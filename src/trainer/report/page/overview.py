@@ -40,7 +40,7 @@ def _lead(content: RunContent) -> Iterator[str]:
     task = f" for {TASK_RULES[content.task].title}" if content.task else ""
     target = f" of {content.target}" if content.target else ""
     rows = manifest.splits.get("train")
-    trained = f", trained on {pluralize(rows, 'row')}" if rows and not content.members else ""
+    trained = f" trained on {pluralize(rows, 'row')}" if rows and not content.members else ""
     yield f"{what}{task}{target}{trained}: {_status_text(content, manifest)}."
     if content.findings is not None:
         yield content.findings.sentence

@@ -1,4 +1,4 @@
-"""Read everything that a page shows of a run; damaged files are reported as problems, not raised."""
+"""Read everything that a page shows about a run; damaged files are reported as problems, not raised."""
 
 from __future__ import annotations
 

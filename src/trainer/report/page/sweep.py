@@ -51,7 +51,7 @@ def sweep_page(sweep: SweepContent, now: datetime) -> Page:
 
     Args:
         sweep: The sweep.
-        now: With a time zone; used to detect trials marked as running whose process is gone.
+        now: The current time, with a time zone; used to detect trials whose process is gone.
     """
     trials = ranked_trials(sweep.leaderboard)
     axes = make_axes(sweep)

@@ -90,7 +90,7 @@ def write_sweep_page(directory: SweepDirectory, now: datetime) -> Path:
 
     Args:
         directory: The sweep, in any state.
-        now: With a time zone.
+        now: The current time, with a time zone.
 
     Returns:
         The path of the page.

@@ -16,7 +16,7 @@ from trainer.sweep.forest import InputImportance, input_importance
 from trainer.sweep.leaderboard import TrialRow
 
 MIN_TRIALS = 12
-"""Minimum number of trials for an importance; also three per setting."""
+"""Minimum number of trials to compute importance; three per setting are needed, too."""
 _MAX_TRIALS = 2000
 
 Float64Array = npt.NDArray[np.float64]

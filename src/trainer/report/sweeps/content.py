@@ -157,15 +157,15 @@ def read_sweep(directory: SweepDirectory) -> SweepContent:
     trials = None if config is None else trial_count(config)
     header = header_of(records)
     status: SweepStatus = "stopped"
-    held = lock_state(directory.lock)
+    lock = lock_state(directory.lock)
     if is_damaged:
         status = "damaged"
     elif _is_over(config, leaderboard, trials, elapsed):
         # Even while its process evaluates the best trial and writes the page.
         status = "finished"
-    elif held == "alive":
+    elif lock == "alive":
         status = "running"
-    elif held == "dead":
+    elif lock == "dead":
         status = "dead"
     jobs = None if header is None else header.jobs
     return SweepContent(

@@ -1,4 +1,4 @@
-"""Output of the verbs when nothing is wrong."""
+"""Output of the commands when nothing is wrong."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def test_multilabel_rows_are_stratified_by_combination(folder: Path, trainer: Ca
     assert output["classes"]["validation"] == {"a": 4, "b": 8}
 
 
-def test_verbs_that_do_not_train_do_not_import_tensorflow(folder: Path) -> None:
+def test_commands_that_do_not_train_do_not_import_tensorflow(folder: Path) -> None:
     root, found = folder / "runs", {"test": {"metrics": {"auc": 0.9}}}
     run, other = (str(make_run(root, "good", evaluations=found).path) for _ in range(2))
     lines = [

@@ -189,7 +189,7 @@ NAMES = [
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in NAMES]
 )
-def test_every_verb_reads_the_run(
+def test_every_command_reads_the_run(
     name: str, folder: Path, command: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")

@@ -96,11 +96,11 @@ def test_report_of_a_sweep(swept: Path, folder: Path, trainer: Callable) -> None
     assert "Comparison of 2 runs" in (folder / "both.html").read_text(encoding="utf-8")
 
 
-def test_other_verbs_refer_to_the_best_trial(swept: Path, refused: Callable) -> None:
+def test_other_commands_refer_to_the_best_trial(swept: Path, refused: Callable) -> None:
     refused("explain", swept, mentions=["a sweep", f"trainer best {swept}"])
     refused("eval", swept, mentions=["a sweep", f"trainer best {swept}"])
-    for verb in ("show", "report"):
-        refused(verb, "sweeps", mentions=["a folder with 1 sweep", str(swept)])
+    for command in ("show", "report"):
+        refused(command, "sweeps", mentions=["a folder with 1 sweep", str(swept)])
 
 
 def test_failed_and_damaged_sweeps(folder: Path, trainer: Callable, refused: Callable) -> None:
