@@ -64,12 +64,12 @@ def command(
         console.Console(quiet=quiet).print(f"note: {note}")
     sweep = None
     if loaded.config.sweep is not None:
-        from trainer.sweep.trial_count import too_few_combinations
+        from trainer.sweep.trial_count import combinations_warning
         from trainer.workflows.sweep_plan import plan_sweep
 
         sweep = plan_sweep(loaded)
         if sweep.combinations is not None:
-            console.warn(too_few_combinations(loaded.config))
+            console.warn(combinations_warning(loaded.config))
     if json:
         swept = None if sweep is None else asdict(sweep)
         console.json_result({**_plan_json(plan), "networks": len(members), "sweep": swept})

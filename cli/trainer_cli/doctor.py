@@ -32,7 +32,7 @@ def command(
         else:
             console.result(f"{format_bytes(freed)} freed in {root}")
         return
-    from trainer.engine.devices import physical_devices, usable_cores, why_no_gpu
+    from trainer.engine.devices import no_gpu_reason, physical_devices, usable_cores
     from trainer.runs.machine import PACKAGES, package_versions
 
     devices = physical_devices()
@@ -46,7 +46,7 @@ def command(
         "threads": {"small networks": 1, "large networks": cores},
         "devices": devices,
         "cache": {"path": str(root), "bytes": program_cache.cache_bytes(root)},
-        "gpu_missing": None if gpus else why_no_gpu(),
+        "gpu_missing": None if gpus else no_gpu_reason(),
     }
     if json:
         console.json_result(report)
@@ -57,6 +57,6 @@ def command(
     console.result(f"cores        {cores}")
     console.result(f"threads      1 for small networks, {cores} for large ones (runtime.threads)")
     console.result(f"devices      {', '.join(devices)}")
-    console.result(f"gpu          {'yes' if gpus else 'none: ' + why_no_gpu()}")
+    console.result(f"gpu          {'yes' if gpus else 'none: ' + no_gpu_reason()}")
     cache = report["cache"]
     console.result(f"cache        {format_bytes(cache['bytes'])} in {cache['path']}")

@@ -23,7 +23,7 @@ def test_round_trip(tmp_path: Path) -> None:
     result = read_findings(run)
     assert result is not None
     assert result.names == ("no", "yes")
-    assert result.last() == "test"
+    assert result.reported_split() == "test"
     of, was = result.splits["test"], written["splits"]["test"]
     assert of.metrics["auc"] == MetricValue(**was["metrics"]["auc"])
     assert of.vs_linear["accuracy"] == MetricDifference(**was["vs_linear"]["accuracy"])

@@ -14,7 +14,7 @@ from tests.sweep.conftest import config_of, ended
 from trainer.config.sweeps import SearchName
 from trainer.sweep.search import new_search
 from trainer.sweep.space import Space, settings_key
-from trainer.sweep.trial_count import too_few_combinations, trial_count
+from trainer.sweep.trial_count import combinations_warning, trial_count
 
 MakeSpace = Callable[..., Space]
 SEARCHES: list[SearchName] = ["random", "sobol", "tpe"]
@@ -153,6 +153,6 @@ def test_trial_count_is_limited_by_the_combinations(
 ) -> None:
     config = config_of(**section)
     assert trial_count(config) == trials
-    warning = too_few_combinations(config)
+    warning = combinations_warning(config)
     assert message in warning
     assert bool(warning) is bool(message)

@@ -155,7 +155,6 @@ def task_of(predictions: Predictions) -> Task:
         offset=(0.0,) * len(names),
         scale=(1.0,) * len(names),
         transforms=(),
-        listed=False,
         separator="",
     )
     outputs = predictions.y.shape[1]

@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, FindingKind, exclude, join_first, join_names
+from trainer.audit.findings import Finding, FindingKind, exclusion_setting, join_first, join_names
 from trainer.config.nodes import column_key
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.column_settings import categorical_settings
@@ -182,7 +182,7 @@ def find_category_problems(audited: AuditedTable, ignored: Sequence[str]) -> lis
                 "many_categories", "warning", audited.affected_columns(many),
                 "several rows for each category of a categorical column", join_first(many_counts),
                 "nothing can be learned from categories with a single row",
-                f"set data.categorical.min_count: {_RARE_ROWS}, or {exclude(many)}",
+                f"set data.categorical.min_count: {_RARE_ROWS}, or {exclusion_setting(many)}",
             )
         )  # fmt: skip
     if unseen:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, exclude, join_first, join_names
+from trainer.audit.findings import Finding, exclusion_setting, join_first, join_names
 from trainer.audit.groups import is_key_name, looks_like_hashes
 from trainer.audit.statistics import correlation
 from trainer.data.arrays import RowIndex
@@ -31,7 +31,7 @@ def find_empty(audited: AuditedTable) -> list[Finding]:
         Finding(
             "empty_column", "warning", audited.affected_columns(audited.empty),
             "features with values in the training rows", f"none in {join_names(audited.empty)}",
-            "fit ignores them", f"give them values, or set {exclude(audited.empty)}",
+            "fit ignores them", f"give them values, or set {exclusion_setting(audited.empty)}",
         )
     ]  # fmt: skip
 
@@ -58,7 +58,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
             Finding(
                 "constant_column", "warning", audited.affected_columns(constant),
                 "features that vary in the training rows", f"one value in {join_names(constant)}",
-                "fit ignores them", f"set {exclude(constant)}",
+                "fit ignores them", f"set {exclusion_setting(constant)}",
             )
         )  # fmt: skip
     expected = "features that vary in more than one in a thousand training rows"
@@ -68,7 +68,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
                 "nearly_constant_column", "warning", audited.affected_columns(nearly_numeric), expected,
                 f"almost always the same value in {join_names(nearly_numeric)}",
                 "the few other values are very large after scaling",
-                f"set {exclude(nearly_numeric)}",
+                f"set {exclusion_setting(nearly_numeric)}",
             )
         )  # fmt: skip
     if nearly_categorical:
@@ -77,7 +77,7 @@ def find_constant(audited: AuditedTable) -> list[Finding]:
                 "nearly_constant_column", "note", audited.affected_columns(nearly_categorical), expected,
                 f"almost always the same category in {join_names(nearly_categorical)}",
                 "the other categories have too few rows to learn from",
-                f"consider {exclude(nearly_categorical)}",
+                f"consider {exclusion_setting(nearly_categorical)}",
             )
         )  # fmt: skip
     return findings
@@ -110,7 +110,7 @@ def find_identifiers(audited: AuditedTable, groups: Sequence[str]) -> list[Findi
             "row_identifier", "warning", audited.affected_columns(columns),
             "features that generalize to new rows", join_first(descriptions),
             "a network can memorize training rows by their identifiers",
-            f"set {exclude(columns)}",
+            f"set {exclusion_setting(columns)}",
         )
     ]  # fmt: skip
 
@@ -173,7 +173,7 @@ def find_redundant(audited: AuditedTable, ignored: Sequence[str]) -> list[Findin
             "redundant_column", "warning", audited.affected_columns(redundant),
             "features that each add information", join_first(descriptions),
             "duplicate information counts twice in regularization and explanations",
-            f"set {exclude(redundant)}",
+            f"set {exclusion_setting(redundant)}",
         )
     ]  # fmt: skip
 

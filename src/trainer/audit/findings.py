@@ -125,6 +125,6 @@ def yaml_list(columns: Sequence[str]) -> str:
     return f"[{', '.join(plain)}{', …' if len(columns) > SHOWN else ''}]"
 
 
-def exclude(columns: Sequence[str]) -> str:
+def exclusion_setting(columns: Sequence[str]) -> str:
     """Return the setting that excludes columns."""
     return f"data.features.exclude: {yaml_list(columns)}"

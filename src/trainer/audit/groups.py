@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, exclude
+from trainer.audit.findings import Finding, exclusion_setting
 from trainer.audit.statistics import correlation
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.splits import TEST, TRAIN, VALIDATION
@@ -110,7 +110,7 @@ def _group_leak(audited: AuditedTable, name: str, *, can_split: bool) -> Finding
     split = f"data.split: {{by: group, column: {name}}}"
     fix = f"set {split}" if can_split else "split so that no group is in two files or splits"
     if not is_key and name in audited.kinds:
-        fix += f", or {exclude([name])}"
+        fix += f", or {exclusion_setting([name])}"
     return Finding(
         kind="group_leak",
         severity="error" if determines_target else "warning",

@@ -36,8 +36,8 @@ def read_labeled_predictions(
             if not (run.predictions / f"{split}.parquet").is_file():
                 continue
             frame = _parquet(run, f"{split}.parquet")
-            many_columns = len(target.columns) > 1 or target.listed
-            names = target.names if target.listed else target.columns
+            many_columns = len(target.columns) > 1 or target.has_label_lists
+            names = target.names if target.has_label_lists else target.columns
             actual = {name: f"actual_{name}" if many_columns else "actual" for name in names}
             if set(actual.values()) <= set(frame.columns):
                 frames[split] = frame, actual
@@ -93,7 +93,7 @@ def label_issues_of(
     if rules.predicts_most_likely:
         return find_label_issues(rows, y[labeled].argmax(axis=1), p, target.classes)
     label_issues = []
-    for column, name in enumerate(target.names if target.listed else target.columns):
+    for column, name in enumerate(target.names if target.has_label_lists else target.columns):
         no, yes = (f"not {name}", name) if rules.has_several_labels else target.classes
         both = np.stack([1 - p[:, column], p[:, column]], axis=1)
         label_issues += find_label_issues(

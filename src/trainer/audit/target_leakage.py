@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, exclude, join_first
+from trainer.audit.findings import Finding, exclusion_setting, join_first
 from trainer.audit.statistics import auc_standard_error, rank_correlation
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
@@ -60,7 +60,7 @@ def find_target_leakage(audited: AuditedTable, ignored: Sequence[str]) -> list[F
             join_first([f"'{name}', which alone predicts it with {metric} {score:.3f}"
                     for score, name, metric in leaking]),
             "such a column is usually the target in another form, or was recorded after it was known",
-            f"if so, set {exclude(columns)}",
+            f"if so, set {exclusion_setting(columns)}",
         )
     ]  # fmt: skip
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
-from trainer.audit.findings import Finding, exclude, join_first
+from trainer.audit.findings import Finding, exclusion_setting, join_first
 from trainer.audit.statistics import chi_square_critical_value
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array, RowIndex
@@ -171,6 +171,6 @@ def find_missing_by_class(audited: AuditedTable, ignored: Sequence[str]) -> list
             "the same rate of missing values in every class",
             join_first([text for *_, text in affected]),
             "if values are missing as a consequence of the class, they leak the target",
-            f"find out why; {condition}set {exclude(columns)}",
+            f"find out why; {condition}set {exclusion_setting(columns)}",
         )
     ]  # fmt: skip

@@ -94,7 +94,7 @@ class ColumnAccumulator:
         self.rows += len(series)
         known, numeric = series.len() - series.null_count(), numbers.len() - numbers.null_count()
         self._count(series, known, numeric)
-        if self.counts_only or self.invalid or (self.kind is None and self.empty):
+        if self.counts_only or self.invalid or (self.kind is None and self.is_empty):
             return
         if self.kind is None:
             self.kind = self.inferred_kind or "numeric"
@@ -110,7 +110,7 @@ class ColumnAccumulator:
                 self.statistics.add(series, self.spec.date_format, rows, keys)
 
     @property
-    def empty(self) -> bool:
+    def is_empty(self) -> bool:
         """Whether the column has no values."""
         return self.known == 0 or (self.dtype.is_float() and self.numeric == 0)
 
@@ -140,7 +140,7 @@ class ColumnAccumulator:
     def needs_detection(self) -> bool:
         """Whether the kind depends on the formats of its text, which have to be detected."""
         basic_kind, configured = self._basic_kind, explicit_kind(self.data, self.name)
-        if self.dtype != pl.String or self.empty:
+        if self.dtype != pl.String or self.is_empty:
             return False
         return not (
             configured is None and basic_kind in ("boolean", "datetime")
@@ -157,7 +157,7 @@ class ColumnAccumulator:
     @property
     def needs_another_pass(self) -> bool:
         """Whether the column has to be accumulated again as another kind or format."""
-        if self.empty:
+        if self.is_empty:
             return False
         is_formatted = self.detected_spec is not None and (
             self.detected_spec.number_format is not None

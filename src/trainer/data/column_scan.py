@@ -86,7 +86,7 @@ def infer_kinds(
 
 def inferred_kinds(accumulators: Accumulators) -> InferredKinds:
     """Return the kinds that accumulators of all training rows determined."""
-    full = {name: column for name, column in accumulators.items() if not column.empty}
+    full = {name: column for name, column in accumulators.items() if not column.is_empty}
     kinds = {name: column.inferred_kind for name, column in full.items()}
     return InferredKinds(
         {name: kind for name, kind in kinds.items() if kind is not None},
@@ -216,7 +216,7 @@ class ColumnScan:
         specs = {
             name: column.spec if column.inferred_kind is not None else ParseSpec("numeric")
             for name, column in accumulators.items()
-            if not column.empty and (column.invalid or column.inferred_kind is None)
+            if not column.is_empty and (column.invalid or column.inferred_kind is None)
         }
         invalid: dict[str, InvalidValues] = {}
         for rows, frame in self.batches(list(specs)):

@@ -132,7 +132,7 @@ def target_diagnostics(
     diagnostics = Diagnostics()
     name = target.columns[0]
     diagnostics.warnings += _list_lines(target, values, data)
-    if target.listed and target.separator is None and data.task == "auto":
+    if target.has_label_lists and target.separator is None and data.task == "auto":
         diagnostics.notes.append(
             f"multilabel, as {target.reason}; data.task: multilabel confirms it"
         )

@@ -260,7 +260,7 @@ def _fitted(
         accumulators: Their columns.
         dropped: The bounds outside which rows were dropped.
     """
-    full = {name: column for name, column in accumulators.items() if not column.empty}
+    full = {name: column for name, column in accumulators.items() if not column.is_empty}
     clipped = {} if scan.source.in_memory else _clipped(scan, full)
     columns: dict[str, Column | None] = {}
     for name, column in full.items():

@@ -69,11 +69,13 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
     target = preprocessing.target
     keys = [*target.columns, *([] if data.weight is None else [data.weight])]
     source = open_table(data, streamed=streamed)
-    lists = target.columns if target.listed else ()
+    lists = target.columns if target.has_label_lists else ()
     features = [column.name for column in preprocessing.columns]
     _check_columns(source.header, data, features, keys, lists)
     table = source.read_columns(keys)
-    has_target = rows_with_target(table, target.columns, data, listed=target.listed)
+    has_target = rows_with_target(
+        table, target.columns, data, has_label_lists=target.has_label_lists
+    )
     if not has_target.any():
         raise DataError(no_target_problem(table, target.columns))
     weight = None if data.weight is None else row_weights(table, data.weight, has_target)

@@ -143,8 +143,8 @@ def split_and_fit(
 def _rows_with_target(table: Table, targets: Sequence[str], data: Data) -> BoolArray:
     """Return a mask of the rows with a target; all rows decide whether its cells are lists."""
     may_be_listed = data.task == "auto" or TASK_RULES[data.task].has_several_labels
-    listed = may_be_listed and has_lists(table.frame[targets[0]], data)
-    return rows_with_target(table, targets, data, listed=listed)
+    has_label_lists = may_be_listed and has_lists(table.frame[targets[0]], data)
+    return rows_with_target(table, targets, data, has_label_lists=has_label_lists)
 
 
 def _split_rows(

@@ -16,7 +16,7 @@ from trainer.errors import DataError, Problem
 
 
 def rows_with_target(
-    table: Table, targets: Sequence[str], data: Data, *, listed: bool
+    table: Table, targets: Sequence[str], data: Data, *, has_label_lists: bool
 ) -> BoolArray:
     """Return a mask of the rows with a value in every target column; bool (rows,).
 
@@ -24,12 +24,12 @@ def rows_with_target(
         table: The table.
         targets: The target columns.
         data: The `data` section.
-        listed: See `target_mask`.
+        has_label_lists: See `target_mask`.
 
     Raises:
         DataError: If a row has none and `data.clean.missing_target` is "error".
     """
-    has_target = target_mask(table.frame, targets, listed=listed)
+    has_target = target_mask(table.frame, targets, has_label_lists=has_label_lists)
     if data.clean.missing_target == "error" and not has_target.all():
         rows = np.flatnonzero(~has_target)
         more = f" here and in {len(rows) - 1:,} more rows" if len(rows) > 1 else ""

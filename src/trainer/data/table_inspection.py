@@ -140,8 +140,8 @@ def inspect_table(data: Data) -> TableFindings:
     if len(targets) == 1 and not is_formatted_number(table.frame[targets[0]], data):
         separator = likely_separator(table.frame[targets[0]])
     data = data.model_copy(update={"target_separator": separator})
-    listed = len(targets) == 1 and has_lists(table.frame[targets[0]], data)
-    has_target = target_mask(table.frame, targets, listed=listed)
+    has_label_lists = len(targets) == 1 and has_lists(table.frame[targets[0]], data)
+    has_target = target_mask(table.frame, targets, has_label_lists=has_label_lists)
     rows: RowIndex = np.flatnonzero(has_target)
     if not len(rows):
         raise DataError(no_target_problem(table, targets))

@@ -82,7 +82,7 @@ class FittedTarget(FittedBase):
     separator: str | None = Field(default=None, exclude_if=operator.not_)
 
     @property
-    def listed(self) -> bool:
+    def has_label_lists(self) -> bool:
         """Whether the cells of the target are lists of labels."""
         return TASK_RULES[self.task].has_several_labels and bool(self.classes)
 
@@ -119,14 +119,14 @@ class FittedTarget(FittedBase):
                 Problem("", f"a target column '{name}'", "none", did_you_mean(name, frame.columns))
                 for name in missing
             )
-        valid = target_mask(frame, self.columns, listed=self.listed)
+        valid = target_mask(frame, self.columns, has_label_lists=self.has_label_lists)
         rules = TASK_RULES[self.task]
         if rules.is_exclusive:
             codes = np.maximum(self._codes(frame[self.columns[0]], valid, where), 0)
             y = encode_classes(codes, self.width, np.float32)
             y[~valid] = 0
             return y, valid
-        if self.listed:
+        if self.has_label_lists:
             return self._labels(frame)[0], valid
         if rules.has_classes:
             return read_binary_targets(frame, self.columns, valid, where), valid
@@ -152,7 +152,7 @@ class FittedTarget(FittedBase):
 
     def unknown_labels(self, frame: pl.DataFrame) -> Counter[str]:
         """Count the labels that do not occur in training, which `encode` ignores."""
-        return self._labels(frame)[1] if self.listed else Counter()
+        return self._labels(frame)[1] if self.has_label_lists else Counter()
 
     def _labels(self, frame: pl.DataFrame) -> tuple[Float32Array, Counter[str]]:
         series = frame[self.columns[0]]
@@ -233,15 +233,17 @@ class FittedTarget(FittedBase):
         return did_you_mean(label, self.classes, fix)
 
 
-def target_mask(frame: pl.DataFrame, columns: Sequence[str], *, listed: bool = False) -> BoolArray:
+def target_mask(
+    frame: pl.DataFrame, columns: Sequence[str], *, has_label_lists: bool = False
+) -> BoolArray:
     """Return a mask of the rows with a value in every target column; bool (n,).
 
     Args:
         frame: A frame with the target columns.
         columns: The target columns.
-        listed: Whether cells are lists of labels; a list in a text cell can be empty.
+        has_label_lists: Whether cells are lists of labels; a list in a text cell can be empty.
     """
-    if listed:
+    if has_label_lists:
         return has_value(frame[columns[0]])
     known = np.ones(frame.height, dtype=np.bool_)
     for name in columns:

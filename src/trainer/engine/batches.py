@@ -95,7 +95,7 @@ class PartialEpoch:
         return sum(map(len, self._losses))
 
     @property
-    def diverged(self) -> bool:
+    def has_diverged(self) -> bool:
         """Whether the loss is no longer finite."""
         return bool(self._losses) and not np.isfinite(self._losses[-1][-1])
 

@@ -78,7 +78,7 @@ def start(requested: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
             Problem(
                 where="",
                 expected="a GPU that TensorFlow can use",
-                found=why_no_gpu(),
+                found=no_gpu_reason(),
                 fix="set runtime.device: auto to use the CPU",
                 key="runtime.device",
             )
@@ -98,7 +98,7 @@ def start(requested: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
         details = tf.config.experimental.get_device_details(gpus[0])
         name = f"GPU {details['device_name']}" if "device_name" in details else "GPU"
         return Device("gpu", name, "a GPU was found", threads_used)
-    reason = "runtime.device is cpu" if requested == "cpu" else why_no_gpu()
+    reason = "runtime.device is cpu" if requested == "cpu" else no_gpu_reason()
     return Device("cpu", "CPU", reason, threads_used)
 
 
@@ -149,7 +149,7 @@ def free_gpu_memory() -> int | None:
         return None
 
 
-def why_no_gpu() -> str:
+def no_gpu_reason() -> str:
     """Return why no GPU is used, in one line; does not use TensorFlow."""
     if shutil.which("nvidia-smi") is None:
         return "no NVIDIA driver: nvidia-smi not found"

@@ -199,7 +199,7 @@ class LearnerExecutor:
             for part in parts:
                 trained.append(*self._program(*part))
                 self.partial_epoch = trained
-                if trained.diverged:
+                if trained.has_diverged:
                     break
                 calls += 1
                 # No stop within an epoch of one call.

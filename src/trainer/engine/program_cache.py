@@ -33,7 +33,7 @@ def cache_root() -> Path:
 
 def use_cache(root: Path) -> None:
     """Make TensorFlow cache its programs under `root`, if writable; call before importing TensorFlow."""
-    directory = root / _machine()
+    directory = root / _machine_hash()
     try:
         directory.mkdir(parents=True, exist_ok=True)
         _clean(directory)
@@ -49,7 +49,7 @@ def use_cache(root: Path) -> None:
 
 def index_programs(root: Path) -> None:
     """Add newly written programs to the index; after a failure they are just not cached."""
-    directory = root / _machine()
+    directory = root / _machine_hash()
     with contextlib.suppress(OSError, StorageError):
         index = _read_index(directory)
         files = {path.name: path for path in _programs(directory)}
@@ -106,7 +106,7 @@ def _read_index(directory: Path) -> dict[str, Any]:
     return index if isinstance(index, dict) else {}
 
 
-def _machine() -> str:
+def _machine_hash() -> str:
     """Return a hash of what compiled programs depend on: the versions and the processor."""
     parts = [version("tensorflow"), version("keras"), platform.machine()]
     with contextlib.suppress(OSError):

@@ -41,7 +41,7 @@ def findings_tables(run: RunDirectory) -> FindingsTables:
         return FindingsTables("", (), error.problems)
     if findings is None:
         return FindingsTables("", (), ())
-    split = findings.last()
+    split = findings.reported_split()
     tables = []
     if split is not None:
         labels = read_decision_summary(run).labels

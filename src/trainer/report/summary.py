@@ -15,7 +15,7 @@ _METRIC_LABELS = {"auc": "ROC AUC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
 
 def summary_sentence(findings: Findings) -> str:
     """Summarize the findings of a run in one sentence."""
-    split = findings.last()
+    split = findings.reported_split()
     assert split is not None, "a run has training rows"
     result, name = findings.splits[split], findings.compared_metrics[0]
     level = f"{100 * findings.confidence_level:g}%"

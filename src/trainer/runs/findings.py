@@ -151,7 +151,7 @@ class Findings:
     worst_slices: WorstSlices | None = optional_field(None)
     worst_rows: tuple[WorstRow, ...] = optional_field(())
 
-    def last(self) -> str | None:
+    def reported_split(self) -> str | None:
         """The split to report: test, else validation, else train."""
         splits = (name for name in ("test", "validation", "train") if name in self.splits)
         return next(splits, None)

@@ -58,7 +58,7 @@ class RunLock:
         self._process = this_process() if process is None else process
         with storage_errors(path, _ACTION), _exclusive(path.parent):
             owner = _owner(path, clock())
-            if owner is not None and _lives(owner, self._process):
+            if owner is not None and _is_alive(owner, self._process):
                 raise RunError(_taken(path, owner, self._process))
             path.unlink(missing_ok=True)
             with path.open("xb") as file:
@@ -97,7 +97,7 @@ def lock_state(path: Path, now: float | None = None) -> Literal["none", "alive",
         return "none"
     if owner is None:
         return "none"
-    return "alive" if _lives(owner, this_process()) else "dead"
+    return "alive" if _is_alive(owner, this_process()) else "dead"
 
 
 def remove_lock_of(path: Path, processes: Set[ProcessIdentity]) -> None:
@@ -138,7 +138,7 @@ def _owner(path: Path, now: float) -> _Owner | None:
             return None
 
 
-def _lives(owner: _Owner, observer: ProcessIdentity) -> bool:
+def _is_alive(owner: _Owner, observer: ProcessIdentity) -> bool:
     alive = is_alive(owner.process, observer)
     return owner.silent_seconds <= DEAD_AFTER_SECONDS if alive is None else alive
 

@@ -67,7 +67,7 @@ def number(value: Any) -> float:
         raise DamageError("a number that fits a float", value) from None
 
 
-def flag(value: Any) -> bool:
+def boolean(value: Any) -> bool:
     if not isinstance(value, bool):
         raise DamageError("true or false", value)
     return value

@@ -36,7 +36,7 @@ _PLAIN: dict[Any, Reader] = {
     str: readers.text,
     int: readers.count,
     float: readers.number,
-    bool: readers.flag,
+    bool: readers.boolean,
     datetime: readers.time,
     Any: lambda value: value,
 }

@@ -19,7 +19,7 @@ def trial_count(config: Config) -> int | None:
     return trials if combinations is None else combinations
 
 
-def too_few_combinations(config: Config) -> str:
+def combinations_warning(config: Config) -> str:
     """Return a warning if the space has fewer combinations than `sweep.trials`; else an empty string."""
     assert config.sweep is not None, "a sweep has a sweep section"
     requested, trials = config.sweep.trials, trial_count(config)

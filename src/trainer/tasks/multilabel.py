@@ -23,10 +23,10 @@ class Multilabel(TaskKind):
         """
         labels = self.predicted_labels(p, threshold)
         columns: dict[str, Column] = {}
-        if target.listed:
+        if target.has_label_lists:
             columns["labels"] = join_labels(labels, target.classes, target.separator)
         for number, name in enumerate(target.names):
-            if not target.listed:
+            if not target.has_label_lists:
                 columns[f"label_{name}"] = labels[:, number]
             columns[f"probability_{name}"] = p[:, number]
         return columns

@@ -88,26 +88,26 @@ class WorkerPool(ABC, Generic[_Worker]):
             TrainerError: An item failed; the others are stopped with checkpoints.
         """
         remaining = ((item, 1) for item in items)
-        lost: deque[tuple[WorkItem, int]] = deque()
+        lost_items: deque[tuple[WorkItem, int]] = deque()
         is_exhausted = False
         stop: str | None = None
         failed: ItemDone | None = None
         while True:
-            while stop is None and (lost or not is_exhausted):
+            while stop is None and (lost_items or not is_exhausted):
                 worker = self.idle_worker()
                 if worker is None:
                     break
-                next_item = lost.popleft() if lost else next(remaining, None)
+                next_item = lost_items.popleft() if lost_items else next(remaining, None)
                 if next_item is None:
                     is_exhausted = True
                     break
                 worker.assign(*next_item)
             busy = self._busy()
-            if not busy and (stop is not None or (is_exhausted and not lost)):
+            if not busy and (stop is not None or (is_exhausted and not lost_items)):
                 break
             for worker, message in self.receive(busy):
                 if isinstance(message, WorkerLost):
-                    lost.append(self._retry(worker, message))
+                    lost_items.append(self._retry(worker, message))
                     continue
                 if isinstance(message, ItemDone):
                     worker.item = None

@@ -192,7 +192,7 @@ _FIELDS: dict[str, readers.Reader] = {
         },
     ),
     "form": readers.object_of(
-        dict, {"compiled": readers.flag, "steps_in_a_call": _size, "epochs_in_a_block": _size}
+        dict, {"compiled": readers.boolean, "steps_in_a_call": _size, "epochs_in_a_block": _size}
     ),
     "config": _settings,
 }

@@ -39,7 +39,7 @@ from trainer.sweep.best_trial import best_trial_run
 from trainer.sweep.journal import header_of, read_journal
 from trainer.sweep.leaderboard import Leaderboard, TrialRow, trials_to_delete
 from trainer.sweep.study import BatchStarted, Study, StudyEnded, run_study
-from trainer.sweep.trial_count import too_few_combinations, trial_count
+from trainer.sweep.trial_count import combinations_warning, trial_count
 from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
 from trainer.workers.leases import leases_in, lock_files, revoke
 from trainer.workers.pool import WorkerPool
@@ -196,7 +196,7 @@ class _SweepTraining:
                 trials,
                 job_count,
                 study.leaderboard(),
-                too_few_combinations(loaded.config),
+                combinations_warning(loaded.config),
                 SettingLabels(sweep_dimensions(settings)),
             )
             # Packs keep the thread count of the first start, even if the number of jobs changes.

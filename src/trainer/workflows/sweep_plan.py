@@ -25,7 +25,7 @@ from trainer.errors import ConfigError, Problem
 from trainer.runs.machine import available_memory
 from trainer.sweep.search import new_search
 from trainer.sweep.space import Space
-from trainer.sweep.trial_count import too_few_combinations, trial_count
+from trainer.sweep.trial_count import combinations_warning, trial_count
 from trainer.workers.ray_connection import Cluster
 from trainer.workflows.pack_schedule import (
     LARGEST_PACK,
@@ -82,7 +82,7 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
         for number, trial_settings in enumerate(settings)
     ]
     first_batch = str(schedule_packs(specs, tables, jobs))
-    is_short = bool(too_few_combinations(config))
+    is_short = bool(combinations_warning(config))
     return SweepPlan(search, trials, first_batch, trials if is_short else None)
 
 

@@ -59,11 +59,11 @@ def _scores(content: RunContent) -> Iterator[Block]:
         if split in findings.splits:
             result = findings.splits[split]
             title = f"{_SPLIT_TITLES[split]}: {result.rows:,}"
-            is_collapsed = split != findings.last()
+            is_collapsed = split != findings.reported_split()
             yield metrics_table(
                 result, title, findings.confidence_level, labels, is_collapsed=is_collapsed
             )
-    last = findings.last()
+    last = findings.reported_split()
     if last is not None:
         yield _averages_table(findings.splits[last], last, content)
         yield _parts_table(findings.splits[last], last, content)
@@ -248,7 +248,7 @@ def _slices(content: RunContent) -> Iterator[Block]:
     findings = content.findings
     if findings is None:
         return
-    last = findings.last()
+    last = findings.reported_split()
     if findings.slices is not None:
         title = f"Slices named in the config, {last} rows"
         yield _slices_table(findings.slices, title, is_search=False)
