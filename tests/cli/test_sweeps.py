@@ -237,7 +237,7 @@ def test_check_reports_trials_and_programs(folder: Path, trainer: Callable) -> N
     assert planned == {
         "search": "grid",
         "trials": 6,
-        "first": "6 networks in 2 programs",
+        "first_batch": "6 networks in 2 programs",
         "combinations": None,
     }
     short = trainer("check", "swept.yaml", "sweep.search=random", "sweep.trials=9")
