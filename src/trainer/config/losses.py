@@ -85,6 +85,7 @@ class LossKind:
         is_robust: Whether its gradient is bounded, so that outliers have little effect.
         is_binary: Whether each output is a class of its own: label smoothing moves targets towards 1/2.
             Otherwise it moves them towards 1/outputs.
+        aliases: Names in other tools, separated by spaces.
     """
 
     keras_loss: str
@@ -94,6 +95,7 @@ class LossKind:
     targets: Literal["any", "not negative", "not zero"] = "any"
     is_robust: bool = False
     is_binary: bool = False
+    aliases: str = ""
 
     @property
     def is_for_counts(self) -> bool:
@@ -109,7 +111,11 @@ class LossKind:
 LOSSES: dict[LossName, LossKind] = {
     "auto": LossKind("", settings=("label_smoothing",)),
     "binary_crossentropy": LossKind(
-        "BinaryCrossentropy", ("sigmoid",), ("label_smoothing",), is_binary=True
+        "BinaryCrossentropy",
+        ("sigmoid",),
+        ("label_smoothing",),
+        is_binary=True,
+        aliases="bce bce_with_logits log_loss logloss crossentropy cross_entropy",
     ),
     "binary_focal_crossentropy": LossKind(
         "BinaryFocalCrossentropy",
@@ -118,24 +124,33 @@ LOSSES: dict[LossName, LossKind] = {
         # Without this, Keras ignores alpha.
         {"apply_class_balancing": True},
         is_binary=True,
+        aliases="focal focal_loss",
     ),
     "categorical_crossentropy": LossKind(
-        "CategoricalCrossentropy", ("softmax",), ("label_smoothing",)
+        "CategoricalCrossentropy",
+        ("softmax",),
+        ("label_smoothing",),
+        aliases=(
+            "crossentropy cross_entropy ce sparse_categorical_crossentropy softmax_cross_entropy nll"
+        ),
     ),
     "categorical_focal_crossentropy": LossKind(
         "CategoricalFocalCrossentropy", ("softmax",), ("label_smoothing", "gamma", "alpha")
     ),
-    "kl_divergence": LossKind("KLDivergence", ("softmax",)),
+    "kl_divergence": LossKind("KLDivergence", ("softmax",), aliases="kl kld"),
     # The logarithm of a negative prediction is nan, or is clipped so that its gradient is 0.
     "poisson": LossKind("Poisson", _NEVER_NEGATIVE, targets="not negative"),
-    "mean_squared_error": LossKind("MeanSquaredError"),
+    "mean_squared_error": LossKind("MeanSquaredError", aliases="mse l2 squared_error rmse"),
     "half_squared_error": LossKind("HalfSquaredError"),
-    "mean_absolute_error": LossKind("MeanAbsoluteError", is_robust=True),
+    "mean_absolute_error": LossKind("MeanAbsoluteError", is_robust=True, aliases="mae l1"),
     "mean_absolute_percentage_error": LossKind(
-        "MeanAbsolutePercentageError", ("linear", "softplus", "exponential"), targets="not zero"
+        "MeanAbsolutePercentageError",
+        ("linear", "softplus", "exponential"),
+        targets="not zero",
+        aliases="mape",
     ),
     "mean_squared_logarithmic_error": LossKind(
-        "MeanSquaredLogarithmicError", _NEVER_NEGATIVE, targets="not negative"
+        "MeanSquaredLogarithmicError", _NEVER_NEGATIVE, targets="not negative", aliases="msle"
     ),
     "huber": LossKind("Huber", settings=("delta",), is_robust=True),
     "log_cosh": LossKind("LogCosh", is_robust=True),

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
 from trainer.config.layers import LAYER_KINDS
+from trainer.config.losses import LOSSES
 from trainer.errors import did_you_mean
 
 _KEYS = {
@@ -102,18 +103,9 @@ _KEYS = {
     "name": "type kind class_name",
     "extends": "base inherit inherits include parent defaults",
 }
-_VALUES = {
+_VALUES: dict[str, str] = {
     **{kind.kind: kind.aliases for kind in LAYER_KINDS},
-    "mean_squared_error": "mse l2 squared_error rmse",
-    "mean_absolute_error": "mae l1",
-    "mean_absolute_percentage_error": "mape",
-    "mean_squared_logarithmic_error": "msle",
-    "binary_crossentropy": "bce bce_with_logits log_loss logloss crossentropy cross_entropy",
-    "categorical_crossentropy": (
-        "crossentropy cross_entropy ce sparse_categorical_crossentropy softmax_cross_entropy nll"
-    ),
-    "binary_focal_crossentropy": "focal focal_loss",
-    "kl_divergence": "kl kld",
+    **{name: kind.aliases for name, kind in LOSSES.items()},
     "auc": "roc_auc auroc roc",
     "average_precision": "ap pr_auc auprc aucpr",
     "accuracy": "acc binary_accuracy categorical_accuracy",
