@@ -33,7 +33,9 @@ def test_damaged_checkpoint_is_skipped(
     whole_run: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(checkpoint_schedule, "WRITING_SHARE", 1e9)  # a checkpoint after each epoch
+    monkeypatch.setattr(
+        checkpoint_schedule, "MAX_WRITING_FRACTION", 1e9
+    )  # a checkpoint after each epoch
     each_epoch = "fit.checkpoint.every=1 epochs"
     run = stopped_run("good.yaml", each_epoch)
     checkpoints = run / "checkpoints"

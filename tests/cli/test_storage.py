@@ -30,7 +30,7 @@ MEGABYTE = 1 << 20
 @pytest.fixture(autouse=True)
 def checkpoint_at_each_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Checkpoints are not postponed, however long writing one takes."""
-    monkeypatch.setattr(checkpoint_schedule, "WRITING_SHARE", 1e9)
+    monkeypatch.setattr(checkpoint_schedule, "MAX_WRITING_FRACTION", 1e9)
 
 
 @pytest.fixture

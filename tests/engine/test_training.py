@@ -97,11 +97,11 @@ def test_restored_training_continues_equally():
 
 def test_interrupted_training_has_no_reason_to_stop_when_restored():
     state = make_training()
-    state.stop_reason, state.interrupted = "interrupted by the user", True
+    state.stop_reason, state.is_interrupted = "interrupted by the user", True
     snapshot = state.snapshot({}, 0)
     assert snapshot.metadata["stopped_because"] is None
     state.restore(snapshot)
-    assert (state.stop_reason, state.interrupted) == (None, False)
+    assert (state.stop_reason, state.is_interrupted) == (None, False)
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ class TrainingCase:
 
 
 # Checkpoints are postponed while they take more than this fraction of the time.
-_OFTEN = ("trainer.engine.checkpoint_schedule", "WRITING_SHARE", 0.5)
+_OFTEN = ("trainer.engine.checkpoint_schedule", "MAX_WRITING_FRACTION", 0.5)
 
 
 def _everything(epochs: int, patience: int, every: str) -> str:
@@ -148,7 +148,7 @@ SHORT = TrainingCase(
     160,
     # A checkpoint after each epoch, and several calls per epoch.
     (
-        ("trainer.engine.checkpoint_schedule", "WRITING_SHARE", 1e9),
+        ("trainer.engine.checkpoint_schedule", "MAX_WRITING_FRACTION", 1e9),
         ("trainer.engine.batches", "_CALL_SECONDS", 0.0002),
     ),
 )

@@ -142,14 +142,14 @@ def test_reduced_learning_rates_are_replayed(trial: Callable[..., RunDirectory])
         settings["fit"]["reduce_on_plateau"] = {"patience": 1}
         settings["fit"]["max_seconds"] = 5.0
 
-    again = refit_config(trial(change, [0.01, 0.01, 0.005, 0.005, 0.0025, 0.001]))
-    config = again.loaded.config
+    refitted = refit_config(trial(change, [0.01, 0.01, 0.005, 0.005, 0.0025, 0.001]))
+    config = refitted.loaded.config
     assert config.optimizer.model_dump()["schedule"] == {
         "piecewise": {"warmup": None, "at": ["2 epochs", "4 epochs"], "factors": [0.5, 0.25]}
     }
     assert config.fit.reduce_on_plateau is None
     assert config.fit.max_seconds is None
-    assert any("learning rates" in note for note in again.notes)
+    assert any("learning rates" in note for note in refitted.notes)
 
 
 def test_decisions_from_requires_matching_decisions(finished: Any, tmp_path: Path) -> None:

@@ -210,10 +210,10 @@ def _one_hot_names(column: CategoricalColumn) -> tuple[str, ...]:
 
 def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex, BoolArray]:
     """Return the code of each row, int64 (n,), and the mask of values unseen in training."""
-    kept = len(column.levels)
+    rare_code = len(column.levels)
     key = _level_key(column.ignore_case)
     table: dict[str | None, int] = {key(level): code for code, level in enumerate(column.levels)}
-    table |= {key(level): kept for level in column.merged}
+    table |= {key(level): rare_code for level in column.merged}
     if column.has_missing_level:
         table[None] = column.codes - 1
     elif column.fill is not None and key(column.fill) in table:
@@ -228,7 +228,7 @@ def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex,
     row_codes = cells.replace_strict(
         values, pl.Series(codes, dtype=pl.Int64), default=_UNSEEN, return_dtype=pl.Int64
     ).to_numpy()
-    return np.where(row_codes == _TO_RARE, kept, row_codes), row_codes < 0
+    return np.where(row_codes == _TO_RARE, rare_code, row_codes), row_codes < 0
 
 
 def ordinal_values(column: CategoricalColumn, codes: RowIndex) -> Float64Array:

@@ -34,8 +34,8 @@ from trainer.data.csv_records import (
     CsvSource,
     block_of,
     blocks,
+    count_lines,
     explain_error,
-    line_ends,
     record_lengths,
     record_reader,
     records,
@@ -109,7 +109,7 @@ def read_csv_blocks(path: Path, csv: Csv, columns: Sequence[str]) -> Iterator[pl
     source = CsvSource.from_path(path, csv)
     names: list[str] = []
     for block in blocks(source):
-        if block.first:
+        if block.is_first:
             names, _ = _header(source, block)
         yield _cleaned(source, _rows(source, block, names, columns).select(columns))
 
@@ -122,7 +122,7 @@ def csv_line(path: Path, csv: Csv, row: int) -> int:
         if _is_one_line_a_record(source, block.text):
             rows = block.text.count(b"\n") + (not block.text.endswith(b"\n"))
             if seen + rows > row:
-                return block.lines + row - seen + 1
+                return block.lines_before + row - seen + 1
             seen += rows
             continue
         for line, _ in records(source, block):
@@ -206,7 +206,7 @@ def _rows(
     source: CsvSource, block: Block, names: list[str], columns: Sequence[str] | None = None
 ) -> pl.DataFrame:
     frame = None
-    headed = source.csv.header and block.first
+    headed = source.csv.header and block.is_first
     if headed and source.csv.names is not None:
         # The header may have a different number of fields than data.csv.names.
         block, headed = _below_header(source, block), False
@@ -224,7 +224,9 @@ def _below_header(source: CsvSource, block: Block) -> Block:
     for _ in range(reader.line_num):
         end = block.text.find(b"\n", end) + 1 or len(block.text)
     header = block.text[:end]
-    return block_of(source, block.text[end:], block.lines + line_ends(source, header), first=False)
+    return block_of(
+        source, block.text[end:], block.lines_before + count_lines(source, header), first=False
+    )
 
 
 def _read_with_polars(

@@ -26,7 +26,7 @@ from trainer.errors import DataError, Problem, pluralize
 _CHUNK = 1 << 23
 _BLOCK = 1 << 24
 # In UTF-16 every other byte of most text is zero; binary data has fewer zeros.
-_WIDE_SHARE = 0.2
+_MIN_UTF_16_ZEROS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +52,13 @@ class Block:
 
     Attributes:
         text: The records.
-        lines: Number of lines of the file before them.
-        first: Whether it is the first block, which contains the header if there is one.
+        lines_before: Number of lines of the file before them.
+        is_first: Whether it is the first block, which contains the header if there is one.
     """
 
     text: bytes
-    lines: int
-    first: bool
+    lines_before: int
+    is_first: bool
 
 
 def blocks(source: CsvSource) -> Iterator[Block]:
@@ -72,7 +72,7 @@ def blocks(source: CsvSource) -> Iterator[Block]:
         if end:
             block, rest = rest[:end], rest[end:]
             yield block_of(source, block, lines, first=first)
-            lines, first = lines + line_ends(source, block), False
+            lines, first = lines + count_lines(source, block), False
     if rest or first:
         yield block_of(source, rest, lines, first=first)
 
@@ -84,9 +84,9 @@ def block_of(source: CsvSource, text: bytes, lines: int, *, first: bool) -> Bloc
         DataError: If it contains a zero byte.
     """
     if b"\0" in text:
-        line = lines + line_ends(source, text[: text.index(b"\0")]) + 1
+        line = lines + count_lines(source, text[: text.index(b"\0")]) + 1
         fix = "check that it is a CSV file"
-        if text.count(b"\0") > _WIDE_SHARE * len(text):
+        if text.count(b"\0") > _MIN_UTF_16_ZEROS * len(text):
             fix = f"if it is UTF-16, set {setting('encoding', 'utf-16')}"
         raise DataError(Problem(f"{source.path}:{line}", "text", "binary data (a zero byte)", fix))
     if source.separator == " ":
@@ -98,7 +98,7 @@ def block_of(source: CsvSource, text: bytes, lines: int, *, first: bool) -> Bloc
     return Block(text, lines, first)
 
 
-def line_ends(source: CsvSource, text: bytes) -> int:
+def count_lines(source: CsvSource, text: bytes) -> int:
     escaped = 0 if source.csv.escape is None else text.count(ESCAPED_LINE_END.encode())
     return text.count(b"\n") + escaped
 
@@ -117,7 +117,7 @@ def _last_end(data: bytes, quote: str) -> int:
 def records(source: CsvSource, block: Block) -> Iterator[tuple[int, list[str]]]:
     """Yield each non-blank record with the line of the file on which it begins."""
     reader = record_reader(source, block.text)
-    before, escaped = block.lines, block.lines
+    before, escaped = block.lines_before, block.lines_before
     for fields in reader:
         start = before + 1
         if source.csv.escape is not None:
@@ -193,7 +193,7 @@ def explain_error(
     try:
         text.decode("utf-8")
     except UnicodeDecodeError as decode_error:
-        line = block.lines + line_ends(source, text[: decode_error.start]) + 1
+        line = block.lines_before + count_lines(source, text[: decode_error.start]) + 1
         column = decode_error.start - (text.rfind(b"\n", 0, decode_error.start) + 1) + 1
         return DataError(
             Problem(
@@ -204,10 +204,10 @@ def explain_error(
                 "data.csv.encoding",
             )
         )
-    last = block.lines
+    last = block.lines_before
     try:
         for _ in (reader := record_reader(source, text)):
-            last = block.lines + reader.line_num
+            last = block.lines_before + reader.line_num
     except python_csv.Error:
         pass
     where = f"{source.path}:{last + 1}"

@@ -171,10 +171,10 @@ class FittedTarget(FittedBase):
         transformed values; otherwise the numbers themselves.
         """
         offset, scale = self._power_scales()
-        curved: Float64Array = (
+        transformed: Float64Array = (
             apply_transforms(values.astype(np.float64), self.transforms) - offset
         ) / scale
-        return curved
+        return transformed
 
     def from_interval_scale(self, values: Float64Array) -> Float64Array:
         """Invert `to_interval_scale`, within the bounds of each transform."""

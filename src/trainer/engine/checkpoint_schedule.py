@@ -8,7 +8,7 @@ from time import monotonic
 
 from trainer.config.sections import interval_parts
 
-WRITING_SHARE = 0.05
+MAX_WRITING_FRACTION = 0.05
 """A checkpoint is postponed while writing would take more than this fraction of the time."""
 
 
@@ -36,7 +36,7 @@ class CheckpointSchedule:
     def is_due(self, epoch: int, step: int) -> bool:
         """Return whether a checkpoint is due after these numbers of epochs and batches."""
         elapsed = self.clock() - self._written_at
-        if elapsed * WRITING_SHARE < self._write_seconds:
+        if elapsed * MAX_WRITING_FRACTION < self._write_seconds:
             return False
         count, unit = interval_parts(self.every)
         match unit:

@@ -100,7 +100,7 @@ class Training:
         epoch: The latest completed epoch.
         step: Batches trained by the end of it.
         stop_reason: Why training has ended, or None.
-        interrupted: Whether it ended by request rather than because it was complete.
+        is_interrupted: Whether it ended by request rather than because it was complete.
         problem: Why it failed, or None.
     """
 
@@ -119,7 +119,7 @@ class Training:
     epoch: int = 0
     step: int = 0
     stop_reason: str | None = None
-    interrupted: bool = False
+    is_interrupted: bool = False
     problem: Problem | None = None
 
     @property
@@ -173,7 +173,7 @@ class Training:
             "best_epoch": self.best_epoch,
             "monitors": self.monitors.state(),
             "rewound": 0 if self.rollback is None else self.rollback.count,
-            "stopped_because": None if self.interrupted else self.stop_reason,
+            "stopped_because": None if self.is_interrupted else self.stop_reason,
         }
         return Snapshot(arrays, metadata)
 
@@ -183,7 +183,7 @@ class Training:
         self.monitors.restore(metadata["monitors"])
         self.epoch, self.step = metadata["epoch"], metadata["step"]
         self.best_epoch, self.best_weights = metadata["best_epoch"], best_weights_from(arrays)
-        self.stop_reason, self.interrupted = metadata["stopped_because"], False
+        self.stop_reason, self.is_interrupted = metadata["stopped_because"], False
         if self.rollback is not None:
             self.rollback.count = metadata["rewound"]
             self.rollback.start_state = {

@@ -64,7 +64,7 @@ class TrainingGroup:
     @property
     def is_interrupted(self) -> bool:
         """Whether training ended by request before all members were complete."""
-        return any(member.interrupted for member in self.members)
+        return any(member.is_interrupted for member in self.members)
 
     @property
     def steps_left(self) -> int:
@@ -91,7 +91,7 @@ class TrainingGroup:
         """End members, each for a reason, and keep their current state."""
         for number, reason in reasons.items():
             self.members[number].stop_reason = reason
-            self.members[number].interrupted = interrupted
+            self.members[number].is_interrupted = interrupted
         if not reasons:
             return
         self.executor.sync_variables(self.epoch)

@@ -73,7 +73,7 @@ def read_run_values(
     Raises:
         UsageError: There are runs, and none has a value for one of the names.
     """
-    values = [RunValues(run, {**measured(run), **_run_properties(run, now)}) for run in runs]
+    values = [RunValues(run, {**finite_metrics(run), **_run_properties(run, now)}) for run in runs]
     return with_requested_values(values, requested, RUN_PROPERTIES, "run")
 
 
@@ -112,8 +112,10 @@ def with_requested_values(
     unknown = [request for request in missing if request.name not in available]
     if unknown and runs:
         names = [*available, *islice(_setting_names([run.run for run in runs]), _MAX_NAMES)]
-        listed = pluralize(len(runs), noun)
-        raise UsageError(_unknown_name(request, names, properties, listed) for request in unknown)
+        runs_text = pluralize(len(runs), noun)
+        raise UsageError(
+            _unknown_name(request, names, properties, runs_text) for request in unknown
+        )
     return completed
 
 
@@ -134,7 +136,7 @@ def _run_properties(run: RunSummary, now: datetime) -> dict[str, Value]:
     return properties
 
 
-def measured(run: RunSummary) -> dict[str, Value]:
+def finite_metrics(run: RunSummary) -> dict[str, Value]:
     """Return the metrics of a run that have a finite value: val_auc → 0.9."""
     return {
         metric_key(split, metric): value
@@ -179,7 +181,7 @@ def _keys(settings: Value, steps: tuple[str, ...] = ()) -> Iterator[str]:
 
 
 def _unknown_name(
-    request: RequestedName, names: Sequence[str], properties: Sequence[str], listed: str
+    request: RequestedName, names: Sequence[str], properties: Sequence[str], runs_text: str
 ) -> Problem:
     # Imports pydantic and the whole schema, 0.1 s: only for this message.
     from trainer.config.matching import keys_by_name
@@ -197,7 +199,7 @@ def _unknown_name(
         fix = did_you_mean(request.name, names)
     return Problem(
         where=request.where,
-        expected=f"a property, metric or setting of the {listed}",
+        expected=f"a property, metric or setting of the {runs_text}",
         found=f"'{request.name}'",
         fix=fix
         or f"properties are {', '.join(properties)}; a metric is val_auc, a setting "

@@ -67,8 +67,8 @@ def _as_typed(path: Path, directory: Path, depth: int) -> Path:
     return path if depth == 0 else path.parents[depth - 1]
 
 
-def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
-    match inside.parts:
+def _checkpoint_name(run: RunDirectory, path: Path, relative_path: Path) -> str | None:
+    match relative_path.parts:
         case ("checkpoints", name, *rest):
             known = run.checkpoint_names()
             if name in known:
@@ -76,13 +76,13 @@ def _checkpoint_name(run: RunDirectory, path: Path, inside: Path) -> str | None:
                 if directory is not None and directory.joinpath(*rest).exists():
                     return name
                 raise RunError(_no_such_file(run, path))
-            has = f"it has {' and '.join(known)}" if known else "it has none"
+            available = f"it has {' and '.join(known)}" if known else "it has none"
             raise RunError(
                 Problem(
                     where=str(path),
                     expected="a checkpoint of the run",
                     found=f"none named '{name}'",
-                    fix=did_you_mean(name, known, otherwise=has),
+                    fix=did_you_mean(name, known, otherwise=available),
                 )
             )
         case _ if path.exists():

@@ -187,17 +187,17 @@ def train_and_evaluate(
     if training.best_epoch:
         built.network.set_weights(training.best_weights)
         digest = weights_sha256(built.network)
-        if not training.interrupted:
+        if not training.is_interrupted:
             with record.timed("evaluate"):
                 metrics = _evaluate(plan, built, record, interrupted, splits)
-        if not (training.interrupted or is_member):
+        if not (training.is_interrupted or is_member):
             with record.timed("report"):
                 _explain(plan, built, record)
                 if plan.config.evaluate.report:
                     sentence = write_run_findings(record.run, plan)
-    elif not training.interrupted:
+    elif not training.is_interrupted:
         raise TrainingError(_no_epoch(plan, record.run.path))
-    record.write_end("stopped" if training.interrupted else "finished", weights_sha256=digest)
+    record.write_end("stopped" if training.is_interrupted else "finished", weights_sha256=digest)
     if sentence:
         # The page shows how the run ended, so it comes last.
         with record.timed("page"):
@@ -335,7 +335,7 @@ def _evaluate(
                 outputs[split] = (encoded, ended.value)
                 break
             if (reason := interrupted()) is not None:
-                built.training.interrupted = True
+                built.training.is_interrupted = True
                 record.set_stop_reason(reason)
                 return {}
     metrics = {

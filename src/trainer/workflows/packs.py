@@ -280,7 +280,9 @@ class _PackTraining:
         """Write the state of an interrupted pack; return why it was interrupted."""
         self._write_checkpoint()
         reason = next(
-            training.stop_reason or "" for training in self._group.members if training.interrupted
+            training.stop_reason or ""
+            for training in self._group.members
+            if training.is_interrupted
         )
         for record in self._records:
             record.set_stop_reason(reason)

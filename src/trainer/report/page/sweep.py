@@ -55,7 +55,7 @@ def sweep_page(sweep: SweepContent, now: datetime) -> Page:
     """
     trials = ranked_trials(sweep.leaderboard)
     axes = make_axes(sweep)
-    importance = setting_importance(axes, trials.rows, higher=trials.higher)
+    importance = setting_importance(axes, trials.rows, higher=trials.is_higher_better)
     order = range(len(axes))
     if importance is not None:
         order = sorted(order, key=lambda index: -importance.share[index])  # type: ignore[assignment]

@@ -46,14 +46,14 @@ class Trials:
         rows: The trials.
         objective: Their objectives, clipped to the scale.
         name: The name of the objective.
-        higher: Whether higher values are better.
+        is_higher_better: Whether higher values are better.
         clipped: The number of trials that were clipped.
     """
 
     rows: tuple[TrialRow, ...]
     objective: Float64Array
     name: str
-    higher: bool
+    is_higher_better: bool
     clipped: int
 
     @property
@@ -90,8 +90,8 @@ def order_plot(trials: Trials) -> Plot:
     order = np.argsort([row.trial.number for row in trials.rows])
     numbers = np.array([trials.rows[index].trial.number for index in order], np.float64)
     values, complete = trials.objective[order], trials.is_complete[order]
-    candidates = np.where(complete, values, -np.inf if trials.higher else np.inf)
-    best = (np.maximum if trials.higher else np.minimum).accumulate(candidates)
+    candidates = np.where(complete, values, -np.inf if trials.is_higher_better else np.inf)
+    best = (np.maximum if trials.is_higher_better else np.minimum).accumulate(candidates)
     finite = np.isfinite(best)
     size = trials.marker_size
 
@@ -109,7 +109,7 @@ def order_plot(trials: Trials) -> Plot:
         )
         use_integer_x(axes, "trial")
         axes.set_ylabel(trials.name)
-        axes.legend(loc="lower right" if trials.higher else "upper right")
+        axes.legend(loc="lower right" if trials.is_higher_better else "upper right")
 
     first = trials.rows[0]
     assert first.ended is not None

@@ -13,7 +13,7 @@ from typing import Any
 from trainer.report.csv_output import csv_lines
 from trainer.report.listing import columns_table, problem_json
 from trainer.report.query import Query, Selection, requested_names, select_from
-from trainer.report.run_values import RunValues, measured, metric_names, with_requested_values
+from trainer.report.run_values import RunValues, finite_metrics, metric_names, with_requested_values
 from trainer.report.settings import Value
 from trainer.report.sweeps.content import SweepContent
 from trainer.report.text import Table, age, cell, number
@@ -67,7 +67,7 @@ def trial_values(sweep: SweepContent, row: TrialRow, run: RunSummary) -> dict[st
     }
     if objective is not None and sweep.leaderboard.objective:
         values[sweep.leaderboard.objective] = objective
-    return {**values, **measured(run), **settings}
+    return {**values, **finite_metrics(run), **settings}
 
 
 def trials_table(sweep: SweepContent, trials: Sequence[RunValues], query: Query) -> Table:
