@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.errors import Problem, UsageError, command_text
+from trainer.errors import Problem, UsageError, command_text, pluralize
 from trainer_cli import console
 from trainer_cli.options import DataSettings, Json, Quiet
 
@@ -55,7 +55,7 @@ def command(
     proposal = propose_config(data, tuple(target), None if to_stdout else config, settings or ())
     table = proposal.findings
     stderr = console.Console(quiet=quiet)
-    stderr.print(f"{table.rows:,} rows; {table.task}: {table.reason}")
+    stderr.print(f"{pluralize(table.rows, 'row')}; {table.task}: {table.reason}")
     for column in table.columns:
         if column.exclude is not None:
             stderr.print(f"excluded: {column.name} ({column.exclude})")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.errors import Problem, UsageError
+from trainer.errors import Problem, UsageError, pluralize
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
 from trainer_cli.stdin import data_file, with_stdin_name
@@ -72,7 +72,7 @@ def command(
             return
         rows, columns = predicted.write(out)
     _warn(predicted, data, source)
-    console.Console(quiet=quiet).print(f"{rows:,} rows")
+    console.Console(quiet=quiet).print(pluralize(rows, "row"))
     if json:
         console.json_result(
             {

@@ -84,5 +84,5 @@ def test_damaged_splits_raise(run, streamed):
         recorded(run, streamed, b"no parquet")
     buffer = io.BytesIO()
     pl.DataFrame({"split": ["train"]}).write_parquet(buffer)
-    with pytest.raises(RunError, match="1 rows of 40"):
+    with pytest.raises(RunError, match="1 of 40 rows"):
         recorded(run, streamed, buffer.getvalue())

@@ -95,7 +95,7 @@ def test_members_end_at_their_own_epochs_and_keep_their_final_states():
         1: [0, 1, 2], 2: [0, 1, 2], 3: [0], 4: [0], 5: [0],
     }  # fmt: skip
     assert [member.stop_reason for member in state.members] == [
-        "all epochs done", "loss has not improved for 1 epochs", "the loss is not finite",
+        "all epochs done", "loss has not improved for 1 epoch", "the loss is not finite",
     ]  # fmt: skip
     assert [member.best_epoch for member in state.members] == [5, 1, 2]
     # The third failed during its third epoch.

@@ -35,7 +35,7 @@ from trainer.config.sweeps import (
 )
 from trainer.config.trials import apply_settings
 from trainer.config.value_fixes import format_value
-from trainer.errors import Problem, did_you_mean
+from trainer.errors import Problem, did_you_mean, pluralize
 
 _FIXED: dict[KeyPath, str] = {
     ("name",): "all trials belong to one experiment",
@@ -219,7 +219,7 @@ def _halving_conflicts(config: Config, sweep: Sweep) -> Iterator[Conflict]:
         return
     epochs = DEFAULT_EPOCHS if config.fit.epochs is None else config.fit.epochs
     if parse_epochs(sweep.halving.first) >= epochs:
-        expected = f"less than the length of training, {epochs} epochs"
+        expected = f"less than the length of training, {pluralize(epochs, 'epoch')}"
         found = f"'{sweep.halving.first}'"
         fix = "shorten it, or raise fit.epochs"
         yield conflict("sweep.halving.first", expected, found, fix, "fit.epochs", "fit.steps")

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from trainer.config.conflict import Conflict, conflict
 from trainer.config.schema import Config
 from trainer.config.tracking import TensorBoard
-from trainer.errors import did_you_mean
+from trainer.errors import did_you_mean, pluralize
 
 _SCHEMES = ("sqlite", "http", "https", "postgresql", "mysql", "mssql", "databricks", "file")
 _URI = "track.mlflow.uri"
@@ -27,7 +27,7 @@ def tracking_conflicts(config: Config) -> Iterator[Conflict]:
         if every > epochs:
             yield conflict(
                 "track.tensorboard.histograms",
-                f"an interval of at most {epochs} epochs, the length of training",
+                f"an interval of at most {pluralize(epochs, 'epoch')}, the length of training",
                 f"'{tensorboard.histograms}'",
                 "lower it, or remove it",
                 "fit.epochs",

@@ -25,7 +25,7 @@ def no_target_problem(table: Table, targets: Sequence[str]) -> Problem:
         targets: The target columns.
     """
     empty = [name for name in targets if not target_mask(table.frame, [name]).any()]
-    rows = f"{table.frame.height:,} rows"
+    rows = pluralize(table.frame.height, "row")
     if not empty:
         found = f"none in {rows}, although each column has values"
         expected = f"rows with a value in each of {quoted(targets)}"

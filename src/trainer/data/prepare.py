@@ -39,7 +39,7 @@ from trainer.data.splits import DROPPED, TRAIN
 from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets, fit_table_target, task_of_table
 from trainer.data.tasks import task_columns_problem
-from trainer.errors import DataError
+from trainer.errors import DataError, pluralize
 
 
 def prepare(config: Config, *, streamed: bool = False) -> Dataset:
@@ -169,7 +169,7 @@ def _dropped_lines(
 ) -> list[str]:
     """Return a line with the number of dropped rows for each reason."""
     counts = count_reasons(reasons)
-    lines = [f"{count:,} rows dropped: {reason}" for reason, count in counts.items()]
+    lines = [f"{pluralize(count, 'row')} dropped: {reason}" for reason, count in counts.items()]
     if has_classes and (reasons == NO_TARGET).any():
         null_counts = sum(count_null_values(table, targets).values(), Counter[str]())
         if null_counts:

@@ -16,7 +16,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.tables import Table
 from trainer.data.values import number_matrix
-from trainer.errors import DataError, Problem, RunError, did_you_mean
+from trainer.errors import DataError, Problem, RunError, did_you_mean, pluralize
 
 
 def split_frame(dataset: Dataset) -> pl.DataFrame:
@@ -119,7 +119,7 @@ def _assignment(recorded: bytes, rows: int) -> Assignment:
         raise _damaged(str(error).splitlines()[0]) from error
     assigned = len(numbers) - numbers.null_count()
     if assigned != rows or len(numbers) != rows:
-        raise _damaged(f"{assigned} rows of {rows}")
+        raise _damaged(f"{assigned:,} of {pluralize(rows, 'row')}")
     return np.array(numbers.to_numpy(), dtype=np.int8)
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from trainer.config.metrics import better_direction
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import EarlyStopping, Fit, ReduceOnPlateau
+from trainer.errors import pluralize
 
 Direction = Literal["higher", "lower"]
 
@@ -106,7 +107,7 @@ class EarlyStoppingState:
         waited = self.patience.waited
         if waited < self.settings.patience:
             return None
-        return f"{self.settings.monitor} has not improved for {waited} epochs"
+        return f"{self.settings.monitor} has not improved for {pluralize(waited, 'epoch')}"
 
 
 @dataclass(slots=True)

@@ -96,7 +96,7 @@ class TrialTrainer:
         for member in ended:
             yield self._ended(member, start_time)
         # Packs that have not started when time is over are skipped.
-        runnable = (task for task in items if not batch.is_stopped)
+        runnable = (item for item in items if not batch.is_stopped)
         events = (
             run_in_process(runnable, self._tables, self._session.interrupted)
             if self._workers is None

@@ -12,7 +12,7 @@ from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.targets import FittedTarget
-from trainer.errors import RunError
+from trainer.errors import RunError, pluralize
 from trainer.report.example_code import Example, example_code
 from trainer.report.networks import Network, read_networks
 from trainer.report.page.content import (
@@ -71,7 +71,10 @@ def _columns_table(preprocessing: Preprocessing) -> TableBlock:
         last = inputs.stop - 1
         span = f"{inputs.start}" if inputs.start == last else f"{inputs.start}–{last}"
         rows.append((column.name, column.kind, _missing_text(column), _formula(column), span))
-    title = f"{count:,} columns are encoded as {preprocessing.width:,} inputs"
+    verb = "is" if count == 1 else "are"
+    title = (
+        f"{pluralize(count, 'column')} {verb} encoded as {pluralize(preprocessing.width, 'input')}"
+    )
     if count > len(columns):
         title += f"; the first {len(columns)} are shown, see preprocessing.json for all"
     return table_block(title, ("column", "kind", "missing values", "formula", "inputs"), rows)

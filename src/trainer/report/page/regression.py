@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from trainer.errors import pluralize
 from trainer.metrics.predictions import Predictions
 from trainer.report.page.content import Block, Plot, Section, section, table_block
 from trainer.report.page.figures import COLORS, SOFT, dots
@@ -54,7 +55,7 @@ def _sample(count: int) -> npt.NDArray[np.intp]:
 
 
 def _rows_text(count: int) -> str:
-    return f"{_MAX_ROWS:,} of {count:,} rows" if count > _MAX_ROWS else f"{count:,} rows"
+    return f"{_MAX_ROWS:,} of {count:,} rows" if count > _MAX_ROWS else pluralize(count, "row")
 
 
 def _actual_plot(
