@@ -90,8 +90,8 @@ def test_mape_is_undefined_in_a_slice_with_zeros() -> None:
 
 def test_bad_slice_is_found() -> None:
     columns = columns_of(2_000, 0)
-    wrong = (columns["x1"].codes == 2) & (columns["x4"].codes == 0)
-    result = find_worst_slices(mostly_right(2_000, 1, wrong), columns, resampling=Resampling(200))
+    is_hard = (columns["x1"].codes == 2) & (columns["x4"].codes == 0)
+    result = find_worst_slices(mostly_right(2_000, 1, is_hard), columns, resampling=Resampling(200))
     assert result.metric == "accuracy"
     assert result.slices[0].where == (("x1", "c"), ("x4", "a"))
     assert result.slices[0].p_value is not None

@@ -100,7 +100,7 @@ def test_members_end_at_their_own_epochs_and_keep_their_final_states():
     assert [member.best_epoch for member in state.members] == [5, 1, 2]
     # The third failed during its third epoch.
     assert [float(state.evaluation_weights(number)[0]) for number in range(3)] == [5, 2, 3]
-    assert [float(one.snapshot.arrays["best/0000"]) for one in state.states()] == [5, 1, 2]
+    assert [float(member.snapshot.arrays["best/0000"]) for member in state.states()] == [5, 1, 2]
     assert state.executor.live == ([0], STEPS)
     problems = [member.problem for member in state.members]
     assert problems[:2] == [None, None]
@@ -123,7 +123,9 @@ def test_interrupted_members_continue_when_restored():
     assert state.is_interrupted
     assert [end.stop for end in events[-1].results.values()] == ["stop requested"] * 2
     saved = state.states()
-    resumed.restore([one.snapshot for one in saved], [one.evaluation_weights for one in saved])
+    resumed.restore(
+        [member.snapshot for member in saved], [member.evaluation_weights for member in saved]
+    )
     assert not resumed.is_interrupted
     assert epochs(fit(resumed, lambda: None)) == {4: [0, 1], 5: [0, 1]}
 
@@ -153,8 +155,10 @@ def test_ended_members_are_restored_with_their_final_state():
         next(events)
     saved = state.states()
     other = {"judged/0000": np.zeros(1)}
-    snapshots = [Snapshot({**one.snapshot.arrays, **other}, one.snapshot.metadata) for one in saved]
-    resumed.restore(snapshots, [one.evaluation_weights for one in saved])
+    snapshots = [
+        Snapshot({**member.snapshot.arrays, **other}, member.snapshot.metadata) for member in saved
+    ]
+    resumed.restore(snapshots, [member.evaluation_weights for member in saved])
     assert resumed.live == [0]
     assert resumed.evaluation_weights(1) == state.evaluation_weights(1)
     assert resumed.states()[1].snapshot == saved[1].snapshot

@@ -171,20 +171,20 @@ def test_file_that_is_not_a_manifest(tmp_path: Path, text: str) -> None:
 
 
 def test_run_without_a_live_process_is_dead(tmp_path: Path) -> None:
-    here = this_process()
+    current = this_process()
     running = new(tmp_path)
     late = NOW + timedelta(days=1)
-    assert display_status(running, late, here) == "running"
-    gone = replace(running, process=replace(here, pid=2**80))
-    assert display_status(gone, NOW, here) == "dead"
-    assert display_status(gone.with_end("stopped", NOW), late, here) == "stopped"
+    assert display_status(running, late, current) == "running"
+    gone = replace(running, process=replace(current, pid=2**80))
+    assert display_status(gone, NOW, current) == "dead"
+    assert display_status(gone.with_end("stopped", NOW), late, current) == "stopped"
 
 
 def test_run_on_another_host_is_dead_without_heartbeats(tmp_path: Path) -> None:
-    here = this_process()
-    elsewhere = replace(new(tmp_path), process=replace(here, host="elsewhere"))
-    assert display_status(elsewhere, NOW + timedelta(seconds=60), here) == "running"
+    current = this_process()
+    elsewhere = replace(new(tmp_path), process=replace(current, host="elsewhere"))
+    assert display_status(elsewhere, NOW + timedelta(seconds=60), current) == "running"
     late = NOW + timedelta(seconds=61)
-    assert display_status(elsewhere, late, here) == "dead"
-    assert display_status(elsewhere, late, here, NOW + timedelta(seconds=30)) == "running"
-    assert display_status(elsewhere, late, here, NOW - timedelta(days=1)) == "dead"
+    assert display_status(elsewhere, late, current) == "dead"
+    assert display_status(elsewhere, late, current, NOW + timedelta(seconds=30)) == "running"
+    assert display_status(elsewhere, late, current, NOW - timedelta(days=1)) == "dead"

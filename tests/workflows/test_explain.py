@@ -265,8 +265,8 @@ def test_missing_shap_is_named_with_the_command_to_install_it(finished, monkeypa
         explain_run(finished.run, shap_rows=5)
 
 
-def test_members_are_explained_together_on_the_test_rows(several, tmp_path):
-    run = shutil.copytree(several.run, tmp_path / "run")
+def test_members_are_explained_together_on_the_test_rows(folds_run, tmp_path):
+    run = shutil.copytree(folds_run.run, tmp_path / "run")
     result = explain_run(run)
     assert result.folder == run / "explanation"
     assert result.checkpoint == "best of 6 members"

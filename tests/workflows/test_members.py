@@ -34,19 +34,19 @@ def probabilities(run: Path, table: Path) -> np.ndarray:
     return predict_table(run, table).frame["probability_yes"].to_numpy()
 
 
-def test_one_run_per_fold_and_repeat(several):
-    assert [member.number for member in several.members] == [1, 2, 3, 4, 5, 6]
-    configs = [load_config(member.run / "config.yaml").config for member in several.members]
+def test_one_run_per_fold_and_repeat(folds_run):
+    assert [member.number for member in folds_run.members] == [1, 2, 3, 4, 5, 6]
+    configs = [load_config(member.run / "config.yaml").config for member in folds_run.members]
     assert [config.data.split.fold for config in configs] == ["1/3", "2/3", "3/3"] * 2
     assert len({config.seed for config in configs}) == 2
-    splits = [pl.read_parquet(member.run / "splits.parquet") for member in several.members]
+    splits = [pl.read_parquet(member.run / "splits.parquet") for member in folds_run.members]
     test_rows = [set(frame.filter(pl.col("split") == "test")["row"]) for frame in splits]
     assert all(rows == test_rows[0] for rows in test_rows)
 
 
 @pytest.mark.slow
-def test_member_equals_a_single_run_of_its_config(several, tmp_path):
-    member = several.members[1].run
+def test_member_equals_a_single_run_of_its_config(folds_run, tmp_path):
+    member = folds_run.members[1].run
     single = run_fit(member / "config.yaml", tmp_path / "runs")
     for split in ("train", "validation", "test"):
         loss = read_evaluation(member, split)["metrics"]["loss"]
@@ -59,30 +59,30 @@ def test_member_equals_a_single_run_of_its_config(several, tmp_path):
     assert names == {name for name in expected if "/last-" not in name and name != "lock"}
 
 
-def test_metrics_are_aggregated(several):
-    aggregate = read_evaluation(several.run, "validation")
+def test_metrics_are_aggregated(folds_run):
+    aggregate = read_evaluation(folds_run.run, "validation")
     accuracies = [
         read_evaluation(member.run, "validation")["metrics"]["accuracy"]
-        for member in several.members
+        for member in folds_run.members
     ]
     assert aggregate["metrics"]["accuracy"] == pytest.approx(np.mean(accuracies))
     assert aggregate["intervals"]["accuracy"]["std"] == pytest.approx(np.std(accuracies, ddof=1))
     assert aggregate["intervals"]["accuracy"]["n"] == aggregate["members"] == 6
-    mean = several.aggregates["validation"]["accuracy"].mean
+    mean = folds_run.aggregates["validation"]["accuracy"].mean
     assert mean == pytest.approx(np.mean(accuracies))
 
 
-def test_out_of_fold_predictions_are_from_members_not_trained_on_the_row(several, tmp_path):
-    frame = pl.read_parquet(several.run / "predictions" / "out_of_fold.parquet")
-    splits = pl.read_parquet(several.members[0].run / "splits.parquet")
+def test_out_of_fold_predictions_are_from_members_not_trained_on_the_row(folds_run, tmp_path):
+    frame = pl.read_parquet(folds_run.run / "predictions" / "out_of_fold.parquet")
+    splits = pl.read_parquet(folds_run.members[0].run / "splits.parquet")
     assert frame["row"].to_list() == splits.filter(pl.col("split") != "test")["row"].to_list()
-    table = pl.read_csv(several.run.parents[2] / "small.csv")
+    table = pl.read_csv(folds_run.run.parents[2] / "small.csv")
     row = frame.row(7, named=True)
     assert row["label"] == table["label"][row["row"]]
     table[[row["row"]]].write_csv(tmp_path / "row.csv")
     predicted = [
         probabilities(member.run, tmp_path / "row.csv")[0]
-        for member in several.members
+        for member in folds_run.members
         if load_config(member.run / "config.yaml").config.data.split.fold == f"{row['fold']}/3"
     ]
     assert len(predicted) == 2
@@ -90,38 +90,42 @@ def test_out_of_fold_predictions_are_from_members_not_trained_on_the_row(several
     assert row["probability_yes_std"] == pytest.approx(np.std(predicted, ddof=1), abs=1e-5)
 
 
-def test_members_predict_together(several):
-    table = several.run.parents[2] / "small.csv"
-    together = predict_table(several.run, table, "id").frame
-    each = np.stack([probabilities(member.run, table) for member in several.members])
+def test_members_predict_together(folds_run):
+    table = folds_run.run.parents[2] / "small.csv"
+    together = predict_table(folds_run.run, table, "id").frame
+    member_predictions = np.stack(
+        [probabilities(member.run, table) for member in folds_run.members]
+    )
     assert together.columns == [
         "row", "id", "label", "probability_no", "probability_yes", "probability_yes_std", "unseen",
     ]  # fmt: skip
-    np.testing.assert_allclose(together["probability_yes"], each.mean(axis=0), atol=1e-6)
-    std = each.std(axis=0, ddof=1)
+    np.testing.assert_allclose(
+        together["probability_yes"], member_predictions.mean(axis=0), atol=1e-6
+    )
+    std = member_predictions.std(axis=0, ddof=1)
     np.testing.assert_allclose(together["probability_yes_std"], std, atol=1e-6)
     is_yes = (together["probability_yes"] >= 0.5).to_list()
     assert (together["label"] == "yes").to_list() == is_yes
 
 
-def test_members_are_evaluated_together(several, tmp_path):
-    (evaluation,) = evaluate_run(several.run, "train", "validation", "test").results
-    splits = pl.read_parquet(several.members[0].run / "splits.parquet")
+def test_members_are_evaluated_together(folds_run, tmp_path):
+    (evaluation,) = evaluate_run(folds_run.run, "train", "validation", "test").results
+    splits = pl.read_parquet(folds_run.members[0].run / "splits.parquet")
     test_rows = splits.filter(pl.col("split") == "test")["row"].to_list()
-    table = pl.read_csv(several.run.parents[2] / "small.csv")[test_rows]
+    table = pl.read_csv(folds_run.run.parents[2] / "small.csv")[test_rows]
     table.write_csv(tmp_path / "test.csv")
-    predicted = predict_table(several.run, tmp_path / "test.csv").frame
+    predicted = predict_table(folds_run.run, tmp_path / "test.csv").frame
     accuracy = (predicted["label"] == table["label"]).mean()
     assert (evaluation.split, evaluation.rows) == ("test", len(test_rows))
     assert evaluation.metrics["accuracy"] == pytest.approx(accuracy)
-    other = evaluate_run(several.run, data=tmp_path / "test.csv").results[0]
+    other = evaluate_run(folds_run.run, data=tmp_path / "test.csv").results[0]
     assert other.metrics == pytest.approx(evaluation.metrics)
     with pytest.raises(RunError, match="the test rows, which its members share"):
-        evaluate_run(several.run, "train")
+        evaluate_run(folds_run.run, "train")
 
 
-def test_interrupted_members_resume_exactly(several, tmp_path):
-    config = several.run.parents[2] / "config.yaml"
+def test_interrupted_members_resume_exactly(folds_run, tmp_path):
+    config = folds_run.run.parents[2] / "config.yaml"
     overrides = ["fit.folds=3", "fit.repeats=2"]
     stopped = run_members(config, tmp_path / "runs", *overrides, stop_after=3)
     assert (stopped.status, stopped.members, stopped.aggregates) == ("stopped", (), {})
@@ -134,7 +138,7 @@ def test_interrupted_members_resume_exactly(several, tmp_path):
     assert resumed.status == "finished"
     assert [
         difference
-        for difference in differences(stopped.run, several.run)
+        for difference in differences(stopped.run, folds_run.run)
         if not difference.partition(":")[0].endswith(IGNORED)
     ] == []
     assert find_run(loaded, tmp_path / "runs") == RunDirectory(stopped.run)
@@ -148,7 +152,7 @@ def test_interrupted_members_resume_exactly(several, tmp_path):
 
 def test_repeats_have_the_same_splits(small, tmp_path):
     repeats = run_members(small, tmp_path / "runs", "fit.repeats=2", "fit.epochs=1")
-    first, second = (pl.read_parquet(one.run / "splits.parquet") for one in repeats.members)
+    first, second = (pl.read_parquet(member.run / "splits.parquet") for member in repeats.members)
     assert first.equals(second)
     assert not (repeats.run / "predictions" / "out_of_fold.parquet").exists()
     assert repeats.aggregates["validation"]["loss"].n == 2

@@ -89,11 +89,11 @@ def test_rows_in_memory_are_predicted_like_a_file(run):
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_folds_and_repeats_are_predicted_together(several, form):
-    table = several.run.parents[2] / "small.csv"
-    expected = predict_table(several.run, table).frame
+def test_folds_and_repeats_are_predicted_together(folds_run, form):
+    table = folds_run.run.parents[2] / "small.csv"
+    expected = predict_table(folds_run.run, table).frame
     assert "probability_yes_std" in expected.columns
-    predicted = load(several.run).predict(FORMS[form](table))
+    predicted = load(folds_run.run).predict(FORMS[form](table))
     assert_frame_equal(predicted, expected, check_exact=True)
 
 

@@ -137,8 +137,8 @@ def test_each_setting_gives_the_weights_of_keras(case, small):
 def assert_same_weights(config: Path, overrides: list[str], tolerance: float) -> None:
     add_age(config.parent / "small.csv")
     ours, theirs = train_both(config, ["optimizer.learning_rate=0.01", *overrides])
-    for mine, other in zip(ours, theirs, strict=True):
-        np.testing.assert_allclose(mine, other, rtol=tolerance, atol=tolerance)
+    for actual, expected in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(actual, expected, rtol=tolerance, atol=tolerance)
 
 
 def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:

@@ -169,21 +169,21 @@ def test_unpacked_trials_are_not_evaluated_on_test_rows_and_the_best_are_kept(sm
 
 @pytest.mark.slow
 def test_interrupted_sweep_resumes_exactly(rates_config: Path, rates_events) -> None:
-    whole = rates_events[-1].sweep
+    uninterrupted = rates_events[-1].sweep
     interrupted = run_sweep(rates_config, *OVERRIDES, interrupted=at_check(5))[-1]
     assert (interrupted.reason, interrupted.winner) == ("interrupted", None)
     *events, result = resume(interrupted.sweep)
     assert isinstance(result, SweepFinished)
     assert result.reason == "trials"
-    assert_same_trials(result.sweep, whole)
+    assert_same_trials(result.sweep, uninterrupted)
     assert next(event for event in events if isinstance(event, TrialPackStarted)).epoch > 0
     # Epochs before the interruption are still considered.
     assert reported_best(events) == final_best(result.sweep)
 
 
-def assert_same_trials(sweep: Path, whole: Path) -> None:
-    assert table(sweep) == table(whole)
-    for trial in (whole / "trials").iterdir():
+def assert_same_trials(sweep: Path, uninterrupted: Path) -> None:
+    assert table(sweep) == table(uninterrupted)
+    for trial in (uninterrupted / "trials").iterdir():
         assert differences(sweep / "trials" / trial.name, trial) == []
 
 
@@ -203,10 +203,10 @@ sweep:
 @pytest.mark.slow
 @pytest.mark.parametrize("check", [2, 5, 8])
 def test_interrupted_tpe_search_resumes_exactly(halving_sweep, check: int) -> None:
-    config, whole = halving_sweep
+    config, uninterrupted = halving_sweep
     interrupted = run_sweep(config, interrupted=at_check(check))[-1]
     assert interrupted.reason == "interrupted"
-    assert_same_trials(resume(interrupted.sweep)[-1].sweep, whole)
+    assert_same_trials(resume(interrupted.sweep)[-1].sweep, uninterrupted)
 
 
 @pytest.fixture(scope="module")
@@ -222,20 +222,20 @@ def halving_sweep(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]
 def test_number_of_jobs_does_not_change_the_trials(halving_sweep) -> None:
     config, _ = halving_sweep
     overrides = ("sweep.search=sobol", "~sweep.halving", "sweep.trials=8")
-    one, two = (run_sweep(config, *overrides, jobs=jobs)[-1] for jobs in (1, 2))
-    first, second = table(one.sweep), table(two.sweep)
+    single, parallel = (run_sweep(config, *overrides, jobs=jobs)[-1] for jobs in (1, 2))
+    first, second = table(single.sweep), table(parallel.sweep)
     assert [row["settings"] for row in first] == [row["settings"] for row in second]
     for row, other in zip(first, second, strict=True):
         assert row["objective"] == pytest.approx(other["objective"], abs=1e-3)
 
 
 def test_finished_sweep_is_not_trained_again(rates_config: Path, rates_events) -> None:
-    whole = rates_events[-1].sweep
-    before = (whole / "journal.jsonl").read_bytes()
-    result = resume(whole)[-1]
-    winner = best_trial_run(whole)[1].trial.number
+    uninterrupted = rates_events[-1].sweep
+    before = (uninterrupted / "journal.jsonl").read_bytes()
+    result = resume(uninterrupted)[-1]
+    winner = best_trial_run(uninterrupted)[1].trial.number
     assert (result.reason, result.winner.trial.number) == ("trials", winner)
-    assert (whole / "journal.jsonl").read_bytes() == before
+    assert (uninterrupted / "journal.jsonl").read_bytes() == before
     sweeps = rates_config.parent / "sweeps"
     assert find_sweep(load_sweep(rates_config, OVERRIDES), sweeps) is not None
     assert find_sweep(load_sweep(rates_config, [*OVERRIDES, "fit.epochs=9"]), sweeps) is None
