@@ -14,7 +14,7 @@ The packages from high to low level; a package imports only from lower levels:
        report        run directories and sweeps → tables, plots, report.html
        tracking      logging to TensorBoard and MLflow
     5  assessment    decisions, intervals, baselines, calibration, slices of predictions  NumPy
-       audit         faults in the data that raise no error
+       audit         problems in the data that raise no error
     4  tasks         the form of targets and predictions of each task; the task of a run NumPy
     3  sweep         search space, samplers, successive halving, the journal of trials
        data          read, split; fit and apply preprocessing                           Polars
