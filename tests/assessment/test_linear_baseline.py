@@ -71,6 +71,7 @@ def flights(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pl.DataFram
         "data.numeric={scale: quantile, smooth_clip: null}",
         "data.columns.departure_delay={scale: quantile}",
         "data.numeric={scale: minmax, smooth_clip: 0.5}",
+        "data.numeric={piecewise_bins: 8}",
     ],
 )
 def test_baseline_sees_columns_without_the_nonlinear_scaling_of_the_network(

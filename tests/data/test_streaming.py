@@ -145,6 +145,8 @@ SETTINGS = {
     "minmax": {"numeric": {"scale": "minmax", "impute": "mean", "indicator": True}},
     "robust": {"numeric": {"scale": "robust", "impute": "most_frequent"}},
     "quantile": {"numeric": {"scale": "quantile", "smooth_clip": 3.0}},
+    "bins": {"numeric": {"piecewise_bins": 5, "indicator": True},
+             "clean": {"outliers": {"method": "iqr", "factor": 0.5}}},
     "clipped": {"clean": {"outliers": {"method": "iqr", "factor": 1.5}}},
     "clipped by zscore": {"clean": {"outliers": {"method": "zscore", "factor": 2.0}}},
     "outliers dropped": {"clean": {"outliers": {"action": "drop"}}},

@@ -30,6 +30,12 @@ CASES: dict[str, dict[str, Any]] = {
         "numeric": {"scale": "minmax", "impute": "constant", "constant": -3, "indicator": True}
     },
     "quantile": {"numeric": {"scale": "quantile", "smooth_clip": 2.5, "indicator": True}},
+    "bins": {"numeric": {"piecewise_bins": 4, "indicator": True}},
+    "bins and clip": {
+        "numeric": {"piecewise_bins": 7},
+        "columns": {"a": {"piecewise_bins": 3}},
+        "clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}},
+    },
     "clip": {"clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}}},
     "none": {"numeric": {"scale": "none", "smooth_clip": 3.0}},
     "ordinal": {"categorical": {"encode": "ordinal", "impute": "most_frequent"}},

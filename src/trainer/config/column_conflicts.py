@@ -10,7 +10,7 @@ from trainer.config.data import CategoricalImpute, ColumnSettings, Data, Numeric
 from trainer.config.nodes import column_key
 from trainer.config.task_rules import TASK_RULES
 
-_NUMERIC = ("scale", "smooth_clip", "indicator")
+_NUMERIC = ("scale", "smooth_clip", "piecewise_bins", "indicator")
 _CATEGORICAL = (
     "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "ignore_case",
 )  # fmt: skip

@@ -21,6 +21,7 @@ Scalar = str | int | float | bool
 DatePart = Literal["elapsed", "year", "week", "day"]
 DateParts = Annotated[list[DatePart], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
+PiecewiseBins = Annotated[int, Field(ge=2, le=1000)]
 Column = Annotated[str, ValueName("a column name", "column names")]
 Files = Annotated[str, ValueName("a path", "paths")]
 Character = Annotated[
@@ -138,6 +139,11 @@ class Numeric(Section):
     1,000 quantiles."""
     smooth_clip: Annotated[float, Field(gt=0)] | None = None
     """Smooth clipping after scaling: x / sqrt(1 + (x / smooth_clip)²)."""
+    piecewise_bins: PiecewiseBins | None = None
+    """Add a piecewise-linear encoding beside the scaled value: an input for each of this many bins
+    between quantiles of the training values, which rises from 0 to 1 within its bin and is constant
+    outside, minus its training mean; 0 for a missing value. Equal quantiles are merged; a column with
+    fewer than two bins left has none. If unset, there are none."""
 
 
 class Categorical(Section):
@@ -200,6 +206,8 @@ class ColumnSettings(Section):
     """See `data.numeric.scale`."""
     smooth_clip: Annotated[float, Field(gt=0)] | None = None
     """See `data.numeric.smooth_clip`."""
+    piecewise_bins: PiecewiseBins | None = None
+    """See `data.numeric.piecewise_bins`."""
     encode: Encode | None = None
     """See `data.categorical.encode`."""
     dimension: Annotated[int, Field(ge=1, le=1024)] | None = None

@@ -62,6 +62,7 @@ _KEYS = {
     "impute": "imputer fillna missing fill imputation missing_values",
     "constant": "fill_value value",
     "indicator": "add_indicator missing_indicator",
+    "piecewise_bins": "n_bins bins n_knots knots kbins discretize",
     "encode": "encoding encoder",
     "dimension": "embedding_dim embedding_size dim output_dim",
     "min_count": "min_frequency",

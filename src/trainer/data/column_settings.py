@@ -21,14 +21,15 @@ from trainer.config.nodes import column_key
 from trainer.data.values import canonical_level
 from trainer.errors import Problem
 
+_NUMERIC = ("impute", "constant", "indicator", "scale", "smooth_clip", "piecewise_bins")
 _APPLICABLE: Mapping[ColumnKind, tuple[str, ...]] = {
-    "numeric": ("impute", "constant", "indicator", "scale", "smooth_clip", "decimal"),
+    "numeric": (*_NUMERIC, "decimal"),
     "categorical": (
         "impute", "constant", "encode", "dimension", "min_count", "max_levels", "unknown", "levels",
         "ignore_case",
     ),
     "boolean": ("impute", "constant"),
-    "datetime": ("impute", "constant", "indicator", "scale", "smooth_clip", "parts", "format"),
+    "datetime": (*_NUMERIC, "parts", "format"),
 }  # fmt: skip
 
 

@@ -20,7 +20,7 @@ import polars as pl
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.column_settings import DatetimeSettings
 from trainer.data.fitted_base import FittedBase
-from trainer.data.numeric import NumericColumn, NumericSummary, fit_numeric
+from trainer.data.numeric import NumericColumn, NumericSummary, fit_numeric, with_linear_scaling
 
 Cycle = Literal["year", "week", "day"]
 CYCLES: tuple[Cycle, ...] = ("year", "week", "day")
@@ -85,6 +85,15 @@ def fit_datetime(
         cycles=tuple(cycles),
         features=tuple(features),
     )
+
+
+def with_linear_elapsed(column: DatetimeColumn) -> DatetimeColumn:
+    """Return the column with linear scaling of the elapsed days; see `with_linear_scaling`."""
+    if column.elapsed is None:
+        return column
+    elapsed = with_linear_scaling(column.elapsed)
+    features = elapsed.features + column.features[len(column.elapsed.features) :]
+    return column.model_copy(update={"elapsed": elapsed, "features": features})
 
 
 def origin_stamp(column: DatetimeColumn) -> int:

@@ -2,6 +2,7 @@
 
     x  →  clip to bounds  →  impute  →  (x - center) / divisor   →  smooth clip
                                     or  interpolated quantiles  →  smooth clip
+    x  →  piecewise-linear bins (`piecewise`), beside it if configured
 
 Statistics are those of the training rows, in float64, with the population's standard deviation (divided
 by n) and linearly interpolated quantiles. Scales are fitted on clipped and imputed values.
@@ -21,6 +22,7 @@ from trainer.config.data import Numeric, NumericImpute, Outliers, Scale
 from trainer.data.arrays import BoolArray, Float64Array
 from trainer.data.fitted_base import FittedBase
 from trainer.data.number_formats import NumberFormat
+from trainer.data.piecewise import PiecewiseBins, fit_piecewise, piecewise_names
 
 MAX_QUANTILES = 1_000
 """Maximum number of quantiles for `scale: quantile`."""
@@ -55,14 +57,18 @@ class QuantileGrid(FittedBase):
     scores: tuple[float, ...]
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class NumericColumn(FittedBase):
     """A fitted numeric column; statistics are those of the known values in the training rows.
 
     Attributes:
         missing: Number of training rows without a value.
         std: Standard deviation.
-        sampled: Sample size for the quantiles (median, quartiles, grid, most frequent) of a streamed
-            table with more values; null if they are exact.
+        sampled: Sample size for the quantiles (median, quartiles, grid, bins, most frequent) of a
+            streamed table with more values; null if they are exact.
         outliers: Outlier bounds; null if not configured, or if the quartiles or all values are equal.
         impute: How missing values are imputed.
         fill: The imputed value; the median for `drop`, for rows outside training.
@@ -72,6 +78,7 @@ class NumericColumn(FittedBase):
         quantiles: The grid of `scale: quantile`.
         smooth_clip: The bound of the smooth clip.
         indicator: Whether there is a 0/1 column for missing values.
+        piecewise: The bins of a piecewise-linear encoding; omitted without bins.
         features: The columns of `x` for this column.
         number_format: The number format of a text column; omitted for plain numbers.
     """
@@ -93,8 +100,9 @@ class NumericColumn(FittedBase):
     quantiles: QuantileGrid | None
     smooth_clip: float | None
     indicator: bool
+    piecewise: PiecewiseBins | None = Field(default=None, exclude_if=_is_none)
     features: tuple[str, ...]
-    number_format: NumberFormat | None = Field(default=None, exclude_if=lambda value: value is None)
+    number_format: NumberFormat | None = Field(default=None, exclude_if=_is_none)
 
 
 class NumericSummary(Protocol):
@@ -106,6 +114,11 @@ class NumericSummary(Protocol):
     def minimum(self) -> float: ...
     @property
     def maximum(self) -> float: ...
+    @property
+    def values(self) -> Float64Array:
+        """The values that quantiles are computed from, shape (n,), sorted."""
+        ...
+
     @property
     def sampled(self) -> int | None:
         """Sample size for the quantiles; None for all values."""
@@ -121,10 +134,6 @@ class NumericSummary(Protocol):
 
     def impute(self, fill: float) -> NumericSummary:
         """Return the statistics with missing values imputed."""
-        ...
-
-    def count(self) -> int:
-        """Return the number of values that quantiles are computed from."""
         ...
 
 
@@ -172,9 +181,6 @@ class SortedValues:
         if not self.missing:
             return self
         return SortedValues(np.sort(np.concatenate((self.values, np.full(self.missing, fill)))), 0)
-
-    def count(self) -> int:
-        return len(self.values)
 
 
 def outlier_bounds(known: NumericSummary, outliers: Outliers) -> Bounds | None:
@@ -226,6 +232,9 @@ def fit_numeric(
     if imputed.minimum == imputed.maximum and not indicator:
         return None
     center, divisor = _center_and_scale(imputed, settings.scale)
+    bins = settings.piecewise_bins
+    piecewise = None if bins is None else fit_piecewise(usual.values, bins)
+    features = (name, f"{name}=(missing)") if indicator else (name,)
     return NumericColumn(
         name=name,
         missing=known.missing,
@@ -243,7 +252,8 @@ def fit_numeric(
         quantiles=_grid(imputed) if settings.scale == "quantile" else None,
         smooth_clip=settings.smooth_clip,
         indicator=indicator,
-        features=(name, f"{name}=(missing)") if indicator else (name,),
+        piecewise=piecewise,
+        features=features if piecewise is None else features + piecewise_names(name, piecewise),
     )
 
 
@@ -287,10 +297,13 @@ def apply_numeric(
 
 
 def with_linear_scaling(column: NumericColumn) -> NumericColumn:
-    """Return the column standardized if its transform is nonlinear (quantiles or smooth clip).
+    """Return the column without bins, standardized if scaling is nonlinear (quantiles or smooth clip).
 
     `data.clean.outliers` still applies, as it corrects the data.
     """
+    if column.piecewise is not None:
+        features = column.features[: 1 + column.indicator]
+        column = column.model_copy(update={"piecewise": None, "features": features})
     if column.quantiles is None and column.smooth_clip is None:
         return column
     return column.model_copy(
@@ -363,7 +376,7 @@ def _center_and_scale(known: NumericSummary, scale: Scale) -> tuple[float, float
 
 def _grid(known: NumericSummary) -> QuantileGrid:
     """Return at most `MAX_QUANTILES` quantiles; point i of m has rank (i + 1/2) / m."""
-    points = min(MAX_QUANTILES, known.count())
+    points = min(MAX_QUANTILES, len(known.values))
     grid = np.array([known.quantile(share) for share in np.linspace(0, 1, points)])
     values, first, counts = np.unique(grid, return_index=True, return_counts=True)
     ranks = (first + (counts - 1) / 2 + 0.5) / points

@@ -27,10 +27,17 @@ from trainer.data.categorical import (
     ordinal_values,
 )
 from trainer.data.column_kinds import unreadable_mask
-from trainer.data.datetimes import DatetimeColumn, cycle_waves, elapsed_days, origin_stamp
+from trainer.data.datetimes import (
+    DatetimeColumn,
+    cycle_waves,
+    elapsed_days,
+    origin_stamp,
+    with_linear_elapsed,
+)
 from trainer.data.fitted_base import FittedBase
 from trainer.data.number_formats import NumberFormat, parse_number_columns
 from trainer.data.numeric import NumericColumn, apply_numeric, with_linear_scaling
+from trainer.data.piecewise import encode_piecewise
 from trainer.data.preprocessing_checks import find_inconsistencies
 from trainer.data.targets import FittedTarget
 from trainer.data.text_formats import ParseSpec
@@ -200,10 +207,8 @@ class Preprocessing(FittedBase):
             match column:
                 case NumericColumn():
                     return with_linear_scaling(column)
-                case DatetimeColumn() if column.elapsed is not None:
-                    return column.model_copy(
-                        update={"elapsed": with_linear_scaling(column.elapsed)}
-                    )
+                case DatetimeColumn():
+                    return with_linear_elapsed(column)
                 case _:
                     return column
 
@@ -306,6 +311,8 @@ class _Encoder:
         formats = _number_formats(columns)
         values = number_matrix(parse_number_columns(part, formats) if formats else part, names)
         self._warn_about_numbers(part, values, columns)
+        for index, column in enumerate(columns):
+            self.put_bins(column, values[:, index], starts[column.name])
         scaled, missing = apply_numeric(columns, values)
         targets = [starts[name] for name in names]
         if targets == list(range(targets[0], targets[0] + len(targets))):
@@ -315,6 +322,11 @@ class _Encoder:
         for index, column in enumerate(columns):
             if column.indicator:
                 self.x[:, targets[index] + 1] = missing[:, index]
+
+    def put_bins(self, column: NumericColumn, values: Float64Array, start: int) -> None:
+        if column.piecewise is not None:
+            first, stop = start + 1 + column.indicator, start + len(column.features)
+            encode_piecewise(column.piecewise, values, self.x[:, first:stop])
 
     def _warn_about_numbers(
         self, part: pl.DataFrame, values: Float64Array, columns: Sequence[NumericColumn]
@@ -362,13 +374,13 @@ class _Encoder:
         self.warn(column.name, invalid, "a value that is not a date (read as missing)")
         stamps = to_microseconds(series, column.format)
         if column.elapsed is not None:
-            days = elapsed_days(stamps, origin_stamp(column)).reshape(-1, 1)
-            scaled, missing = apply_numeric([column.elapsed], days)
+            days = elapsed_days(stamps, origin_stamp(column))
+            self.put_bins(column.elapsed, days, start)
+            scaled, missing = apply_numeric([column.elapsed], days.reshape(-1, 1))
             self.x[:, start] = scaled[:, 0]
-            start += 1
             if column.elapsed.indicator:
-                self.x[:, start] = missing[:, 0]
-                start += 1
+                self.x[:, start + 1] = missing[:, 0]
+            start += len(column.elapsed.features)
         for cycle in column.cycles:
             sine, cosine = cycle_waves(cycle, stamps)
             self.x[:, start], self.x[:, start + 1] = sine, cosine

@@ -33,7 +33,8 @@ def _width(column: _Column) -> int:
     """Return the number of columns of `x` for a column."""
     match column:
         case NumericColumn():
-            return 1 + column.indicator
+            bins = 0 if column.piecewise is None else len(column.piecewise.means)
+            return 1 + column.indicator + bins
         case CategoricalColumn():
             return column.codes if column.encode == "onehot" else 1
         case BooleanColumn():
@@ -55,6 +56,11 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
             grid = column.quantiles
             if grid is not None and not 0 < len(grid.values) == len(grid.scores):
                 yield f"{len(grid.values)} values of {len(grid.scores)} at {where}.quantiles"
+            bins = column.piecewise
+            if bins is not None and len(bins.edges) != len(bins.means) + 1:
+                yield f"{len(bins.edges)} edges of {len(bins.means)} bins at {where}.piecewise"
+            if bins is not None and np.any(np.diff(bins.edges) <= 0):
+                yield f"edges that do not increase at {where}.piecewise"
         case CategoricalColumn():
             if len(column.counts) != len(column.levels):
                 yield f"{len(column.counts)} counts of {len(column.levels)} levels at {where}"

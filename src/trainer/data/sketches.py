@@ -124,6 +124,10 @@ class Sketch:
         return self.moments.maximum
 
     @property
+    def values(self) -> Float64Array:
+        return self.ordered.values
+
+    @property
     def sampled(self) -> int | None:
         kept = len(self.ordered.values)
         return None if kept == self.moments.count else kept
@@ -151,6 +155,3 @@ class Sketch:
         share = len(self.ordered.values) / self.moments.count
         missing_sample = SortedValues(self.ordered.values, round(self.missing * share))
         return Sketch(moments, missing_sample.impute(fill), 0)
-
-    def count(self) -> int:
-        return self.ordered.count()

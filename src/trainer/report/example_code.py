@@ -112,6 +112,7 @@ class _Used:
             or column.quantiles is not None
             or column.smooth_clip is not None
             or column.indicator
+            or column.piecewise is not None
             for column in self.plain
         )
 
@@ -148,10 +149,19 @@ def _scaled_function(used: _Used) -> Iterator[str]:
     if any(column.smooth_clip is not None for column in used.numbers):
         yield '    if column["smooth_clip"] is not None:'
         yield '        x = x / np.hypot(1, x / column["smooth_clip"])'
+    inputs = "[x]"
     if any(column.indicator for column in used.numbers):
-        yield '    return [x, float(value is None)] if column["indicator"] else [x]'
-    else:
-        yield "    return [x]"
+        inputs = '[x, float(value is None)] if column["indicator"] else [x]'
+    if all(column.piecewise is None for column in used.numbers):
+        yield f"    return {inputs}"
+        return
+    yield f"    inputs = {inputs}"
+    yield '    if "piecewise" in column:'
+    yield '        edges, means = column["piecewise"]["edges"], column["piecewise"]["means"]'
+    yield "        place = None if value is None else np.interp(value, edges, range(len(edges)))"
+    yield "        for t, mean in enumerate(means):"
+    yield "            inputs.append(0 if value is None else np.clip(place - t, 0, 1) - mean)"
+    yield "    return inputs"
 
 
 def _level_code_function(used: _Used) -> Iterator[str]:

@@ -108,7 +108,7 @@ def _missing_text(column: Column) -> str:
 def _formula(column: Column) -> str:
     match column:
         case NumericColumn():
-            return _scaled(column, "x") + _number_format(column)
+            return _scaled(column, "x") + _bins(column) + _number_format(column)
         case CategoricalColumn():
             return _encoded(column)
         case BooleanColumn():
@@ -117,10 +117,21 @@ def _formula(column: Column) -> str:
             parts = [_CYCLES[cycle] for cycle in column.cycles]
             if column.elapsed is not None:
                 days = f"x = days since {column.origin.removesuffix('T00:00:00')}"
-                parts.insert(0, f"{days}: {_scaled(column.elapsed, 'x')}")
+                parts.insert(0, f"{days}: {_scaled(column.elapsed, 'x')}{_bins(column.elapsed)}")
             return "; ".join(parts)
         case _:
             assert_never(column)
+
+
+def _bins(column: NumericColumn) -> str:
+    """Describe the piecewise-linear encoding, if there is one."""
+    if column.piecewise is None:
+        return ""
+    edges = column.piecewise.edges
+    return (
+        f"; and clip((x - a) / (b - a), 0, 1) - mean in each of {len(edges) - 1:,} bins [a, b] "
+        f"from {number(edges[0])} to {number(edges[-1])}"
+    )
 
 
 def _number_format(column: NumericColumn) -> str:
