@@ -9,7 +9,13 @@ import pytest
 from trainer.config.data import Data
 from trainer.data.accumulators import DatetimeAccumulator, NumericAccumulator
 from trainer.data.column_settings import datetime_settings
-from trainer.data.datetimes import cycle_position, cycle_waves, fit_datetime
+from trainer.data.datetimes import (
+    calendar_one_hot,
+    calendar_values,
+    cycle_position,
+    cycle_waves,
+    fit_datetime,
+)
 from trainer.data.hashing import row_keys
 from trainer.data.sketches import BottomKSample
 from trainer.data.values import to_microseconds
@@ -24,7 +30,8 @@ def fit(series, settings):
     dates = DatetimeAccumulator(NumericAccumulator(BottomKSample(None)))
     rows = np.arange(len(series))
     dates.add(series, settings.format, rows, row_keys(0, rows))
-    return fit_datetime(series.name, dates.days(), dates.first, dates.varying(), settings)
+    calendar = {part: sorted(values) for part, values in dates.calendar.items()}
+    return fit_datetime(series.name, dates.days(), dates.first, dates.varying(), calendar, settings)
 
 
 @pytest.mark.parametrize(
@@ -89,3 +96,53 @@ def test_missing_date_is_the_center_of_the_circle():
     sine, cosine = cycle_waves("day", pl.Series("t", [None, 0], dtype=pl.Int64))
     assert (sine[0], cosine[0]) == (0, 0)
     assert (sine[1], cosine[1]) == (0, 1)
+
+
+def test_calendar_values_agree_with_polars():
+    moments = pl.datetime_range(
+        datetime(1965, 2, 27), datetime(1975, 3, 2), "37h5m", eager=True, time_unit="us"
+    )
+    stamps = moments.cast(pl.Int64).to_numpy()
+    expected = {
+        "weekday": moments.dt.weekday() - 1,
+        "month": moments.dt.month() - 1,
+        "hour": moments.dt.hour(),
+    }
+    for part, values in expected.items():
+        assert calendar_values(part, stamps).tolist() == values.to_list()
+
+
+def test_calendar_parts_are_one_hot_over_the_values_in_training():
+    days = pl.Series("t", ["2024-03-04T09:30", "2024-01-03T09:00", None, "2024-03-06T09:59"])
+    column = fit(days, settings(parts=["weekday", "month", "hour"]))
+    assert column.features == (
+        "t.weekday=Monday", "t.weekday=Wednesday", "t.month=January", "t.month=March",
+    )  # fmt: skip
+    assert [item.part for item in column.calendar] == ["weekday", "month"]
+    stamps = to_microseconds(
+        pl.Series("t", ["2024-03-04", "2023-01-04T23:59", "2024-02-07", None]), None
+    )
+    weekday, month = (calendar_one_hot(item, stamps).astype(int) for item in column.calendar)
+    assert weekday.tolist() == [[1, 0], [0, 1], [0, 1], [0, 0]]
+    assert month.tolist() == [[0, 1], [1, 0], [0, 0], [0, 0]]
+    assert fit(days, settings(parts=["hour"])) is None
+    assert "calendar" not in fit(days, settings()).model_dump()
+
+
+def test_encoded_calendar_parts_follow_the_cycles(prepare_frame):
+    frame = {"t": ["2024-01-01", "2024-05-02", "2024-05-08", None] * 5, "y": ["a", "b"] * 10}
+    dataset = prepare_frame(
+        frame,
+        split={"test": 0.0, "validation": 0.0},
+        columns={"t": {"parts": ["month", "year", "elapsed", "weekday"]}},
+    )
+    assert dataset.preprocessing.feature_names == (
+        "t.elapsed", "t.year.sin", "t.year.cos", "t.month=January", "t.month=May",
+        "t.weekday=Monday", "t.weekday=Wednesday", "t.weekday=Thursday",
+    )  # fmt: skip
+    x = dataset.samples("train").inputs["features"]
+    assert x[:4, 3:].tolist() == [
+        [1, 0, 1, 0, 0], [0, 1, 0, 0, 1], [0, 1, 0, 1, 0], [0, 0, 0, 0, 0],
+    ]  # fmt: skip
+    content = dataset.preprocessing.to_json()
+    assert dataset.preprocessing.from_json(content) == dataset.preprocessing

@@ -147,6 +147,7 @@ SETTINGS = {
     "quantile": {"numeric": {"scale": "quantile", "smooth_clip": 3.0}},
     "bins": {"numeric": {"piecewise_bins": 5, "indicator": True},
              "clean": {"outliers": {"method": "iqr", "factor": 0.5}}},
+    "calendar": {"datetime": {"parts": ["weekday", "month", "hour", "day"]}},
     "clipped": {"clean": {"outliers": {"method": "iqr", "factor": 1.5}}},
     "clipped by zscore": {"clean": {"outliers": {"method": "zscore", "factor": 2.0}}},
     "outliers dropped": {"clean": {"outliers": {"action": "drop"}}},

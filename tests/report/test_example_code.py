@@ -36,6 +36,8 @@ CASES: dict[str, dict[str, Any]] = {
         "columns": {"a": {"piecewise_bins": 3}},
         "clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}},
     },
+    "calendar": {"datetime": {"parts": ["weekday", "month", "hour", "elapsed", "year"]}},
+    "calendar of one column": {"columns": {"when": {"parts": ["hour"]}}},
     "clip": {"clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}}},
     "none": {"numeric": {"scale": "none", "smooth_clip": 3.0}},
     "ordinal": {"categorical": {"encode": "ordinal", "impute": "most_frequent"}},

@@ -18,7 +18,7 @@ CategoricalImpute = Literal["drop", "separate_level", "constant", "most_frequent
 Encode = Literal["onehot", "ordinal", "embedding"]
 SplitBy = Literal["auto", "random", "stratified", "group", "time", "column", "hash"]
 Scalar = str | int | float | bool
-DatePart = Literal["elapsed", "year", "week", "day"]
+DatePart = Literal["elapsed", "year", "week", "day", "weekday", "month", "hour"]
 DateParts = Annotated[list[DatePart], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 PiecewiseBins = Annotated[int, Field(ge=2, le=1000)]
@@ -183,7 +183,8 @@ class Datetime(Section):
         "day",
     ]
     """elapsed: days since the earliest date in training, imputed and scaled like a number. year,
-    week, day: sine and cosine of the position in that cycle; cycles that do not vary in training are
+    week, day: sine and cosine of the position in that cycle. weekday, month, hour: a 0/1 input for each
+    value in training, all 0 for others and missing dates. Parts that do not vary in training are
     omitted."""
     format: str | None = None
     """Format of dates in text columns (`%d.%m.%Y`). If unset, ISO 8601 or the one format that fits all

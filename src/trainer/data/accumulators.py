@@ -10,7 +10,15 @@ import polars as pl
 from trainer.config.yaml_writer import flow_text
 from trainer.data.arrays import Float64Array, RowIndex, UInt64Array
 from trainer.data.categorical import sort_counts
-from trainer.data.datetimes import CYCLES, Cycle, cycle_position, elapsed_days
+from trainer.data.datetimes import (
+    CALENDAR_NAMES,
+    CYCLES,
+    CalendarPart,
+    Cycle,
+    calendar_values,
+    cycle_position,
+    elapsed_days,
+)
 from trainer.data.numeric import SortedValues
 from trainer.data.sketches import BottomKSample, Moments, Sketch
 from trainer.data.values import level_text, parse_booleans, to_microseconds
@@ -126,13 +134,16 @@ class BooleanAccumulator:
 
 @dataclass(slots=True)
 class DatetimeAccumulator:
-    """Accumulates dates: elapsed days, the earliest date, and which cycles vary."""
+    """Accumulates dates: elapsed days, the earliest date, which cycles vary, and calendar values."""
 
     numbers: NumericAccumulator
     origin: int | None = None
     first: int = 0
     last: int = 0
     positions: dict[Cycle, tuple[float, float]] = field(default_factory=dict)
+    calendar: dict[CalendarPart, set[int]] = field(
+        default_factory=lambda: {part: set() for part in CALENDAR_NAMES}
+    )
 
     def add(
         self, series: pl.Series, date_format: str | None, rows: RowIndex, keys: UInt64Array
@@ -152,6 +163,8 @@ class DatetimeAccumulator:
                     low_position = min(low_position, self.positions[cycle][0])
                     high_position = max(high_position, self.positions[cycle][1])
                 self.positions[cycle] = (low_position, high_position)
+            for part, seen in self.calendar.items():
+                seen.update(np.flatnonzero(np.bincount(calendar_values(part, known))).tolist())
         if self.origin is None:
             self.numbers.missing += len(series)
         else:

@@ -241,7 +241,10 @@ class ColumnAccumulator:
                 )
             case DatetimeAccumulator():
                 dates = datetime_settings(self.data, self.name, self.spec.date_format)
-                days, varying = self.statistics.days(), self.statistics.varying()
-                return fit_datetime(self.name, days, self.statistics.first, varying, dates)
+                seen = self.statistics
+                calendar = {part: sorted(values) for part, values in seen.calendar.items()}
+                return fit_datetime(
+                    self.name, seen.days(), seen.first, seen.varying(), calendar, dates
+                )
             case _:
                 raise AssertionError(self.kind)

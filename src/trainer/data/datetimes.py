@@ -4,30 +4,56 @@
     year      sine and cosine of 2π · (time since 1 January) / (length of that year)
     week      the same for the time since Monday, 0:00, and 7 days
     day       the same for the time since 0:00, and 24 hours
+    weekday, month, hour   a 0/1 column for each value in training
 
-Times with an offset are converted to UTC. For a missing date, `elapsed` is imputed, and sine and cosine
-are 0, the center of the circle.
+Times with an offset are converted to UTC. For a missing date, `elapsed` is imputed, and the others are
+0, for sine and cosine the center of the circle.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from typing import Literal, assert_never
 
 import numpy as np
 import polars as pl
+from pydantic import Field
 
-from trainer.data.arrays import Float64Array, RowIndex
+from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.column_settings import DatetimeSettings
 from trainer.data.fitted_base import FittedBase
 from trainer.data.numeric import NumericColumn, NumericSummary, fit_numeric, with_linear_scaling
 
 Cycle = Literal["year", "week", "day"]
 CYCLES: tuple[Cycle, ...] = ("year", "week", "day")
+CalendarPart = Literal["weekday", "month", "hour"]
+CALENDAR_NAMES: dict[CalendarPart, tuple[str, ...]] = {
+    "weekday": ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"),
+    "month": (
+        "January", "February", "March", "April", "May", "June", "July", "August", "September",
+        "October", "November", "December",
+    ),
+    "hour": tuple(str(hour) for hour in range(24)),
+}  # fmt: skip
+"""Calendar part → the names of its values 0, 1, …"""
 
-_DAY = 86_400_000_000
+_HOUR = 3_600_000_000
+_DAY = 24 * _HOUR
 _MONDAY = 4 * _DAY
 """The first Monday after the epoch (1 January 1970) is its fifth day."""
+
+
+class CalendarValues(FittedBase):
+    """The values of a calendar part in training, each with a 0/1 column.
+
+    Attributes:
+        part: The part.
+        values: Its values, increasing: weekdays from 0 for Monday, months from 0 for January, hours.
+    """
+
+    part: CalendarPart
+    values: tuple[int, ...]
 
 
 class DatetimeColumn(FittedBase):
@@ -39,6 +65,7 @@ class DatetimeColumn(FittedBase):
         origin: The earliest training date, ISO 8601, from which elapsed days count.
         elapsed: The elapsed days as a numeric column; null if not configured or constant.
         cycles: The cycles that vary in training.
+        calendar: The one-hot calendar parts with two or more values in training; omitted without any.
         features: The columns of `x` for this column.
     """
 
@@ -49,6 +76,7 @@ class DatetimeColumn(FittedBase):
     origin: str
     elapsed: NumericColumn | None
     cycles: tuple[Cycle, ...]
+    calendar: tuple[CalendarValues, ...] = Field(default=(), exclude_if=operator.not_)
     features: tuple[str, ...]
 
 
@@ -57,6 +85,7 @@ def fit_datetime(
     days: NumericSummary,
     first: int,
     varying: Sequence[Cycle],
+    calendar: Mapping[CalendarPart, Sequence[int]],
     settings: DatetimeSettings,
 ) -> DatetimeColumn | None:
     """Fit one column; None if all its features are constant in training.
@@ -66,14 +95,27 @@ def fit_datetime(
         days: Statistics of the days since the earliest date.
         first: The earliest date, in microseconds since 1970.
         varying: The cycles that vary.
+        calendar: The values of each calendar part, increasing.
         settings: The column's settings.
     """
     elapsed = None
     if "elapsed" in settings.parts:
         elapsed = fit_numeric(f"{name}.elapsed", days, settings.elapsed, None)
-    cycles = [part for part in settings.parts if part != "elapsed" and part in varying]
+    parts = settings.parts
+    cycles = sorted((cycle for cycle in varying if cycle in parts), key=parts.index)
+    one_hot = [
+        CalendarValues(part=part, values=tuple(values))
+        for part, values in calendar.items()
+        if part in parts and len(values) > 1
+    ]
+    one_hot.sort(key=lambda item: parts.index(item.part))
     features = list(elapsed.features) if elapsed is not None else []
     features += [f"{name}.{part}.{wave}" for part in cycles for wave in ("sin", "cos")]
+    features += [
+        f"{name}.{item.part}={CALENDAR_NAMES[item.part][value]}"
+        for item in one_hot
+        for value in item.values
+    ]
     if not features:
         return None
     return DatetimeColumn(
@@ -83,6 +125,7 @@ def fit_datetime(
         origin=np.datetime64(first, "us").item().isoformat(),
         elapsed=elapsed,
         cycles=tuple(cycles),
+        calendar=tuple(one_hot),
         features=tuple(features),
     )
 
@@ -132,3 +175,25 @@ def cycle_waves(cycle: Cycle, stamps: pl.Series) -> tuple[Float64Array, Float64A
     sine, cosine = np.sin(angle), np.cos(angle)
     sine[missing] = cosine[missing] = 0
     return sine, cosine
+
+
+def calendar_values(part: CalendarPart, stamps: RowIndex) -> RowIndex:
+    """Return the value of a calendar part, from 0, of microseconds since 1970."""
+    match part:
+        case "weekday":
+            values = (stamps - _MONDAY) // _DAY % 7
+        case "month":
+            values = stamps.astype("datetime64[us]").astype("datetime64[M]").astype(np.int64) % 12
+        case "hour":
+            values = stamps // _HOUR % 24
+        case _:
+            assert_never(part)
+    return values
+
+
+def calendar_one_hot(calendar: CalendarValues, stamps: pl.Series) -> BoolArray:
+    """Return a column for each value, bool (n, values); all False for other values and missing dates."""
+    values = calendar_values(calendar.part, stamps.fill_null(0).to_numpy())
+    known = stamps.is_not_null().to_numpy()
+    matches: BoolArray = (values[:, None] == np.array(calendar.values)) & known[:, None]
+    return matches

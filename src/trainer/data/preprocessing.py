@@ -29,6 +29,7 @@ from trainer.data.categorical import (
 from trainer.data.column_kinds import unreadable_mask
 from trainer.data.datetimes import (
     DatetimeColumn,
+    calendar_one_hot,
     cycle_waves,
     elapsed_days,
     origin_stamp,
@@ -385,3 +386,6 @@ class _Encoder:
             sine, cosine = cycle_waves(cycle, stamps)
             self.x[:, start], self.x[:, start + 1] = sine, cosine
             start += 2
+        for calendar in column.calendar:
+            self.x[:, start : start + len(calendar.values)] = calendar_one_hot(calendar, stamps)
+            start += len(calendar.values)

@@ -41,7 +41,8 @@ def _width(column: _Column) -> int:
             return 1 + column.has_missing_level
         case DatetimeColumn():
             elapsed = 0 if column.elapsed is None else _width(column.elapsed)
-            return elapsed + 2 * len(column.cycles)
+            calendar = sum(len(item.values) for item in column.calendar)
+            return elapsed + 2 * len(column.cycles) + calendar
         case _:
             assert_never(column)
 

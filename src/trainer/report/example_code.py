@@ -6,12 +6,12 @@ the fitted preprocessing from `preprocessing.json`, temperature and threshold fr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
-from trainer.data.datetimes import DatetimeColumn
+from trainer.data.datetimes import CalendarPart, DatetimeColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
@@ -214,9 +214,28 @@ def _dated_function(used: _Used) -> Iterator[str]:
             yield from (f"            {line}" for line in _CYCLES[cycle])
         yield "        angle = 2 * np.pi * ((time - start) / (end - start))"
         yield "        x += [np.sin(angle), np.cos(angle)]"
+    yield from _calendar_lines({item.part for column in used.dates for item in column.calendar})
     yield "    return x"
 
 
+def _calendar_lines(parts: Collection[CalendarPart]) -> Iterator[str]:
+    if not parts:
+        return
+    yield '    for calendar in column.get("calendar", []):'
+    yield "        if time is None:"
+    yield '            x += [0] * len(calendar["values"])'
+    yield "            continue"
+    for index, part in enumerate(part for part in _CALENDAR if part in parts):
+        yield f'        {"if" if index == 0 else "elif"} calendar["part"] == "{part}":'
+        yield f"            number = {_CALENDAR[part]}"
+    yield '        x += [float(number == value) for value in calendar["values"]]'
+
+
+_CALENDAR: Mapping[CalendarPart, str] = {
+    "weekday": "time.item().weekday()",
+    "month": "time.item().month - 1",
+    "hour": "time.item().hour",
+}
 _CYCLES = {
     "year": (
         'year = time.astype("datetime64[Y]")',

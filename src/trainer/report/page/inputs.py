@@ -100,7 +100,8 @@ def _missing_text(column: Column) -> str:
         case DatetimeColumn():
             days = "" if column.elapsed is None else f"{number(column.elapsed.fill)} days"
             waves = "0 for sin and cos" if column.cycles else ""
-            return ", ".join(part for part in (days, waves) if part)
+            one_hot = "all 0 for one-hot parts" if column.calendar else ""
+            return ", ".join(part for part in (days, waves, one_hot) if part)
         case _:
             assert_never(column)
 
@@ -115,6 +116,9 @@ def _formula(column: Column) -> str:
             return "no → 0, yes → 1"
         case DatetimeColumn():
             parts = [_CYCLES[cycle] for cycle in column.cycles]
+            parts += [
+                f"{item.part}: one-hot of its {len(item.values)} values" for item in column.calendar
+            ]
             if column.elapsed is not None:
                 days = f"x = days since {column.origin.removesuffix('T00:00:00')}"
                 parts.insert(0, f"{days}: {_scaled(column.elapsed, 'x')}{_bins(column.elapsed)}")
