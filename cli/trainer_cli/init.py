@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from trainer.errors import Problem, UsageError, command_text, pluralize
 from trainer_cli import console
 from trainer_cli.options import DataSettings, Json, Quiet
+
+Effort = Literal["quick", "balanced", "best"]
 
 
 def command(
@@ -32,6 +34,15 @@ def command(
             show_default="DATA's name with .yaml",
         ),
     ] = None,
+    effort: Annotated[
+        Effort,
+        typer.Option(
+            "--effort",
+            "-e",
+            help="quick: small networks, in seconds. balanced: five networks, one for each fold. best: "
+            "ten or more, wider ones.",
+        ),
+    ] = "balanced",
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -39,6 +50,8 @@ def command(
     """Inspect a table and write a commented config for it.
 
     Example: trainer init patients.csv --target diagnosis
+
+    Example: trainer init patients.csv --target diagnosis --effort best
 
     Example: trainer init iris.data --target column_5 data.csv.header=false
     """
@@ -52,7 +65,8 @@ def command(
     from trainer.data.config_proposal import propose_config
     from trainer.runs.files import write_atomically
 
-    proposal = propose_config(data, tuple(target), None if to_stdout else config, settings or ())
+    path = None if to_stdout else config
+    proposal = propose_config(data, tuple(target), path, settings or (), effort)
     table = proposal.findings
     stderr = console.Console(quiet=quiet)
     stderr.print(f"{pluralize(table.rows, 'row')}; {table.task}: {table.reason}")

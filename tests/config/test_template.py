@@ -13,7 +13,13 @@ from hypothesis import strategies as st
 from trainer.config.data import ColumnKind
 from trainer.config.load import load_config
 from trainer.config.schema import Config
-from trainer.config.template import TemplateColumn, TemplateInputs, exact_pattern, render_template
+from trainer.config.template import (
+    Recipe,
+    TemplateColumn,
+    TemplateInputs,
+    exact_pattern,
+    render_template,
+)
 
 Write = Callable[..., Path]
 WEIRD = (
@@ -34,13 +40,19 @@ COLUMNS = tuple(
 )
 BINARY = TemplateInputs(
     source="data/x.csv", target=("diagnosis",), task="binary", rows=569, columns=COLUMNS,
-    classes=(("B", 357), ("M", 212)), positive="M", dropout=0.1, learning_rate=3e-4, balanced=True,
+    classes=(("B", 357), ("M", 212)), positive="M", recipe=Recipe(dropout=0.1, piecewise_bins=16),
     schema="../schema.json",
 )  # fmt: skip
 FINDINGS = {
     "binary": BINARY,
     "multiclass": replace(
-        BINARY, task="multiclass", classes=tuple((f"c{i}", i) for i in range(50)), positive=None
+        BINARY,
+        task="multiclass",
+        classes=tuple((f"c{i}", i) for i in range(50)),
+        positive=None,
+        recipe=Recipe(
+            label_smoothing=0.05, without_bins="there are: many", folds=5, repeats=2, test=0
+        ),
     ),
     "multilabel": replace(
         BINARY,
@@ -48,16 +60,13 @@ FINDINGS = {
         target=("no", "1", "a: b"),
         classes=(),
         positive=None,
-        balanced=False,
     ),
     "regression": replace(
         BINARY,
         task="regression",
         classes=(),
         positive=None,
-        balanced=False,
-        hidden=(),
-        validation=0.0,
+        recipe=Recipe(hidden=(), validation=0.0),
     ),
     "bare": TemplateInputs(source="x", target=("y",), task="regression", rows=1, columns=()),
 }
@@ -78,8 +87,13 @@ def test_template_loads(write: Write, name: str) -> None:
     assert config.data.features.exclude == [
         exact_pattern(column.name) for column in findings.columns if column.excluded
     ]
-    assert config.fit.batch_size == findings.batch_size
-    assert config.optimizer.learning_rate == (findings.learning_rate or 1e-3)
+    recipe = findings.recipe
+    assert config.fit.batch_size == recipe.batch_size
+    assert (config.fit.folds, config.fit.repeats) == (recipe.folds, recipe.repeats)
+    assert config.loss.label_smoothing == recipe.label_smoothing
+    assert config.evaluate.calibrate == (recipe.label_smoothing > 0)
+    assert config.data.numeric.piecewise_bins == recipe.piecewise_bins
+    assert config.fit.class_weight is None
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from trainer.config.load import load_config
+from trainer.config.members import member_configs
 from trainer.data.config_proposal import propose_config
 from trainer.data.prepare import prepare
 
@@ -23,13 +24,14 @@ CLASSES = np.where(np.arange(ROWS) % 3, "no", "yes")
 def proposed(tmp_path):
     """The config for a table, and the table as that config reads it."""
 
-    def run(table, target="y"):
+    def run(table, target="y", effort="balanced"):
         path = tmp_path / "t.csv"
         pl.DataFrame({"z": np.arange(ROWS) % 7, **table}).write_csv(path)
         config = tmp_path / "t.yaml"
-        text = propose_config(path, (target,), config).text
+        text = propose_config(path, (target,), config, effort=effort).text
         config.write_text(text)
-        return text, prepare(load_config(config).config)
+        members = member_configs(load_config(config).config)
+        return text, prepare(members[0].config)
 
     return run
 
@@ -62,7 +64,7 @@ def test_dates_as_text_are_features(proposed, date_format):
     assert "x: {kind: datetime, format: " in text
     assert kinds(dataset)["x"] == "datetime"
     assert dataset.warnings == ()
-    assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}  # alternative" in text
+    assert "# split: {test: 0.2, by: time, column: x}  # alternative" in text
 
 
 def test_ambiguous_dates_are_excluded_with_the_setting_to_include_them(proposed):
@@ -127,8 +129,8 @@ def test_rows_in_the_order_of_a_date_are_split_by_it(proposed, date_format, days
 def test_time_split_needs_every_class_among_the_early_rows(proposed):
     late = np.where(np.arange(ROWS) > 350, "new", CLASSES)
     text, _ = proposed({"x": [str(day) for day in DAYS], "y": late})
-    assert "by: stratified}  # fractions" in text
-    assert "# split: {test: 0.2, validation: 0.2, by: time, column: x}" in text
+    assert "split: {test: 0.0, by: stratified}" in text
+    assert "# split: {test: 0.2, by: time, column: x}" in text
 
 
 @pytest.mark.parametrize(
@@ -143,3 +145,13 @@ def test_time_split_needs_every_class_among_the_early_rows(proposed):
 def test_other_columns_propose_no_split_by_time(proposed, values):
     text, _ = proposed({"x": values, "y": CLASSES})
     assert "by: time" not in text
+
+
+@pytest.mark.parametrize(
+    ("levels", "encodes"), [(24, {"z": None, "x": "onehot"}), (25, {"z": None, "x": "embedding"})]
+)
+def test_columns_with_many_levels_are_embedded(proposed, levels, encodes):
+    values = [f"level {row % levels}" for row in range(ROWS)]
+    _, dataset = proposed({"x": values, "y": CLASSES})
+    columns = dataset.preprocessing.columns
+    assert {column.name: getattr(column, "encode", None) for column in columns} == encodes

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -106,3 +107,15 @@ def test_constant_target_raises(tmp_path, cell):
     path.write_text("x,y\n" + f"7,{cell}\n" * 60)
     with pytest.raises(DataError, match=r"at least two distinct values in 'y'.*--target"):
         inspect_table(Data(source=str(path), target="y"))
+
+
+@pytest.mark.parametrize(("factors", "are_redundant"), [(2, True), (30, False)])
+def test_columns_that_are_combinations_of_few_are_found(tmp_path, factors, are_redundant):
+    generator = np.random.default_rng(0)
+    spectra = generator.normal(size=(200, factors)) @ generator.normal(size=(factors, 30))
+    spectra[:5, 0] = np.nan
+    columns = {f"x{index}": column for index, column in enumerate(spectra.T * 10 + 500)}
+    table = pl.DataFrame({**columns, "y": range(200)}).fill_nan(None)
+    table.write_csv(tmp_path / "t.csv")
+    findings = inspect_table(Data(source=str(tmp_path / "t.csv"), target="y"))
+    assert findings.are_redundant == are_redundant

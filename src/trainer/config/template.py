@@ -38,6 +38,39 @@ class TemplateColumn:
     excluded: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The network that `init` proposes, and how it is trained and evaluated.
+
+    Attributes:
+        hidden: Units of the hidden layers.
+        dropout: Rate of the dropout after each; 0 for none.
+        piecewise_bins: Bins of the piecewise-linear encoding of numbers; None for none.
+        without_bins: Why numbers have no such encoding; empty if they do.
+        label_smoothing: Label smoothing of the loss, whose effect calibration undoes; 0 for none.
+        epochs: Maximum number of epochs.
+        patience: Patience of early stopping; None for no early stopping.
+        batch_size: Rows per batch.
+        folds: Number of folds, each the validation rows of a network; None for a single network.
+        repeats: Number of networks for each fold.
+        test: Fraction of test rows.
+        validation: Fraction of validation rows; not used with folds.
+    """
+
+    hidden: tuple[int, ...] = (64, 64)
+    dropout: float = 0.0
+    batch_size: int = 32
+    piecewise_bins: int | None = None
+    without_bins: str = ""
+    label_smoothing: float = 0.0
+    epochs: int = DEFAULT_EPOCHS
+    patience: int | None = 10
+    folds: int | None = None
+    repeats: int = 1
+    test: float = 0.2
+    validation: float = 0.2
+
+
 @dataclass(frozen=True)
 class TemplateInputs:
     """The properties of a table and the settings chosen for it.
@@ -49,14 +82,7 @@ class TemplateInputs:
         columns: All columns except the targets.
         classes: Classes and their numbers of rows, for binary and multiclass tasks.
         positive: The positive class of a binary task; None for the default.
-        hidden: Units of the hidden layers.
-        dropout: Rate of the dropout after each; 0 for none.
-        learning_rate: Learning rate of adam; None for its default.
-        epochs: Maximum number of epochs.
-        patience: Patience of early stopping; None for no early stopping.
-        test: Fraction of test rows.
-        validation: Fraction of validation rows.
-        balanced: Whether to weight the classes.
+        recipe: The network and its training.
         file_name: File name of the config, for the commands in its header.
         order: A date column by which rows can be split; None if there is none.
         is_ordered: Whether the rows are sorted by it, so that the split is by time.
@@ -74,15 +100,7 @@ class TemplateInputs:
     columns: tuple[TemplateColumn, ...]
     classes: tuple[tuple[str, int], ...] = ()
     positive: str | None = None
-    hidden: tuple[int, ...] = (64, 64)
-    dropout: float = 0.0
-    batch_size: int = 32
-    learning_rate: float | None = None
-    epochs: int = DEFAULT_EPOCHS
-    patience: int | None = 10
-    test: float = 0.2
-    validation: float = 0.2
-    balanced: bool = False
+    recipe: Recipe = Recipe()
     file_name: str = "config.yaml"
     order: str | None = None
     is_ordered: bool = False
@@ -156,11 +174,20 @@ def _data(inputs: TemplateInputs) -> list[str]:
 
 def _splits(inputs: TemplateInputs) -> list[str]:
     """Return the split, and an alternative one as a comment if the table has dates."""
-    fractions = {"test": inputs.test, "validation": inputs.validation}
+    recipe = inputs.recipe
     by = "stratified" if TASK_RULES[inputs.task].is_exclusive else "random"
+    fractions = {"test": recipe.test, "validation": recipe.validation}
+    meaning = "fractions of all rows"
+    if recipe.folds is not None:
+        fractions = {"test": recipe.test}
+        meaning = "each row is evaluated by the networks that were not trained on it (fit.folds)"
     at_random = f"split: {flow_text({**fractions, 'by': by})}"
     if inputs.order is None:
-        return [f"  {at_random}  # fractions of all rows"]
+        return [f"  {at_random}  # {meaning}"]
+    if recipe.folds is not None:
+        fractions = {
+            "test": 0.2
+        }  # With no test rows, the latest rows would only be validation rows.
     by_time = f"split: {flow_text({**fractions, 'by': 'time', 'column': inputs.order})}"
     if inputs.is_ordered:
         name = _comment_text(inputs.order)
@@ -168,9 +195,10 @@ def _splits(inputs: TemplateInputs) -> list[str]:
             f"  {by_time}  # the rows are sorted by {name}: the latest are the test set",
             f"  # {at_random}  # alternative, if new rows will be from the same period",
         ]
+    later = "alternative, if the model will predict later rows"
     return [
-        f"  {at_random}  # fractions of all rows",
-        f"  # {_comment_text(by_time)}  # alternative, if the model will predict later rows",
+        f"  {at_random}  # {meaning}",
+        f"  # {_comment_text(by_time)}  # {later}",
     ]
 
 
@@ -193,9 +221,7 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
     numeric = [column for column in used if column.kind == "numeric"]
     categorical = [column for column in used if column.kind == "categorical"]
     if numeric:
-        lines.append(
-            f"  numeric: {{impute: median, scale: robust, smooth_clip: 3.0}}  # {_count_text(numeric)}"
-        )
+        lines += _numeric(inputs.recipe, numeric)
     if categorical:
         settings = "{encode: onehot, impute: separate_level}"
         lines.append(f"  categorical: {settings}  # {_count_text(categorical)}")
@@ -204,6 +230,19 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
     if inputs.target_columns or configured or ordering:
         lines.append("  columns:")
         lines += [_column(column) for column in (*inputs.target_columns, *ordering, *configured)]
+    return lines
+
+
+def _numeric(recipe: Recipe, columns: list[TemplateColumn]) -> list[str]:
+    lines = [f"  numeric:  # {_count_text(columns)}", "    impute: median"]
+    if any(column.missing for column in columns):
+        lines.append("    indicator: true  # an input for whether the number is missing")
+    lines += ["    scale: robust", "    smooth_clip: 3.0  # limits the influence of outliers"]
+    if recipe.piecewise_bins is not None:
+        about = "lets the network learn steps and other shapes of a column's effect"
+        lines.append(f"    piecewise_bins: {recipe.piecewise_bins}  # {about}")
+    elif recipe.without_bins:
+        lines.append(f"    # piecewise_bins: none, as {recipe.without_bins}")
     return lines
 
 
@@ -225,25 +264,40 @@ def _count_text(columns: list[TemplateColumn]) -> str:
 
 
 def _rest(inputs: TemplateInputs) -> list[str]:
-    lines = ["model:", "  layers:" if inputs.hidden else "  layers: []  # a linear model"]
-    for units in inputs.hidden:
-        lines.append(f"    - dense: {{units: {units}, activation: relu}}")
-        if inputs.dropout:
-            lines.append(f"    - dropout: {scalar_text(inputs.dropout)}")
-    lines.append("  head: auto")
-    rate = inputs.learning_rate
-    optimizer = {"name": "adam", **({} if rate is None else {"learning_rate": rate})}
+    recipe = inputs.recipe
+    lines = ["model:", "  layers:" if recipe.hidden else "  layers: []  # a linear model"]
+    for units in recipe.hidden:
+        lines.append(f"    - dense: {{units: {units}, activation: silu}}")
+        if recipe.dropout:
+            lines.append(f"    - dropout: {scalar_text(recipe.dropout)}")
+    lines += ["  head: auto", "optimizer: {name: adamw, weight_decay: 0.01}"]
+    if recipe.label_smoothing:
+        about = "regularizes; evaluate.calibrate undoes its effect on probabilities"
+        lines.append(f"loss: {{label_smoothing: {scalar_text(recipe.label_smoothing)}}}  # {about}")
     lines += [
-        f"optimizer: {flow_text(optimizer)}",
         "metrics: auto",
         "fit:",
-        f"  epochs: {inputs.epochs}",
-        f"  batch_size: {inputs.batch_size}",
+        *_folds(recipe),
+        f"  epochs: {recipe.epochs}",
+        f"  batch_size: {recipe.batch_size}",
     ]
-    if inputs.balanced:
-        lines.append("  class_weight: balanced  # the classes are imbalanced")
-    if inputs.patience is not None:
-        monitor = "val_loss" if inputs.validation > 0 else "loss"
-        stop = {"monitor": monitor, "patience": inputs.patience, "restore_best": True}
+    if recipe.patience is not None:
+        monitor = "val_loss" if recipe.folds or recipe.validation > 0 else "loss"
+        stop = {"monitor": monitor, "patience": recipe.patience, "restore_best": True}
         lines.append(f"  early_stopping: {flow_text(stop)}")
+    if recipe.label_smoothing and (recipe.folds or recipe.validation > 0):
+        about = "temperature scaling, fitted on validation rows"
+        lines += ["evaluate:", f"  calibrate: true  # {about}"]
+    return lines
+
+
+def _folds(recipe: Recipe) -> list[str]:
+    if recipe.folds is None:
+        return []
+    lines = [
+        f"  folds: {recipe.folds}  # networks, whose mean predicts; each fold stops one of them early"
+    ]
+    if recipe.repeats > 1:
+        about = "networks for each fold: more of them predict better, and take longer"
+        lines.append(f"  repeats: {recipe.repeats}  # {about}")
     return lines

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.read_options import data_section, non_default_read_options
-from trainer.config.task_rules import TASK_RULES
 from trainer.config.template import TemplateColumn, TemplateInputs, render_template
+from trainer.data.recipes import Effort, choose_recipe
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
 from trainer.data.text_formats import format_setting
 
@@ -27,19 +27,8 @@ _EXCLUSIONS = {
     "identifier": "identifies the row",
     "nested": "a list or a structure in every row",
 }
-# Minimum number of rows, units of the hidden layers, dropout, batch size.
-_SIZES = (
-    (0, (32,), 0.2, 16),
-    (1_000, (64, 64), 0.2, 32),
-    (10_000, (128, 128), 0.1, 128),
-    (100_000, (256, 256), 0.1, 256),
-    (1_000_000, (256, 256, 256), 0.0, 1024),
-)
-# With fewer rows a validation split costs more than it gains (measured on 214 rows: log loss 1.38 with
-# early stopping, 0.82 without), and about 20 rows are too few for any holdout.
-_MIN_ROWS_FOR_VALIDATION = 300
-_MIN_ROWS_FOR_TEST = 20
-_RARE_SHARE = 0.05
+# More levels have an embedding: 0/1 inputs of rare levels have few rows to learn from.
+_MAX_ONEHOT_LEVELS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +40,11 @@ class Proposal:
 
 
 def propose_config(
-    source: Path, targets: tuple[str, ...], config: Path | None, read_options: Sequence[str] = ()
+    source: Path,
+    targets: tuple[str, ...],
+    config: Path | None,
+    read_options: Sequence[str] = (),
+    effort: Effort = "balanced",
 ) -> Proposal:
     """Inspect a table and propose a config for it.
 
@@ -61,6 +54,7 @@ def propose_config(
         config: The path of the config, to which the table's path is made relative; None for stdout,
             where it is relative to the working directory.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
+        effort: The effort of training: of the number and size of networks.
 
     Raises:
         ConfigError: A setting is invalid.
@@ -69,10 +63,6 @@ def propose_config(
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)
     folder = Path() if config is None else config.parent
-    hidden, dropout, batch_size = _sizes(findings.rows)
-    has_validation = findings.rows >= _MIN_ROWS_FOR_VALIDATION
-    has_test = findings.rows >= _MIN_ROWS_FOR_TEST
-    shares = [count / findings.rows for count in findings.classes.values()]
     text = render_template(
         TemplateInputs(
             source=os.path.relpath(source, folder),
@@ -81,16 +71,9 @@ def propose_config(
             rows=findings.rows,
             columns=tuple(_column(column) for column in findings.columns),
             classes=tuple(findings.classes.items()),
-            hidden=hidden,
-            dropout=dropout if has_test else 0.0,
-            batch_size=batch_size,
-            epochs=200 if has_validation else 100,
-            patience=20 if has_validation else None,
-            test=0.2 if has_test else 0.0,
-            validation=0.2 if has_validation else 0.0,
+            recipe=choose_recipe(findings, effort),
             separator=findings.separator,
             scale=findings.scale,
-            balanced=TASK_RULES[findings.task].is_exclusive and min(shares) < _RARE_SHARE,
             read_options=non_default_read_options(data),
             order=None if findings.order is None else findings.order.column,
             is_ordered=findings.order is not None and findings.order.is_sorted,
@@ -106,11 +89,6 @@ def propose_config(
 
 def _one_or_several(targets: tuple[str, ...]) -> str | list[str]:
     return targets[0] if len(targets) == 1 else list(targets)
-
-
-def _sizes(rows: int) -> tuple[tuple[int, ...], float, int]:
-    chosen = [size for size in _SIZES if rows >= size[0]][-1]
-    return chosen[1:]
 
 
 def _case_of_target(findings: TableFindings) -> tuple[TemplateColumn, ...]:
@@ -150,6 +128,9 @@ def _column(column: ColumnFinding) -> TemplateColumn:
         # If some values are not numbers, fitting requires the kind.
         settings = {"kind": "categorical"}
         comment = _odd_values(column)
+    if column.kind == "categorical" and column.distinct > _MAX_ONEHOT_LEVELS:
+        settings = {**settings, "encode": "embedding"}
+        comment = comment or f"{column.distinct:,} levels"
     excluded = ""
     if column.exclude is not None:
         excluded = _exclusion(column)

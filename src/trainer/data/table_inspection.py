@@ -47,6 +47,9 @@ _TRAINING_SHARE = 0.6
 """The fraction of training rows when `init` splits by time."""
 
 
+# A few principal components are computed in milliseconds for this many columns and rows.
+_MIN_REDUNDANT, _MAX_REDUNDANT, _SAMPLED_ROWS, _EXPLAINED = 20, 200, 2_000, 0.95
+
 _UNREAD = ParseSpec(None)
 
 
@@ -106,6 +109,8 @@ class TableFindings:
         separator: The likely separator of labels in target cells, or None.
         scale: The `data.target_scale` recommended for a skewed target, or None.
         case_variants: Classes that differ only in case, and were counted as one.
+        are_redundant: Whether a few linear combinations of the numeric columns explain nearly all of
+            their variance.
     """
 
     files: tuple[SourceFile, ...]
@@ -122,6 +127,7 @@ class TableFindings:
     separator: str | None = None
     scale: Literal["log", "power"] | None = None
     case_variants: tuple[str, ...] = ()
+    are_redundant: bool = False
 
 
 def inspect_table(data: Data) -> TableFindings:
@@ -177,6 +183,7 @@ def inspect_table(data: Data) -> TableFindings:
         number_formats=inferred.number_formats,
         scale=_advised_scale(values, inferred),
         order=order,
+        are_redundant=_are_redundant(table.frame, columns),
         warnings=(*table.warnings, *inferred.notes),
     )
 
@@ -319,3 +326,26 @@ def _time_order(
         if alternative is None and 2 * column.distinct >= len(rows):
             alternative = TimeOrder(column.name, is_sorted=False)
     return alternative
+
+
+def _are_redundant(frame: pl.DataFrame, columns: Sequence[ColumnFinding]) -> bool:
+    """Return whether a few linear combinations of many numbers explain nearly all, as in spectra.
+
+    They do if the first principal components, at most 10% of the number of columns, explain 95% of the
+    variance of the standardized numbers.
+    """
+    names = [
+        column.name
+        for column in columns
+        if column.exclude is None and column.kind == "numeric" and column.spec.number_format is None
+    ]
+    if not _MIN_REDUNDANT <= len(names) <= _MAX_REDUNDANT:
+        return False
+    values = number_matrix(frame.select(names).head(_SAMPLED_ROWS), names)
+    values[~np.isfinite(values)] = np.nan
+    known = np.isfinite(values)
+    counts = np.maximum(known.sum(axis=0), 1)
+    centered = np.where(known, values - np.where(known, values, 0).sum(axis=0) / counts, 0)
+    lengths = np.sqrt(np.square(centered).sum(axis=0))
+    variances = np.linalg.svd(centered / np.where(lengths > 0, lengths, 1), compute_uv=False) ** 2
+    return bool(variances[: len(names) // 10].sum() >= _EXPLAINED * variances.sum())

@@ -1,0 +1,87 @@
+"""The network that `trainer init` proposes, by the size of the table and the effort.
+
+The rules come from measurements on 15 public tables of 200 to 50,000 rows.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from trainer.config.task_rules import TASK_RULES
+from trainer.config.template import Recipe
+from trainer.data.table_inspection import TableFindings
+
+Effort = Literal["quick", "balanced", "best"]
+
+_FOLDS = 5
+# Networks of folds are better by 1% to 12%, and a validation split of a small table is too small to
+# choose an epoch by. Larger tables gain less and take longer.
+_MIN_ROWS_FOR_FOLDS, _MAX_ROWS_FOR_FOLDS = 50, 100_000
+_MAX_ROWS_FOR_QUICK_FOLDS = 1_000
+_MIN_ROWS_FOR_VALIDATION = 300
+_MIN_ROWS_FOR_TEST = 20
+_WIDE, _MAX_BINNED = 100, 200
+# Minimum number of rows, batch size, epochs, patience: large tables need few epochs.
+_TRAINING = (
+    (0, 16, 200, 20),
+    (500, 32, 200, 15),
+    (2_000, 64, 100, 10),
+    (10_000, 128, 100, 8),
+    (30_000, 256, 100, 6),
+    (200_000, 1024, 50, 5),
+)
+
+
+def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
+    """Choose the network for a table."""
+    rows, rules = findings.rows, TASK_RULES[findings.task]
+    batch_size, epochs, patience = [size[1:] for size in _TRAINING if rows >= size[0]][-1]
+    folds = _folds(findings, effort)
+    has_validation = folds is not None or rows >= _MIN_ROWS_FOR_VALIDATION
+    numbers = sum(
+        column.kind == "numeric" and column.exclude is None for column in findings.columns
+    )
+    without_bins = ""
+    if numbers > _MAX_BINNED:
+        without_bins = f"{numbers:,} columns would need too many inputs"
+    elif findings.are_redundant:
+        without_bins = "the columns are nearly combinations of few"
+    smooths = rules.predicts_most_likely and has_validation
+    repeats = {"quick": 1, "balanced": 1, "best": 4 if rows < 10_000 else 2}[effort]
+    return Recipe(
+        hidden=_hidden(findings, numbers, effort),
+        dropout=0.1 if rows >= _MIN_ROWS_FOR_TEST else 0.0,
+        piecewise_bins=None if without_bins or not numbers else 16,
+        without_bins=without_bins,
+        label_smoothing=0.05 if smooths else 0.0,
+        batch_size=batch_size,
+        epochs=epochs if has_validation else 100,
+        patience=patience if has_validation else None,
+        folds=folds,
+        repeats=1 if folds is None else repeats,
+        test=0.0 if folds is not None or rows < _MIN_ROWS_FOR_TEST else 0.2,
+        validation=0.2 if has_validation else 0.0,
+    )
+
+
+def _folds(findings: TableFindings, effort: Effort) -> int | None:
+    """Return the number of folds; None for a single network.
+
+    Rows in order of time are split by time, where later rows are not used for earlier folds.
+    """
+    rows = findings.rows
+    most = _MAX_ROWS_FOR_QUICK_FOLDS if effort == "quick" else _MAX_ROWS_FOR_FOLDS
+    is_ordered = findings.order is not None and findings.order.is_sorted
+    if is_ordered or not _MIN_ROWS_FOR_FOLDS <= rows <= most:
+        return None
+    # Each fold needs a row of each class.
+    folds = min(_FOLDS, *findings.classes.values()) if findings.classes else _FOLDS
+    return folds if folds > 2 else None
+
+
+def _hidden(findings: TableFindings, numbers: int, effort: Effort) -> tuple[int, ...]:
+    if effort == "quick":
+        return (64, 64)
+    if effort == "best" or numbers >= _WIDE:
+        return (256, 256, 256)
+    return (128, 128) if findings.rows <= _MAX_ROWS_FOR_FOLDS else (256, 256)

@@ -1,0 +1,87 @@
+"""The network that `init` proposes follows from the size of the table, the task and the effort."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from trainer.data.recipes import choose_recipe
+from trainer.data.table_inspection import ColumnFinding, TableFindings, TimeOrder
+
+NUMBERS = TableFindings(
+    files=(), rows=5_000, target=("y",), task="regression", reason="", classes={}, number_formats={},
+    order=None, duplicates=0, columns=(ColumnFinding("x", "numeric", 0, 9, None, None),), warnings=(),
+)  # fmt: skip
+CLASSES = replace(NUMBERS, task="multiclass", classes={"a": 2_000, "b": 2_000, "c": 1_000})
+
+
+def recipe(findings=NUMBERS, effort="balanced", **changes):
+    return choose_recipe(replace(findings, **changes), effort)
+
+
+@pytest.mark.parametrize(
+    ("rows", "effort", "folds", "repeats"),
+    [
+        (49, "balanced", None, 1),
+        (50, "balanced", 5, 1),
+        (100_000, "balanced", 5, 1),
+        (100_001, "balanced", None, 1),
+        (1_000, "quick", 5, 1),
+        (1_001, "quick", None, 1),
+        (5_000, "best", 5, 4),
+        (50_000, "best", 5, 2),
+        (200_000, "best", None, 1),
+    ],
+)
+def test_number_of_networks(rows, effort, folds, repeats):
+    chosen = recipe(rows=rows, effort=effort)
+    assert (chosen.folds, chosen.repeats) == (folds, repeats)
+    assert chosen.test == (0.0 if folds else 0.2)
+
+
+@pytest.mark.parametrize(("rarest", "folds"), [(5, 5), (4, 4), (3, 3), (2, None)])
+def test_every_fold_has_rows_of_each_class(rarest, folds):
+    assert recipe(CLASSES, classes={"a": 2_000, "b": rarest}).folds == folds
+
+
+def test_rows_in_the_order_of_time_have_a_test_split():
+    chosen = recipe(order=TimeOrder("x", is_sorted=True))
+    assert (chosen.folds, chosen.test, chosen.validation) == (None, 0.2, 0.2)
+    assert recipe(order=TimeOrder("x", is_sorted=False)).folds == 5
+
+
+@pytest.mark.parametrize(("rows", "test"), [(19, 0.0), (20, 0.2)])
+def test_few_rows_are_trained_without_validation(rows, test):
+    chosen = recipe(rows=rows)
+    assert (chosen.test, chosen.validation, chosen.patience) == (test, 0.0, None)
+
+
+def test_smoothing_is_for_several_classes_with_validation_rows():
+    assert recipe(CLASSES).label_smoothing == 0.05
+    assert recipe(CLASSES, rows=40).label_smoothing == 0.0
+    assert recipe(CLASSES, task="binary").label_smoothing == 0.0
+    assert recipe().label_smoothing == 0.0
+
+
+@pytest.mark.parametrize(
+    ("changes", "bins"),
+    [
+        ({}, 16),
+        ({"are_redundant": True}, None),
+        ({"columns": NUMBERS.columns * 201}, None),
+        ({"columns": ()}, None),
+    ],
+)
+def test_bins(changes, bins):
+    chosen = recipe(**changes)
+    assert chosen.piecewise_bins == bins
+    assert bool(chosen.without_bins) == (bins is None and changes != {"columns": ()})
+
+
+def test_larger_tables_have_larger_batches_and_less_patience():
+    chosen = [recipe(rows=rows) for rows in (100, 1_000, 5_000, 20_000, 50_000, 500_000)]
+    sizes = [item.batch_size for item in chosen]
+    assert sizes == sorted(set(sizes))
+    patience = [item.patience for item in chosen]
+    assert patience == sorted(set(patience), reverse=True)
