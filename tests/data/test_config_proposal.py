@@ -63,6 +63,8 @@ def test_dates_as_text_are_features(proposed, date_format):
     text, dataset = proposed({"x": values, "y": CLASSES})
     assert "x: {kind: datetime, format: " in text
     assert kinds(dataset)["x"] == "datetime"
+    (column,) = (column for column in dataset.preprocessing.columns if column.name == "x")
+    assert {"x.weekday=Monday", "x.month=July"} <= set(column.features)
     assert dataset.warnings == ()
     assert "# split: {test: 0.2, by: time, column: x}  # alternative" in text
 

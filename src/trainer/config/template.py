@@ -225,6 +225,11 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
     if categorical:
         settings = "{encode: onehot, impute: separate_level}"
         lines.append(f"  categorical: {settings}  # {_count_text(categorical)}")
+    dates = [column for column in used if column.kind == "datetime"]
+    if dates:
+        parts = "[elapsed, year, week, day, weekday, month, hour]"
+        about = "parts that do not vary are omitted"
+        lines.append(f"  datetime: {{parts: {parts}}}  # {_count_text(dates)}; {about}")
     configured = [column for column in used if column.settings]
     ordering = [column for column in inputs.columns if column.excluded and column.settings]
     if inputs.target_columns or configured or ordering:
