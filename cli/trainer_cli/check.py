@@ -9,7 +9,7 @@ import typer
 
 from trainer.errors import Problem, UsageError, pluralize
 from trainer.report.class_table import split_lines
-from trainer.report.text import Table, cell, format_bytes
+from trainer.report.text import Table, cell, format_bytes, inputs_text
 from trainer.report.wrapping import table_lines, wrap_text
 from trainer_cli import console
 from trainer_cli.options import SPLITS, ConfigArguments, Json, Quiet, one_config
@@ -146,6 +146,7 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
         "classes": {name: dataset.classes(name) for name in SPLITS if dataset.rows(name)},
         "dropped": dataset.dropped,
         "features": list(dataset.preprocessing.feature_names),
+        "inputs": [asdict(spec) for spec in dataset.preprocessing.inputs],
         "layers": [
             {
                 "name": layer.name,
@@ -258,8 +259,8 @@ def _column_lines(plan: RunPlan) -> list[str]:
     lines = _table(["column", "kind", "features", ""], rows, right={2})
     if len(columns) > _SHOWN_COLUMNS:
         lines.append(f"… and {len(columns) - _SHOWN_COLUMNS:,} more columns")
-    width = plan.dataset.preprocessing.width
-    return [*lines, f"{pluralize(len(columns), 'column')}, {pluralize(width, 'input')}"]
+    inputs = inputs_text(plan.dataset.preprocessing.inputs)
+    return [*lines, f"{pluralize(len(columns), 'column')}, {inputs}"]
 
 
 def _split_lines(plan: RunPlan) -> list[str]:

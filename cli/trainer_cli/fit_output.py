@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainer.errors import command_text, pluralize
-from trainer.report.text import Table, duration, number
+from trainer.report.text import Table, duration, inputs_text, number
 from trainer_cli import console
 from trainer_cli.following import Signals, View
 from trainer_cli.options import SPLITS
@@ -74,11 +74,10 @@ class RunView(View["RunFinished"]):
 
 def _print_start(event: Any, stderr: console.Console) -> None:
     plan = event.plan
-    dataset = plan.dataset
     stderr.print(data_summary(plan))
     parameters = "" if plan.parameters is None else f", {plan.parameters:,} parameters"
     stderr.print(
-        f"network: {len(dataset.preprocessing.feature_names):,} inputs, "
+        f"network: {inputs_text(plan.dataset.preprocessing.inputs)}, "
         f"{' → '.join(layer.name for layer in plan.layers)}{parameters}"
     )
     threads = pluralize(event.device.threads, "thread")

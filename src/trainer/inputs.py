@@ -1,7 +1,8 @@
 """Named inputs of a network: name, shape and dtype of each, and the arrays that hold their values.
 
-The encoded table is the input `features`, float32 (columns,). Nothing between the preprocessing and
-the network depends on the number, rank or dtype of the inputs.
+An encoded table has the input `features`, float32 (columns,), and, for columns with embeddings, the
+input `categories`, int32 (columns,). Nothing between the preprocessing and the network depends on the
+number, rank or dtype of the inputs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES = "features"
+FEATURES, CATEGORIES = "features", "categories"
 
 Value = TypeVar("Value")
 

@@ -66,9 +66,9 @@ def test_explicit_levels_keep_their_order_and_absent_levels(tmp_path, make_confi
     frame = result.table.frame
     if "c" not in frame:
         frame = prepare(make_config(path, "y")).table.frame
-    x = result.preprocessing.transform(frame).inputs["features"]
     codes = np.array([2, 0, 1])[np.arange(ROWS) % 3]
-    at = result.preprocessing.input_columns["c"].columns.start
+    name, columns = result.preprocessing.input_columns["c"]
+    x, at = result.preprocessing.transform(frame).inputs[name], columns.start
     if encode == "onehot":
         assert column(result).features == tuple(f"c={level}" for level in levels)
         np.testing.assert_array_equal(x[:, at : at + 4], np.eye(4)[codes])

@@ -81,7 +81,7 @@ def test_fit_depends_only_on_training_rows(tmp_path, mixed_frame, data, draw):
     for split in ("train", "validation", "test"):
         samples = changed.samples(split)
         if samples is not None:
-            assert np.all(np.isfinite(samples.inputs["features"]))
+            assert all(np.isfinite(values).all() for values in samples.inputs.values())
 
 
 def test_fit_depends_on_every_training_row(prepare_frame, mixed_frame):
@@ -147,21 +147,17 @@ def test_rows_are_encoded_independently(tmp_path, mixed_frame, data):
     everything = restored.transform(dataset.table.frame)
     for split in ("train", "validation", "test"):
         samples = dataset.samples(split)
-        assert samples.inputs["features"].dtype == np.float32
-        assert samples.inputs["features"].flags.c_contiguous
-        assert samples.inputs["features"].shape == (
-            dataset.rows(split),
-            dataset.preprocessing.width,
-        )
-        np.testing.assert_array_equal(
-            samples.inputs["features"], everything.inputs["features"][samples.rows]
-        )
+        for spec in dataset.preprocessing.inputs:
+            values = samples.inputs[spec.name]
+            assert values.dtype == spec.dtype
+            assert values.flags.c_contiguous
+            assert values.shape == (dataset.rows(split), *spec.shape)
+            np.testing.assert_array_equal(values, everything.inputs[spec.name][samples.rows])
     frame = dataset.table.frame
     for row in (0, 7, 119):
         alone = restored.transform(frame[row : row + 1])
-        np.testing.assert_array_equal(
-            alone.inputs["features"][0], everything.inputs["features"][row]
-        )
+        for name, values in everything.inputs.items():
+            np.testing.assert_array_equal(alone.inputs[name][0], values[row])
     assert len(set(restored.feature_names)) == restored.width
 
 

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 import pytest
 
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
+from trainer.inputs import InputSpec
 
 FRAME = {
     "x": [1.0, 2.0, 3.0, 4.0] * 5,
@@ -16,7 +18,7 @@ FRAME = {
 ALL_TRAIN = {"split": {"test": 0.0, "validation": 0.0}}
 
 
-def test_embeddings_are_the_last_columns(prepare_frame):
+def test_embedded_columns_are_the_input_categories(prepare_frame):
     dataset = prepare_frame(
         FRAME, **ALL_TRAIN, columns={"c": {"encode": "embedding"}, "n": {"indicator": True}}
     )
@@ -27,12 +29,59 @@ def test_embeddings_are_the_last_columns(prepare_frame):
         "x": ("features", slice(0, 1)),
         "n": ("features", slice(1, 3)),
         "e": ("features", slice(3, 4)),
-        "c": ("features", slice(4, 5)),
+        "c": ("categories", slice(0, 1)),
     }
-    x = dataset.samples("train").inputs["features"]
-    assert x[:4, 4].tolist() == [1, 2, 3, 1]
+    assert preprocessing.inputs == (
+        InputSpec("features", (4,), "float32"),
+        InputSpec("categories", (1,), "int32"),
+    )
+    inputs = dataset.samples("train").inputs
+    x, ids = inputs["features"], inputs["categories"]
+    assert (x.dtype, ids.dtype) == (np.float32, np.int32)
+    assert ids[:4].tolist() == [[1], [2], [3], [1]]
     assert x[:4, 2].tolist() == [0, 1, 0, 0]
     assert x[:4, 3].tolist() == [1, 0, 0, 0]
+
+
+def test_columns_in_both_inputs_are_numbered_separately(prepare_frame):
+    frame = {name: FRAME[name] for name in ("c", "x", "e", "y")}
+    frame["d"] = ["u", "v"] * 10
+    columns = {"c": {"encode": "embedding"}, "d": {"encode": "embedding"}}
+    preprocessing = prepare_frame(frame, **ALL_TRAIN, columns=columns).preprocessing
+    assert preprocessing.feature_names == ("x", "e", "c", "d")
+    assert preprocessing.input_columns == {
+        "c": ("categories", slice(0, 1)),
+        "x": ("features", slice(0, 1)),
+        "e": ("features", slice(1, 2)),
+        "d": ("categories", slice(1, 2)),
+    }
+    unknown = pl.DataFrame({"c": ["?"], "x": [1.0], "e": ["no"], "d": ["v"]})
+    encoded = preprocessing.transform(unknown)
+    assert encoded.inputs["categories"].tolist() == [[0, 2]]
+    assert encoded.unseen.tolist() == [True]
+
+
+def test_table_of_only_embedded_columns_has_one_input(prepare_frame):
+    frame = {name: FRAME[name] for name in ("c", "y")}
+    dataset = prepare_frame(frame, **ALL_TRAIN, columns={"c": {"encode": "embedding"}})
+    assert dataset.preprocessing.inputs == (InputSpec("categories", (1,), "int32"),)
+    assert dataset.preprocessing.row_bytes == 4 + 4
+    assert list(dataset.samples("train").inputs) == ["categories"]
+
+
+def test_large_ids_are_exact(prepare_frame):
+    """Beyond 2^24, neighbouring integers are the same float32."""
+    frame = {name: FRAME[name] for name in ("c", "x", "y")}
+    preprocessing = prepare_frame(
+        frame, **ALL_TRAIN, columns={"c": {"encode": "embedding"}}
+    ).preprocessing
+    codes = np.array([2**24 - 1, 2**24, 2**24 + 1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "trainer.data.preprocessing.level_codes", lambda *_: (codes, np.zeros(3, np.bool_))
+        )
+        encoded = preprocessing.transform(pl.DataFrame(frame)[:3])
+    assert encoded.inputs["categories"][:, 0].tolist() == [2**24, 2**24 + 1, 2**24 + 2]
 
 
 def test_json_is_readable(prepare_frame):

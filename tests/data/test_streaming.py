@@ -123,9 +123,10 @@ def both(settings):
         assert (actual is None) == (expected is None)
         if actual is None:
             continue
-        np.testing.assert_allclose(
-            actual.inputs["features"], expected.inputs["features"], rtol=1e-6, atol=1e-6
-        )
+        assert list(actual.inputs) == list(expected.inputs)
+        for name, values in expected.inputs.items():
+            assert actual.inputs[name].dtype == values.dtype
+            np.testing.assert_allclose(actual.inputs[name], values, rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(actual.y, expected.y, rtol=1e-6, atol=1e-6)
         assert np.array_equal(actual.rows, expected.rows)
         assert np.array_equal(actual.unseen, expected.unseen)

@@ -10,9 +10,27 @@ from typing import Any
 import pytest
 
 from trainer.config.schema import Config
+from trainer.inputs import CATEGORIES, FEATURES, InputSpec
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
+
+
+def _shape_of(
+    width: int = 6,
+    embeddings: Sequence[tuple[int, int]] = (),
+    head: Any = "sigmoid",
+    outputs: int = 1,
+) -> Any:
+    from trainer.models.summary import NetworkShape
+
+    inputs = [
+        InputSpec(FEATURES, (width - len(embeddings),), "float32"),
+        InputSpec(CATEGORIES, (len(embeddings),), "int32"),
+    ]
+    return NetworkShape(
+        tuple(spec for spec in inputs if spec.shape != (0,)), tuple(embeddings), head, outputs
+    )
 
 
 def _config_of(layers: Sequence[Any] = (), seed: int = 0, **sections: Any) -> Config:
@@ -25,6 +43,12 @@ def _config_of(layers: Sequence[Any] = (), seed: int = 0, **sections: Any) -> Co
 def config_of() -> Callable[..., Config]:
     """Return a function that makes a config from layers and other sections."""
     return _config_of
+
+
+@pytest.fixture(scope="session")
+def shape_of() -> Callable[..., Any]:
+    """Return a function that makes the shape of a network; the width counts features and categories."""
+    return _shape_of
 
 
 @pytest.fixture(scope="session")
@@ -48,10 +72,7 @@ def network_of() -> Callable[..., Any]:
         config = _config_of(layers, **sections)
         return build_network(
             config,
-            width,
-            embeddings,
-            head,
-            outputs,
+            _shape_of(width, embeddings, head, outputs),
             prior,
             allow_custom=allow_custom,
             base=base,

@@ -8,15 +8,18 @@ from trainer.config.conflicts import find_conflicts
 from trainer.config.losses import Loss
 from trainer.config.resolve import resolved_loss
 from trainer.config.schema import Config
+from trainer.inputs import FEATURES, InputSpec
 from trainer.models.pack_compatibility import (
     ModelDimensions,
     incompatible_reason,
     member_bytes,
     pack_key,
 )
+from trainer.models.summary import NetworkShape
 
+NETWORK = NetworkShape((InputSpec(FEATURES, (4,), "float32"),), (), "sigmoid", 1)
 DIMENSIONS = ModelDimensions(
-    width=4, embeddings=(), head="sigmoid", outputs=1, loss=Loss(name="binary_crossentropy"), rows=100,
+    network=NETWORK, loss=Loss(name="binary_crossentropy"), rows=100,
     validation_rows=20, steps=40,
 )  # fmt: skip
 LAYERS = [
@@ -80,7 +83,7 @@ SHARED = [
 
 
 def key_of(config: Config) -> str:
-    return pack_key(config, replace(DIMENSIONS, loss=resolved_loss(config, DIMENSIONS.head)))
+    return pack_key(config, replace(DIMENSIONS, loss=resolved_loss(config, NETWORK.head)))
 
 
 @pytest.mark.parametrize("sections", FREE, ids=str)
@@ -97,8 +100,9 @@ def test_setting_is_shared(sections: dict) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"width": 5},
-        {"embeddings": ((3, 2),)},
+        {"network": replace(NETWORK, inputs=(InputSpec(FEATURES, (5,), "float32"),))},
+        {"network": replace(NETWORK, embeddings=((3, 2),))},
+        {"network": replace(NETWORK, outputs=2)},
         {"rows": 99},
         {"validation_rows": 0},
         {"steps": 44},

@@ -50,13 +50,16 @@ def test_another_process_writes_the_same_bytes(network_of: Maker, tmp_path: Path
 import sys
 from pathlib import Path
 from trainer.config.schema import Config
+from trainer.inputs import InputSpec
 from trainer.models.network import build_network
 from trainer.models.saving import save_network
+from trainer.models.summary import NetworkShape
 data = {"source": "rows.csv", "target": "y"}
 layers = [{"dense": {"units": 8, "activation": "relu"}}, {"dropout": 0.5}, "batch_normalization"]
 config = Config.model_validate({"data": data, "model": {"layers": layers}, "seed": 0})
-build_network(config, 6, [], "sigmoid", 1, [0.5], allow_custom=False, base=Path())
-network = build_network(config, 6, [], "sigmoid", 1, [0.5], allow_custom=False, base=Path())
+shape = NetworkShape((InputSpec("features", (6,), "float32"),), (), "sigmoid", 1)
+build_network(config, shape, [0.5], allow_custom=False, base=Path())
+network = build_network(config, shape, [0.5], allow_custom=False, base=Path())
 save_network(network, Path(sys.argv[1]))
 """
     save_network(network_of(LAYERS), tmp_path / "this.keras")

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from math import prod
 from typing import Any
 
+import keras
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -78,11 +79,14 @@ def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any
 @settings(max_examples=40, deadline=None)
 @given(architectures(), st.integers(1, 4))
 def test_summary_equals_the_built_network(
-    network_of: Maker, architecture: tuple[int, list[tuple[int, int]], list[Any]], outputs: int
+    network_of: Maker,
+    shape_of: Maker,
+    architecture: tuple[int, list[tuple[int, int]], list[Any]],
+    outputs: int,
 ) -> None:
     width, embeddings, layers = architecture
     model = Model.model_validate({"layers": layers})
-    summary = summarize_layers(model, width, embeddings, "linear", outputs)
+    summary = summarize_layers(model, shape_of(width, embeddings, "linear", outputs))
     network = network_of(
         layers,
         width=width,
@@ -91,8 +95,9 @@ def test_summary_equals_the_built_network(
         outputs=outputs,
         prior=[0.0] * outputs,
     )
-    assert [layer.name for layer in summary] == [layer.name for layer in network.layers]
-    for expected, layer in zip(summary, network.layers, strict=True):
+    built = [layer for layer in network.layers if not isinstance(layer, keras.layers.InputLayer)]
+    assert [layer.name for layer in summary] == [layer.name for layer in built]
+    for expected, layer in zip(summary, built, strict=True):
         assert expected.output_shape == tuple(layer.output.shape[1:])
         assert expected.parameters == layer.count_params()
         assert expected.trainable == sum(prod(v.shape) for v in layer.trainable_weights)
@@ -124,7 +129,7 @@ OPTIMIZERS = [
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 def test_memory_equals_that_of_keras_variables(
-    config_of: Maker, network_of: Maker, optimizer: dict[str, Any]
+    config_of: Maker, network_of: Maker, shape_of: Maker, optimizer: dict[str, Any]
 ) -> None:
     from trainer.models.optimizers import build_optimizer
 
@@ -135,7 +140,7 @@ def test_memory_equals_that_of_keras_variables(
     built = build_optimizer(config.optimizer, 10, 100, "float32")
     built.build(network.trainable_variables)
     memory = estimate_memory(
-        summarize_layers(config.model, 6, embeddings, "sigmoid", 1), config.optimizer
+        summarize_layers(config.model, shape_of(6, embeddings)), config.optimizer
     )
     assert memory is not None
     sizes = [
@@ -153,31 +158,31 @@ def test_layer_names_are_numbered_by_kind() -> None:
     assert layer_names(model.layers) == ("dense", "dropout", "dense_1", "dense_2", "flatten")
 
 
-def test_shapes_after_a_custom_layer_are_unknown(config_of: Maker) -> None:
+def test_shapes_after_a_custom_layer_are_unknown(config_of: Maker, shape_of: Maker) -> None:
     model = Model.model_validate(
         {"layers": [{"dense": 2}, {"custom": "user:layer"}, {"dense": 3}, "batch_normalization"]}
     )
-    dense, *unknown, head = summarize_layers(model, 4, (), "softmax", 3)
+    dense, *unknown, head = summarize_layers(model, shape_of(4, head="softmax", outputs=3))
     assert (dense.output_shape, dense.parameters) == ((2,), 10)
     assert all(layer.output_shape is None and layer.parameters is None for layer in unknown)
     assert (head.output_shape, head.parameters) == ((3,), None)
     assert estimate_memory([dense, *unknown, head], config_of().optimizer) is None
 
 
-def test_shapes_that_do_not_fit_are_reported_at_their_layer() -> None:
+def test_shapes_that_do_not_fit_are_reported_at_their_layer(shape_of: Maker) -> None:
     model = Model.model_validate({"layers": [{"dense": 6}, {"reshape": [4, -1]}, {"dense": 3}]})
     with pytest.raises(ConfigError) as caught:
-        summarize_layers(model, 4, (), "linear", 1)
+        summarize_layers(model, shape_of(4, head="linear"))
     (problem,) = caught.value.problems
     assert problem.key == "model.layers.1.reshape.shape"
     assert "6 elements" in problem.expected
     assert problem.found == "[4, -1]"
 
 
-def test_head_requires_one_axis() -> None:
+def test_head_requires_one_axis(shape_of: Maker) -> None:
     model = Model.model_validate({"layers": [{"reshape": [2, 2]}, {"dense": 3}]})
     with pytest.raises(ConfigError) as caught:
-        summarize_layers(model, 4, (), "linear", 1)
+        summarize_layers(model, shape_of(4, head="linear"))
     (problem,) = caught.value.problems
     assert problem.key == "model.layers.1"
     assert "[2, 3]" in problem.found

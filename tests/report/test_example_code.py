@@ -82,18 +82,26 @@ def dataset(root: Path, data: dict[str, Any]) -> Dataset:
     return prepare(config)
 
 
-def encoded(root: Path, fitted: Dataset, values: Any) -> np.ndarray:
+def encoded(root: Path, fitted: Dataset, values: Any) -> dict[str, np.ndarray]:
     """Run the part of the code before Keras and return the inputs."""
     (root / "preprocessing.json").write_text(json.dumps(fitted.preprocessing.to_json()))
     lines = list(example_code(Example(str(root), [fitted.preprocessing], values)))
     lines.remove("import keras")
     end = next(index for index, line in enumerate(lines) if line.startswith("model = "))
-    (inputs,) = [line for line in lines if line.startswith("output = ")]
-    inputs = inputs[inputs.index("np.array(") : inputs.index(", verbose")]
+    (inputs,) = [line for line in lines if line.startswith("inputs = ")]
     space: dict[str, Any] = {}
-    exec("\n".join([*lines[:end], f"inputs = {inputs}"]), space)
-    result: np.ndarray = space["inputs"]
-    return result
+    exec("\n".join([*lines[:end], inputs]), space)
+    result = space["inputs"]
+    return result if isinstance(result, dict) else {fitted.preprocessing.inputs[0].name: result}
+
+
+def assert_encoded(
+    result: dict[str, np.ndarray], expected: dict[str, np.ndarray], row: int
+) -> None:
+    assert list(result) == list(expected)
+    for name, values in expected.items():
+        assert result[name].dtype == values.dtype
+        np.testing.assert_allclose(result[name][0], values[row], rtol=2e-6, atol=2e-6)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -106,12 +114,12 @@ def test_code_encodes_rows_like_the_package(tmp_path: Path, case: str) -> None:
         color=pl.Series(["never seen", None, "RED"]), size=pl.Series([None, "huge", "small"])
     )
     rows = pl.concat([frame, odd])
-    expected = fitted.preprocessing.transform(rows).inputs["features"]
+    expected = fitted.preprocessing.transform(rows).inputs
     for index in (*range(0, 90, 9), 90, 91, 92):
         row = raw_row(fitted.preprocessing, rows[index : index + 1])
         kept = json.loads(json.dumps(row))
         result = encoded(tmp_path, fitted, kept)
-        np.testing.assert_allclose(result[0], expected[index], rtol=2e-6, atol=2e-6)
+        assert_encoded(result, expected, index)
 
 
 def test_numbers_and_dates_stored_as_text(tmp_path: Path) -> None:
@@ -127,13 +135,13 @@ def test_numbers_and_dates_stored_as_text(tmp_path: Path) -> None:
     frame.write_csv(tmp_path / "written.csv")
     fitted = dataset(tmp_path, {"source": "written.csv"})
     table = fitted.table.frame
-    expected = fitted.preprocessing.transform(table).inputs["features"]
+    expected = fitted.preprocessing.transform(table).inputs
     row = raw_row(fitted.preprocessing, table[3:4])
     assert row == {"price": 4000, "share": 1.5, "comma": 3.25, "sold": "2020-04-16"}
     for index in range(0, 60, 7):
         row = raw_row(fitted.preprocessing, table[index : index + 1])
         result = encoded(tmp_path, fitted, row)
-        np.testing.assert_allclose(result[0], expected[index], rtol=2e-6, atol=2e-6)
+        assert_encoded(result, expected, index)
 
 
 def test_cases_cover_every_kind_and_setting(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from trainer.engine import selection
 from trainer.errors import DataError, RunError, UsageError
 from trainer.explain.importance import PermutationSettings, compute_importance
 from trainer.explain.perturbations import EncodedRows
+from trainer.inputs import keras_inputs
 from trainer.prediction.trained_runs import load_network, load_run_table, open_trained
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
@@ -55,9 +56,8 @@ class RunEstimator(ClassifierMixin, BaseEstimator):
     def predict_proba(self, x):
         colors = [self.colors[int(index)] for index in x[:, 1]]
         frame = pl.DataFrame({"size": x[:, 0], "color": pl.Series(colors, dtype=pl.String)})
-        p = np.asarray(
-            self.network(self.encoder.transform(frame).inputs["features"], training=False)
-        )
+        inputs = keras_inputs(self.encoder.transform(frame).inputs)
+        p = np.asarray(self.network(inputs, training=False))
         return np.concatenate([1 - p, p], axis=1)
 
 

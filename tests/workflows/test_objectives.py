@@ -131,8 +131,7 @@ def two_steps(config: Config, dataset: Any) -> tuple[Any, list[float], Any]:
     task = make_task(config, dataset.preprocessing.target)
     samples = dataset.samples("train")
     network = build_network(
-        config, dataset.preprocessing.width, (), task.head, task.outputs,
-        task.prior(), allow_custom=False, base=Path(),
+        config, task.network_shape(dataset.preprocessing), task.prior(), allow_custom=False, base=Path(),
     )  # fmt: skip
     loss = build_loss(task.loss)
     optimizer = keras.optimizers.Adam()

@@ -12,6 +12,7 @@ from tests.workflows.conftest import predict_table, run_fit, write_table
 from trainer.data import compression, csv_records, streams
 from trainer.engine import selection
 from trainer.errors import DataError
+from trainer.inputs import keras_inputs
 from trainer.prediction.files import predict_file
 from trainer.prediction.predictor import open_predictor
 from trainer.prediction.trained_runs import load_network, open_trained
@@ -21,8 +22,8 @@ def test_predictions_are_the_outputs_of_the_model(encoded):
     table = encoded.run.parents[2] / "small.csv"
     frame = predict_table(encoded.run, table).frame
     opened = open_trained(encoded.run)
-    x = opened.preprocessing.transform(pl.read_csv(table, infer_schema=False)).inputs["features"]
-    expected = load_network(opened, allow_custom=False)(x).numpy()[:, 0]
+    inputs = opened.preprocessing.transform(pl.read_csv(table, infer_schema=False)).inputs
+    expected = load_network(opened, allow_custom=False)(keras_inputs(inputs)).numpy()[:, 0]
     assert frame.columns == ["row", "label", "probability_no", "probability_yes", "unseen"]
     np.testing.assert_allclose(frame["probability_yes"], expected, rtol=1e-5)
     np.testing.assert_allclose(frame["probability_no"] + frame["probability_yes"], 1, rtol=1e-6)

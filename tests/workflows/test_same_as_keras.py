@@ -16,6 +16,7 @@ from trainer.config.model import POSITIVE_HEADS
 from trainer.config.optimizers import OptimizerName
 from trainer.engine.batches import run_to_end
 from trainer.engine.rows import epoch_order
+from trainer.inputs import keras_inputs
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
@@ -151,13 +152,9 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
         run_to_end(built.group.executor.run_epoch(epoch, plan.total_steps))
     built.group.executor.sync_variables(EPOCHS)
 
-    dataset = plan.dataset.preprocessing
     network = build_network(
         settings,
-        dataset.width,
-        dataset.embeddings,
-        task.head,
-        task.outputs,
+        task.network_shape(plan.dataset.preprocessing),
         task.prior(),
         allow_custom=False,
         base=Path(),
@@ -182,7 +179,7 @@ def train_both(config: Path, overrides: list[str]) -> tuple[list, list]:
         orders = [np.concatenate(orders)]
     for order in orders:
         network.fit(
-            train.inputs["features"][order],
+            keras_inputs({name: values[order] for name, values in train.inputs.items()}),
             train.y[order],
             sample_weight=None if train.weight is None else train.weight[order],
             batch_size=settings.fit.batch_size,

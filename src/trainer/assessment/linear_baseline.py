@@ -19,7 +19,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
-from trainer.inputs import FEATURES, InputArray
+from trainer.inputs import CATEGORIES, FEATURES, Inputs, count_rows
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
 from trainer.tasks.task import Task
@@ -112,16 +112,16 @@ def linear_predictions(
     y = train.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings
-    model = fit_linear(target.task, _one_hot(train.inputs[FEATURES], embeddings), y, weight)
+    model = fit_linear(target.task, _one_hot(train.inputs, embeddings), y, weight)
     predictions_of_split: dict[SplitName, Predictions] = {}
     for split in splits:
         samples = table.samples(split)
         if samples is None:
             continue
-        x = samples.inputs[FEATURES]
+        inputs = samples.inputs
         parts: list[FloatArray] = [
-            model.predict(_one_hot(x[start : start + _PART_ROWS], embeddings))
-            for start in range(0, len(x), _PART_ROWS)
+            model.predict(_one_hot(inputs, embeddings, slice(start, start + _PART_ROWS)))
+            for start in range(0, count_rows(inputs), _PART_ROWS)
         ]
         predictions: FloatArray = np.concatenate(parts)
         if target.transforms:
@@ -135,14 +135,16 @@ def linear_predictions(
     return predictions_of_split
 
 
-def _one_hot(x: InputArray, embeddings: Sequence[tuple[int, int]]) -> Float32Array:
-    """Return the rows with one-hot columns in place of embedded ids."""
-    if not embeddings:
-        return x[:]
-    first = x.shape[1] - len(embeddings)
-    parts = [x[:, :first]]
+def _one_hot(
+    inputs: Inputs, embeddings: Sequence[tuple[int, int]], rows: slice = slice(None)
+) -> Float32Array:
+    """Return the features of rows, then one-hot columns for the categories."""
+    features = inputs[FEATURES][rows] if FEATURES in inputs else None
+    if not embeddings and features is not None:
+        return features
+    ids = inputs[CATEGORIES][rows]
+    parts = [np.zeros((len(ids), 0), np.float32) if features is None else features]
     for number, (levels, _) in enumerate(embeddings):
         if levels <= _LEVELS:
-            ids = x[:, first + number].astype(np.int64)
-            parts.append(np.eye(levels, dtype=np.float32)[ids])
+            parts.append(np.eye(levels, dtype=np.float32)[ids[:, number]])
     return np.concatenate(parts, axis=1)

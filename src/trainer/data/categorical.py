@@ -6,7 +6,7 @@ sets; otherwise ordinal levels are in the order of `ordinal_scales`, others in n
 
     onehot      one 0/1 column per code; all 0 for -1
     ordinal     code / (codes - 1), so that levels span [0, 1]; one step below 0 for -1
-    embedding   the id code + 1; id 0, which no training row has, stands for -1
+    embedding   the id code + 1, an integer; id 0, which no training row has, stands for -1
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class CategoricalColumn(FittedBase):
         unknown: Whether unseen values are encoded as -1 (`separate_level`) or as `(rare)` if present.
         encode: How codes are encoded as columns.
         dimension: Embedding dimension; null for other encodings.
-        features: The columns of `x` for this column.
+        features: The encoded columns for this column.
         ignore_case: Whether values that differ only in case are one level.
     """
 
@@ -93,7 +93,7 @@ class BooleanColumn(FittedBase):
         impute: How missing values are imputed.
         fill: The imputed value; ignored if missing values have a separate level.
         has_missing_level: Whether missing values are encoded as 0 and marked in a second column.
-        features: The columns of `x` for this column.
+        features: The encoded columns for this column.
     """
 
     kind: Literal["boolean"] = "boolean"

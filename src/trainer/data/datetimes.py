@@ -66,7 +66,7 @@ class DatetimeColumn(FittedBase):
         elapsed: The elapsed days as a numeric column; null if not configured or constant.
         cycles: The cycles that vary in training.
         calendar: The one-hot calendar parts with two or more values in training; omitted without any.
-        features: The columns of `x` for this column.
+        features: The encoded columns for this column.
     """
 
     kind: Literal["datetime"] = "datetime"

@@ -79,7 +79,7 @@ class NumericColumn(FittedBase):
         smooth_clip: The bound of the smooth clip.
         indicator: Whether there is a 0/1 column for missing values.
         piecewise: The bins of a piecewise-linear encoding; omitted without bins.
-        features: The columns of `x` for this column.
+        features: The encoded columns for this column.
         number_format: The number format of a text column; omitted for plain numbers.
     """
 

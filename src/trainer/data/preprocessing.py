@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import reprlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from trainer.config.data import ColumnKind
-from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
+from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.categorical import (
     BooleanColumn,
     CategoricalColumn,
@@ -44,7 +45,7 @@ from trainer.data.targets import FittedTarget
 from trainer.data.text_formats import ParseSpec
 from trainer.data.values import column_blocks, number_matrix, to_microseconds
 from trainer.errors import DataError, Problem, did_you_mean
-from trainer.inputs import FEATURES, InputSpec
+from trainer.inputs import CATEGORIES, FEATURES, InputSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -114,8 +115,9 @@ class Preprocessing(FittedBase):
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """A unique name for each column of x; embedding ids come last."""
-        names = [name for column in _ordered(self.columns) for name in column.features]
+        """A unique name for each encoded column; categories with embeddings come last."""
+        ordered = sorted(self.columns, key=lambda column: _input_name(column) == CATEGORIES)
+        names = [name for column in ordered for name in column.features]
         seen: dict[str, int] = {}
         for index, name in enumerate(names):
             seen[name] = seen[name] + 1 if name in seen else 1
@@ -125,13 +127,18 @@ class Preprocessing(FittedBase):
 
     @property
     def width(self) -> int:
-        """Columns of x."""
+        """Encoded columns of all inputs."""
         return sum(len(column.features) for column in self.columns)
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
-        """The inputs of the network."""
-        return (InputSpec(FEATURES, (self.width,), "float32"),)
+        """The inputs of the network: features, categories with embeddings, or both."""
+        categories = len(self.embeddings)
+        features = InputSpec(FEATURES, (self.width - categories,), "float32")
+        if not categories:
+            return (features,)
+        ids = InputSpec(CATEGORIES, (categories,), "int32")
+        return (features, ids) if features.shape != (0,) else (ids,)
 
     @property
     def row_bytes(self) -> int:
@@ -140,7 +147,7 @@ class Preprocessing(FittedBase):
 
     @property
     def embeddings(self) -> tuple[tuple[int, int], ...]:
-        """(number of ids, dimension) of each embedding; ids are the last columns of x, in this order."""
+        """(number of ids, dimension) of each column of `categories`."""
         pairs = [
             column.embedding for column in self.columns if isinstance(column, CategoricalColumn)
         ]
@@ -150,11 +157,12 @@ class Preprocessing(FittedBase):
     def input_columns(self) -> dict[str, InputColumns]:
         """The encoded columns of each column of the table, including missing-value indicators."""
         places: dict[str, InputColumns] = {}
-        start = 0
-        for column in _ordered(self.columns):
-            stop = start + len(column.features)
-            places[column.name] = InputColumns(FEATURES, slice(start, stop))
-            start = stop
+        widths: Counter[str] = Counter()
+        for column in self.columns:
+            name = _input_name(column)
+            start = widths[name]
+            widths[name] += len(column.features)
+            places[column.name] = InputColumns(name, slice(start, widths[name]))
         return places
 
     def transform(self, frame: pl.DataFrame, rows: RowIndex | None = None) -> EncodedRows:
@@ -182,9 +190,8 @@ class Preprocessing(FittedBase):
         if problems:
             raise DataError(problems)
         height = frame.height if rows is None else len(rows)
-        encoder = _Encoder(
-            frame, rows, np.zeros((height, self.width), np.float32), np.zeros(height, np.bool_), {}
-        )
+        inputs = {spec.name: np.zeros((height, *spec.shape), spec.dtype) for spec in self.inputs}
+        encoder = _Encoder(frame, rows, inputs, np.zeros(height, np.bool_), {})
         starts = {name: place.columns.start for name, place in self.input_columns.items()}
         numeric = {c.name: c for c in self.columns if isinstance(c, NumericColumn)}
         for names in column_blocks(list(numeric), height):
@@ -199,7 +206,7 @@ class Preprocessing(FittedBase):
                     encoder.put_boolean(column, starts[column.name])
                 case DatetimeColumn():
                     encoder.put_datetime(column, starts[column.name])
-        return EncodedRows({FEATURES: encoder.x}, encoder.unseen, encoder.encoding_warnings)
+        return EncodedRows(inputs, encoder.unseen, encoder.encoding_warnings)
 
     def with_linear_scaling(self) -> Preprocessing:
         """Return a copy with linear scaling of numbers and dates, for linear models."""
@@ -273,22 +280,19 @@ def _error_text(details: ErrorDetails) -> str:
     return f"{found} at {'.'.join(map(str, steps)) or 'the top level'}"
 
 
-def _ordered(columns: Sequence[Column]) -> list[Column]:
-    """Return the columns in the order of x: embeddings last."""
-
-    def is_embedding(column: Column) -> bool:
-        return isinstance(column, CategoricalColumn) and column.embedding is not None
-
-    return sorted(columns, key=is_embedding)
+def _input_name(column: Column) -> str:
+    """Return the input that a column is encoded in."""
+    is_embedded = isinstance(column, CategoricalColumn) and column.embedding is not None
+    return CATEGORIES if is_embedded else FEATURES
 
 
 @dataclass
 class _Encoder:
-    """Fills the matrix, one column or block of columns at a time."""
+    """Fills the inputs, one column or block of columns of the table at a time."""
 
     frame: pl.DataFrame
     rows: RowIndex | None
-    x: Float32Array
+    inputs: dict[str, NDArray[Any]]
     unseen: BoolArray
     encoding_warnings: EncodingWarnings
 
@@ -316,18 +320,19 @@ class _Encoder:
             self.put_bins(column, values[:, index], starts[column.name])
         scaled, missing = apply_numeric(columns, values)
         targets = [starts[name] for name in names]
+        x = self.inputs[FEATURES]
         if targets == list(range(targets[0], targets[0] + len(targets))):
-            self.x[:, targets[0] : targets[0] + len(targets)] = scaled
+            x[:, targets[0] : targets[0] + len(targets)] = scaled
         else:
-            self.x[:, targets] = scaled
+            x[:, targets] = scaled
         for index, column in enumerate(columns):
             if column.indicator:
-                self.x[:, targets[index] + 1] = missing[:, index]
+                x[:, targets[index] + 1] = missing[:, index]
 
     def put_bins(self, column: NumericColumn, values: Float64Array, start: int) -> None:
         if column.piecewise is not None:
             first, stop = start + 1 + column.indicator, start + len(column.features)
-            encode_piecewise(column.piecewise, values, self.x[:, first:stop])
+            encode_piecewise(column.piecewise, values, self.inputs[FEATURES][:, first:stop])
 
     def _warn_about_numbers(
         self, part: pl.DataFrame, values: Float64Array, columns: Sequence[NumericColumn]
@@ -356,36 +361,38 @@ class _Encoder:
         match column.encode:
             case "onehot":
                 seen = np.flatnonzero(codes >= 0)
-                self.x[seen, start + codes[seen]] = 1
+                self.inputs[FEATURES][seen, start + codes[seen]] = 1
             case "ordinal":
-                self.x[:, start] = ordinal_values(column, codes)
+                self.inputs[FEATURES][:, start] = ordinal_values(column, codes)
             case "embedding":
-                self.x[:, start] = codes + 1
+                self.inputs[CATEGORIES][:, start] = codes + 1
 
     def put_boolean(self, column: BooleanColumn, start: int) -> None:
         values, missing, invalid = boolean_values(column, self.series(column.name))
         self.warn(column.name, invalid, "a value that is neither yes nor no (read as missing)")
-        self.x[:, start] = values
+        x = self.inputs[FEATURES]
+        x[:, start] = values
         if column.has_missing_level:
-            self.x[:, start + 1] = missing
+            x[:, start + 1] = missing
 
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)
         invalid = unreadable_mask(series, ParseSpec("datetime", date_format=column.format))
         self.warn(column.name, invalid, "a value that is not a date (read as missing)")
         stamps = to_microseconds(series, column.format)
+        x = self.inputs[FEATURES]
         if column.elapsed is not None:
             days = elapsed_days(stamps, origin_stamp(column))
             self.put_bins(column.elapsed, days, start)
             scaled, missing = apply_numeric([column.elapsed], days.reshape(-1, 1))
-            self.x[:, start] = scaled[:, 0]
+            x[:, start] = scaled[:, 0]
             if column.elapsed.indicator:
-                self.x[:, start + 1] = missing[:, 0]
+                x[:, start + 1] = missing[:, 0]
             start += len(column.elapsed.features)
         for cycle in column.cycles:
             sine, cosine = cycle_waves(cycle, stamps)
-            self.x[:, start], self.x[:, start + 1] = sine, cosine
+            x[:, start], x[:, start + 1] = sine, cosine
             start += 2
         for calendar in column.calendar:
-            self.x[:, start : start + len(calendar.values)] = calendar_one_hot(calendar, stamps)
+            x[:, start : start + len(calendar.values)] = calendar_one_hot(calendar, stamps)
             start += len(calendar.values)

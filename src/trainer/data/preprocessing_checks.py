@@ -30,7 +30,7 @@ def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> It
 
 
 def _width(column: _Column) -> int:
-    """Return the number of columns of `x` for a column."""
+    """Return the number of encoded columns for a column."""
     match column:
         case NumericColumn():
             bins = 0 if column.piecewise is None else len(column.piecewise.means)

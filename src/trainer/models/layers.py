@@ -12,10 +12,12 @@ import keras
 
 from trainer.config.layer_base import LayerEntry
 from trainer.config.layers import Custom
+from trainer.inputs import CATEGORIES, FEATURES, InputSpec, keras_inputs
 from trainer.models.initializers import build_initializer
 from trainer.models.noise import COMPILED_LAYERS
 from trainer.models.penalties import build_constraint, build_regularizer
 from trainer.models.seeds import derived_seed
+from trainer.models.summary import NetworkShape
 
 
 def build_layer(
@@ -55,34 +57,25 @@ def build_layer(
     return kind(**arguments, name=name, dtype=policy)
 
 
-def build_embeddings(
-    width: int, embeddings: Sequence[tuple[int, int]], name: str, seed: int
-) -> keras.Model:
-    """Return the embedding block: (n, width) → (n, numeric columns + Σ dimensions).
+def build_embeddings(shape: NetworkShape, name: str, seed: int) -> keras.Model:
+    """Return the embedding block: inputs of the network → (n, features + Σ dimensions).
 
     A functional model of Keras's own layers, which plain Keras can load. It computes in float32 under
-    every policy: ids above 2,048 are not exact in float16.
+    every policy.
 
     Args:
-        width: Columns of the input; the last `len(embeddings)` hold ids, the others numbers.
-        embeddings: (levels, dimension) of each column of ids.
+        shape: The inputs of the network and its embeddings.
         name: Name of the block.
         seed: Seed of the config.
     """
-    inputs = keras.Input((width,), dtype="float32", name=f"{name}_input")
-    column = keras.layers.Reshape((width, 1), dtype="float32", name="columns")(inputs)
-    numbers = width - len(embeddings)
-    parts = []
-    if numbers:
+    tensors = named_tensors(shape.inputs)
+    parts = [tensors[FEATURES]] if FEATURES in tensors else []
+    count = len(shape.embeddings)
+    column = keras.layers.Reshape((count, 1), dtype="float32", name="columns")(tensors[CATEGORIES])
+    for index, (levels, dimension) in enumerate(shape.embeddings):
         # Cropping instead of slicing: the operation of a slice is named by a counter of the process.
-        cropped = keras.layers.Cropping1D(
-            (0, len(embeddings)), dtype="float32", name="numeric_columns"
-        )(column)
-        parts.append(keras.layers.Reshape((numbers,), dtype="float32", name="numbers")(cropped))
-    for index, (levels, dimension) in enumerate(embeddings):
-        position = numbers + index
         ids = keras.layers.Cropping1D(
-            (position, width - position - 1), dtype="float32", name=f"ids_{index}"
+            (index, count - index - 1), dtype="float32", name=f"ids_{index}"
         )(column)
         table = keras.layers.Embedding(
             levels,
@@ -98,11 +91,16 @@ def build_embeddings(
             keras.layers.Reshape((dimension,), dtype="float32", name=f"vector_{index}")(vectors)
         )
     outputs = (
-        keras.layers.Concatenate(dtype="float32", name="features")(parts)
+        keras.layers.Concatenate(dtype="float32", name="embedded")(parts)
         if len(parts) > 1
         else parts[0]
     )
-    return keras.Model(inputs, outputs, name=name)
+    return keras.Model(keras_inputs(tensors), outputs, name=name)
+
+
+def named_tensors(inputs: Sequence[InputSpec]) -> dict[str, Any]:
+    """Return symbolic tensors for the inputs of a model."""
+    return {spec.name: keras.Input(spec.shape, dtype=spec.dtype, name=spec.name) for spec in inputs}
 
 
 def _keras_value(argument: str, value: Any, name: str, seed: int) -> Any:

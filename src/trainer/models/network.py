@@ -1,11 +1,15 @@
-"""Construction of the network: a config and the shapes of the data → a built `keras.Sequential`."""
+"""Construction of the network: a config and the shapes of the data → a built Keras model.
+
+A network with one input is a `keras.Sequential` of its layers; with features and categories, a
+`keras.Model` with two named inputs and the same layers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import assert_never
+from typing import Any, assert_never
 
 import keras
 import numpy as np
@@ -15,12 +19,19 @@ from trainer.config.layers import Custom
 from trainer.config.model import HeadKind
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
+from trainer.inputs import InputSpec
 from trainer.models.custom import build_custom
 from trainer.models.initializers import build_initializer
-from trainer.models.layers import build_embeddings, build_layer
+from trainer.models.layers import build_embeddings, build_layer, named_tensors
 from trainer.models.penalties import build_regularizer
 from trainer.models.seeds import default_seed, derived_seed
-from trainer.models.summary import EMBEDDINGS, HEAD, layer_names, summarize_layers
+from trainer.models.summary import (
+    EMBEDDINGS,
+    HEAD,
+    NetworkShape,
+    layer_names,
+    summarize_layers,
+)
 
 PRIOR_MARGIN = 1e-6
 """Minimum distance of class frequencies from 0 and 1, where the bias would be infinite."""
@@ -28,15 +39,13 @@ PRIOR_MARGIN = 1e-6
 
 def build_network(
     config: Config,
-    width: int,
-    embeddings: Sequence[tuple[int, int]],
-    head: HeadKind,
-    outputs: int,
+    shape: NetworkShape,
     prior: Sequence[float],
+    *,
     allow_custom: bool,
     base: Path,
     compiled: bool = False,
-) -> keras.Sequential:
+) -> keras.Model:
     """Return a network of plain Keras layers, whose `.keras` file loads without this package.
 
     Every initial weight depends only on `config.seed` and the layer's name; those of custom layers
@@ -44,10 +53,7 @@ def build_network(
 
     Args:
         config: Its `model`, `seed` and `runtime.precision` are used.
-        width: Columns of x, including the ids of embedded columns.
-        embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
-        head: Kind of the output layer, never `auto`.
-        outputs: Units of the output layer (`trainer.tasks.base.TaskKind.head_units`).
+        shape: Its inputs and its output layer.
         prior: Frequency of each class in the training rows (for two classes, only of the positive one),
             of the positive label in each column, or the mean of each (scaled) target.
         allow_custom: Whether custom layers can be imported.
@@ -58,31 +64,22 @@ def build_network(
     Raises:
         ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
     """
-    summarize_layers(config.model, width, embeddings, head, outputs)
+    summarize_layers(config.model, shape)
     # Custom layers may be created without seeds.
     with default_seed(derived_seed(config.seed, "custom", "default")):
-        network = _build(
-            config, width, embeddings, head, outputs, allow_custom, base, compiled=compiled
-        )
+        layers = _build_layers(config, shape, allow_custom, base, compiled=compiled)
+        network = _connect(config, shape, layers)
     if config.model.output_bias == "prior":
-        network.layers[-1].bias.assign(prior_bias(head, outputs, prior))
+        network.layers[-1].bias.assign(prior_bias(shape.head, shape.outputs, prior))
     return network
 
 
-def _build(
-    config: Config,
-    width: int,
-    embeddings: Sequence[tuple[int, int]],
-    head: HeadKind,
-    outputs: int,
-    allow_custom: bool,
-    base: Path,
-    *,
-    compiled: bool,
-) -> keras.Sequential:
+def _build_layers(
+    config: Config, shape: NetworkShape, allow_custom: bool, base: Path, *, compiled: bool
+) -> list[keras.layers.Layer]:
     layers: list[keras.layers.Layer] = []
-    if embeddings:
-        layers.append(build_embeddings(width, embeddings, EMBEDDINGS, config.seed))
+    if shape.embeddings:
+        layers.append(build_embeddings(shape, EMBEDDINGS, config.seed))
     names = layer_names(config.model.layers)
     for index, (name, layer) in enumerate(zip(names, config.model.layers, strict=True)):
         build = partial(
@@ -97,8 +94,8 @@ def _build(
                 layer, name, config.seed, config.runtime.precision, build, compiled=compiled
             )
         )
-    layers.append(_build_head(config, head, outputs))
-    return _stack(config, width, layers)
+    layers.append(_build_head(config, shape.head, shape.outputs))
+    return layers
 
 
 def prior_bias(head: HeadKind, outputs: int, prior: Sequence[float]) -> npt.NDArray[np.float32]:
@@ -144,27 +141,42 @@ def _build_head(config: Config, head: HeadKind, outputs: int) -> keras.layers.De
     )
 
 
-def _stack(config: Config, width: int, layers: Sequence[keras.layers.Layer]) -> keras.Sequential:
-    """Build the layers as a `keras.Sequential`; a failure is attributed to a custom layer."""
-    inputs = keras.Input((width,), dtype="float32", name="input")
+def _connect(
+    config: Config, shape: NetworkShape, layers: Sequence[keras.layers.Layer]
+) -> keras.Model:
+    """Build the layers as a network; a failure is attributed to a custom layer."""
     custom = [
         index
         for index, layer in enumerate(config.model.layers)
         if isinstance(layer.settings, Custom)
     ]
     if not custom:
-        return keras.Sequential([inputs, *layers], name="network")
+        return _chain(shape.inputs, layers)
     key = f"model.layers.{custom[-1]}.custom"
     try:
-        network = keras.Sequential([inputs, *layers], name="network")
+        network = _chain(shape.inputs, layers)
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise ConfigError(_shape_problem("layers that fit together", found, key)) from error
-    shape = network.output_shape
-    if len(shape) != 2:
-        found = f"a network with output shape {shape}"
+    output_shape = network.output_shape
+    if len(output_shape) != 2:
+        found = f"a network with output shape {output_shape}"
         raise ConfigError(_shape_problem("one output axis", found, key))
     return network
+
+
+def _chain(inputs: Sequence[InputSpec], layers: Sequence[keras.layers.Layer]) -> keras.Model:
+    if len(inputs) == 1:
+        (spec,) = inputs
+        only = keras.Input(spec.shape, dtype=spec.dtype, name="input")
+        return keras.Sequential([only, *layers], name="network")
+    tensors = named_tensors(inputs)
+    output: Any = tensors
+    # The variables have the same paths as in a `keras.Sequential`: names of the state depend on them.
+    with keras.name_scope("network"):
+        for layer in layers:
+            output = layer(output)
+    return keras.Model(tensors, output, name="network")
 
 
 def _shape_problem(expected: str, found: str, key: str) -> Problem:

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from math import prod
 from typing import Any
 
 from trainer.config.losses import Loss
-from trainer.config.model import HeadKind
 from trainer.config.optimizers import AnyOptimizer
 from trainer.config.schema import Config
+from trainer.models.summary import NetworkShape
 
 _FREE_COEFFICIENTS = {
     "beta_1", "beta_2", "epsilon", "rho", "momentum", "weight_decay", "clip_norm",
@@ -30,20 +31,14 @@ class ModelDimensions:
     """Dimensions of a network and its training that depend on the data.
 
     Attributes:
-        width: Number of encoded features.
-        embeddings: (levels, dimension) of each embedded column.
-        head: Kind of the output layer.
-        outputs: Units of the output layer.
+        network: Its inputs and its output layer.
         loss: The loss; its name is never `auto`.
         rows: Number of training rows.
         validation_rows: Number of validation rows.
         steps: Batches of the whole training run.
     """
 
-    width: int
-    embeddings: tuple[tuple[int, int], ...]
-    head: HeadKind
-    outputs: int
+    network: NetworkShape
     loss: Loss
     rows: int
     validation_rows: int
@@ -73,10 +68,7 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
 def pack_key(config: Config, dimensions: ModelDimensions) -> str:
     """Return a string that is equal for networks that can be trained in the same pack."""
     shared = {
-        "width": dimensions.width,
-        "embeddings": dimensions.embeddings,
-        "head": dimensions.head,
-        "outputs": dimensions.outputs,
+        "network": asdict(dimensions.network),
         "rows": dimensions.rows,
         "has_validation": dimensions.validation_rows > 0,
         "steps": dimensions.steps,
@@ -123,15 +115,11 @@ def member_bytes(
     # weights, the latest weights and a copy.
     weights = 4 * parameters * 8
     batch = min(config.fit.batch_size, dimensions.rows)
-    values_per_sample = sum(_count(shape) for shape in output_shapes) + dimensions.width
+    input_shapes = [spec.shape for spec in dimensions.network.inputs]
+    values_per_sample = sum(map(prod, [*input_shapes, *output_shapes]))
     activations = 4 * 3 * batch * values_per_sample
-    predictions = 4 * 3 * (dimensions.rows + dimensions.validation_rows) * dimensions.outputs
+    predictions = (
+        4 * 3 * (dimensions.rows + dimensions.validation_rows) * dimensions.network.outputs
+    )
     shuffle_orders = 4 * 4 * (dimensions.rows + dimensions.validation_rows)
     return weights + activations + predictions + shuffle_orders
-
-
-def _count(shape: tuple[int, ...]) -> int:
-    count = 1
-    for size in shape:
-        count *= size
-    return count

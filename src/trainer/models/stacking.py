@@ -27,8 +27,9 @@ from trainer.config.layers import (
 )
 from trainer.config.schema import Config
 from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
+from trainer.inputs import CATEGORIES, FEATURES
 from trainer.models.noise import stacked_normal, stacked_uniform
-from trainer.models.summary import EMBEDDINGS
+from trainer.models.summary import EMBEDDINGS, HEAD, layer_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +82,14 @@ class StackedNetwork:
         """
         self.size = len(members)
         first = members[0].network
-        *hidden, self.head = first.layers
+        layers = {layer.name: layer for layer in first.layers}
+        self.head = layers[HEAD]
         self.tables: list[Any] = []
-        if hidden and hidden[0].name == EMBEDDINGS:
-            self.tables = _embedding_layers(hidden.pop(0))
+        if EMBEDDINGS in layers:
+            self.tables = _embedding_layers(layers[EMBEDDINGS])
         self.body: list[tuple[Any, list[LayerKind]]] = [
-            (layer, [member.config.model.layers[index].settings for member in members])
-            for index, layer in enumerate(hidden)
+            (layers[name], [member.config.model.layers[index].settings for member in members])
+            for index, name in enumerate(layer_names(members[0].config.model.layers))
         ]
         self._configs = [member.config for member in members]
         self._index = {id(variable): index for index, variable in enumerate(first.variables)}
@@ -130,7 +132,7 @@ class StackedNetwork:
         """Run the forward pass; for use in a `tf.function`.
 
         Args:
-            x: (members, rows, width).
+            x: (members, rows, columns) of the only input, or of each input by name.
             hyperparameters: The tensors of `self.hyperparameters`.
             training: Whether to apply dropout and noise and update normalization statistics and seeds.
             trainable: Values to use in place of the trainable variables, in their order, or None.
@@ -223,13 +225,12 @@ class _ForwardPass:
         return StackedOutput(head.activation(outputs), self._penalty)
 
     def _embed(self, x: Any) -> Any:
-        """Replace the ids in the last columns by their vectors, like the embedding block."""
-        tables = self._stack.tables
-        numbers = x.shape[-1] - len(tables)
-        parts = [x[..., :numbers]] if numbers else []
+        """Replace categories by their vectors, like the embedding block."""
+        inputs = x if isinstance(x, Mapping) else {CATEGORIES: x}
+        parts = [inputs[FEATURES]] if FEATURES in inputs else []
         members = tf.range(self._stack.size)[:, None]
-        for index, table in enumerate(tables):
-            ids = tf.cast(x[..., numbers + index], tf.int32) + members * table.input_dim
+        for index, table in enumerate(self._stack.tables):
+            ids = inputs[CATEGORIES][..., index] + members * table.input_dim
             parts.append(tf.gather(self._value(table.embeddings), ids))
         return tf.concat(parts, axis=-1)
 

@@ -13,11 +13,37 @@ from trainer.config.layer_base import LayerEntry, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
 from trainer.config.optimizers import AnyOptimizer
 from trainer.errors import ConfigError, Problem
+from trainer.inputs import CATEGORIES, InputSpec
 
 EMBEDDINGS = "embeddings"
 HEAD = "head"
 WEIGHT_BYTES = 4
 """Weights are float32 under every dtype policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkShape:
+    """The parts of a network that depend on the data: its inputs and its output layer.
+
+    Attributes:
+        inputs: The inputs: one, or features and categories.
+        embeddings: (ids, dimension) of each column of the input `categories`.
+        head: Kind of the output layer, never `auto`.
+        outputs: Units of the output layer.
+    """
+
+    inputs: tuple[InputSpec, ...]
+    embeddings: tuple[tuple[int, int], ...]
+    head: HeadKind
+    outputs: int
+
+    @property
+    def embedded(self) -> Shape:
+        """Shape of a sample after the embeddings: its numbers, then the vector of each category."""
+        if not self.embeddings:
+            return self.inputs[0].shape
+        numbers = sum(prod(spec.shape) for spec in self.inputs if spec.name != CATEGORIES)
+        return (numbers + sum(dimension for _, dimension in self.embeddings),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,27 +94,21 @@ def layer_names(layers: Sequence[LayerEntry]) -> tuple[str, ...]:
     return tuple(names)
 
 
-def summarize_layers(
-    model: Model, width: int, embeddings: Sequence[tuple[int, int]], head: HeadKind, outputs: int
-) -> tuple[LayerSummary, ...]:
+def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary, ...]:
     """Summarize the layers of the network in order: embeddings if any, hidden layers, output layer.
 
     Args:
         model: The `model` section.
-        width: Columns of the input, including the ids of embedded columns.
-        embeddings: (levels, dimension) of each embedded column; their ids are the last columns.
-        head: Kind of the output layer, never `auto`.
-        outputs: Units of the output layer.
+        network: Its inputs and its output layer.
 
     Raises:
         ConfigError: A layer cannot follow the previous one; lists all problems.
     """
     problems: list[Problem] = []
     layers: list[LayerSummary] = []
-    shape: Shape | None = (width,)
-    if embeddings:
-        shape = (width - len(embeddings) + sum(dimension for _, dimension in embeddings),)
-        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, shape, tuple(embeddings)))
+    shape: Shape | None = network.embedded
+    if network.embeddings:
+        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, shape, network.embeddings))
     for index, (name, layer) in enumerate(
         zip(layer_names(model.layers), model.layers, strict=True)
     ):
@@ -112,8 +132,9 @@ def summarize_layers(
             )
         )
         shape = None
-    kernel = None if shape is None else ((*shape, outputs), (outputs,))
-    layers.append(_summary(HEAD, HEAD, (outputs,), kernel))
+    bias = (network.outputs,)
+    kernel = None if shape is None else ((*shape, *bias), bias)
+    layers.append(_summary(HEAD, HEAD, bias, kernel))
     if problems:
         raise ConfigError(problems)
     return tuple(layers)

@@ -198,13 +198,10 @@ def load_network(opened: TrainedRun, *, allow_custom: bool) -> keras.Model:
     """
     from trainer.models.network import build_network
 
-    preprocessing, task = opened.preprocessing, opened.task
+    task = opened.task
     network = build_network(
         opened.loaded.config,
-        preprocessing.width,
-        preprocessing.embeddings,
-        task.head,
-        task.outputs,
+        task.network_shape(opened.preprocessing),
         task.prior(),
         allow_custom=allow_custom,
         base=Path.cwd(),

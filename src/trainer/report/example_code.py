@@ -15,6 +15,7 @@ from trainer.data.datetimes import CalendarPart, DatetimeColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
+from trainer.inputs import CATEGORIES, FEATURES
 
 _MAX_VALUES = 40
 """A row with more columns is read from `example.json`."""
@@ -267,9 +268,28 @@ def _network(example: Example, used: _Used, target: FittedTarget) -> Iterator[st
             yield f"    {'elif' if index else 'if'} {condition}:"
             yield from (f"        {line}" for line in lines)
     yield 'model = keras.models.load_model(f"{run}/checkpoints/best/model.keras")'
-    inputs = "x + ids" if has_ids else "x"
-    yield f'output = model.predict(np.array([{inputs}], "float32"), verbose=0)[0].astype("float64")'
+    yield from _inputs(example.preprocessing)
+    yield 'output = model.predict(inputs, verbose=0)[0].astype("float64")'
     yield from _decoded(example, target)
+
+
+def _inputs(networks: Sequence[Preprocessing]) -> Iterator[str]:
+    """Make arrays of the row: one, or a dict if the network has several inputs."""
+    values = {FEATURES: "x", CATEGORIES: "ids"}
+    arrays = {
+        spec.name: f'np.array([{values[spec.name]}], "{spec.dtype}")'
+        for network in networks
+        for spec in network.inputs
+    }
+    if len(arrays) == 1:
+        yield f"inputs = {next(iter(arrays.values()))}"
+        return
+    items = ", ".join(f'"{name}": {array}' for name, array in arrays.items())
+    yield f"inputs = {{{items}}}"
+    # A column that is constant in the training rows of a fold is in no input of its network.
+    if any(len(network.inputs) < len(arrays) for network in networks):
+        yield "if not x or not ids:"
+        yield f'    inputs = inputs["{FEATURES}" if x else "{CATEGORIES}"]'
 
 
 def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:

@@ -6,6 +6,10 @@ import math
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
+
+from trainer.errors import pluralize
+from trainer.inputs import InputSpec
 
 _BARS = "▁▂▃▄▅▆▇█"
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
@@ -27,6 +31,15 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: frozenset[int] = frozenset()
+
+
+def inputs_text(inputs: Sequence[InputSpec]) -> str:
+    """Return the number of values of a sample; with several inputs, also of each of them."""
+    counts = {spec.name: prod(spec.shape) for spec in inputs}
+    text = pluralize(sum(counts.values()), "input")
+    if len(counts) == 1:
+        return text
+    return f"{text} ({', '.join(f'{name}: {count:,}' for name, count in counts.items())})"
 
 
 def plain_lines(table: Table) -> list[str]:

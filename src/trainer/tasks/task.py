@@ -20,6 +20,7 @@ from trainer.config.resolve import resolved_head, resolved_loss, resolved_metric
 from trainer.config.schema import Config
 from trainer.data.arrays import Float32Array
 from trainer.data.column_names import free_name
+from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
 from trainer.metrics.activations import apply_temperature
@@ -27,6 +28,7 @@ from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.labels import class_indices
 from trainer.metrics.predictions import Predictions
+from trainer.models.summary import NetworkShape
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
 from trainer.task_names import TaskName
 from trainer.tasks.base import Column, TaskKind
@@ -76,6 +78,10 @@ class Task:
     def encode_targets(self, samples: Samples) -> Samples:
         """Return the samples with targets encoded for the head, (rows, outputs)."""
         return samples.encoded_for_head(self.kind.encode_for_head, self.outputs)
+
+    def network_shape(self, preprocessing: Preprocessing) -> NetworkShape:
+        """Return the inputs and the output layer of a network for encoded rows."""
+        return NetworkShape(preprocessing.inputs, preprocessing.embeddings, self.head, self.outputs)
 
     def prior(self) -> tuple[float, ...]:
         """Return class frequencies or means of the training rows, one per output."""

@@ -205,16 +205,13 @@ def build_pack(plans: Sequence[RunPlan], checkpoint: Snapshot | None) -> PackSet
     return PackSetup(tuple(member.stack.network for member in members), group, executor)
 
 
-def _network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., keras.Sequential]:
+def _network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., keras.Model]:
     """Return a function that builds the network of a plan with its initial weights."""
-    preprocessing, task = plan.dataset.preprocessing, plan.task
+    task = plan.task
     return partial(
         build_network,
         plan.config,
-        preprocessing.width,
-        preprocessing.embeddings,
-        task.head,
-        task.outputs,
+        task.network_shape(plan.dataset.preprocessing),
         task.prior(),
         allow_custom=allow_custom,
         base=plan.loaded.path.absolute().parent,

@@ -136,12 +136,8 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
 
 def network_sizes(plan: RunPlan) -> ModelDimensions:
     """Return the part of the network's architecture that depends on its data."""
-    preprocessing = plan.dataset.preprocessing
     return ModelDimensions(
-        width=preprocessing.width,
-        embeddings=tuple((levels, dimension) for levels, dimension in preprocessing.embeddings),
-        head=plan.task.head,
-        outputs=plan.task.outputs,
+        network=plan.task.network_shape(plan.dataset.preprocessing),
         loss=plan.task.loss,
         rows=plan.dataset.rows("train"),
         validation_rows=plan.dataset.rows("validation"),

@@ -165,13 +165,7 @@ def make_plan(
         if inherited is None or source is None or inherited.source != source:
             inherited = read_inherited_decisions(config, target)
         preprocessing = dataset.preprocessing
-        layers = summarize_layers(
-            config.model,
-            preprocessing.width,
-            preprocessing.embeddings,
-            task.head,
-            task.outputs,
-        )
+        layers = summarize_layers(config.model, task.network_shape(preprocessing))
     rows = dataset.rows("train")
     steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
     parameters = [layer.parameters for layer in layers if layer.parameters is not None]

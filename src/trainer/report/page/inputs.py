@@ -25,7 +25,7 @@ from trainer.report.page.content import (
     table_block,
 )
 from trainer.report.page.run_content import RunContent
-from trainer.report.text import number, short_name
+from trainer.report.text import inputs_text, number, short_name
 from trainer.runs.example import ExampleRow, read_example
 
 _MAX_COLUMNS = 10
@@ -67,14 +67,14 @@ def _columns_table(preprocessing: Preprocessing) -> TableBlock:
     columns, count = preprocessing.columns[:_MAX_COLUMNS], len(preprocessing.columns)
     rows = []
     for column in columns:
-        inputs = preprocessing.input_columns[column.name].columns
+        name, inputs = preprocessing.input_columns[column.name]
         last = inputs.stop - 1
         span = f"{inputs.start}" if inputs.start == last else f"{inputs.start}–{last}"
+        if preprocessing.embeddings:
+            span = f"{name} {span}"
         rows.append((column.name, column.kind, _missing_text(column), _formula(column), span))
     verb = "is" if count == 1 else "are"
-    title = (
-        f"{pluralize(count, 'column')} {verb} encoded as {pluralize(preprocessing.width, 'input')}"
-    )
+    title = f"{pluralize(count, 'column')} {verb} encoded as {inputs_text(preprocessing.inputs)}"
     if count > len(columns):
         title += f"; the first {len(columns)} are shown, see preprocessing.json for all"
     return table_block(title, ("column", "kind", "missing values", "formula", "inputs"), rows)
