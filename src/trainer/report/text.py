@@ -7,9 +7,12 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
+from typing import TYPE_CHECKING
 
 from trainer.errors import pluralize
-from trainer.inputs import InputSpec
+
+if TYPE_CHECKING:
+    from trainer.inputs import InputSpec
 
 _BARS = "▁▂▃▄▅▆▇█"
 _UNITS = (("d", 86_400), ("h", 3_600), ("min", 60))
