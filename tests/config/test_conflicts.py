@@ -319,6 +319,21 @@ STOP = "fit: {early_stopping: {monitor: "
             "a constant only with impute",
         ),
         (
+            data("categorical: {encode: embedding, target_mean: true}"),
+            "data.categorical.target_mean",
+            "target_mean only with encode",
+        ),
+        (
+            data("categorical: {encode: embedding}, columns: {a: {target_mean: true}}"),
+            "data.columns.a.target_mean",
+            "target_mean only with encode",
+        ),
+        (
+            data("categorical: {target_mean: true}, columns: {a: {encode: embedding}}"),
+            "data.columns.a.encode",
+            "target_mean only with encode",
+        ),
+        (
             data("columns: {a: {dimension: 4}}"),
             "data.columns.a.dimension",
             "a dimension only with encode",
@@ -407,6 +422,10 @@ def as_dict(problem: Problem) -> dict[str, str]:
         config("fit: {repeats: 4, folds: 5, warm_start: x, early_stopping: 3}"),
         data("split: {fold: 2/5}}\nruntime: {engine: streaming"),
         data("categorical: {encode: embedding, dimension: 4}"),
+        data(
+            "categorical: {target_mean: true}, "
+            "columns: {a: {encode: embedding, target_mean: false}}"
+        ),
         data("columns: {a: {encode: embedding, dimension: 4}, y: {kind: numeric}}"),
         data("columns: {a: {kind: numeric, impute: constant, constant: 1}}"),
         data("numeric: {impute: constant, constant: 1}"),

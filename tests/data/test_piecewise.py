@@ -23,7 +23,7 @@ def fit(x, bins, outliers=None, **settings):
 
 def encoded(bins, x):
     out = np.full((len(x), len(bins.means)), 9, np.float32)
-    encode_piecewise(bins, np.array(x, dtype=np.float64), out)
+    encode_piecewise({0: bins}, np.array(x, dtype=np.float64)[:, None], out, [0])
     return out
 
 

@@ -38,6 +38,16 @@ CASES: dict[str, dict[str, Any]] = {
     },
     "calendar": {"datetime": {"parts": ["weekday", "month", "hour", "elapsed", "year"]}},
     "calendar of one column": {"columns": {"when": {"parts": ["hour"]}}},
+    "target means": {"categorical": {"target_mean": True, "min_count": 12}},
+    "target means and ordinal": {
+        "categorical": {
+            "target_mean": True,
+            "encode": "ordinal",
+            "impute": "most_frequent",
+            "ignore_case": True,
+        },
+    },
+    "days": {"datetime": {"parts": ["date", "elapsed"]}},
     "clip": {"clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}}},
     "none": {"numeric": {"scale": "none", "smooth_clip": 3.0}},
     "ordinal": {"categorical": {"encode": "ordinal", "impute": "most_frequent"}},
@@ -142,6 +152,27 @@ def test_numbers_and_dates_stored_as_text(tmp_path: Path) -> None:
         row = raw_row(fitted.preprocessing, table[index : index + 1])
         result = encoded(tmp_path, fitted, row)
         assert_encoded(result, expected, index)
+
+
+def test_target_means_of_days(tmp_path: Path) -> None:
+    frame = pl.DataFrame(
+        {
+            "sold": [None if row == 9 else f"2020-04-{1 + row // 6:02d}" for row in range(60)],
+            "size": [row % 7 for row in range(60)],
+            "y": ["no", "yes", "yes"] * 20,
+        }
+    )
+    frame.write_csv(tmp_path / "sales.csv")
+    parts = {"parts": ["date", "week"]}
+    fitted = dataset(tmp_path, {"source": "sales.csv", "datetime": parts})
+    later = pl.DataFrame({"sold": ["2020-05-01"], "size": [1]})
+    table = pl.concat([fitted.table.frame.select("sold", "size"), later], how="vertical_relaxed")
+    expected = fitted.preprocessing.transform(table).inputs["features"]
+    assert "sold.date.target_mean" in fitted.preprocessing.feature_names
+    for index in (0, 9, 30, 60):
+        row = raw_row(fitted.preprocessing, table[index : index + 1])
+        result = encoded(tmp_path, fitted, row)
+        np.testing.assert_allclose(result["features"][0], expected[index], rtol=2e-6, atol=2e-6)
 
 
 def test_cases_cover_every_kind_and_setting(tmp_path: Path) -> None:

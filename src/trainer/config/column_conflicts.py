@@ -12,7 +12,7 @@ from trainer.config.task_rules import TASK_RULES
 
 _NUMERIC = ("scale", "smooth_clip", "piecewise_bins", "indicator")
 _CATEGORICAL = (
-    "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "ignore_case",
+    "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "ignore_case", "target_mean",
 )  # fmt: skip
 _DATETIME = ("parts", "format")
 _NOT_APPLICABLE = {
@@ -42,6 +42,7 @@ def column_conflicts(data: Data) -> Iterator[Conflict]:
         yield from _kind_conflicts(key, column)
         yield from _level_conflicts(key, column, data)
         yield from _constant_conflicts(key, column, data)
+        yield from _target_mean_conflicts(key, column, data)
         encode = column.encode or data.categorical.encode
         if column.dimension is not None and encode != "embedding":
             yield conflict(
@@ -52,6 +53,22 @@ def column_conflicts(data: Data) -> Iterator[Conflict]:
                 f"{key}.encode",
                 "data.categorical.encode",
             )
+
+
+def _target_mean_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[Conflict]:
+    encode = column.encode or data.categorical.encode
+    target_mean = data.categorical.target_mean
+    if column.target_mean is not None:
+        target_mean = column.target_mean
+    if target_mean and encode == "embedding" and (column.encode or column.target_mean):
+        yield conflict(
+            f"{key}.{'target_mean' if column.target_mean else 'encode'}",
+            "target_mean only with encode: onehot or ordinal",
+            "encode: embedding",
+            "change encode, or set target_mean: false",
+            "data.categorical.encode",
+            "data.categorical.target_mean",
+        )
 
 
 def _kind_default_conflicts(data: Data) -> Iterator[Conflict]:
@@ -66,6 +83,14 @@ def _kind_default_conflicts(data: Data) -> Iterator[Conflict]:
             "set encode: embedding, or remove dimension",
             "data.categorical.encode",
             "data.columns",
+        )
+    if categorical.target_mean and categorical.encode == "embedding":
+        yield conflict(
+            "data.categorical.target_mean",
+            "target_mean only with encode: onehot or ordinal",
+            "encode: embedding",
+            "change encode, or remove target_mean",
+            "data.categorical.encode",
         )
     constant_columns = any(column.impute == "constant" for column in columns)
     for kind, section, impute in (

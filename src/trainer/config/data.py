@@ -18,7 +18,7 @@ CategoricalImpute = Literal["drop", "separate_level", "constant", "most_frequent
 Encode = Literal["onehot", "ordinal", "embedding"]
 SplitBy = Literal["auto", "random", "stratified", "group", "time", "column", "hash"]
 Scalar = str | int | float | bool
-DatePart = Literal["elapsed", "year", "week", "day", "weekday", "month", "hour"]
+DatePart = Literal["elapsed", "year", "week", "day", "weekday", "month", "hour", "date"]
 DateParts = Annotated[list[DatePart], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 PiecewiseBins = Annotated[int, Field(ge=2, le=1000)]
@@ -171,6 +171,13 @@ class Categorical(Section):
     ignore_case: bool = False
     """Merge values that differ in case only (`Yes`, `YES`) into their most frequent spelling.
     Surrounding whitespace, non-breaking spaces and the Unicode form of accents are always ignored."""
+    target_mean: bool = False
+    """Also encode each category, including those merged into `(rare)`, by the mean target of its n
+    training rows, (sum + 10 · mean of all) / (n + 10), and by log(1 + n), both standardized. There is a
+    mean for each class if there are more than two, and for each target column. Means for training rows
+    are out of fold (5 folds), as they would otherwise contain the target of the row. A value not seen
+    in training has the mean of all and n = 0. Omitted for a column in which less than half of the
+    training rows share their category with two or more others. Not available for embeddings."""
 
 
 class Datetime(Section):
@@ -184,8 +191,8 @@ class Datetime(Section):
     ]
     """elapsed: days since the earliest date in training, imputed and scaled like a number. year,
     week, day: sine and cosine of the position in that cycle. weekday, month, hour: a 0/1 input for each
-    value in training, all 0 for others and missing dates. Parts that do not vary in training are
-    omitted."""
+    value in training, all 0 for others and missing dates. date: the mean target of the calendar day, as
+    by `data.categorical.target_mean`. Parts that do not vary in training are omitted."""
     format: str | None = None
     """Format of dates in text columns (`%d.%m.%Y`). If unset, ISO 8601 or the one format that fits all
     training rows; if several fit, because no day is above 12, the column stays text and `fit` and
@@ -224,6 +231,8 @@ class ColumnSettings(Section):
     training rows are kept; a training value that is not listed is an error."""
     ignore_case: bool | None = None
     """See `data.categorical.ignore_case`; for the target: merge classes that differ in case only."""
+    target_mean: bool | None = None
+    """See `data.categorical.target_mean`."""
     parts: DateParts | None = None
     """See `data.datetime.parts`."""
     format: str | None = None

@@ -63,6 +63,7 @@ _KEYS = {
     "constant": "fill_value value",
     "indicator": "add_indicator missing_indicator",
     "piecewise_bins": "n_bins bins n_knots knots kbins discretize",
+    "target_mean": "target_encoding target_encoder mean_encoding",
     "encode": "encoding encoder",
     "dimension": "embedding_dim embedding_size dim output_dim",
     "min_count": "min_frequency",

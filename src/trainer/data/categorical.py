@@ -12,7 +12,7 @@ sets; otherwise ordinal levels are in the order of `ordinal_scales`, others in n
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, assert_never
 
 import numpy as np
@@ -23,6 +23,7 @@ from trainer.config.data import Categorical, CategoricalImpute, Encode
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.fitted_base import FittedBase
 from trainer.data.ordinal_scales import ordered_levels
+from trainer.data.target_means import TargetMeans
 from trainer.data.values import (
     TRUE_TOKENS,
     canonical_level,
@@ -54,6 +55,8 @@ class CategoricalColumn(FittedBase):
         dimension: Embedding dimension; null for other encodings.
         features: The encoded columns for this column.
         ignore_case: Whether values that differ only in case are one level.
+        target_means: The target by level, for each merged level too, then for `(missing)` if there is
+            such a level; omitted without target encoding.
     """
 
     kind: Literal["categorical"] = "categorical"
@@ -71,11 +74,17 @@ class CategoricalColumn(FittedBase):
     dimension: int | None
     features: tuple[str, ...]
     ignore_case: bool = Field(default=False, exclude_if=operator.not_)
+    target_means: TargetMeans | None = Field(default=None, exclude_if=lambda value: value is None)
 
     @property
     def codes(self) -> int:
         """Number of codes, without -1."""
         return len(self.levels) + (self.rare > 0) + self.has_missing_level
+
+    @property
+    def distinct_levels(self) -> int:
+        """Number of levels, including each that is merged into `(rare)`, and `(missing)`."""
+        return len(self.levels) + len(self.merged) + self.has_missing_level
 
     @property
     def embedding(self) -> tuple[int, int] | None:
@@ -219,16 +228,39 @@ def level_codes(column: CategoricalColumn, series: pl.Series) -> tuple[RowIndex,
     elif column.fill is not None and key(column.fill) in table:
         table[None] = table[key(column.fill)]
     unseen_code = _TO_RARE if column.unknown == "rare" and column.rare else _UNSEEN
-    cells = to_text(series)
+    row_codes = _row_codes(to_text(series), key, table, unseen_code)
+    return np.where(row_codes == _TO_RARE, rare_code, row_codes), row_codes < 0
+
+
+def distinct_codes(column: CategoricalColumn, series: pl.Series) -> RowIndex:
+    """Return a code for each row, int64 (n,), in which the levels merged into `(rare)` differ.
+
+    Codes are 0 … n-1 for the levels, then those of merged levels and of `(missing)` if present, and -1
+    for a value that does not occur in training.
+    """
+    key = _level_key(column.ignore_case)
+    levels = (*column.levels, *column.merged)
+    table: dict[str | None, int] = {key(level): code for code, level in enumerate(levels)}
+    if column.has_missing_level:
+        table[None] = column.distinct_levels - 1
+    elif column.fill is not None and key(column.fill) in table:
+        table[None] = table[key(column.fill)]
+    return _row_codes(to_text(series), key, table, _UNSEEN)
+
+
+def _row_codes(
+    cells: pl.Series, key: Callable[[str], str], table: Mapping[str | None, int], unseen_code: int
+) -> RowIndex:
+    """Return the code of each cell by its key; -1 for missing cells that are not in the table."""
     values = cells.unique()
     codes = [
         table[level] if level in table else _UNSEEN if level is None else unseen_code
         for level in (None if value is None else key(value) for value in values)
     ]
-    row_codes = cells.replace_strict(
+    row_codes: RowIndex = cells.replace_strict(
         values, pl.Series(codes, dtype=pl.Int64), default=_UNSEEN, return_dtype=pl.Int64
     ).to_numpy()
-    return np.where(row_codes == _TO_RARE, rare_code, row_codes), row_codes < 0
+    return row_codes
 
 
 def ordinal_values(column: CategoricalColumn, codes: RowIndex) -> Float64Array:

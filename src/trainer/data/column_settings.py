@@ -26,7 +26,7 @@ _APPLICABLE: Mapping[ColumnKind, tuple[str, ...]] = {
     "numeric": (*_NUMERIC, "decimal"),
     "categorical": (
         "impute", "constant", "encode", "dimension", "min_count", "max_levels", "unknown", "levels",
-        "ignore_case",
+        "ignore_case", "target_mean",
     ),
     "boolean": ("impute", "constant"),
     "datetime": (*_NUMERIC, "parts", "format"),

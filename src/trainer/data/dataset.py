@@ -155,6 +155,7 @@ class _SplitEncoder:
 
     def __init__(self, dataset: Dataset, split: SplitName) -> None:
         self._dataset = dataset
+        self._is_training = split == "train"
         self._rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
         self._inputs = {spec.name: self._array(spec) for spec in dataset.preprocessing.inputs}
         target = dataset.preprocessing.target
@@ -170,7 +171,7 @@ class _SplitEncoder:
         rows = self._rows[first:last]
         has_all_rows = len(rows) == batch.height
         encoded = self._dataset.preprocessing.transform(
-            batch, None if has_all_rows else rows - start
+            batch, None if has_all_rows else rows - start, rows if self._is_training else None
         )
         for name, values in encoded.inputs.items():
             self._inputs[name].append(values)

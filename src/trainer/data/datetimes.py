@@ -5,6 +5,7 @@
     week      the same for the time since Monday, 0:00, and 7 days
     day       the same for the time since 0:00, and 24 hours
     weekday, month, hour   a 0/1 column for each value in training
+    date      the mean target of the calendar day (`target_means`)
 
 Times with an offset are converted to UTC. For a missing date, `elapsed` is imputed, and the others are
 0, for sine and cosine the center of the circle.
@@ -24,6 +25,7 @@ from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.column_settings import DatetimeSettings
 from trainer.data.fitted_base import FittedBase
 from trainer.data.numeric import NumericColumn, NumericSummary, fit_numeric, with_linear_scaling
+from trainer.data.target_means import TargetMeans
 
 Cycle = Literal["year", "week", "day"]
 CYCLES: tuple[Cycle, ...] = ("year", "week", "day")
@@ -56,6 +58,26 @@ class CalendarValues(FittedBase):
     values: tuple[int, ...]
 
 
+class CalendarDays(FittedBase):
+    """The target by calendar day.
+
+    Attributes:
+        days: The days with training rows, in days since 1 January 1970, increasing.
+        means: The target of each.
+    """
+
+    days: tuple[int, ...]
+    means: TargetMeans
+
+    def encode(self, stamps: pl.Series, folds: RowIndex | None) -> Float64Array:
+        """Return the inputs; see `TargetMeans.encode`. A missing date has no training rows."""
+        days = np.array(self.days)
+        cells = calendar_days(stamps.fill_null(0).to_numpy())
+        codes = np.minimum(np.searchsorted(days, cells), len(days) - 1)
+        known = (days[codes] == cells) & stamps.is_not_null().to_numpy()
+        return self.means.encode(np.where(known, codes, -1), folds)
+
+
 class DatetimeColumn(FittedBase):
     """A fitted date column.
 
@@ -66,6 +88,7 @@ class DatetimeColumn(FittedBase):
         elapsed: The elapsed days as a numeric column; null if not configured or constant.
         cycles: The cycles that vary in training.
         calendar: The one-hot calendar parts with two or more values in training; omitted without any.
+        dates: The target by calendar day; omitted without it.
         features: The encoded columns for this column.
     """
 
@@ -77,6 +100,7 @@ class DatetimeColumn(FittedBase):
     elapsed: NumericColumn | None
     cycles: tuple[Cycle, ...]
     calendar: tuple[CalendarValues, ...] = Field(default=(), exclude_if=operator.not_)
+    dates: CalendarDays | None = Field(default=None, exclude_if=lambda value: value is None)
     features: tuple[str, ...]
 
 
@@ -88,7 +112,7 @@ def fit_datetime(
     calendar: Mapping[CalendarPart, Sequence[int]],
     settings: DatetimeSettings,
 ) -> DatetimeColumn | None:
-    """Fit one column; None if all its features are constant in training.
+    """Fit one column, without dates; None if it has no other features and dates are not configured.
 
     Args:
         name: The column.
@@ -116,7 +140,7 @@ def fit_datetime(
         for item in one_hot
         for value in item.values
     ]
-    if not features:
+    if not features and "date" not in parts:
         return None
     return DatetimeColumn(
         name=name,
@@ -175,6 +199,11 @@ def cycle_waves(cycle: Cycle, stamps: pl.Series) -> tuple[Float64Array, Float64A
     sine, cosine = np.sin(angle), np.cos(angle)
     sine[missing] = cosine[missing] = 0
     return sine, cosine
+
+
+def calendar_days(stamps: RowIndex) -> RowIndex:
+    """Return the days since 1970 of microseconds since 1970, rounded down."""
+    return stamps // _DAY
 
 
 def calendar_values(part: CalendarPart, stamps: RowIndex) -> RowIndex:

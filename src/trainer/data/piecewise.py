@@ -11,6 +11,7 @@ missing value, and constant outside the edges.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,8 +19,8 @@ import numpy as np
 from trainer.data.arrays import Float32Array, Float64Array
 from trainer.data.fitted_base import FittedBase
 
-_ROWS = 4_096
-"""Rows that are encoded together, so that intermediate arrays stay in the cache."""
+_ROWS = 1_024
+"""Rows that are encoded together."""
 
 
 class PiecewiseBins(FittedBase):
@@ -55,16 +56,33 @@ def fit_piecewise(values: Float64Array, bins: int) -> PiecewiseBins | None:
     return PiecewiseBins(edges=tuple(edges.tolist()), means=tuple(map(float, means)))
 
 
-def encode_piecewise(bins: PiecewiseBins, values: Float64Array, out: Float32Array) -> None:
-    """Encode values (n,), NaN where missing, into the columns of `out`, (n, bins)."""
-    edges, means = np.array(bins.edges), np.array(bins.means)
-    starts = np.arange(len(means))
+def encode_piecewise(
+    columns: Mapping[int, PiecewiseBins],
+    values: Float64Array,
+    x: Float32Array,
+    starts: Sequence[int],
+) -> None:
+    """Encode some columns into columns of x.
+
+    Args:
+        columns: Column of `values` → its bins.
+        values: Shape (n, k), NaN where missing.
+        x: Shape (n, width); overwritten.
+        starts: For each column of `values`, the column of x for its first bin.
+    """
+    fitted = [
+        (index, np.array(bins.edges), np.array(bins.means), starts[index])
+        for index, bins in columns.items()
+    ]
+    # A block of rows for all columns, so that x passes through the cache once.
     for first in range(0, len(values), _ROWS):
-        positions = _positions(edges, values[first : first + _ROWS])
-        shares = np.clip(positions[:, None] - starts, 0, 1)
-        shares -= means
-        shares[np.isnan(positions)] = 0
-        out[first : first + _ROWS] = shares
+        rows = slice(first, first + _ROWS)
+        for index, edges, means, start in fitted:
+            positions = _positions(edges, values[rows, index])
+            shares = np.clip(positions[:, None] - np.arange(len(means)), 0, 1)
+            shares -= means
+            shares[np.isnan(positions)] = 0
+            x[rows, start : start + len(means)] = shares
 
 
 def piecewise_names(name: str, bins: PiecewiseBins) -> tuple[str, ...]:

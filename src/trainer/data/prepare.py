@@ -28,7 +28,7 @@ from trainer.data.dataset import (
 )
 from trainer.data.diagnostics import target_diagnostics
 from trainer.data.features import feature_columns, split_column, target_columns
-from trainer.data.fitting import ColumnFit, fit_columns
+from trainer.data.fitting import ColumnFit, fit_columns, no_columns_left_problem
 from trainer.data.label_lists import has_lists
 from trainer.data.missing_values import count_null_values, null_values_text
 from trainer.data.opening import Rows, open_table
@@ -38,6 +38,7 @@ from trainer.data.row_timestamps import time_notes
 from trainer.data.splits import DROPPED, TRAIN
 from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets, fit_table_target, task_of_table
+from trainer.data.target_mean_fitting import fit_target_means
 from trainer.data.tasks import task_columns_problem
 from trainer.errors import DataError, pluralize
 
@@ -115,6 +116,11 @@ def split_and_fit(
     _drop(assignment, reasons, columns.outlier_rows, OUTLIER)
     target, advice = fit_table_target(table, config, targets, inferred, columns.rows, assignment)
     unknown = check_targets(table, target, assignment)
+    encoded, omitted = fit_target_means(
+        source, columns.columns, table, target, assignment == TRAIN, data
+    )
+    if columns.columns and not encoded:
+        raise DataError(no_columns_left_problem(table))
     values = table.frame[targets[0]].gather(columns.rows)
     remarks = target_diagnostics(target, inferred, values, data)
     return Dataset(
@@ -122,7 +128,7 @@ def split_and_fit(
         table=table,
         assignment=assignment,
         reasons=reasons,
-        preprocessing=Preprocessing(rows=len(columns.rows), columns=columns.columns, target=target),
+        preprocessing=Preprocessing(rows=len(columns.rows), columns=encoded, target=target),
         warnings=(
             *table.warnings,
             *_dropped_lines(
@@ -135,7 +141,7 @@ def split_and_fit(
             *advice,
         ),
         weight=weight,
-        notes=(*columns.notes, *remarks.notes),
+        notes=(*columns.notes, *omitted, *remarks.notes),
         hints=columns.hints,
     )
 

@@ -24,6 +24,7 @@ from trainer.data.categorical import (
     BooleanColumn,
     CategoricalColumn,
     boolean_values,
+    distinct_codes,
     level_codes,
     ordinal_values,
 )
@@ -41,6 +42,7 @@ from trainer.data.number_formats import NumberFormat, parse_number_columns
 from trainer.data.numeric import NumericColumn, apply_numeric, with_linear_scaling
 from trainer.data.piecewise import encode_piecewise
 from trainer.data.preprocessing_checks import find_inconsistencies
+from trainer.data.target_means import target_folds
 from trainer.data.targets import FittedTarget
 from trainer.data.text_formats import ParseSpec
 from trainer.data.values import column_blocks, number_matrix, to_microseconds
@@ -165,12 +167,19 @@ class Preprocessing(FittedBase):
             places[column.name] = InputColumns(name, slice(start, widths[name]))
         return places
 
-    def transform(self, frame: pl.DataFrame, rows: RowIndex | None = None) -> EncodedRows:
+    def transform(
+        self,
+        frame: pl.DataFrame,
+        rows: RowIndex | None = None,
+        training_rows: RowIndex | None = None,
+    ) -> EncodedRows:
         """Encode rows, each independently of the others.
 
         Args:
             frame: A table with the feature columns; others are ignored.
             rows: Only these rows, in this order; None for all.
+            training_rows: The source row of each encoded row if they are the training rows, whose target
+                means are out of fold; None for other rows.
 
         Raises:
             DataError: If feature columns are missing.
@@ -192,6 +201,8 @@ class Preprocessing(FittedBase):
         height = frame.height if rows is None else len(rows)
         inputs = {spec.name: np.zeros((height, *spec.shape), spec.dtype) for spec in self.inputs}
         encoder = _Encoder(frame, rows, inputs, np.zeros(height, np.bool_), {})
+        if training_rows is not None:
+            encoder.folds = target_folds(training_rows)
         starts = {name: place.columns.start for name, place in self.input_columns.items()}
         numeric = {c.name: c for c in self.columns if isinstance(c, NumericColumn)}
         for names in column_blocks(list(numeric), height):
@@ -295,6 +306,7 @@ class _Encoder:
     inputs: dict[str, NDArray[Any]]
     unseen: BoolArray
     encoding_warnings: EncodingWarnings
+    folds: RowIndex | None = None
 
     def part(self, names: list[str]) -> pl.DataFrame:
         part = self.frame.select(names)
@@ -316,8 +328,7 @@ class _Encoder:
         formats = _number_formats(columns)
         values = number_matrix(parse_number_columns(part, formats) if formats else part, names)
         self._warn_about_numbers(part, values, columns)
-        for index, column in enumerate(columns):
-            self.put_bins(column, values[:, index], starts[column.name])
+        self.put_bins(columns, values, [starts[name] for name in names])
         scaled, missing = apply_numeric(columns, values)
         targets = [starts[name] for name in names]
         x = self.inputs[FEATURES]
@@ -329,10 +340,18 @@ class _Encoder:
             if column.indicator:
                 x[:, targets[index] + 1] = missing[:, index]
 
-    def put_bins(self, column: NumericColumn, values: Float64Array, start: int) -> None:
-        if column.piecewise is not None:
-            first, stop = start + 1 + column.indicator, start + len(column.features)
-            encode_piecewise(column.piecewise, values, self.inputs[FEATURES][:, first:stop])
+    def put_bins(
+        self, columns: Sequence[NumericColumn], values: Float64Array, starts: Sequence[int]
+    ) -> None:
+        bins = {
+            index: column.piecewise
+            for index, column in enumerate(columns)
+            if column.piecewise is not None
+        }
+        first = [
+            start + 1 + column.indicator for start, column in zip(starts, columns, strict=True)
+        ]
+        encode_piecewise(bins, values, self.inputs[FEATURES], first)
 
     def _warn_about_numbers(
         self, part: pl.DataFrame, values: Float64Array, columns: Sequence[NumericColumn]
@@ -356,7 +375,8 @@ class _Encoder:
             self.warn(name, invalid, "a value that is not a number (read as missing)")
 
     def put_categorical(self, column: CategoricalColumn, start: int) -> None:
-        codes, unseen = level_codes(column, self.series(column.name))
+        series = self.series(column.name)
+        codes, unseen = level_codes(column, series)
         self.warn(column.name, unseen, "a value not seen in training")
         match column.encode:
             case "onehot":
@@ -366,6 +386,10 @@ class _Encoder:
                 self.inputs[FEATURES][:, start] = ordinal_values(column, codes)
             case "embedding":
                 self.inputs[CATEGORIES][:, start] = codes + 1
+        if (means := column.target_means) is not None:
+            stop = start + len(column.features)
+            encoded = means.encode(distinct_codes(column, series), self.folds)
+            self.inputs[FEATURES][:, stop - means.width : stop] = encoded
 
     def put_boolean(self, column: BooleanColumn, start: int) -> None:
         values, missing, invalid = boolean_values(column, self.series(column.name))
@@ -382,9 +406,9 @@ class _Encoder:
         stamps = to_microseconds(series, column.format)
         x = self.inputs[FEATURES]
         if column.elapsed is not None:
-            days = elapsed_days(stamps, origin_stamp(column))
-            self.put_bins(column.elapsed, days, start)
-            scaled, missing = apply_numeric([column.elapsed], days.reshape(-1, 1))
+            days = elapsed_days(stamps, origin_stamp(column)).reshape(-1, 1)
+            self.put_bins([column.elapsed], days, [start])
+            scaled, missing = apply_numeric([column.elapsed], days)
             x[:, start] = scaled[:, 0]
             if column.elapsed.indicator:
                 x[:, start + 1] = missing[:, 0]
@@ -396,3 +420,6 @@ class _Encoder:
         for calendar in column.calendar:
             x[:, start : start + len(calendar.values)] = calendar_one_hot(calendar, stamps)
             start += len(calendar.values)
+        if column.dates is not None:
+            encoded = column.dates.encode(stamps, self.folds)
+            x[:, start : start + encoded.shape[1]] = encoded

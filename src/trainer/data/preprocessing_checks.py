@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.numeric import NumericColumn
+from trainer.data.target_means import FOLDS, TargetMeans
 from trainer.data.targets import FittedTarget
 
 _Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
@@ -36,13 +37,15 @@ def _width(column: _Column) -> int:
             bins = 0 if column.piecewise is None else len(column.piecewise.means)
             return 1 + column.indicator + bins
         case CategoricalColumn():
-            return column.codes if column.encode == "onehot" else 1
+            means = 0 if column.target_means is None else column.target_means.width
+            return means + (column.codes if column.encode == "onehot" else 1)
         case BooleanColumn():
             return 1 + column.has_missing_level
         case DatetimeColumn():
             elapsed = 0 if column.elapsed is None else _width(column.elapsed)
             calendar = sum(len(item.values) for item in column.calendar)
-            return elapsed + 2 * len(column.cycles) + calendar
+            dates = 0 if column.dates is None else column.dates.means.width
+            return elapsed + 2 * len(column.cycles) + calendar + dates
         case _:
             assert_never(column)
 
@@ -69,6 +72,9 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
                 yield f"fewer than two levels at {where}"
             if (column.dimension is None) == (column.encode == "embedding"):
                 yield f"{column.dimension} at {where}.dimension"
+            if column.target_means is not None:
+                levels = column.distinct_levels
+                yield from _check_means(column.target_means, levels, f"{where}.target_means")
         case DatetimeColumn():
             try:
                 np.datetime64(column.origin, "us")
@@ -76,10 +82,36 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
                 yield f"'{column.origin}' at {where}.origin"
             if column.elapsed is not None:
                 yield from _check_column(column.elapsed, f"{where}.elapsed")
+            if column.dates is not None:
+                days = column.dates.days
+                yield from _check_means(column.dates.means, len(days), f"{where}.dates.means")
+                if np.any(np.diff(days) <= 0):
+                    yield f"days that do not increase at {where}.dates"
         case BooleanColumn():
             pass
         case _:
             assert_never(column)
+
+
+def _check_means(means: TargetMeans, levels: int, where: str) -> Iterator[str]:
+    targets = len(means.prior)
+    shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "rows": (means.rows, (FOLDS, levels)),
+        "sums": (means.sums, (targets, FOLDS, levels)),
+        "scale": (means.scale, (targets,)),
+    }
+    for name, (values, expected) in shapes.items():
+        if _shape(values) != expected:
+            yield f"not {' × '.join(map(str, expected))} numbers at {where}.{name}"
+
+
+def _shape(values: Any) -> tuple[int, ...] | None:
+    """Return the shape of nested tuples; None if they differ in length."""
+    try:
+        shape: tuple[int, ...] = np.shape(values)
+    except ValueError:
+        return None
+    return shape
 
 
 def _check_target(target: FittedTarget) -> Iterator[str]:

@@ -14,6 +14,7 @@ from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import CalendarPart, DatetimeColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.target_means import SMOOTHING
 from trainer.data.targets import FittedTarget
 from trainer.inputs import CATEGORIES, FEATURES
 
@@ -118,12 +119,21 @@ class _Used:
         )
 
     @property
+    def has_target_means(self) -> bool:
+        return any(column.target_means is not None for column in self.levels)
+
+    @property
     def encodings(self) -> set[str]:
         return {column.encode for column in self.levels}
 
 
 def _functions(used: _Used) -> Iterator[str]:
-    parts = (_scaled_function(used), _level_code_function(used), _dated_function(used))
+    parts = (
+        _scaled_function(used),
+        _level_code_function(used),
+        _target_means_functions(used),
+        _dated_function(used),
+    )
     functions = [lines for lines in map(list, parts) if lines]
     for lines in functions:
         yield from ("", *lines, "")
@@ -192,6 +202,30 @@ def _level_code_function(used: _Used) -> Iterator[str]:
     yield "    return -1"
 
 
+def _target_means_functions(used: _Used) -> Iterator[str]:
+    """Encode a level or day by the target like `trainer.data.target_means`."""
+    if used.has_target_means:
+        yield "def distinct_level(column, value):"
+        yield '    level, levels = column["fill"] if value is None else value, column["levels"]'
+        yield '    levels = levels + column["merged"]'
+        yield '    if column.get("ignore_case") and level is not None:'
+        yield "        level, levels = level.casefold(), [name.casefold() for name in levels]"
+        yield '    if value is None and column["has_missing_level"]:'
+        yield "        return len(levels)"
+        yield "    return levels.index(level) if level in levels else None"
+        yield ""
+        yield ""
+    if used.has_target_means or any(column.dates is not None for column in used.dates):
+        yield "def target_mean(means, level):"
+        yield '    prior, n, total = np.array(means["prior"]), 0, 0'
+        yield "    if level is not None:"
+        yield '        n = np.sum(means["rows"], axis=0)[level]'
+        yield '        total = np.sum(means["sums"], axis=1)[:, level]'
+        yield f"    mean = (total + {SMOOTHING:g} * prior) / (n + {SMOOTHING:g})"
+        yield '    count = (np.log1p(n) - means["rows_center"]) / means["rows_scale"]'
+        yield '    return [*(mean - prior) / means["scale"], count]'
+
+
 def _dated_function(used: _Used) -> Iterator[str]:
     """Return days since the origin, and cycles, like `trainer.data.datetimes`."""
     if not used.dates:
@@ -216,6 +250,13 @@ def _dated_function(used: _Used) -> Iterator[str]:
         yield "        angle = 2 * np.pi * ((time - start) / (end - start))"
         yield "        x += [np.sin(angle), np.cos(angle)]"
     yield from _calendar_lines({item.part for column in used.dates for item in column.calendar})
+    if any(column.dates is not None for column in used.dates):
+        yield '    if "dates" in column:'
+        yield '        days, day = column["dates"]["days"], None'
+        yield "        if time is not None:"
+        yield '            day = int(time.astype("datetime64[D]").astype(int))'
+        yield "        level = days.index(day) if day in days else None"
+        yield '        x += target_mean(column["dates"]["means"], level)'
     yield "    return x"
 
 
@@ -292,6 +333,13 @@ def _inputs(networks: Sequence[Preprocessing]) -> Iterator[str]:
         yield f'    inputs = inputs["{FEATURES}" if x else "{CATEGORIES}"]'
 
 
+_CODES = 'codes = len(column["levels"]) + (column["rare"] > 0) + column["has_missing_level"]'
+_MEANS = (
+    'if "target_means" in column:',
+    '    x += target_mean(column["target_means"], distinct_level(column, value))',
+)
+
+
 def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield a condition and its code for each kind of column in use."""
     if used.plain:
@@ -315,14 +363,14 @@ def _branches(used: _Used) -> Iterator[tuple[str, tuple[str, ...]]]:
     if used.dates:
         yield 'column["kind"] == "datetime"', ("x += date_features(column, value)",)
     if "onehot" in used.encodings:
-        codes = 'range(len(column["features"]))'
-        line = f"x += [float(level_code(column, value) == code) for code in {codes}]"
-        yield 'column.get("encode") == "onehot"', (line,)
+        codes = 'len(column["features"])'
+        lines = [f"x += [float(level_code(column, value) == code) for code in range({codes})]"]
+        if used.has_target_means:
+            lines = [_CODES, lines[0].replace(codes, "codes"), *_MEANS]
+        yield 'column.get("encode") == "onehot"', tuple(lines)
     if "ordinal" in used.encodings:
-        lines = [
-            'codes = len(column["levels"]) + (column["rare"] > 0) + column["has_missing_level"]',
-            "x += [level_code(column, value) / (codes - 1)]",
-        ]
+        lines = [_CODES, "x += [level_code(column, value) / (codes - 1)]"]
+        lines += _MEANS if used.has_target_means else ()
         yield 'column.get("encode") == "ordinal"', tuple(lines)
     if "embedding" in used.encodings:
         yield 'column.get("encode") == "embedding"', ("ids += [level_code(column, value) + 1]",)

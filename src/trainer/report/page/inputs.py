@@ -31,6 +31,7 @@ from trainer.runs.example import ExampleRow, read_example
 _MAX_COLUMNS = 10
 _MAX_LEVELS = 6
 _MAX_LEVEL_LENGTH = 24
+_MEANS = "the standardized mean target, (sum + 10 · prior) / (rows + 10), and log(1 + rows)"
 _CYCLES = {
     "year": "year: sin and cos of 2π · (time since 1 January) / (length of the year)",
     "week": "week: sin and cos of 2π · (time since Monday 00:00) / 7 days",
@@ -111,7 +112,7 @@ def _formula(column: Column) -> str:
         case NumericColumn():
             return _scaled(column, "x") + _bins(column) + _number_format(column)
         case CategoricalColumn():
-            return _encoded(column)
+            return _encoded(column) + ("" if column.target_means is None else f"; and {_MEANS}")
         case BooleanColumn():
             return "no → 0, yes → 1"
         case DatetimeColumn():
@@ -119,6 +120,8 @@ def _formula(column: Column) -> str:
             parts += [
                 f"{item.part}: one-hot of its {len(item.values)} values" for item in column.calendar
             ]
+            if column.dates is not None:
+                parts.append(f"date: {_MEANS}")
             if column.elapsed is not None:
                 days = f"x = days since {column.origin.removesuffix('T00:00:00')}"
                 parts.insert(0, f"{days}: {_scaled(column.elapsed, 'x')}{_bins(column.elapsed)}")
