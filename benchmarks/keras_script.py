@@ -1,4 +1,4 @@
-"""A typical Keras script for a table: the peer of a whole `trainer fit`.
+"""A typical Keras script for a table: the counterpart of a whole `trainer fit`.
 
 python benchmarks/keras_script.py TABLE.csv EPOCHS
 """

@@ -14,17 +14,17 @@ def draw_growth(path: Path, growth: Mapping[str, Sequence[Mapping[str, Any]]]) -
 
     quantities = (
         ("epoch_seconds", "seconds per epoch", 1.0),
-        ("peak_bytes", "peak memory, MB", 2**20),
+        ("peak_bytes", "peak memory, MiB", 2**20),
     )
     # Without a date and with fixed ids, equal data gives equal files.
     with mpl.rc_context({"svg.hashsalt": "growth", "font.size": 9, "svg.fonttype": "none"}):
         figure = Figure(figsize=(8, 5), layout="constrained")
         axes = figure.subplots(len(quantities), len(growth), squeeze=False)
         for row, (quantity, label, unit) in zip(axes, quantities, strict=True):
-            for axis, (grows, runs) in zip(row, growth.items(), strict=True):
-                across = [run[grows] for run in runs]
-                axis.loglog(across, [run[quantity] / unit for run in runs], "o-", color="#1f5a8a")
-                axis.set_xlabel("rows" if grows == "rows" else "width of both hidden layers")
-                axis.set_ylabel(label)
-                axis.grid(visible=True, which="major", alpha=0.3)
+            for ax, (varied, runs) in zip(row, growth.items(), strict=True):
+                across = [run[varied] for run in runs]
+                ax.loglog(across, [run[quantity] / unit for run in runs], "o-", color="#1f5a8a")
+                ax.set_xlabel("rows" if varied == "rows" else "width of both hidden layers")
+                ax.set_ylabel(label)
+                ax.grid(visible=True, which="major", alpha=0.3)
         figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})

@@ -81,10 +81,10 @@ def _machine(results: Mapping[str, Any]) -> str:
 
 def _growth(growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
     yield "![Time of an epoch and peak memory](growth.svg)"
-    for grows, runs in growth.items():
+    for varied, runs in growth.items():
         rows = [
             (
-                f"{run[grows]:,}",
+                f"{run[varied]:,}",
                 f"{run['epoch_seconds']:.4f}",
                 figure(run["step_microseconds"]),
                 f"{run['peak_bytes'] / 2**20:,.0f}",
@@ -93,7 +93,14 @@ def _growth(growth: Mapping[str, Sequence[Mapping[str, Any]]]) -> Iterator[str]:
             )
             for run in runs
         ]
-        head = (grows, "seconds per epoch", "µs per step", "peak memory, MB", "epochs", "execution")
+        head = (
+            varied,
+            "seconds per epoch",
+            "µs per step",
+            "peak memory, MiB",
+            "epochs",
+            "execution",
+        )
         yield table(head, rows)
 
 

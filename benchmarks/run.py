@@ -185,16 +185,16 @@ def keras_script_seconds(table: Path, epochs: int) -> float:
 def measure_growth(folder: Path, *, quick: bool) -> dict[str, list[dict[str, Any]]]:
     """Measure the time per epoch and peak memory for growing rows and width."""
     grown: dict[str, list[dict[str, Any]]] = {}
-    for grows, workloads in growth().items():
-        grown[grows] = []
+    for varied, workloads in growth().items():
+        grown[varied] = []
         for workload in workloads[:2] if quick else workloads:
             if 4 * workload.table.rows * workload.table.features * LARGEST_TABLE > free_bytes():
                 log(f"growth: {workload.table.rows:,} rows skipped, not enough free memory")
                 continue
             table = make_table(workload, folder, "npz")
             fitted = ours.fit(workload, table, folder / "cache")
-            log(f"growth {grows}: {fitted}")
-            grown[grows].append(
+            log(f"growth {varied}: {fitted}")
+            grown[varied].append(
                 {
                     "rows": workload.table.rows,
                     "width": workload.network.widths[0],

@@ -56,7 +56,7 @@ def section(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:
     head = ("", _UNITS[workload.unit], "range", "relative to trainer", "target", "")
     yield table(head, rows)
     yield from _matrix_lines(workload, measured)
-    yield f"trainer executed epochs as: {measured['engine']}."
+    yield f"trainer's engine: {measured['engine']}."
     missed = [
         (NAMES[target.against], target.why_not)
         for target in workload.targets
@@ -79,7 +79,7 @@ def _target_met(
 
 
 def matrix_share(workload: Workload, measured: Mapping[str, Any]) -> float:
-    """Return trainer's rate relative to the machine's: of the best library, the median of the rounds."""
+    """Return trainer's rate relative to the machine's, the median over rounds of the faster library."""
     seconds = statistics.median(measured["measured"][OURS]) * 1e-6 * workload.steps
     rates = [max(rate["numpy"], rate["tensorflow"]) for rate in measured["matrix"]]
     return workload.flops() / seconds / statistics.median(rates)
@@ -87,8 +87,8 @@ def matrix_share(workload: Workload, measured: Mapping[str, Any]) -> float:
 
 def _matrix_target_met(workload: Workload, measured: Mapping[str, Any]) -> tuple[str, str, bool]:
     assert workload.matrix_share is not None
-    share, target_text = matrix_share(workload, measured), workload.matrix_share.at_least
-    return f"{share:.0%}", f"{target_text:.0%}", share >= target_text
+    share, at_least = matrix_share(workload, measured), workload.matrix_share.at_least
+    return f"{share:.0%}", f"{at_least:.0%}", share >= at_least
 
 
 def _matrix_lines(workload: Workload, measured: Mapping[str, Any]) -> Iterator[str]:

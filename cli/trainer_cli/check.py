@@ -97,8 +97,10 @@ def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> No
     path, overrides = one_config(arguments, "trainer check --data")
     if is_run(path):
         if overrides:
-            expected = "no settings, because a run has its config"
-            raise UsageError(Problem("trainer check --data RUN", expected, f"'{overrides[0]}'"))
+            expected, fix = "no KEY=VALUE: a run has its config", f"remove {overrides[0]}"
+            raise UsageError(
+                Problem("trainer check --data RUN", expected, f"'{overrides[0]}'", fix)
+            )
         audit = audit_labels(path)
     else:
         loaded = load_checked(path, overrides)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from trainer.errors import Problem, RunError, UsageError
+from trainer.errors import Problem, RunError, UsageError, pluralize
 from trainer_cli import console
 from trainer_cli.options import DEFAULT_RUNS, DEFAULT_SWEEPS, JsonLines
 
@@ -98,9 +98,9 @@ def command(
         )
         console.result_table(table)
     elif not has_sweeps or not any(find_sweeps(sweeps)):
-        message = (
-            f"none of {len(runs):,} runs in {folder} matches" if runs else f"no runs in {folder}"
-        )
+        message = f"no runs in {folder}"
+        if runs:
+            message = f"no run in {folder} matches ({pluralize(len(runs), 'run')})"
         console.Console().print(message)
     if has_sweeps:
         list_sweeps_in(sweeps, json=json, after_runs=bool(matching))

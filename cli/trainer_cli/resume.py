@@ -66,15 +66,17 @@ def command(
     events: Generator[Any, None, None]
     view: View[Any]
     if is_sweep(run):
-        _reject_ignored(run, run_options, arguments, "start another sweep with trainer sweep")
+        fix = "start another sweep with trainer sweep"
+        _reject_ignored(run, "a sweep", run_options, arguments, fix)
         events = resume_sweep(run, session, jobs=jobs, cluster=cluster_of(engine, address))
         view = SweepView(stderr, json=json)
     elif RunDirectory(run).has_members:
         fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
-        _reject_ignored(run, {**run_options, **sweep_options}, arguments, fix)
+        options = {**run_options, **sweep_options}
+        _reject_ignored(run, "a run of several networks", options, arguments, fix)
         events, view = resume_members(run, session), MembersView(stderr, json=json)
     else:
-        _reject_ignored(run, sweep_options, None, "")
+        _reject_ignored(run, "a run of a single network", sweep_options, None, "")
         overrides = arguments or []
         events = resume_run(run, overrides, session, accept_differences=accept_differences)
         view = RunView(stderr, json=json, timings=timings)
@@ -82,9 +84,9 @@ def command(
 
 
 def _reject_ignored(
-    run: Path, options: dict[str, Any], settings: list[str] | None, fix: str
+    run: Path, kind: str, options: dict[str, Any], settings: list[str] | None, fix: str
 ) -> None:
-    """Reject options and settings that would be ignored.
+    """Reject options and settings that do not apply to a kind of directory.
 
     Raises:
         UsageError: Some were given.
@@ -92,7 +94,8 @@ def _reject_ignored(
     where = command_text("resume", run)
     for name, value in options.items():
         if value:
-            raise UsageError(Problem(where, f"no {name} for this directory", name, "remove it"))
+            expected = f"only options that apply to {kind}"
+            raise UsageError(Problem(where, expected, name, f"remove {name}"))
     if settings:
-        expected = "no settings for several networks"
+        expected = "no KEY=VALUE: only a run of a single network can be extended"
         raise UsageError(Problem(where, expected, " ".join(settings), fix))

@@ -55,7 +55,7 @@ def _copy_stdin(copy: Path) -> None:
             shutil.copyfileobj(sys.stdin.buffer, target)
     except OSError as error:
         found = (error.strerror or str(error)).lower()
-        fix = "free space there, or set TMPDIR to another folder"
+        fix = "free up space there, or set TMPDIR to another folder"
         raise StorageError(
             Problem(str(copy.parent), "space for a copy of stdin", found, fix)
         ) from error

@@ -50,12 +50,12 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
         console.result_table(trials_table(sweep, matching, query))
     else:
         count = len(sweep.rows)
-        no_match = f"none of {pluralize(count, 'trial')} in {directory.path} matches"
+        no_match = f"no trial in {directory.path} matches ({pluralize(count, 'trial')})"
         console.Console().print(no_match if count else f"no trials in {directory.path} yet")
 
 
 def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> None:
-    """Print the sweeps in a folder, which follow its runs."""
+    """Print the sweeps in a folder, below its runs."""
     from trainer.report.sweeps.content import list_sweeps
     from trainer.report.sweeps.listing import sweep_json, sweeps_table
 

@@ -175,7 +175,7 @@ def test_single_column_repeats_by_chance(audit_columns: Audit) -> None:
     assert {finding.severity for finding in audit_columns(columns, target="target")} == {"note"}
 
 
-def test_drift_of_a_column_without_separation(audit_columns: Audit) -> None:
+def test_drift_in_scale_only(audit_columns: Audit) -> None:
     columns = drift(clean_columns(1), np.random.default_rng(2))
     columns["x2"] = clean_columns(1)["x2"] * np.where(columns["part"] == "test", 4, 1)
     (finding,) = audit_columns(columns, **BY_PART)

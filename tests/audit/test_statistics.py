@@ -15,7 +15,7 @@ from trainer.audit.statistics import (
 from trainer.metrics.ranking import roc_auc
 
 
-def test_auc_standard_error_equals_that_of_samples():
+def test_auc_standard_error_matches_simulation():
     rng = np.random.default_rng(0)
     areas = [
         roc_auc(np.arange(100) < 40, np.concatenate([rng.normal(1, 1, 40), rng.normal(0, 1, 60)]))

@@ -189,7 +189,7 @@ def test_run_without_predictions(clean: Path, folder: Path, refused: Callable) -
     numbers_only = pl.DataFrame({"row": [0], "answer_0": [0.5]})
     run = make_trained_run(folder, clean, {"validation.parquet": numbers_only})
     refused("check", "--data", run.path, mentions=["fit.folds=5"])
-    refused("check", "--data", run.path, "seed=1", mentions=["no settings"])
+    refused("check", "--data", run.path, "seed=1", mentions=["no KEY=VALUE"])
     (run.predictions / "out_of_fold.parquet").write_bytes(b"PAR1 no more")
     refused("check", "--data", run.path, mentions=["out_of_fold.parquet", "a copy of the run"])
     pl.DataFrame({"row": [0], "answer": ["yes"]}).write_parquet(run.out_of_fold)

@@ -90,7 +90,7 @@ TABLES: dict[str, tuple[str | bytes, list[str]]] = {
     "open quote": (NAMES + '1,"yes\n' + ROWS, ["table.csv:2", "an unclosed quote"]),
     "text after a quote": (NAMES + ROWS + '5,"yes"x\n', ["table.csv:22", "after a closing quote"]),
     "duplicate names": ("age,age,answer\n1,2,yes\n", ["table.csv:1", "'age' 2 times", "rename"]),
-    "duplicate names apart from blanks": ("age, age ,answer\n1,2,yes\n", ["table.csv:1", "'age'"]),
+    "duplicate names apart from spaces": ("age, age ,answer\n1,2,yes\n", ["table.csv:1", "'age'"]),
     "binary": (bytes(range(256)) * 20, ["table.csv:", "binary data"]),
     "zip": (b"PK\x03\x04" + bytes(200), ["table.csv", "zip archive", "damaged"]),
     "parquet by another name": (b"PAR1" + bytes(200), ["table.csv", "a Parquet file"]),
@@ -328,7 +328,7 @@ def test_no_permission(
             (NAMES + ROWS).replace(",", "\t").encode(), [r"data.csv.separator=\t"], id="tabs"
         ),
         pytest.param(
-            (NAMES + ROWS).replace(",", " \t ").encode(), ["data.csv.separator= "], id="blanks"
+            (NAMES + ROWS).replace(",", " \t ").encode(), ["data.csv.separator= "], id="spaces"
         ),
         pytest.param(
             ("# about\n" + NAMES + "# more, of it\n" + ROWS).encode(),
@@ -346,7 +346,7 @@ def test_no_permission(
             ["data.csv.escape=\\"],
             id="escape",
         ),
-        pytest.param((NAMES + ROWS).replace(",", " , ").encode(), [], id="blanks around fields"),
+        pytest.param((NAMES + ROWS).replace(",", " , ").encode(), [], id="spaces around fields"),
         pytest.param(with_column("size", ["1", "", "NA", "2.5"]).encode(), [], id="gaps"),
         pytest.param(with_column("a.b", ["1", "2"]).encode(), [], id="a dot in a name"),
         pytest.param(with_column("a=b", ["1", "2"]).encode(), [], id="an equals sign in a name"),

@@ -1,4 +1,4 @@
-"""Output and refusals of `trainer explain`."""
+"""Output and errors of `trainer explain`."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def test_json(runs: list[RunDirectory], trainer: Callable) -> None:
 def test_no_run_matches(runs: list[RunDirectory], trainer: Callable) -> None:
     result = trainer("ls", "--where", "epochs > 1000")
     assert (result.code, result.out) == (0, "")
-    assert result.err == "none of 3 runs in runs matches\n"
+    assert result.err == "no run in runs matches (3 runs)\n"
     assert trainer("ls", "--where", "epochs > 1000", "--json").out == ""
     head = trainer("ls", "--where", "epochs > 1000", "--csv", "--columns", "run,epochs").out
     assert head == "run,epochs\n"

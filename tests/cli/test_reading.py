@@ -34,7 +34,7 @@ WRITTEN: dict[str, Callable[[str], str | bytes]] = {
         r"^(\d+);", r"\1,5;", text.replace(",", ";"), flags=re.MULTILINE
     ),
     "tabs": lambda text: text.replace(",", "\t"),
-    "blanks": lambda text: text.replace(",", "    "),
+    "spaces": lambda text: text.replace(",", "    "),
     "comments": lambda text: f"# one\n# two: 1, 2\n{text}",
     "lines before the header": lambda text: f"Report\n\nof May\n{text}",
     "UTF-16": lambda text: text.encode("utf-16"),

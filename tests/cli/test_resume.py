@@ -1,4 +1,4 @@
-"""`trainer resume` and `fit --resume-or-start`: what resumes, to the same bytes."""
+"""`trainer resume` and `fit --resume-or-start`: which runs resume, and that the bytes are the same."""
 
 from __future__ import annotations
 

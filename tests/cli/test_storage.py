@@ -1,7 +1,7 @@
 """Disks that fill up, vanish or become read-only while a run is written.
 
 The command ends with exit code 3 and a message that names the path and the fix. What was saved before
-can be used, and once there is space again the run resumes to the same bytes as an uninterrupted one.
+can be used, and once there is space again the resumed run writes the same bytes as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def test_disk_fills_up(
     result = trainer(*FIT, "--runs", RUNS)
     assert (result.code, result.out) == (3, "")
     run = the_run()
-    check_message(result.err, f"error: {run}", "no space left on device (ENOSPC)", "free space")
+    check_message(result.err, f"error: {run}", "no space left on device (ENOSPC)", "free up space")
     check_usable(run, trainer)
     # Resuming fails too while the disk is full, and changes nothing.
     before = comparable_files(run)

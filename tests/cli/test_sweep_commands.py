@@ -44,7 +44,7 @@ def test_ls_lists_all_trials(swept: Path, trainer: Callable) -> None:
     assert {line["trial"] for line in lines} == set(range(14))
     assert trainer("ls", swept, "--csv").out.startswith("trial,status,objective,")
     none = trainer("ls", swept, "--where", "trial > 99")
-    assert (none.out, none.err) == ("", f"none of 14 trials in {swept} matches\n")
+    assert (none.out, none.err) == ("", f"no trial in {swept} matches (14 trials)\n")
 
 
 def test_ls_lists_sweeps_after_runs(swept: Path, folder: Path, trainer: Callable) -> None:

@@ -159,7 +159,7 @@ def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -
     assert (output["split"], output["checkpoint"]) == ("test", "best of 4 members")
     refused("eval", run, "--split", "train", mentions=["the test rows, which its members share"])
     refused("resume", run, mentions=["a finished run"])
-    refused("resume", run, "fit.epochs=+5", mentions=["no settings", "members/0001"])
+    refused("resume", run, "fit.epochs=+5", mentions=["no KEY=VALUE", "members/0001"])
     again = trainer(
         "fit", "good.yaml", "fit.folds=2", "fit.repeats=2", "--resume-or-start", "--json"
     )
@@ -195,7 +195,12 @@ def test_invalid_folds(
 def test_options_of_sweeps_are_refused_for_a_run(
     folder: Path, finished: Path, refused: Callable, arguments: tuple[str, ...]
 ) -> None:
-    refused("resume", finished, *arguments, mentions=[f"no {arguments[0]} for this directory"])
+    refused(
+        "resume",
+        finished,
+        *arguments,
+        mentions=[f"a run of a single network, found {arguments[0]}; remove"],
+    )
 
 
 @pytest.mark.slow

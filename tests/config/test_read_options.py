@@ -32,7 +32,7 @@ def test_data_section():
         ("data.csv.quote=,", "for both"),
     ],
 )
-def test_other_settings_are_rejected(text, message):
+def test_invalid_options_are_rejected(text, message):
     with pytest.raises(ConfigError, match=message):
         data_section("x.csv", "y", [text])
 

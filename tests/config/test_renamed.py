@@ -152,6 +152,6 @@ def test_every_old_name_is_tested() -> None:
 def test_removed_setting(write: Write) -> None:
     assert problems(write(BASE + "evaluate: {scatter: true}\n")) == [
         "config.yaml:2:12 evaluate.scatter: expected a setting of evaluate, found 'scatter'; "
-        "remove it: report.html draws predictions over two numeric features, "
-        "trainer report RUN --png FOLDER writes the plot alone"
+        "remove it: report.html plots predictions against two numeric features; "
+        "`trainer report RUN --png FOLDER` writes only the plot"
     ]

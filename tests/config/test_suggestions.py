@@ -26,7 +26,7 @@ def test_suggestions_by_spelling_then_aliases_then_other_sections() -> None:
     assert key("qwxyz", Config) is None
 
 
-def test_keys_by_name_can_be_set() -> None:
+def test_keys_by_name_are_full_keys() -> None:
     assert ELSEWHERE["epochs"] == "fit.epochs"
     assert ELSEWHERE["patience"] == "fit.early_stopping.patience"
     assert "units" not in ELSEWHERE

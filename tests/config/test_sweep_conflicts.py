@@ -75,27 +75,29 @@ def test_valid_sweep(write: Write, text: str) -> None:
         (
             "space: {model.layers.9.dense.units: [1, 2]}",
             '7:40 sweep.space."model.layers.9.dense.units".0: expected an index from 0 to 1 in '
-            "model.layers, found '9'; did you mean model.layers.0.dense.units? It has 0: dense, "
-            "1: dropout. To append, write model.layers.2: [{dense: {units: 1}}]",
+            "model.layers, found '9'; did you mean model.layers.0.dense.units? model.layers "
+            "has 0: dense, 1: dropout. To append, write model.layers.2: [{dense: {units: 1}}]",
         ),
         (
             "space: {model.layers.1.dense.units: [8, 16]}",
             '7:40 sweep.space."model.layers.1.dense.units".0: expected a setting of model.layers.1 '
             "(dropout), found 'dense'; did you mean model.layers.0.dense.units? model.layers "
-            "has 0: dense, 1: dropout. To replace it, write model.layers.1: [{dense: {units: 8}}]",
+            "has 0: dense, 1: dropout. To replace model.layers.1, write "
+            "model.layers.1: [{dense: {units: 8}}]",
         ),
         (
             "space: {model.layers.0.dropout.rate: 'uniform(0, 0.5)'}",
             '7:40 sweep.space."model.layers.0.dropout.rate": expected a setting of model.layers.0 '
             "(dense), found 'dropout'; did you mean model.layers.1.dropout.rate? model.layers "
-            "has 0: dense, 1: dropout. To replace it, write model.layers.0: [{dropout: {rate: 0.0}}]",
+            "has 0: dense, 1: dropout. To replace model.layers.0, write "
+            "model.layers.0: [{dropout: {rate: 0.0}}]",
         ),
         (
             "pairs: [{model.layers.1.dense.units: [8, 16], seed: [1, 2]}]",
             '7:41 sweep.pairs.0."model.layers.1.dense.units".0: expected a setting of '
             "model.layers.1 (dropout), found 'dense'; did you mean "
-            "model.layers.0.dense.units? model.layers has 0: dense, 1: dropout. To replace it, write "
-            "model.layers.1: [{dense: {units: 8}}]",
+            "model.layers.0.dense.units? model.layers has 0: dense, 1: dropout. To replace "
+            "model.layers.1, write model.layers.1: [{dense: {units: 8}}]",
         ),
         (
             "space: {optimizer.learning_rate: [1e-3, -1, abc]}",
@@ -148,8 +150,8 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {'': [1]}",
-            '7:15 sweep.space."": expected a setting such as optimizer.learning_rate, found \'\'; '
-            "quote names that contain dots",
+            '7:15 sweep.space."": expected a setting such as optimizer.learning_rate, found an '
+            "empty name; name a setting, or remove it",
         ),
         (
             "space: {seed: [1, 2]}\npairs: [{seed: [1, 2], fit.epochs: [1, 2]}]",
@@ -163,8 +165,9 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "pairs: [{seed: [1, 2], fit.epochs: [1]}]",
-            "7:11 sweep.pairs.0: expected lists of equal length, found seed 2, fit.epochs 1; give "
-            "every list the same length: the Nth values of all lists are used together",
+            "7:11 sweep.pairs.0: expected lists of equal length, found 2 values for seed, "
+            "1 value for fit.epochs; give every list the same length: the Nth values of all lists are "
+            "used together",
         ),
         (
             "space: {seed: [1]}\npairs: [{}]",
@@ -178,19 +181,20 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {optimizer.momentum: [0.5], optimizer.name: [adam, sgd]}",
-            '7:32 sweep.space."optimizer.momentum".0: expected a setting of optimizer, found '
-            "'momentum'; set a condition for it: `when: {optimizer.momentum: optimizer.name == …}`",
-        ),
-        (
-            "space: {optimizer.momentum: [0.5], optimizer.name: [sgd, adam]}",
-            '7:60 sweep.space."optimizer.name".1: expected a setting of optimizer, found \'adam\', '
-            "which leads to 'momentum' at optimizer.momentum; set a condition for optimizer.momentum: "
+            '7:32 sweep.space."optimizer.momentum".0: expected a setting of optimizer '
+            "(adam), found 'momentum'; set a condition for optimizer.momentum: "
             "`when: {optimizer.momentum: optimizer.name == …}`",
         ),
         (
+            "space: {optimizer.momentum: [0.5], optimizer.name: [sgd, adam]}",
+            '7:60 sweep.space."optimizer.name".1: expected a setting of optimizer '
+            "(adam), found 'momentum' at optimizer.momentum when optimizer.name is 'adam'; set a "
+            "condition for optimizer.momentum: `when: {optimizer.momentum: optimizer.name == …}`",
+        ),
+        (
             "space: {optimizer.momentum: [0.5]}",
-            '7:32 sweep.space."optimizer.momentum".0: expected a setting of optimizer, found '
-            "'momentum'; set optimizer to a type that has it",
+            '7:32 sweep.space."optimizer.momentum".0: expected a setting of optimizer '
+            "(adam), found 'momentum'; set optimizer.name to one of sgd, rmsprop, muon",
         ),
         (
             "space: {model.layers: [[custom: 'a:b']]}",
@@ -221,12 +225,12 @@ def test_valid_sweep(write: Write, text: str) -> None:
         (
             "space: {seed: [1, 2], fit.epochs: 'int(1, 3)'}\nwhen: {seed: fit.epochs == 3}",
             "8:16 sweep.when.seed: expected a condition on a setting with a list of values, found "
-            "'fit.epochs', a range",
+            "'fit.epochs', a range; list its values",
         ),
         (
             "space: {seed: [1, 2]}\nwhen: {seed: seed == 1}",
             "8:16 sweep.when.seed: expected a condition on a setting that does not depend on this "
-            "one, found 'seed'; remove one of the conditions",
+            "one, found 'seed'; remove the condition",
         ),
         (
             "space: {seed: [1, 2]}\nwhen: {seed: fit.epochs = 1}",

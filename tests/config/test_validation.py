@@ -125,6 +125,9 @@ def test_issues_are_found_exactly_if_pydantic_fails(
          "did you mean 'fit.epochs'?"),
         (BASE + "optimizer: {lr: 1}", "c.yaml:2:13 optimizer.lr: expected a setting of optimizer, "
          "found 'lr'; did you mean 'learning_rate'?"),
+        (BASE + "optimizer: {name: adam, momentum: 0.9}", "c.yaml:2:25 optimizer.momentum: expected "
+         "a setting of optimizer (adam), found 'momentum'; set optimizer.name to one of sgd, rmsprop, "
+         "muon"),
         (BASE + "optimizer: {learning_rate: .inf}", "c.yaml:2:28 optimizer.learning_rate: expected a "
          "number above 0, found .inf"),
         (BASE + "optimizer: {learning_rate: .nan}", "c.yaml:2:28 optimizer.learning_rate: expected a "

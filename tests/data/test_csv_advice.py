@@ -26,7 +26,7 @@ CASES = {
     ),
     "tabs": ("a\tb\ty\n" + "1\tx y\t2\n" * 5, {"separator": "\t"}),
     "bars": ("a|b|y\n" + "1|x y|2\n" * 5, {"separator": "|"}),
-    "blanks": ("  a   b  y\n" + " 1.5  10  no\n" * 5, {"separator": " "}),
+    "spaces": ("  a   b  y\n" + " 1.5  10  no\n" * 5, {"separator": " "}),
     "comments": ("# one\n# two, three\na,b,y\n" + "1,2,3\n" * 5, {"comment": "#"}),
     "percent comments": ("% one\na,b,y\n" + "1,2,3\n" * 5, {"comment": "%"}),
     "lines before": ("Report of May\n\nunits: mm, s\na,b,y\n" + "1,2,3\n" * 5, {"skip": 3}),

@@ -10,8 +10,8 @@ from trainer.data.ordinal_scales import ordered_levels
 
 SCALES = {
     "low medium high": ["low", "medium", "high"],
-    "with blanks and case": ["Very Low", "LOW", "medium", "High", "very  high"],
-    "with joints": ["very_low", "low", "mid-high", "very-high"],
+    "with spaces and mixed case": ["Very Low", "LOW", "medium", "High", "very  high"],
+    "with separators": ["very_low", "low", "mid-high", "very-high"],
     "frequency": ["never", "rarely", "sometimes", "often", "always"],
     "severity": ["none", "mild", "moderate", "severe"],
     "quality": ["bad", "fair", "good", "excellent"],
@@ -20,7 +20,7 @@ SCALES = {
     "sizes in words": ["small", "medium", "large"],
     "weekdays": ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"],
     "months": ["January", "March", "May", "August", "December"],
-    "short months": ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct"],
+    "abbreviated months": ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct"],
     "agreement": ["Strongly disagree", "Disagree", "Neutral", "Agree", "Strongly agree"],
     "part of a scale": ["fair", "very good"],
 }

@@ -1,4 +1,4 @@
-"""A learner of two networks with an optimizer each, which are updated in alternation."""
+"""A GAN as a learner: two networks, each with its own optimizer, updated alternately."""
 
 import keras
 import tensorflow as tf
@@ -86,7 +86,7 @@ class AdversarialLearner(Learner):
     def start_evaluation(self):
         self._evaluation_mean.reset_state()
 
-    def evaluate_step(self, batch):
+    def test_step(self, batch):
         scores = self.predict_step(batch[0])
         fake = self.networks["generator"](noise(batch[0].shape[0], 0), training=False)
         values = scores - self.networks["discriminator"](fake, training=False)

@@ -1,4 +1,4 @@
-"""A state restored into a new network and optimizer continues to the same bytes."""
+"""Training continued from a state restored into a new network and optimizer gives the same bytes."""
 
 import keras
 import numpy as np
@@ -26,7 +26,7 @@ def build(units=8):
         ],
         name="network",
     )
-    # Keras numbers automatic names by a counter of the process; `build_network` sets all names.
+    # Keras numbers automatic names with a per-process counter; `build_network` sets all names.
     optimizer = keras.optimizers.AdamW(
         keras.optimizers.schedules.CosineDecay(0.01, 40),
         use_ema=True,

@@ -80,7 +80,7 @@ def test_unpack_hand_made_arrays() -> None:
             id="one name twice",
         ),
         pytest.param(b"", "not a zip", id="empty"),
-        pytest.param(archive({"a.npy": VALID})[:-1], "damage", id="cut"),
+        pytest.param(archive({"a.npy": VALID})[:-1], "damage", id="truncated"),
     ],
 )
 def test_unsafe_archive_is_rejected(tmp_path: Path, content: bytes, words: str) -> None:

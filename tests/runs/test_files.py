@@ -86,7 +86,7 @@ def test_kill_at_any_step_leaves_the_old_or_the_new_file(
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (errno.ENOSPC, "free space"),
+        (errno.ENOSPC, "free up space"),
         (errno.EROFS, "read-only"),
         (errno.EACCES, "write permission"),
         (errno.ENOENT, "start the run again"),

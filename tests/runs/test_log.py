@@ -157,7 +157,7 @@ def test_full_disk_is_a_storage_error() -> None:
     log = MetricsLog(Path("/dev/full"))
     with pytest.raises(StorageError, match="ENOSPC"):
         log.append({"epoch": 1})
-    with pytest.raises(StorageError, match="free space"):
+    with pytest.raises(StorageError, match="free up space"):
         log.close()
     log.close()
 

@@ -1,4 +1,5 @@
-"""The linear baseline of a run: fitted on the training rows of the network, with the same weights.
+"""The linear baseline of a run: fitted on the network's training rows, with the same sample
+weights.
 
 It uses the same columns, each with a linear effect: numbers are imputed and standardized, without the
 quantile transform and smooth clipping that bound them for a network. Values that `data.clean.outliers`
@@ -50,20 +51,20 @@ class LinearBaseline:
     threshold: float
 
 
-def fit_linear_baseline(config: Config, task: Task, parts: Sequence[FoldData]) -> LinearBaseline:
+def fit_linear_baseline(config: Config, task: Task, folds: Sequence[FoldData]) -> LinearBaseline:
     """Predict with a linear model for each fold and average the predictions for test rows.
 
     Args:
         config: The config of the run.
         task: The task with the decisions of the run.
-        parts: The table with its splits; one for each fold.
+        folds: The table with its splits, for each fold.
     """
     by_fold: dict[SplitName, list[Predictions]] = {"validation": [], "test": []}
-    for part in parts:
-        fold_predictions = linear_predictions(config, part.task, part.dataset, tuple(by_fold))
+    for fold in folds:
+        fold_predictions = linear_predictions(config, fold.task, fold.dataset, tuple(by_fold))
         for split in fold_predictions:
             by_fold[split].append(fold_predictions[split])
-        part.dataset.release_samples()
+        fold.dataset.release_samples()
     predictions = {
         split: _combine_folds(split, predictions_of_folds)
         for split, predictions_of_folds in by_fold.items()
@@ -72,7 +73,7 @@ def fit_linear_baseline(config: Config, task: Task, parts: Sequence[FoldData]) -
     if "validation" not in predictions:
         return LinearBaseline(predictions, task.threshold)
     settings = config.evaluate.model_copy(update={"calibrate": False})
-    decisions = choose_decisions(settings, parts[0].task, predictions["validation"])
+    decisions = choose_decisions(settings, folds[0].task, predictions["validation"])
     return LinearBaseline(predictions, decisions.threshold)
 
 
@@ -108,7 +109,8 @@ def linear_predictions(
     assert train is not None, "a run has training rows"
     train = task.apply_class_weights(task.encode_targets(train), config.fit.class_weight)
     target = task.target
-    # Fit transformed targets too: prices over orders of magnitude are not a sum of their features.
+    # Fit transformed targets too: prices that span orders of magnitude are not a linear
+    # function of the features.
     y = train.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings

@@ -1,4 +1,4 @@
-"""Slices of the rows on which a run performs worse than on all of them.
+"""Slices of the rows on which a run performs worse than on all rows.
 
 Chooses the columns and turns them into levels; `trainer.assessment.slices` searches the slices.
 """
@@ -11,9 +11,14 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import polars as pl
 
-from trainer.assessment import slices as measured
 from trainer.assessment.bootstrap import Resampling
-from trainer.assessment.slices import SliceColumn, bin_numeric, evaluate_slices, find_worst_slices
+from trainer.assessment.slices import (
+    Slice,
+    SliceColumn,
+    bin_numeric,
+    evaluate_slices,
+    find_worst_slices,
+)
 from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
 from trainer.data.values import is_date_type, number_expr, to_text
@@ -22,24 +27,28 @@ from trainer.metrics.predictions import Predictions
 from trainer.runs.findings import MetricValue, NamedSlices, SliceRecord, WorstSlices
 
 _SEARCHED_COLUMNS = 24
-"""The number of column pairs grows with its square."""
+"""Maximum number of columns searched; the number of pairs grows with its square."""
 _FEW = 10
 """Numeric columns with at most this many distinct values are not binned."""
 _LEVELS, _SEARCHED_LEVELS = 30, 8
 """Maximum number of levels; rarer values are combined."""
 _OTHERS = "(others)"
 _SHOWN = 10
+_LISTED = 20
+"""Maximum number of columns in a message."""
 
 
 def slice_problems(config: Config, dataset: Dataset) -> list[Problem]:
     """Return problems for columns of `evaluate.slices` that are not in the table."""
     available = dataset.table.frame.columns
+    more = ", …" if len(available) > _LISTED else ""
+    columns_text = f"the columns are {', '.join(available[:_LISTED])}{more}"
     return [
         Problem(
             where="",
             expected="a column of the table",
             found=f"'{name}'",
-            fix=did_you_mean(name, available),
+            fix=did_you_mean(name, available, columns_text),
             key=f"evaluate.slices.{index}",
         )
         for index, name in enumerate(config.evaluate.slices)
@@ -109,16 +118,10 @@ def _column(series: pl.Series, max_levels: int) -> SliceColumn:
     return SliceColumn(np.where(missing, -1, codes.to_numpy()), names)
 
 
-def _slice_findings(slices: Iterable[measured.Slice]) -> tuple[SliceRecord, ...]:
+def _slice_findings(slices: Iterable[Slice]) -> tuple[SliceRecord, ...]:
     findings = []
-    for measured_slice in slices:
-        value = MetricValue.from_floats(
-            measured_slice.value.value, measured_slice.value.low, measured_slice.value.high
-        )
-        ends = (value.value, value.low, value.high)
-        findings.append(
-            SliceRecord(
-                dict(measured_slice.where), measured_slice.rows, *ends, measured_slice.p_value
-            )
-        )
+    for item in slices:
+        value = MetricValue.from_floats(item.value.value, item.value.low, item.value.high)
+        interval = (value.value, value.low, value.high)
+        findings.append(SliceRecord(dict(item.where), item.rows, *interval, item.p_value))
     return tuple(findings)

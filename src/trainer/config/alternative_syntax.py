@@ -1,4 +1,4 @@
-"""Rewrite layers, optimizers and schedules in the syntax of other tools to that of the schema:
+"""Rewrite layers, optimizers and schedules from the syntax of other tools into that of the schema:
 `Dense(64, activation='relu')`, `dense 64`, `relu`, `{type: dense, units: 64}`.
 """
 
@@ -44,7 +44,7 @@ def rewrite(spec: TaggedSpec, node: Node, fits: Fits) -> str:
 
 
 def rewrite_section(spec: ShorthandSpec, node: Node, fits: Fits) -> str:
-    """Rewrite the settings of one type, `[64, relu]` or `64 relu` in `dense: [64, relu]`."""
+    """Rewrite the settings below a type, such as the `[64, relu]` of `dense: [64, relu]`."""
     parts = _parts(to_python(node))
     section = _settings(spec)
     if section is None or len(parts) < 2:
@@ -59,7 +59,7 @@ def rejoin_calls(spec: TaggedSpec, items: Sequence[Node], fits: Fits) -> dict[in
     """Rejoin calls that were split at the commas of a list, as in `[Dense(64, activation='relu')]`.
 
     Returns:
-        Index of the first part → the rewritten call, of each further part → an empty text.
+        Index of the first part → the rewritten call, of each further part → an empty string.
     """
     calls: dict[int, str] = {}
     for first, item in enumerate(items):
@@ -87,9 +87,9 @@ def _candidates(spec: TaggedSpec, value: Any) -> Iterator[Any]:
 
 def _of_text(spec: TaggedSpec, text: str) -> Iterator[Any]:
     if _CALL.fullmatch(text):
-        name, parts, settings = _called(text)
+        name, parts, settings = _parse_call(text)
         if name:
-            yield from _made(spec, name, parts, settings)
+            yield from _from_call(spec, name, parts, settings)
             text = name if not parts and not settings else ""
     name = _normalized(text)
     for tag in spec.tags if name else ():
@@ -99,7 +99,7 @@ def _of_text(spec: TaggedSpec, text: str) -> Iterator[Any]:
                 yield {tag: value}
     parts = _parts(text)
     if len(parts) > 1 and isinstance(parts[0], str):
-        yield from _made(spec, parts[0], parts[1:], {})
+        yield from _from_call(spec, parts[0], parts[1:], {})
 
 
 def _of_mapping(spec: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
@@ -108,7 +108,9 @@ def _of_mapping(spec: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
         if isinstance(name, str) and not (spec.by_name and key == "name"):
             settings = {other: item for other, item in value.items() if other != key}
             inner = settings.pop("config", None)
-            yield from _made(spec, name, [], settings | (inner if isinstance(inner, dict) else {}))
+            yield from _from_call(
+                spec, name, [], settings | (inner if isinstance(inner, dict) else {})
+            )
     if spec.by_name:
         return
     first = next(iter(value), "")
@@ -117,14 +119,14 @@ def _of_mapping(spec: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
         rest = {key: item for key, item in value.items() if key != first}
         head = value[first]
         parts = [] if head is None or isinstance(head, dict) else [head]
-        yield from _made(spec, first, parts, (head if isinstance(head, dict) else {}) | rest)
+        yield from _from_call(spec, first, parts, (head if isinstance(head, dict) else {}) | rest)
         return
     matching = [tag for tag in spec.tags if set(value) <= set(_settings_of(spec, tag) or ())]
     if len(matching) == 1:
         yield {matching[0]: value}
 
 
-def _made(
+def _from_call(
     spec: TaggedSpec, name: str, parts: Sequence[Any], settings: Mapping[str, Any]
 ) -> Iterator[Any]:
     tag = suggest_value(name.rpartition(".")[2], spec.tags)
@@ -181,7 +183,7 @@ def _settings(spec: Spec) -> list[str] | None:
 
 
 def _names(spec: TaggedSpec, tag: str) -> Sequence[str]:
-    """Return the names that are a shorthand below a tag."""
+    """Return the values accepted as the shorthand of a tag."""
     member = spec.member(tag)
     if member is None or spec.by_name:
         return ()
@@ -221,7 +223,7 @@ def _short(spec: TaggedSpec, candidate: Any, node: Node, fits: Fits) -> Any:
     return candidate
 
 
-def _called(text: str) -> tuple[str, list[Any], dict[str, Any]]:
+def _parse_call(text: str) -> tuple[str, list[Any], dict[str, Any]]:
     """Return name and arguments of a Python call; an empty name if the arguments are not constants."""
     try:
         tree = ast.parse(text, mode="eval").body
@@ -245,7 +247,7 @@ def _constant(tree: ast.expr) -> Any:
 
 
 def _parts(value: Any) -> list[Any]:
-    """Split a text, or return a list of scalars as it is."""
+    """Split a string, or return a list of scalars as is."""
     if isinstance(value, str):
         parts = re.split(r"[\s,=:()]+", value[:_MAX_LENGTH])
         return [parse_scalar(part) for part in parts if part]

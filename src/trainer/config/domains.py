@@ -75,7 +75,7 @@ _CALL = re.compile(r"\s*([A-Za-z_]\w*)\(")
 
 
 def is_range(text: str) -> bool:
-    """Return whether a text looks like a range: a name and an opening bracket."""
+    """Return whether a string looks like a range: a name and an opening bracket."""
     return _CALL.match(text) is not None
 
 

@@ -56,8 +56,22 @@ def make_issue(
     return ValidationIssue(Problem(where, expected, found, fix, join_key(path)), path)
 
 
-def unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> ValidationIssue:
-    """Return the issue of a key that the section does not have."""
+def unknown_key(
+    model: type[Section],
+    key: str,
+    entry: Entry,
+    path: KeyPath,
+    tagged: specs.TaggedSpec | None = None,
+) -> ValidationIssue:
+    """Return the issue of a key that the section does not have.
+
+    Args:
+        model: The section.
+        key: The key.
+        entry: Its entry.
+        path: Path of the section.
+        tagged: The union of types with a name to which the section belongs.
+    """
     known = list(specs.section_fields(model))
     if model is Config:
         known.append(EXTENDS)
@@ -72,9 +86,20 @@ def unknown_key(model: type[Section], key: str, entry: Entry, path: KeyPath) -> 
         meant = suggest_key(key, known, keys_by_name())
         fix = did_you_mean_text(meant, f"available: {', '.join(known)}")
         fix = removal_fix(key_path) or fix
+        if tagged is not None:
+            others = [name for name in tagged.tags if _has_setting(tagged, name, key)]
+            if others:
+                (name,) = (name for name, fields in tagged.members if fields.model is model)
+                expected = f"{expected} ({name})"
+                fix = f"set {join_key((*path, 'name'))} to one of {', '.join(others)}"
     return make_issue(
         entry.node, key_path, expected, fix, location=entry.location, found=f"'{truncate(key)}'"
     )
+
+
+def _has_setting(tagged: specs.TaggedSpec, name: str, key: str) -> bool:
+    fields = tagged.member(name)
+    return fields is not None and key in specs.section_fields(fields.model)
 
 
 def is_misspelled(

@@ -25,8 +25,8 @@ class Model(Section):
     head: Literal["auto"] | HeadKind = "auto"
     """Activation of the output layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]),
     softmax (classes), linear (numbers), softplus or exponential (numbers above 0, such as counts:
-    log(1 + exp(z)) or exp(z)). auto: from the target; exponential for a count loss (`poisson`,
-    `mean_squared_logarithmic_error`)."""
+    log(1 + exp(z)) or exp(z)). auto: from the target; exponential for `poisson` and
+    `mean_squared_logarithmic_error`."""
     output_bias: Literal["prior", "zeros"] = "prior"
     """Initial bias of the head. prior: the untrained model predicts the class frequencies or the mean of
     the training rows. zeros: 0."""

@@ -68,8 +68,8 @@ def wrong_kind_error(
     sweep_fixes = list(fixes)
     if tagged is None or tagged.member(step) is not None:
         section = flow_text(_nested(steps, to_python(value)))
-        fixes.append(f"To replace it, write {shlex.quote(f'{key}={section}')}")
-        sweep_fixes.append(f"To replace it, write {key}: [{section}]")
+        fixes.append(f"To replace {key}, write {shlex.quote(f'{key}={section}')}")
+        sweep_fixes.append(f"To replace {key}, write {key}: [{section}]")
     expected = f"a setting of {key} ({_kind(node)})"
     return OverrideError(expected, f"'{step}'", _text(fixes), (*prefix, step), _text(sweep_fixes))
 
@@ -117,7 +117,7 @@ def list_index(node: Node, steps: KeyPath, prefix: KeyPath, value: Node | None) 
     fixes = []
     if meant := _meant_index(items, steps, prefix):
         fixes.append(f"did you mean {meant}?")
-    fixes.append(f"It has {_listing(items)}." if items else "It is empty.")
+    fixes.append(f"{key} has {_listing(items)}." if items else f"{key} is empty.")
     sweep_fixes = list(fixes)
     if value is not None and re.fullmatch(r"[0-9]+", step):
         item = flow_text(_nested(steps[1:], to_python(value)))

@@ -56,10 +56,11 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
     if not removes and not equals:
         return Problem(where, _SYNTAX, "no '='", _no_equals(body))
     if steps is None:
+        expected = "a key such as optimizer.learning_rate before the '='"
         fix = 'quote names that contain dots: data.columns."a.b".kind=numeric'
-        return Problem(
-            where, "a key such as optimizer.learning_rate before the '='", f"'{key}'", fix
-        )
+        if not key:
+            return Problem(where, expected, "no key", "write KEY=VALUE")
+        return Problem(where, expected, f"'{key}'", fix)
     suggestion = _INDEX.sub(lambda match: match[1] or f".{match[2]}", key)
     if suggestion != key:
         return Problem(

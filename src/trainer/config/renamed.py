@@ -25,7 +25,7 @@ _SETTINGS: Mapping[_Pattern, str] = {
     ("evaluate", "threshold", "precision"): "min_precision",
     ("runtime", "compile"): "jit_compile",
 }
-"""Path of a setting as it was → its new name in the same section."""
+"""Old path of a setting → its new name in the same section."""
 
 _VALUES: Mapping[_Pattern, tuple[str, str]] = {
     ("data", "categorical", "impute"): ("own_level", "separate_level"),
@@ -35,11 +35,14 @@ _VALUES: Mapping[_Pattern, tuple[str, str]] = {
     ("fit", "on_nonfinite"): ("rewind", "rollback"),
     ("fit", "on_nonfinite", "action"): ("rewind", "rollback"),
 }
-"""Path of a setting → one of its values as it was, and the value's new name."""
+"""Path of a setting → an old name of one of its values, and the new name."""
 
 _REMOVED: Mapping[_Pattern, str] = {
-    ("evaluate", "scatter"): "remove it: report.html draws predictions over two numeric features, "
-    "trainer report RUN --png FOLDER writes the plot alone",
+    (
+        "evaluate",
+        "scatter",
+    ): "remove it: report.html plots predictions against two numeric features; "
+    "`trainer report RUN --png FOLDER` writes only the plot",
 }
 """Path of a setting that no longer exists → what to do instead."""
 

@@ -70,7 +70,7 @@ class Piecewise(Scheduled):
     at: Annotated[list[Duration], Field(min_length=1)]
     """Points in training, in increasing order, at which the learning rate changes."""
     factors: Annotated[list[Annotated[float, Field(gt=0)]], Field(min_length=1)]
-    """Factor of the initial learning rate from each of these points on."""
+    """Factors of the initial learning rate, one for each point in `at`."""
 
 
 class WarmupSchedule(Section):

@@ -83,7 +83,10 @@ def _syntax_conflicts(sweep: Sweep) -> Iterator[Conflict]:
         steps = parse_key(key)
         if steps is None:
             expected = "a setting such as optimizer.learning_rate"
-            yield conflict(sweep_key, expected, f"'{key}'", "quote names that contain dots")
+            found, fix = f"'{key}'", "quote names that contain dots"
+            if not key:
+                found, fix = "an empty name", "name a setting, or remove it"
+            yield conflict(sweep_key, expected, found, fix)
             continue
         for fixed, why in _FIXED.items():
             if steps[: len(fixed)] == fixed or fixed[: len(steps)] == steps:
@@ -107,7 +110,8 @@ def _syntax_conflicts(sweep: Sweep) -> Iterator[Conflict]:
     for index, group in enumerate(sweep.pairs):
         lengths = {key: len(values) for key, values in group.items()}
         if len(set(lengths.values())) > 1:
-            found = ", ".join(f"{key} {length}" for key, length in lengths.items())
+            counts = [f"{pluralize(length, 'value')} for {key}" for key, length in lengths.items()]
+            found = ", ".join(counts)
             fix = "give every list the same length: the Nth values of all lists are used together"
             yield conflict(f"sweep.pairs.{index}", "lists of equal length", found, fix)
         if not group:
@@ -161,7 +165,8 @@ def _condition_conflicts(config: Config, sweep: Sweep, find: FindConflicts) -> I
             yield conflict(sweep_key, "a setting that is searched", f"'{key}'", fix, "sweep.space")
         elif _is_circular(key, conditions):
             expected = "a condition on a setting that does not depend on this one"
-            yield conflict(sweep_key, expected, f"'{other}'", "remove one of the conditions")
+            fix = "remove the condition" if other == key else "remove one of the conditions"
+            yield conflict(sweep_key, expected, f"'{other}'", fix)
         elif other in domains:
             yield from _constant_condition_conflicts(sweep_key, condition, domains[other])
         else:
@@ -189,7 +194,7 @@ def _constant_condition_conflicts(
     other = condition.key
     if not isinstance(domain, Choices):
         expected = "a condition on a setting with a list of values"
-        yield conflict(sweep_key, expected, f"'{other}', a range", "", "sweep.space")
+        yield conflict(sweep_key, expected, f"'{other}', a range", "list its values", "sweep.space")
         return
     outcomes = {condition.holds(value) for value in domain.values}
     if len(outcomes) == 1:

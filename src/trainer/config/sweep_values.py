@@ -183,16 +183,16 @@ def _in_sweep(
         found = f"'{explicit}'"
         fix = f"write int({domain.low:g}, {domain.high:g}{', log' if domain.log else ''})"
     elif not involved:
-        found = f"{format_value(settings[key])}, which leads to {found} at {problem.key}"
+        found = f"{found} at {problem.key} when {key} is {format_value(settings[key])}"
         other = next((other for other in others if _overlap(problem.key, other)), None)
         if other is not None:
             fix = f"set a condition for {other}: `when: {{{other}: {key} == …}}`"
-    elif fix == f"did you mean '{key}'?":  # the setting exists, but not for this type
+    else:
         parent = key.rpartition(".")[0]
         kind = next((other for other in others if other in (parent, f"{parent}.name")), None)
-        fix = f"set {parent} to a type that has it"
-        if kind is not None:
-            fix = f"set a condition for it: `when: {{{key}: {kind} == …}}`"
+        # The setting exists, but not for this type.
+        if kind is not None and fix.startswith(f"set {parent}.name to "):
+            fix = f"set a condition for {key}: `when: {{{key}: {kind} == …}}`"
     return Problem("", problem.expected, found, fix, sweep_key)
 
 

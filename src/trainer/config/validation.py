@@ -135,7 +135,7 @@ def _has_issue(spec: specs.Spec, node: Node) -> bool:
 
 
 def _section_issues(
-    spec: specs.SectionSpec, node: Node, path: KeyPath
+    spec: specs.SectionSpec, node: Node, path: KeyPath, tagged: specs.TaggedSpec | None = None
 ) -> Iterator[ValidationIssue]:
     known = specs.section_fields(spec.model)
     if node.entries is None:
@@ -157,7 +157,7 @@ def _section_issues(
             inner = (*path, key) if entry.explicit else path
             yield from _issues(known[key], entry.node, inner)
         else:
-            yield unknown_key(spec.model, key, entry, path)
+            yield unknown_key(spec.model, key, entry, path, tagged)
     unknown = [key for key in node.entries if key not in known]
     for name in specs.required_fields(spec.model):
         if name not in node.entries and not is_misspelled(name, unknown, known, path):
@@ -245,7 +245,7 @@ def _named_issues(spec: specs.TaggedSpec, node: Node, path: KeyPath) -> Iterator
     name = None if entry is None else entry.node.content
     member = spec.member(name)
     if member is not None:
-        yield from _issues(member, node, path)
+        yield from _section_issues(member, node, path, spec)
     elif entry is None:
         yield make_issue(node, (*path, "name"), describe_spec(spec), "", found="nothing")
     else:

@@ -51,16 +51,16 @@ class NumericAccumulator:
             if self.first_infinite < 0:
                 self.first_infinite = int(rows[np.argmax(infinite)])
             self.infinite += int(np.count_nonzero(infinite))
-        known = ~(missing | infinite)
-        if not known.all():
-            values, keys = values[known], keys[known]
+        finite = ~(missing | infinite)
+        if not finite.all():
+            values, keys = values[finite], keys[finite]
         self.count += len(values)
         if self.sample.limit is not None:
             self.moments = self.moments.merged(Moments.from_values(values))
         self.sample.add(keys, values)
 
     def summary(self, clipped: Moments | None = None) -> SortedValues | Sketch:
-        """Return the statistics of the values: of all of them if the sample has no limit.
+        """Return the values if the sample has no limit, else a sketch of them.
 
         Args:
             clipped: See `Sketch`.
@@ -173,17 +173,19 @@ class DatetimeAccumulator:
     def days(self) -> SortedValues | Sketch:
         """Return the statistics of the days since the earliest date."""
         assert self.origin is not None
-        known = self.numbers.summary()
-        if isinstance(known, SortedValues):
-            # All rows are one batch, so that the days count from the earliest date already.
-            return known
+        summary = self.numbers.summary()
+        if isinstance(summary, SortedValues):
+            # All rows are in one batch, so the days already count from the earliest date.
+            return summary
         # Days count from the first batch's earliest date: convert back to whole microseconds first.
-        stamps = np.rint(known.ordered.values * 86_400e6).astype(np.int64) + self.origin
+        stamps = np.rint(summary.ordered.values * 86_400e6).astype(np.int64) + self.origin
         sample = elapsed_days(pl.Series(stamps), self.first)
         shift = (self.origin - self.first) / 86_400e6
         last = float(elapsed_days(pl.Series([self.last]), self.first)[0])
-        moments = replace(known.moments, mean=known.moments.mean + shift, minimum=0.0, maximum=last)
-        return Sketch(moments, SortedValues(sample, 0), known.missing)
+        moments = replace(
+            summary.moments, mean=summary.moments.mean + shift, minimum=0.0, maximum=last
+        )
+        return Sketch(moments, SortedValues(sample, 0), summary.missing)
 
     def varying(self) -> list[Cycle]:
         """Return the cycles that vary."""

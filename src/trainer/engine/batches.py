@@ -307,7 +307,7 @@ class Evaluator:
         """Return the mean loss over these rows and their predictions; for use in a `tf.function`."""
         self._learner.start_evaluation()
         predictions, losses = run_in_batches(
-            lambda rows: self._learner.evaluate_step(gather_batch(x, y, weight, rows)),
+            lambda rows: self._learner.test_step(gather_batch(x, y, weight, rows)),
             tf.range(int(y.shape[0])),
             _EVALUATION_BATCH,
             (self._learner.outputs,),

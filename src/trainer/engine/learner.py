@@ -70,10 +70,10 @@ class Learner(ABC):
 
     @abstractmethod
     def start_evaluation(self) -> None:
-        """Reset the mean of `evaluate_step`."""
+        """Reset the mean of `test_step`."""
 
     @abstractmethod
-    def evaluate_step(self, batch: Batch) -> tuple[Any, Any]:
+    def test_step(self, batch: Batch) -> tuple[Any, Any]:
         """Return the outputs for a batch, and the mean of the loss since `start_evaluation`."""
 
     @abstractmethod

@@ -76,6 +76,6 @@ def restore_state(variables: Mapping[str, Any], state: Mapping[str, Any]) -> Non
 def _base_name(path: str) -> str:
     """Return the last part of a variable's path, without the number of an unnamed variable.
 
-    Keras numbers the other parts by a counter of the process.
+    Keras numbers the other parts with a per-process counter.
     """
     return re.sub(r"^variable_\d+$", "variable", path.rpartition("/")[2])

@@ -86,7 +86,7 @@ class SupervisedLearner(Learner):
     def start_evaluation(self) -> None:
         self._evaluation.loss_mean.reset_state()
 
-    def evaluate_step(self, batch: Batch) -> tuple[Any, Any]:
+    def test_step(self, batch: Batch) -> tuple[Any, Any]:
         return self._evaluation.test_step(batch), self._evaluation.loss_mean.result()
 
     def predict_step(self, x: Any) -> Any:

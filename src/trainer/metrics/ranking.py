@@ -75,13 +75,13 @@ class ColumnRanking:
         true_positives, false_positives = np.cumsum(positives), np.cumsum(between[:-1])
         if tied is not None:
             false_positives += np.cumsum(tied) - tied / 2
-        positive = true_positives[-1]
-        negative = between.sum() + (0.0 if tied is None else tied.sum())
-        below = (1 - false_positives / negative - area) / positive
+        positive_weight = true_positives[-1]
+        negative_weight = between.sum() + (0.0 if tied is None else tied.sum())
+        below = (1 - false_positives / negative_weight - area) / positive_weight
         above = np.concatenate([[0.0], true_positives])
-        shares = [below, (above / positive - area) / negative]
+        shares = [below, (above / positive_weight - area) / negative_weight]
         if tied is not None:
-            shares.append(((above[:-1] + positives / 2) / positive - area) / negative)
+            shares.append(((above[:-1] + positives / 2) / positive_weight - area) / negative_weight)
         influence = np.concatenate(shares)[self._bins]
         return area, influence if weight is None else weight * influence
 
@@ -111,14 +111,16 @@ class ColumnRanking:
             false_positives += np.cumsum(tied)
             misranked = -float(positives @ tied) / 2
         misranked += float(positives @ false_positives)
-        positive, negative = true_positives[-1], false_positives[-1] + between[-1]
+        positive_weight = true_positives[-1]
+        negative_weight = false_positives[-1] + between[-1]
         predicted = false_positives
         predicted += true_positives
-        # If no row down to a score has weight, its positives have none, and the term is 0.
+        # If no row with this score or a higher one has weight, neither have its positives, so the term
+        # is 0.
         precision = np.divide(true_positives, predicted, out=predicted, where=predicted > 0)
-        pairs = positive * negative
-        area = (pairs - misranked) / pairs if negative > 0 else np.nan
-        return float(area), float(positives @ precision / positive)
+        pairs = positive_weight * negative_weight
+        area = (pairs - misranked) / pairs if negative_weight > 0 else np.nan
+        return float(area), float(positives @ precision / positive_weight)
 
 
 def roc_auc(positive: BoolArray, score: FloatArray, weight: Float64Array | None = None) -> float:
@@ -149,7 +151,7 @@ def average_precision(
 
 
 def classes_ranked_above(classes: npt.NDArray[np.intp], score: FloatArray) -> npt.NDArray[np.intp]:
-    """Return (n,) how many classes rank above the true one by their scores (n, classes).
+    """Return how many classes rank above the true one, (n,), given the scores, (n, classes).
 
     Among equal scores, the class with the higher number ranks first, as in scikit-learn.
     """

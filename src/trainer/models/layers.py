@@ -73,7 +73,7 @@ def build_embeddings(shape: NetworkShape, name: str, seed: int) -> keras.Model:
     count = len(shape.embeddings)
     column = keras.layers.Reshape((count, 1), dtype="float32", name="columns")(tensors[CATEGORIES])
     for index, (levels, dimension) in enumerate(shape.embeddings):
-        # Cropping instead of slicing: the operation of a slice is named by a counter of the process.
+        # Cropping instead of slicing: the operation of a slice is named with a per-process counter.
         ids = keras.layers.Cropping1D(
             (index, count - index - 1), dtype="float32", name=f"ids_{index}"
         )(column)

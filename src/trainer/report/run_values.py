@@ -83,7 +83,7 @@ def with_requested_values(
     properties: Sequence[str],
     noun: str,
 ) -> list[RunValues]:
-    """Add the requested settings; configs are read only if there are some.
+    """Add the requested settings; configs are read only if a setting is requested.
 
     Args:
         runs: The runs with the values that do not need the config.
@@ -202,6 +202,6 @@ def _unknown_name(
         expected=f"a property, metric or setting of the {runs_text}",
         found=f"'{request.name}'",
         fix=fix
-        or f"properties are {', '.join(properties)}; a metric is val_auc, a setting "
-        "optimizer.learning_rate",
+        or f"properties are {', '.join(properties)}; metrics look like val_auc, "
+        "settings like optimizer.learning_rate",
     )

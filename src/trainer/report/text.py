@@ -60,7 +60,7 @@ def plain_lines(table: Table) -> list[str]:
 
 
 def width(text: str) -> int:
-    """Return the number of terminal columns of a text: wide characters take two, combining ones none."""
+    """Return the terminal columns of a string: wide characters take two, combining ones none."""
     return sum(map(_columns, text))
 
 
@@ -78,7 +78,7 @@ def _pad(text: str, columns: int, *, right: bool) -> str:
 
 
 def truncate(text: str, longest: int) -> str:
-    """Truncate a text to `longest` terminal columns, with an ellipsis."""
+    """Truncate a string to `longest` terminal columns, with an ellipsis."""
     if width(text) <= longest:
         return text
     kept, left = [], longest - 1

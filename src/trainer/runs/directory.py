@@ -292,7 +292,7 @@ class RunDirectory:
 
     @property
     def example(self) -> Path:
-        """An input row in plain values, for the report's code example."""
+        """An input row as raw values, for the report's code example."""
         return self.path / "example.json"
 
     def write_example(self, value: Any) -> None:

@@ -1,4 +1,4 @@
-"""`example.json`: an input row in plain values, for the report's code example."""
+"""`example.json`: an input row as raw values, for the report's code example."""
 
 from __future__ import annotations
 

@@ -90,7 +90,7 @@ class SurfacePoints:
 
 @dataclass(frozen=True, slots=True)
 class SurfaceFile:
-    """`surface.json`: predictions over two numeric features.
+    """`surface.json`: predictions as a function of two numeric features.
 
     Attributes:
         columns: The two features.

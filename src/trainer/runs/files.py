@@ -78,8 +78,8 @@ DISK = FileSystem()
 """The real file system."""
 
 _FIXES = {
-    errno.ENOSPC: "free space there (`df -h` shows it), then resume the run or run the command again",
-    errno.EDQUOT: "free some of your quota there, then resume the run or run the command again",
+    errno.ENOSPC: "free up space there (`df -h` shows it), then resume the run or run the command again",
+    errno.EDQUOT: "free up some of your quota there, then resume the run or run the command again",
     errno.EROFS: "this file system is read-only; remount it or choose another folder for runs",
     errno.EACCES: "give yourself write permission there (`ls -ld` shows the owner)",
     errno.EPERM: "give yourself write permission there (`ls -ld` shows the owner)",
@@ -146,8 +146,9 @@ def replace_directory(
 
     The new directory is written as `path.new`. Then each previous one moves up by one number, `path`
     becomes `path-1`, `path.new` becomes `path`, and directories numbered `keep` or more are removed.
-    At every moment the names in order therefore hold complete directories, newest first. There can be
-    a gap; a gap at `path` exists only between the last two renames. `path.new` is never read.
+    At every moment the existing names, in numerical order, therefore hold complete directories, newest
+    first. There can be a gap; a gap at `path` exists only between the last two renames. `path.new`
+    is never read.
 
     Args:
         path: The directory.
@@ -260,7 +261,7 @@ def _next(path: Path) -> Path:
 
 
 def json_bytes(value: Any) -> bytes:
-    """Serialize a value as indented JSON, deterministically: keys in order, NaN and ±∞ as null."""
+    """Serialize as indented JSON, deterministically: keys in insertion order, NaN and ±∞ as null."""
     text = json.dumps(to_jsonable(value), ensure_ascii=False, allow_nan=False, indent=2)
     return _encoded(text) + b"\n"
 
@@ -331,7 +332,7 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
 
     Raises:
         RunError: The file is missing, unreadable, larger than `max_bytes`, not a regular file, or a
-            link out of its directory.
+            symbolic link that points outside its directory.
     """
     with read_errors(path):
         size = path.stat().st_size
@@ -340,7 +341,7 @@ def read_bytes(path: Path, max_bytes: int | None = None) -> bytes:
                 Problem(
                     where=str(path),
                     expected=f"at most {max_bytes} bytes",
-                    found=f"{size} bytes, which trainer did not write",
+                    found=f"{size} bytes; trainer never writes a file this large here",
                     fix="restore the file from a copy of the run",
                 )
             )
@@ -352,8 +353,8 @@ def read_errors(path: Path) -> Iterator[None]:
     """Turn errors while reading a file of a run inside the block into `RunError`s.
 
     Raises:
-        RunError: The file is missing or unreadable, is a link out of its directory, or is not a
-            regular file (a pipe would block the reader forever).
+        RunError: The file is missing or unreadable, is a symbolic link that points outside its
+            directory, or is not a regular file (a pipe would block the reader forever).
     """
     try:
         mode = path.stat().st_mode

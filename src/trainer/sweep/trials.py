@@ -27,7 +27,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class BatchPlanned:
-    """A batch of trials, and a text that describes how they are packed."""
+    """A batch of trials, and a description of how they are packed."""
 
     trials: tuple[Trial, ...]
     text: str

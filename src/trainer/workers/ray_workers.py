@@ -1,11 +1,13 @@
 """A pool of workers on a Ray cluster.
 
-    driver ─ tables, once ─► object store ─► worker: item ─ event ─► driver ─ reply ─► worker …
+    driver ─ tables, once ─► object store ─ tables ─► worker
+    driver ─ item ─► worker ─ event ─► driver ─ reply ─► worker …
 
 The driver polls: it requests the next event of each worker and has one outstanding call per worker, so
 that it can stop at any time; the reason to stop is sent by a second call. Workers write to a file
 system that all nodes share, as long as their lease exists. Only the driver suggests trials and records
-results in the journal; workers train and share no study. Ray is imported when workers are started.
+results in the journal; workers only train; they do not share an Optuna study. Ray is imported
+when workers are started.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class RayWorkerPool(WorkerPool["RayWorker"]):
         Args:
             jobs: The number of workers.
             directory: The directory of the sweep.
-            runner: Its tables are sent to workers as needed; each worker creates another one.
+            runner: Its tables are sent to workers as needed; each worker creates its own runner.
             device: The device of the workers. On a cluster with GPUs each gets a share, unless it is
                 "cpu".
         """
@@ -205,20 +207,21 @@ class TrainingActor:
     """The actor in the worker process: trains in a separate thread and returns its messages."""
 
     def __init__(self, lease: Path, folder: Path, make_runner: Callable[[], Runner]) -> None:
-        """Start to prepare.
+        """Start the thread that trains.
 
         Args:
             lease: The write lease.
             folder: The working directory of the driver, for relative paths.
-            make_runner: A class or function of a module.
+            make_runner: A class or module-level function.
         """
-        # If it does not exist, paths are absolute, or the lease is not visible either.
+        # If the folder does not exist here, either all paths are absolute or the lease is missing too,
+        # which `inspect` reports.
         with suppress(OSError):
             os.chdir(folder)
         self._lease, self._runner = Lease(lease), make_runner()
-        self._line = _Queues()
-        # Ray calls methods in changing threads, but TensorFlow and Keras have thread-local state.
-        Thread(target=run_worker, args=(self._line, self._runner), daemon=True).start()
+        self._channel = _Queues()
+        # Ray calls methods from different threads, but TensorFlow and Keras have thread-local state.
+        Thread(target=run_worker, args=(self._channel, self._runner), daemon=True).start()
 
     def inspect(self) -> NodeInfo:
         """Return information on the node; from now on the worker ends if its lease is revoked."""
@@ -234,18 +237,18 @@ class TrainingActor:
         for key, reference in references.items():
             if not self._runner.has_table(key):
                 self._runner.add_table(key, ray.get(reference))
-        self._line.inbox.put(item)
-        return self._line.outbox.get()
+        self._channel.inbox.put(item)
+        return self._channel.outbox.get()
 
     def next_message(self, reply: Reply | None) -> Event | ItemDone:
         """Send a reply to the last message, if it needs one, and return the next message."""
         if reply is not None:
-            self._line.inbox.put(reply)
-        return self._line.outbox.get()
+            self._channel.inbox.put(reply)
+        return self._channel.outbox.get()
 
     def send(self, reply: Reply) -> None:
         """Send a message that is not a reply."""
-        self._line.inbox.put(reply)
+        self._channel.inbox.put(reply)
 
 
 class _Queues:

@@ -73,7 +73,7 @@ def fit_run(
         splits: The splits that the best weights are evaluated on.
 
     Raises:
-        InputError: Config or data are invalid; no run directory is left.
+        InputError: The config or data is invalid; no run directory is left behind.
         TrainingError: Training failed; the manifest records why.
     """
     start_time, started_at = perf_counter(), datetime.now(UTC)

@@ -64,7 +64,7 @@ def fit_members(
         runs: The folder of run directories.
 
     Raises:
-        InputError: Config or data are invalid; no run directory is left.
+        InputError: The config or data is invalid; no run directory is left behind.
         TrainingError: No network could be trained; the manifest records why.
     """
     start_time, now = perf_counter(), datetime.now(UTC)

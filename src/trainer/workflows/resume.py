@@ -128,7 +128,7 @@ def resume_run(
 
     Raises:
         RunError: There is nothing to resume from or nothing to do, or something has changed.
-        InputError: Config or data are invalid.
+        InputError: The config or data is invalid.
         TrainingError: Training failed; the manifest records why.
     """
     start_time, now = perf_counter(), datetime.now(UTC)

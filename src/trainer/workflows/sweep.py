@@ -71,11 +71,12 @@ def sweep(
         loaded: The config with its `sweep` section.
         session: The session of the calling command.
         sweeps: The folder of sweeps.
-        jobs: Number of training processes; None chooses, or keeps that of a resumed sweep.
+        jobs: Number of training processes; None to choose it automatically, or to keep that of a resumed
+            sweep.
         cluster: The Ray cluster that trains; None for processes on this machine.
 
     Raises:
-        InputError: Config, data or cluster are invalid; nothing is left.
+        InputError: The config, data or cluster is invalid; no directory is left behind.
         TrainingError: No trial can be compared, or training failed.
     """
     start_time = perf_counter()
@@ -108,7 +109,7 @@ def resume_sweep(
     """Resume a sweep; a sweep that has ended only reports its result.
 
     Raises:
-        RunError: The sweep does not exist, is damaged, or is written by another process.
+        RunError: The sweep does not exist, is damaged, or is being written by another process.
         InputError: Its data have changed, or the cluster is invalid.
         TrainingError: See `sweep`.
     """
@@ -204,8 +205,10 @@ class _SweepTraining:
             threads = worker_threads(self.plan, networks, study.header.jobs)
             trainer = TrialTrainer(study, self.tables, workers, threads, self.session)
             # Packs on a cluster check their own machine, which may differ from this one.
-            is_here = self.cluster is None or self.cluster.address is None
-            check_unchanged(trainer.trial_specs(), self.plan, self.session.command, machine=is_here)
+            is_local = self.cluster is None or self.cluster.address is None
+            check_unchanged(
+                trainer.trial_specs(), self.plan, self.session.command, machine=is_local
+            )
             reason = yield from self._run_study(study, trainer, kept_trials(settings.keep))
             return reason, study.leaderboard()
 
@@ -280,8 +283,8 @@ def _best_trial_metrics(
 ) -> dict[str, dict[str, float]]:
     """Return the metrics of the best trial.
 
-    Its test rows are evaluated here for the first time, and splits that were not evaluated because its
-    training was ended early.
+    Its test rows are evaluated here for the first time, as are splits that were not evaluated because
+    training was stopped early.
     """
     missing = tuple(
         split

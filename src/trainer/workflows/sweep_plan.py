@@ -63,7 +63,7 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
     """Plan a sweep without training.
 
     Raises:
-        InputError: Config or data are invalid.
+        InputError: The config or data is invalid.
     """
     tables = TableCache()
     plan = base_plan(loaded, tables)
@@ -90,7 +90,7 @@ def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
     """Return the plan of a sweep's config without its search space; it defines the objective.
 
     Raises:
-        InputError: Config or data are invalid, or the objective is undefined.
+        InputError: The config or data is invalid, or the objective is undefined.
     """
     base = replace(loaded, config=loaded.config.model_copy(update={"sweep": None}))
     if member_count(base.config) > 1:

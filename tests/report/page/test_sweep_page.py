@@ -142,7 +142,7 @@ def test_unfinished_sweep_shows_the_resume_command(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=8, limit=20, unfinished=2)
     text = page_html(page_of(directory), with_plots=False)
     check_page(text)
-    assert "6 of 20 trials ended (6 finished, 2 unfinished)" in text
+    assert "6 of 20 trials ended (6 finished); 2 are unfinished" in text
     assert f"resume it with: trainer resume {directory.path}" in text
 
 

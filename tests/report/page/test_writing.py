@@ -95,6 +95,13 @@ def test_sections_of_binary_classification(tmp_path: Path) -> None:
     assert {"roc", "reliability", "thresholds", "curve-loss", "importance", "surface"} <= set(names)
 
 
+def test_surface_plot_keeps_the_case_of_the_class(tmp_path: Path) -> None:
+    page = run_page(make_predicted_run(tmp_path, names=("no", "MalignantB")), NOW)
+    (plot,) = [plot for plot in page.plots() if plot.name == "surface"]
+    assert plot.title == "The probability of MalignantB as a function of no and MalignantB"
+    assert plot.description.startswith(f"{plot.title}: from 0.1000 to 0.9000. ")
+
+
 def test_slices_have_captions(tmp_path: Path) -> None:
     text = quick(make_predicted_run(tmp_path))
     assert ">Slices named in the config, test rows<" in text
@@ -145,6 +152,10 @@ def test_failed_run_shows_the_error(tmp_path: Path) -> None:
         (
             "explanation/surface.json",
             '{"columns": ["a", "b"], "x": [1, 2], "y": [1, 2], "predictions": [[1, 2], [3]]}',
+        ),
+        (
+            "explanation/surface.json",
+            '{"columns": ["a"], "x": [1, 2], "y": [1, 2], "predictions": []}',
         ),
         ("explanation/shap.json", "7"),
         ("predictions/test.parquet", "PAR1"),

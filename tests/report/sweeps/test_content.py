@@ -58,7 +58,7 @@ def test_status_of_an_unfinished_sweep(tmp_path: Path, kind: str) -> None:
     assert sweep.status == kind
     resumes = any(command.startswith("trainer resume") for command in sweep.commands)
     assert resumes is (kind != "running")
-    assert "5 of 9 trials ended (5 finished, 1 unfinished)" in text_of(directory)
+    assert "5 of 9 trials ended (5 finished); 1 is unfinished" in text_of(directory)
 
 
 def test_failures_by_reason(tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_sweep_is_replaced_by_its_best_trials(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"trials": 4, "kept": 0}, "no run directory"),
+        ({"trials": 4, "kept": 0}, "ranked trials without run directories"),
         ({"trials": 4, "kept": 1}, "one trial with a run directory"),
         ({"trials": 4, "ending": lambda *_: ("failed", math.nan, "no")}, "only failed trials"),
         ({"trials": 0, "limit": 3, "settings": []}, "no finished trial"),

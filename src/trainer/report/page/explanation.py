@@ -1,4 +1,4 @@
-"""Feature importance, partial dependence, the surface over two features, SHAP values.
+"""Feature importance, partial dependence, the predictions as a function of two features, SHAP values.
 
 The data are in `explanation/*.json` (`trainer.runs.explanations`), written by `trainer explain`.
 """
@@ -89,8 +89,8 @@ def _importance(importance: ImportanceFile, content: RunContent) -> Iterator[Blo
     significant = sum(map(_is_significant, columns))
     description = (
         f"Decrease in {importance.metric} (baseline {number(importance.baseline)}) when one column is "
-        f"shuffled, on {importance.rows:,} {importance.split} rows. The largest: {largest}. It "
-        f"is significant for {significant} of {len(columns)} columns."
+        f"shuffled, on {importance.rows:,} {importance.split} rows. The largest: {largest}. "
+        f"The decrease is significant for {significant} of {len(columns)} columns."
     )
     title = f"Permutation importance (decrease in {importance.metric})"
     yield Plot("importance", title, description, draw, 4.0, 0.9 + 0.2 * len(shown), left)
@@ -116,7 +116,8 @@ def _dependence(dependence: DependenceFile, content: RunContent) -> Iterator[Blo
     for index, curve in enumerate(dependence.columns[:_MAX_CURVES]):
         predictions = _matrix(curve.predictions)
         if len(predictions) != len(curve.values) or not len(predictions):
-            raise readers.DamageError("a prediction for each value", curve.column)
+            expected = f"{max(1, len(curve.values))} predictions for the values of '{curve.column}'"
+            raise readers.DamageError(expected, len(predictions))
         outputs = _output_names(content, predictions.shape[1])
         yield _dependence_plot(index, curve, predictions, outputs)
 
@@ -172,8 +173,11 @@ def _value_text(value: float | str | None) -> str:
 
 
 def _surface(surface: SurfaceFile, content: RunContent) -> Iterator[Block]:
-    if len(surface.columns) != 2 or min(len(surface.x), len(surface.y)) < 2:
-        raise readers.DamageError("two columns with values", surface.columns)
+    if len(surface.columns) != 2:
+        raise readers.DamageError("two columns", surface.columns)
+    count = min(len(surface.x), len(surface.y))
+    if count < 2:
+        raise readers.DamageError("at least two values of each column", count)
     x, y = np.array(surface.x), np.array(surface.y)
     cells = _cells(surface.predictions, (len(y), len(x)))
     if not np.isfinite(cells).all():
@@ -189,7 +193,7 @@ def _cells(rows: Any, shape: tuple[int, int]) -> Float64Array:
     except (ValueError, TypeError, OverflowError):
         raise readers.DamageError("numbers for 'predictions'", rows) from None
     if cells.shape[:2] != shape or cells.ndim > 3:
-        raise readers.DamageError(f"{shape[0]} × {shape[1]} predictions", cells.shape)
+        raise readers.DamageError(f"predictions of shape {shape}", cells.shape)
     if cells.ndim == 2:
         return cells
     if cells.shape[2] == 1 or not np.isfinite(cells).all():
@@ -231,11 +235,11 @@ def _surface_plot(
         if len(groups) > 1:
             axes.legend(loc="upper right", title="actual")
 
+    title = f"{what[0].upper()}{what[1:]} as a function of {names[0]} and {names[1]}"
     description = (
-        f"{what.capitalize()} over {names[0]} and {names[1]}: from {number(float(cells.min()))} to "
-        f"{number(float(cells.max()))}. The points are rows of the table."
+        f"{title}: from {number(float(cells.min()))} to {number(float(cells.max()))}. The points are "
+        "rows of the table."
     )
-    title = f"{what.capitalize()} over {names[0]} and {names[1]}"
     return Plot("surface", title, description, draw, 4.4, 3.6)
 
 

@@ -198,7 +198,7 @@ def _collapsible(text: str, title: str, *, is_collapsed: bool, is_half: bool) ->
 
 
 def _text(text: str) -> str:
-    """Escape a text for HTML; control characters, including bidirectional ones, become visible."""
+    """Escape a string for HTML; control characters, including bidirectional ones, become visible."""
     return escape(cell(text))
 
 

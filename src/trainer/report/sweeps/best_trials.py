@@ -10,7 +10,7 @@ from trainer.report.sweeps.content import SweepContent, read_sweep
 from trainer.runs.sweeps import sweep_at
 
 BEST = 5
-"""The number of trials compared for a single sweep; of a sweep among other runs, only the best is."""
+"""Number of trials compared for a single sweep; for a sweep among other runs, only the best trial is."""
 
 
 def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Path]:
@@ -18,7 +18,7 @@ def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Pa
 
     Args:
         paths: Runs and sweeps.
-        count: Trials per sweep; None for `BEST` of a single sweep, one of a sweep among other runs.
+        count: Trials per sweep; None for `BEST` if there is a single sweep, otherwise one.
 
     Raises:
         RunError: A sweep has no trial to compare.
@@ -51,8 +51,8 @@ def _too_few_trials(sweep: SweepContent, path: Path, count: int) -> Problem:
         fix = f"add another run, or see {command_text('show', directory)}"
         return Problem(str(path), expected, "one trial with a run directory", fix)
     if sweep.leaderboard.ranks:
-        fix = f"their runs were deleted (sweep.keep); see {command_text('ls', directory)}"
-        return Problem(str(path), expected, "no run directory of a ranked trial", fix)
+        fix = f"sweep.keep deleted them: set it higher, or see {command_text('ls', directory)}"
+        return Problem(str(path), expected, "ranked trials without run directories", fix)
     found = "no finished trial" if sweep.status != "finished" else "only failed trials"
     fix = f"see {command_text('show', directory)}"
     return Problem(str(path), expected, found, fix)

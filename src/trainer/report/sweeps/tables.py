@@ -98,12 +98,18 @@ def _summary_rows(sweep: SweepContent) -> Iterator[tuple[str, str]]:
 
 
 def ended_text(sweep: SweepContent) -> str:
-    """Format the progress: `14 of 64 trials ended (12 finished, 2 failed)`."""
+    """Format the progress: `6 of 20 trials ended (5 finished, 1 failed); 2 are unfinished`."""
     ended = sum(row.ended is not None for row in sweep.rows)
     total = "" if sweep.trials is None else f" of {sweep.trials:,}"
-    counts = ", ".join(f"{count:,} {status}" for status, count in sweep.counts.items())
+    counts = dict(sweep.counts)
+    unfinished = counts.pop("unfinished", 0)
     noun = "trial" if (sweep.trials or ended) == 1 else "trials"
-    return f"{ended:,}{total} {noun} ended" + (f" ({counts})" if counts else "")
+    text = f"{ended:,}{total} {noun} ended"
+    if counts:
+        text += f" ({', '.join(f'{count:,} {status}' for status, count in counts.items())})"
+    if unfinished:
+        text += f"; {unfinished:,} {'is' if unfinished == 1 else 'are'} unfinished"
+    return text
 
 
 def space_table(sweep: SweepContent) -> Table:
