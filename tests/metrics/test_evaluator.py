@@ -156,7 +156,8 @@ def test_integer_weights_are_repeated_rows(sample: Predictions) -> None:
     times = sample.weights().astype(int)
     repeated = replace(sample.take(np.repeat(np.arange(len(sample)), times)), weight=None)
     result, expected = compute_all_metrics(sample), compute_all_metrics(repeated)
-    assert set(result) >= set(expected) - {"mape"}
+    # MAPE is left out where targets are small relative to their median, which repeated rows change.
+    assert {name for name in expected if not name.endswith("mape")} <= set(result)
     for name in set(result) & set(expected):
         if not name.endswith("r2") or len(sample) > 2:
             assert_same(result[name], expected[name], name)
