@@ -150,10 +150,19 @@ def test_other_columns_propose_no_split_by_time(proposed, values):
 
 
 @pytest.mark.parametrize(
-    ("levels", "encodes"), [(24, {"z": None, "x": "onehot"}), (25, {"z": None, "x": "embedding"})]
+    ("levels", "settings"),
+    [
+        (8, ""),
+        (9, "x: {target_mean: true}  # 9 levels"),
+        (24, "x: {target_mean: true}  # 24 levels"),
+        (25, "x: {target_mean: true, max_levels: 24, min_count: 3}  # 25 levels"),
+    ],
 )
-def test_columns_with_many_levels_are_embedded(proposed, levels, encodes):
+def test_columns_with_many_levels_have_the_mean_target(proposed, levels, settings):
     values = [f"level {row % levels}" for row in range(ROWS)]
-    _, dataset = proposed({"x": values, "y": CLASSES})
-    columns = dataset.preprocessing.columns
-    assert {column.name: getattr(column, "encode", None) for column in columns} == encodes
+    text, dataset = proposed({"x": values, "y": CLASSES})
+    assert settings in text
+    assert ("columns:" in text) == bool(settings)
+    (column,) = (column for column in dataset.preprocessing.columns if column.name == "x")
+    assert (column.target_means is not None) == bool(settings)
+    assert dataset.warnings == ()

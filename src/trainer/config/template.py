@@ -33,7 +33,7 @@ class TemplateColumn:
     name: str
     kind: ColumnKind
     missing: int = 0
-    settings: Mapping[str, str | bool] = field(default_factory=dict)
+    settings: Mapping[str, str | bool | int] = field(default_factory=dict)
     comment: str = ""
     excluded: str = ""
 
@@ -227,7 +227,7 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
         lines.append(f"  categorical: {settings}  # {_count_text(categorical)}")
     dates = [column for column in used if column.kind == "datetime"]
     if dates:
-        parts = "[elapsed, year, week, day, weekday, month, hour]"
+        parts = "[elapsed, year, week, day, weekday, month, hour, date]"
         about = "parts that do not vary are omitted"
         lines.append(f"  datetime: {{parts: {parts}}}  # {_count_text(dates)}; {about}")
     configured = [column for column in used if column.settings]

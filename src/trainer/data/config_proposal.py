@@ -27,8 +27,10 @@ _EXCLUSIONS = {
     "identifier": "identifies the row",
     "nested": "a list or a structure in every row",
 }
-# More levels have an embedding: 0/1 inputs of rare levels have few rows to learn from.
-_MAX_ONEHOT_LEVELS = 24
+# Of more levels, only the most frequent ones have an input: rare ones have few rows to learn from. The
+# mean target says as much of them as these rows do.
+_MAX_ONEHOT_LEVELS, _MIN_LEVEL_ROWS = 24, 3
+_MAX_LEVELS_WITHOUT_MEAN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +117,7 @@ def _target_column(findings: TableFindings, name: str) -> TemplateColumn:
 
 def _column(column: ColumnFinding) -> TemplateColumn:
     spec = column.spec
-    settings: dict[str, str | bool] = {}
+    settings: dict[str, str | bool | int] = {}
     comment = ""
     if spec.note is not None and spec.number_format is not None:
         settings, comment = {"decimal": spec.number_format.decimal}, spec.note.what
@@ -128,9 +130,11 @@ def _column(column: ColumnFinding) -> TemplateColumn:
         # If some values are not numbers, fitting requires the kind.
         settings = {"kind": "categorical"}
         comment = _odd_values(column)
-    if column.kind == "categorical" and column.distinct > _MAX_ONEHOT_LEVELS:
-        settings = {**settings, "encode": "embedding"}
+    if column.kind == "categorical" and column.distinct > _MAX_LEVELS_WITHOUT_MEAN:
+        settings = {**settings, "target_mean": True}
         comment = comment or f"{column.distinct:,} levels"
+        if column.distinct > _MAX_ONEHOT_LEVELS:
+            settings |= {"max_levels": _MAX_ONEHOT_LEVELS, "min_count": _MIN_LEVEL_ROWS}
     excluded = ""
     if column.exclude is not None:
         excluded = _exclusion(column)
