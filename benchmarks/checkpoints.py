@@ -24,7 +24,7 @@ EPOCHS = {"W1": 200, "W4": 6}
 INTERVALS = {"each": "1 epoch", "end": "100000 epochs"}
 
 
-def measured(workload: Workload, folder: Path) -> dict[str, float]:
+def measure(workload: Workload, folder: Path) -> dict[str, float]:
     """Return the training seconds per epoch for each checkpoint interval."""
     table = make_table(workload, folder, "npz")
     times: dict[str, list[float]] = {name: [] for name in INTERVALS}
@@ -48,7 +48,7 @@ def main() -> None:
             workload = replace(WORKLOADS[key], epochs=epochs)
             if rows is not None:
                 workload = replace(workload, table=replace(workload.table, rows=rows), epochs=3)
-            results[key] = measured(workload, Path(name))
+            results[key] = measure(workload, Path(name))
     print(json.dumps(results))
 
 

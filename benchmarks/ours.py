@@ -64,7 +64,7 @@ def fit(
         epoch_seconds=steady_seconds([json.loads(line)["seconds"] for line in lines], train),
         process_seconds=ended.seconds,
         peak_bytes=ended.peak_bytes,
-        engine=f"{manifest['engine']}, {_counted(manifest['threads'], 'thread')}",
+        engine=f"{manifest['engine']}, {_pluralize(manifest['threads'], 'thread')}",
         timings=timings,
     )
 
@@ -118,5 +118,5 @@ def config_of(workload: Workload, table: Path) -> dict[str, Any]:
     }
 
 
-def _counted(number: int, noun: str) -> str:
+def _pluralize(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -55,7 +55,7 @@ def run(folder: Path, *arguments: str) -> tuple[float, str]:
     return perf_counter() - start_time, completed.stdout.strip()
 
 
-def measured(folder: Path, before: list[str], after: list[str]) -> dict[str, float]:
+def measure(folder: Path, before: list[str], after: list[str]) -> dict[str, float]:
     """Return the medians of a command, which takes a table between two groups of arguments."""
     times: dict[str, list[float]] = {"few": [], "all": []}
     for _ in range(ROUNDS):
@@ -79,8 +79,8 @@ def main() -> None:
                 {
                     "rows": rows,
                     "columns": COLUMNS,
-                    "predict": measured(folder, ["predict", trained], ["-o", "out.parquet"]),
-                    "eval": measured(folder, ["eval", trained, "--data"], []),
+                    "predict": measure(folder, ["predict", trained], ["-o", "out.parquet"]),
+                    "eval": measure(folder, ["eval", trained, "--data"], []),
                 }
             )
         )

@@ -73,7 +73,7 @@ def run(command: list[str], folder: Path) -> dict[str, float]:
     return {"peak": peaks["VmHWM"], "anonymous": peaks["RssAnon"], "seconds": seconds}
 
 
-def measured(folder: Path, engine: str, start: dict[str, float]) -> dict[str, object]:
+def measure(folder: Path, engine: str, start: dict[str, float]) -> dict[str, object]:
     """Measure one `trainer fit`."""
     trainer = str(Path(sys.executable).with_name("trainer"))
     command = [trainer, "fit", "w7.yaml", f"runtime.engine={engine}", "--runs", f"runs-{engine}"]
@@ -120,7 +120,7 @@ def main() -> None:
         }
         for engine in args.engines:
             shutil.rmtree(folder / f"runs-{engine}", ignore_errors=True)
-            results[engine] = measured(folder, engine, start)
+            results[engine] = measure(folder, engine, start)
         print(json.dumps(results, indent=2))
     finally:
         if args.folder is None:

@@ -224,12 +224,14 @@ _GROWTH_SECONDS = 20
 def growth() -> dict[str, list[Workload]]:
     """Return workloads with growing rows and growing widths, starting from W1."""
     return {
-        "rows": [_grown(Table(rows, 10), SMALL) for rows in GROWTH_ROWS],
-        "width": [_grown(SMALL_TABLE, Network((width, width))) for width in GROWTH_WIDTHS],
+        "rows": [_growth_workload(Table(rows, 10), SMALL) for rows in GROWTH_ROWS],
+        "width": [
+            _growth_workload(SMALL_TABLE, Network((width, width))) for width in GROWTH_WIDTHS
+        ],
     }
 
 
-def _grown(table: Table, network: Network) -> Workload:
+def _growth_workload(table: Table, network: Network) -> Workload:
     workload = Workload("growth", "", table, network, "step", 1, {}, ())
     least, most = _GROWTH_EPOCHS
     # About 30 GFLOP/s is a conservative estimate for consecutive steps.

@@ -97,7 +97,7 @@ def error_json(trainer_error: TrainerError) -> dict[str, Any]:
 def stdout_error(error: OSError) -> StorageError:
     """Return the error for a failed write to stdout."""
     found = (error.strerror or str(error)).lower()
-    fix = "free disk space (`df -h` shows it)"
+    fix = "free up disk space (`df -h` shows it)"
     return StorageError(Problem("stdout", "to write the result", found, fix))
 
 

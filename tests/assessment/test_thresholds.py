@@ -29,7 +29,7 @@ def assert_right(point: OperatingPoint, sample: Predictions) -> None:
     for name in names:
         assert getattr(point, name) == pytest.approx(result[name], abs=1e-12), name
     predicted = np.average(sample.p[:, 0] >= point.threshold, weights=sample.weights())
-    assert point.called == pytest.approx(predicted)
+    assert point.predicted_share == pytest.approx(predicted)
 
 
 def value_of(criterion: Any, sample: Predictions, threshold: float) -> float | None:
@@ -98,7 +98,7 @@ def test_adjacent_floats_and_extremes() -> None:
     # The lowest threshold predicts only positives, the highest none.
     assert choose_threshold(np.ones(2), np.zeros(2), "f1").threshold == 0
     none = choose_threshold(np.zeros(2), np.ones(2), Cost(1, 1))
-    assert none.point.called == 0
+    assert none.point.predicted_share == 0
     assert none.value == 0
 
 

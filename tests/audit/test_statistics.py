@@ -26,7 +26,7 @@ def test_auc_standard_error_matches_simulation():
     )
 
 
-def test_correlations_equal_those_of_scipy():
+def test_correlations_match_scipy():
     rng = np.random.default_rng(1)
     x = rng.normal(size=50).round(1)
     y = x + rng.normal(size=50).round(1)
@@ -37,14 +37,14 @@ def test_correlations_equal_those_of_scipy():
 
 @pytest.mark.parametrize("degrees_of_freedom", [1, 2, 9, 20])
 @pytest.mark.parametrize("p_value", [0.05, 1e-3, 1e-6, 1e-8])
-def test_chi_square_critical_value_equals_that_of_scipy(p_value, degrees_of_freedom):
+def test_chi_square_critical_value_matches_scipy(p_value, degrees_of_freedom):
     expected = stats.chi2.isf(p_value, degrees_of_freedom)
     assert chi_square_critical_value(p_value, degrees_of_freedom) == pytest.approx(
         expected, rel=1e-5
     )
 
 
-def test_split_auc_equals_that_of_logistic_regression(tmp_path):
+def test_split_auc_matches_logistic_regression(tmp_path):
     from trainer.audit.loading import read_audited_table
     from trainer.audit.split_classifier import split_auc
     from trainer.config.schema import Config

@@ -43,7 +43,7 @@ BOTH = pytest.mark.parametrize("streamed", [False, True], ids=["at once", "in pa
 
 
 @BOTH
-def test_samples_equal_those_of_the_fit(run, streamed):
+def test_samples_match_the_fit(run, streamed):
     reloaded = recorded(run, streamed)
     for split in ("train", "validation", "test"):
         samples, first = reloaded.samples(split), run[1].samples(split)

@@ -12,7 +12,7 @@ values = hnp.arrays(np.float64, st.integers(1, 60), elements=st.floats(-1e6, 1e6
 
 
 @given(x=values, cuts=st.lists(st.integers(0, 60), max_size=4))
-def test_merged_moments_equal_those_of_all_values(x, cuts):
+def test_merged_moments_match_all_values(x, cuts):
     merged = Moments()
     for part in np.split(x, sorted(cut for cut in cuts if cut < len(x))):
         merged = merged.merged(Moments.from_values(part))

@@ -20,7 +20,7 @@ EPOCHS = 3
 
 
 @pytest.mark.parametrize("kind", [ResidentRows, StreamedRows])
-def test_weights_equal_those_of_a_plain_loop(kind):
+def test_weights_match_a_plain_loop(kind):
     train = samples() if kind is ResidentRows else on_disk(samples())
     learner = AdversarialLearner()
     executor = executor_for(learner, train, kind=kind)

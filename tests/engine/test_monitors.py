@@ -54,7 +54,7 @@ def test_early_stopping_stops_at_the_same_epoch_as_keras(values, patience, min_d
 
 
 @given(VALUES, st.integers(1, 3), st.integers(0, 3), st.sampled_from([0.0, 0.25]))
-def test_learning_rate_reduction_equals_that_of_keras(values, patience, cooldown, min_delta):
+def test_learning_rate_reduction_matches_keras(values, patience, cooldown, min_delta):
     import keras
 
     callback = keras.callbacks.ReduceLROnPlateau(

@@ -38,7 +38,7 @@ def network():
 
 
 @pytest.mark.parametrize("kind", [ResidentRows, StreamedRows])
-def test_weights_equal_those_of_keras(kind):
+def test_weights_match_keras(kind):
     train = on_disk(samples()) if kind is StreamedRows else samples()
     model, other = network(), network()
     loss = keras.losses.BinaryCrossentropy()

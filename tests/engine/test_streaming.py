@@ -42,7 +42,7 @@ def order_of(count, epoch, *, seed=1, shuffle=True, shard=SHARD):
 
 
 @pytest.mark.parametrize("compiled", slow_except([False], [False, True]), ids=["graph", "xla"])
-def test_weights_equal_those_of_keras(compiled):
+def test_weights_match_keras(compiled):
     def hidden():
         return [dense(), keras.layers.BatchNormalization()]
 

@@ -71,7 +71,7 @@ QUICK = {
         for pair in product(CASES, (False, True))
     ],
 )
-def test_weights_equal_those_of_keras(case, compiled):
+def test_weights_match_keras(case, compiled):
     hidden, optimizer, options = CASES[case]
     # At the end of each call of `fit`, Keras overwrites the weights with the averages.
     epochs = 1 if case == "averages" else EPOCHS

@@ -66,7 +66,7 @@ def assert_equal(actual: dict[str, float], expected: dict[str, Callable[[], floa
 
 @settings(max_examples=120, deadline=None)
 @given(rows(2))
-def test_binary_metrics_equal_those_of_scikit_learn(sample: tuple[Any, Any, Any]) -> None:
+def test_binary_metrics_match_scikit_learn(sample: tuple[Any, Any, Any]) -> None:
     y_true, scores, w = sample
     p = scores[:, 1]
     predicted = (p >= THRESHOLD).astype(int)
@@ -102,7 +102,7 @@ def test_binary_metrics_equal_those_of_scikit_learn(sample: tuple[Any, Any, Any]
 
 @settings(max_examples=120, deadline=None)
 @given(st.integers(3, 7).flatmap(rows))
-def test_multiclass_metrics_equal_those_of_scikit_learn(sample: tuple[Any, Any, Any]) -> None:
+def test_multiclass_metrics_match_scikit_learn(sample: tuple[Any, Any, Any]) -> None:
     y_true, scores, w = sample
     p = (scores + 0.01) / (scores + 0.01).sum(axis=1, keepdims=True)
     classes = list(range(p.shape[1]))
@@ -144,9 +144,7 @@ def test_multiclass_metrics_equal_those_of_scikit_learn(sample: tuple[Any, Any, 
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(2, 4).flatmap(rows), st.integers(0, 2**32 - 1))
-def test_multilabel_metrics_equal_those_of_scikit_learn(
-    sample: tuple[Any, Any, Any], seed: int
-) -> None:
+def test_multilabel_metrics_match_scikit_learn(sample: tuple[Any, Any, Any], seed: int) -> None:
     _, p, w = sample
     y = np.random.default_rng(seed).integers(0, 2, p.shape)
     predicted = (p >= THRESHOLD).astype(int)
@@ -188,7 +186,7 @@ def test_multilabel_metrics_equal_those_of_scikit_learn(
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(1, 3).flatmap(rows), st.integers(0, 2**32 - 1), st.booleans())
-def test_regression_metrics_equal_those_of_scikit_learn(
+def test_regression_metrics_match_scikit_learn(
     sample: tuple[Any, Any, Any], seed: int, constant: bool
 ) -> None:
     _, p, w = sample

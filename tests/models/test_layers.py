@@ -71,7 +71,7 @@ def test_every_setting_has_an_effect(network_of: Maker, kind: str, setting: str)
 
 
 @pytest.mark.parametrize("name", Activation.__args__)  # type: ignore[attr-defined]
-def test_activations_equal_those_of_keras(network_of: Maker, name: str) -> None:
+def test_activations_match_keras(network_of: Maker, name: str) -> None:
     x = np.linspace(-3, 3, 12, dtype=np.float32).reshape(2, 6)
     network = network_of([{"activation": name}])
     values = network.get_layer("activation")(x)

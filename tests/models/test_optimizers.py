@@ -141,7 +141,7 @@ def train(optimizer: Any, trained: list[Any], steps: range) -> list[Any]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_three_steps_equal_those_of_keras(name: str) -> None:
+def test_three_steps_match_keras(name: str) -> None:
     settings, make_expected = EXPECTED[name]
     values = train(build(name, settings), variables(), range(3))
     expected = train(make_expected(), variables(), range(3))

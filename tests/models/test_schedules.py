@@ -145,7 +145,7 @@ def test_every_schedule_is_tested() -> None:
     ],
     ids=name_of,
 )
-def test_schedule_equals_that_of_keras(schedule: Any, expected: Any) -> None:
+def test_schedule_matches_keras(schedule: Any, expected: Any) -> None:
     built = rate(schedule)
     # At the start of a cycle (9, 36, 117), Keras rounds either way.
     for step in set(STEPS) - {9, 36, 117}:

@@ -128,7 +128,7 @@ OPTIMIZERS = [
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_memory_equals_that_of_keras_variables(
+def test_memory_matches_keras_variables(
     config_of: Maker, network_of: Maker, shape_of: Maker, optimizer: dict[str, Any]
 ) -> None:
     from trainer.models.optimizers import build_optimizer

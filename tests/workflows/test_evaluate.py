@@ -28,7 +28,7 @@ def test_checkpoint_can_be_selected(finished):
     assert last.checkpoint == "last"
 
 
-def test_metrics_of_another_table_equal_those_of_sklearn(finished, tmp_path):
+def test_metrics_of_another_table_match_sklearn(finished, tmp_path):
     other = tmp_path / "other.csv"
     write_table(other, rows=80, seed=9)
     (evaluation,) = evaluate_run(finished.run, data=other).results

@@ -69,7 +69,7 @@ def estimator_rows(run, split):
     return np.stack([size, color], axis=1), sample.y[:, 0]
 
 
-def test_importance_and_curves_equal_those_of_sklearn(encoded, tmp_path):
+def test_importance_and_curves_match_sklearn(encoded, tmp_path):
     run = shutil.copytree(encoded.run, tmp_path / "run")
     result = explain_run(run, repeats=40, split="test")
     x, y = estimator_rows(run, "test")

@@ -60,7 +60,7 @@ def test_metrics_are_those_of_the_saved_predictions(reported: RunFinished) -> No
     assert {column["column"] for column in importance["columns"]} == {"size", "color"}
 
 
-def test_baselines_equal_those_of_sklearn(reported: RunFinished) -> None:
+def test_baselines_match_sklearn(reported: RunFinished) -> None:
     table = reported.run.parents[2] / "small.csv"
     dataset = make_plan(load_config(table.with_name("config.yaml"))).dataset
     train, test = dataset.samples("train"), dataset.samples("test")

@@ -32,7 +32,7 @@ def functional_model(plan):
     return keras.Model({"features": features, "categories": categories}, outputs)
 
 
-def test_weights_equal_those_of_a_functional_model(small):
+def test_weights_match_a_functional_model(small):
     plan = make_plan(load_config(small, [*EMBEDDED, f"fit.epochs={EPOCHS}"]))
     built = build_training(plan, allow_custom=False)
     model = functional_model(plan)

@@ -111,7 +111,7 @@ def _cumulate(
     """Return the weight of positives and of negatives at or above each distinct score, descending."""
     column = SortedColumn(y, p, weight)
     scores = np.unique(column.p)[::-1]
-    true_positives, false_positives = column.called(scores)
+    true_positives, false_positives = column.weights_at_or_above(scores)
     # Scores of rows without weight are skipped.
     has_weight = np.diff(true_positives + false_positives, prepend=0.0) > 0
     return true_positives[has_weight], false_positives[has_weight], scores[has_weight]

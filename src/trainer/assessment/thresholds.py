@@ -44,7 +44,7 @@ class OperatingPoint:
     recall: float
     specificity: float
     f1: float
-    called: float
+    predicted_share: float
     """The fraction of rows predicted positive."""
 
 
@@ -73,7 +73,7 @@ class ThresholdCurve:
     recall: Float64Array
     specificity: Float64Array
     f1: Float64Array
-    called: Float64Array
+    predicted_share: Float64Array
 
     def at(self, index: int) -> OperatingPoint:
         """Return the metrics at one of the thresholds."""
@@ -83,7 +83,7 @@ class ThresholdCurve:
             float(self.recall[index]),
             float(self.specificity[index]),
             float(self.f1[index]),
-            float(self.called[index]),
+            float(self.predicted_share[index]),
         )
 
 
@@ -116,7 +116,9 @@ def choose_threshold(
                 + criterion.false_negative * false_negatives
             )
         case PrecisionFloor():
-            enough = (candidates.precision >= criterion.precision) & (candidates.called > 0)
+            enough = (candidates.precision >= criterion.precision) & (
+                candidates.predicted_share > 0
+            )
             if not enough.any():
                 index = _best(candidates.precision, candidates.threshold)
                 return ThresholdChoice(
@@ -175,7 +177,7 @@ class SortedColumn:
             for part in (rows * positive, rows * ~positive)
         )
 
-    def called(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
+    def weights_at_or_above(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the weight of positives and of negatives at or above each threshold."""
         first = np.searchsorted(self.p, thresholds, side="left")
         return self._positives[first], self._negatives[first]
@@ -193,7 +195,7 @@ class SortedColumn:
 
     def evaluate(self, thresholds: Float64Array) -> ThresholdCurve:
         """Return the metrics at each threshold."""
-        true_positives, false_positives = self.called(thresholds)
+        true_positives, false_positives = self.weights_at_or_above(thresholds)
         predicted = true_positives + false_positives
         counts = Confusion(self._positives[:1], self._negatives[:1], predicted, true_positives)
         return ThresholdCurve(
@@ -207,7 +209,7 @@ class SortedColumn:
 
     def error_shares(self, thresholds: Float64Array) -> tuple[Float64Array, Float64Array]:
         """Return the fractions of all rows that are false positives and false negatives."""
-        true_positives, false_positives = self.called(thresholds)
+        true_positives, false_positives = self.weights_at_or_above(thresholds)
         positives, total = self._positives[0], self._positives[0] + self._negatives[0]
         return false_positives / total, (positives - true_positives) / total
 

@@ -203,7 +203,8 @@ def _constant_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterato
         return
     if column.kind == "numeric" and isinstance(column.constant, str):
         expected = "a number for a numeric column"
-        yield conflict(f"{key}.constant", expected, f"'{column.constant}'", "", f"{key}.kind")
+        found, fix = f"'{column.constant}'", f"write a number, or set {key}.kind: categorical"
+        yield conflict(f"{key}.constant", expected, found, fix, f"{key}.kind")
     if column.kind == "categorical" and not isinstance(column.constant, str):
         expected = "text for a categorical column"
         fix = f'put it in quotes: "{column.constant:g}"'

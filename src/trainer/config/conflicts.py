@@ -207,14 +207,14 @@ def _class_conflicts(config: Config, task: TaskName, classes: Sequence[str]) -> 
     listed = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
     positive = config.data.positive
     if rules.has_positive_class and positive is not None and not is_class(positive, classes):
-        fix = did_you_mean(str(positive), list(classes))
+        fix = did_you_mean(str(positive), list(classes), "choose one of these classes")
         expected = f"a class of the target: {listed}"
         yield conflict("data.positive", expected, f"'{class_text(positive)}'", fix)
     weights = config.fit.class_weight
     if isinstance(weights, dict):
         for name in weights:
             if name not in classes:
-                fix = did_you_mean(name, list(classes))
+                fix = did_you_mean(name, list(classes), "choose one of these classes")
                 expected = f"a class of the target: {listed}"
                 yield conflict(f"fit.class_weight.{name}", expected, f"'{name}'", fix)
         missing = [name for name in classes if name not in weights]

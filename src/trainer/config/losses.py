@@ -61,11 +61,11 @@ class Loss(Section):
         return arguments
 
 
-def _named(value: Any) -> Any:
+def _expand_name(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
-NamedLoss = Annotated[Loss, BeforeValidator(_named, json_schema_input_type=Loss | LossName)]
+NamedLoss = Annotated[Loss, BeforeValidator(_expand_name, json_schema_input_type=Loss | LossName)]
 
 _ANY_HEAD: tuple[HeadKind, ...] = ("sigmoid", "softmax", "linear", "softplus", "exponential")
 _NEVER_NEGATIVE: tuple[HeadKind, ...] = ("sigmoid", "softmax", "softplus", "exponential")

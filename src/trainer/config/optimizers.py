@@ -313,7 +313,7 @@ OptimizerName = Literal[
 DEFAULT_OPTIMIZER: Final = "adam"
 
 
-def _named(value: Any) -> Any:
+def _expand_name(value: Any) -> Any:
     """Expand a bare name; the default name is adam."""
     match value:
         case None:
@@ -332,5 +332,5 @@ def _name_of(value: Any) -> Any:
 Optimizer = Annotated[
     AnyOptimizer,
     Discriminator(_name_of),
-    BeforeValidator(_named, json_schema_input_type=AnyOptimizer | OptimizerName),
+    BeforeValidator(_expand_name, json_schema_input_type=AnyOptimizer | OptimizerName),
 ]

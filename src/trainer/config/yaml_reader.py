@@ -119,8 +119,8 @@ def parse_yaml(text: str, source: Source) -> Document:
         except yaml.MarkedYAMLError as error:
             problem = syntax_problem(error, text.split("\n"), source)
             return Document(None, (*composer.problems, problem))
-        except _LimitError as refusal:
-            return Document(None, (*composer.problems, refusal.problem))
+        except _LimitError as error:
+            return Document(None, (*composer.problems, error.problem))
     finally:
         loader.dispose()
     return Document(root, tuple(composer.problems))

@@ -109,7 +109,7 @@ def positive_class(
                     "",
                     f"a class of the target: {classes_text(classes)}",
                     f"'{label}'",
-                    did_you_mean(label, classes),
+                    did_you_mean(label, classes, "choose one of these classes"),
                     "data.positive",
                 )
             )

@@ -147,7 +147,8 @@ def _kind_problems(column: ColumnSettings, kind: ColumnKind, key: str) -> list[P
             )
         )
     if kind in ("numeric", "datetime") and isinstance(settings.get("constant"), str):
-        problems.append(Problem("", "a number", f"'{settings['constant']}'", "", f"{key}.constant"))
+        found, fix = f"'{settings['constant']}'", f"write a number, or set {key}.kind: categorical"
+        problems.append(Problem("", "a number", found, fix, f"{key}.constant"))
     return problems
 
 

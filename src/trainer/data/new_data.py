@@ -256,7 +256,12 @@ def _kept(table: Table, keep: Sequence[str]) -> list[str]:
     if "*" in keep:
         return available
     problems = [
-        Problem(table.name, "the columns to keep", f"no '{name}'", did_you_mean(name, available))
+        Problem(
+            table.name,
+            "the columns to keep",
+            f"no '{name}'",
+            did_you_mean(name, available, f"remove '{name}'"),
+        )
         for name in keep
         if name not in available
     ]

@@ -116,7 +116,12 @@ class FittedTarget(FittedBase):
         missing = [name for name in self.columns if name not in frame.columns]
         if missing:
             raise DataError(
-                Problem("", f"a target column '{name}'", "none", did_you_mean(name, frame.columns))
+                Problem(
+                    "",
+                    f"a target column '{name}'",
+                    "none",
+                    did_you_mean(name, frame.columns, "add the column"),
+                )
                 for name in missing
             )
         valid = target_mask(frame, self.columns, has_label_lists=self.has_label_lists)
