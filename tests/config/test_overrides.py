@@ -152,8 +152,8 @@ def test_later_overrides_win(write: Write) -> None:
         ),
         (
             "=3",
-            ": expected a key such as optimizer.learning_rate before the '=', found no key; write "
-            "KEY=VALUE",
+            ": expected a key such as optimizer.learning_rate before the '=', found no key; write, "
+            "for example, optimizer.learning_rate=3e-4",
         ),
         (
             "a..b=3",

@@ -59,7 +59,7 @@ def parse_override(text: str, directory: Path) -> Override | Problem:
         expected = "a key such as optimizer.learning_rate before the '='"
         fix = 'quote names that contain dots: data.columns."a.b".kind=numeric'
         if not key:
-            return Problem(where, expected, "no key", "write KEY=VALUE")
+            return Problem(where, expected, "no key", _EXAMPLE)
         return Problem(where, expected, f"'{key}'", fix)
     suggestion = _INDEX.sub(lambda match: match[1] or f".{match[2]}", key)
     if suggestion != key:
