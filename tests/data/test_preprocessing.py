@@ -77,9 +77,7 @@ def test_large_ids_are_exact(prepare_frame):
     ).preprocessing
     codes = np.array([2**24 - 1, 2**24, 2**24 + 1])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            "trainer.data.preprocessing.level_codes", lambda *_: (codes, np.zeros(3, np.bool_))
-        )
+        patch.setattr("trainer.data.encoder.level_codes", lambda *_: (codes, np.zeros(3, np.bool_)))
         encoded = preprocessing.transform(pl.DataFrame(frame)[:3])
     assert encoded.inputs["categories"][:, 0].tolist() == [2**24, 2**24 + 1, 2**24 + 2]
 
