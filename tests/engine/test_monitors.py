@@ -49,7 +49,7 @@ def test_early_stopping_stops_at_the_same_epoch_as_keras(values, patience, min_d
         # Keras never stops at the first epoch; here its value is always an improvement.
         assert (reason is not None) == model.stop_training
         if reason is not None:
-            assert f"{patience} epochs" in reason
+            assert f"for {patience} epoch" in reason
             return
 
 
