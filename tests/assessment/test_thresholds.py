@@ -80,6 +80,12 @@ def test_ties_are_resolved_towards_one_half() -> None:
     assert choose_threshold(y, p - 0.05, "youden").threshold == pytest.approx(0.7)
 
 
+def test_precision_equal_to_the_minimum_is_enough() -> None:
+    y, p = np.array([1.0, 0.0, 1.0, 1.0, 0.0]), np.array([0.9, 0.8, 0.7, 0.6, 0.1])
+    result = choose_threshold(y, p, PrecisionFloor(0.75))
+    assert (result.threshold, result.value) == (pytest.approx(0.35), 1)
+
+
 def test_unreachable_precision() -> None:
     y, p = np.array([1.0, 0.0, 1.0, 0.0, 0.0]), np.array([0.5, 0.5, 0.4, 0.3, 0.2])
     result = choose_threshold(y, p, PrecisionFloor(0.95))
