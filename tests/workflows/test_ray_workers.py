@@ -138,7 +138,7 @@ def test_node_with_other_packages_is_named(tmp_path: Path, cluster: Cluster) -> 
     )
     unseen, version = node_differences(other, tmp_path)
     assert "on node far" in unseen.found
-    assert (version.where, version.found) == ("node far", "2.0")
+    assert (version.where, version.found) == ("node far", "keras 2.0")
 
 
 @pytest.mark.parametrize("form", ["{}", "ray://{}"])
