@@ -281,7 +281,8 @@ def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
         has_classes = TASK_RULES[dataset.preprocessing.target.task].has_classes
         if not has_classes and config.evaluate.decisions_from is None:
             yield "there are no validation rows: predictions have no intervals"
-    if dataset.rows("test") == 0:
+    # With folds, each row is predicted by networks that were not trained on it.
+    if dataset.rows("test") == 0 and config.data.split.fold is None:
         yield "there are no test rows: performance on new rows is not estimated"
     if config.fit.batch_size > dataset.rows("train"):
         yield (
