@@ -38,6 +38,16 @@ def test_singular_counts(folder: Path, trainer: Callable) -> None:
     assert "1 epoch of 3 steps: 3 steps" in result.out
 
 
+@pytest.mark.parametrize(
+    ("setting", "is_warned"), [("fit.folds=3", False), ("fit.repeats=3", True)]
+)
+def test_missing_test_rows_are_a_warning_without_folds(
+    folder: Path, trainer: Callable, setting: str, is_warned: bool
+) -> None:
+    result = trainer("check", "good.yaml", "data.split.test=0", setting, *SMALL)
+    assert ("there are no test rows" in result.out + result.err) == is_warned
+
+
 def test_check_reports_the_number_of_models(folder: Path, trainer: Callable) -> None:
     def last(*settings: str) -> str:
         return trainer("check", "good.yaml", *settings, *SMALL).out.splitlines()[-1]

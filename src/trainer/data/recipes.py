@@ -14,12 +14,13 @@ from trainer.data.table_inspection import TableFindings
 Effort = Literal["quick", "balanced", "best"]
 
 _FOLDS = 5
-# Networks of folds are better by 1% to 12%, and a validation split of a small table is too small to
-# choose an epoch by. Larger tables gain less and take longer.
+# With folds, all rows train networks and their mean predicts; a single validation split of a small
+# table is too small to choose an epoch by. Larger tables gain less and take longer.
 _MIN_ROWS_FOR_FOLDS, _MAX_ROWS_FOR_FOLDS = 50, 100_000
 _MAX_ROWS_FOR_QUICK_FOLDS = 1_000
 _MIN_ROWS_FOR_VALIDATION = 300
 _MIN_ROWS_FOR_TEST = 20
+# With so many numeric columns, wider layers pay, and bins would multiply the inputs of the first one.
 _WIDE, _MAX_BINNED = 100, 200
 # Minimum number of rows, batch size, epochs, patience: large tables need few epochs.
 _TRAINING = (

@@ -146,9 +146,8 @@ def replace_directory(
 
     The new directory is written as `path.new`. Then each previous one moves up by one number, `path`
     becomes `path-1`, `path.new` becomes `path`, and directories numbered `keep` or more are removed.
-    At every moment the existing names, in numerical order, therefore hold complete directories, newest
-    first. There can be a gap; a gap at `path` exists only between the last two renames. `path.new`
-    is never read.
+    So the existing names, in numerical order, always hold complete directories, newest first. There can
+    be a gap; a gap at `path` exists only between the last two renames. `path.new` is never read.
 
     Args:
         path: The directory.
