@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import pytest
 
-from trainer.config.layers import Custom
+from trainer.config.layers.custom import Custom
 from trainer.errors import ConfigError
 from trainer.models.custom import build_custom
 

@@ -7,8 +7,10 @@ import keras
 import numpy as np
 import pytest
 
-from trainer.config.layer_base import LayerKind
-from trainer.config.layers import LAYER_KINDS, Activation, Custom
+from trainer.config.layers.base import LayerKind
+from trainer.config.layers.custom import Custom
+from trainer.config.layers.kinds import LAYER_KINDS
+from trainer.config.layers.settings import Activation
 
 Maker = Callable[..., Any]
 

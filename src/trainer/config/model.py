@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from trainer.config.layers import Dense, Layer, layer_entry
+from trainer.config.layers.dense import Dense
+from trainer.config.layers.kinds import Layer, layer_entry
 from trainer.config.sections import Section
 from trainer.config.weights import Initializer, Regularizer
 

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from trainer.config.data import Data
-from trainer.config.layers import Custom
+from trainer.config.layers.custom import Custom
 from trainer.config.losses import Loss, NamedLoss
 from trainer.config.metrics import MetricName
 from trainer.config.model import Model

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
-from trainer.config.layers import LAYER_KINDS
+from trainer.config.layers.kinds import LAYER_KINDS
 from trainer.config.losses import LOSSES
 from trainer.errors import did_you_mean
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TypeVar
 
-from trainer.config.layers import Custom
+from trainer.config.layers.custom import Custom
 from trainer.errors import ConfigError, Problem
 
 T = TypeVar("T")

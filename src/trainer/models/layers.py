@@ -10,8 +10,8 @@ from typing import Any
 
 import keras
 
-from trainer.config.layer_base import LayerEntry
-from trainer.config.layers import Custom
+from trainer.config.layers.base import LayerEntry
+from trainer.config.layers.custom import Custom
 from trainer.inputs import CATEGORIES, FEATURES, InputSpec, keras_inputs
 from trainer.models.initializers import build_initializer
 from trainer.models.noise import COMPILED_LAYERS

@@ -15,7 +15,7 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from trainer.config.layers import Custom
+from trainer.config.layers.custom import Custom
 from trainer.config.model import HeadKind
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem

@@ -17,14 +17,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from trainer.config.layer_base import LayerKind
-from trainer.config.layers import (
-    BatchNormalization,
-    Dense,
-    Dropout,
-    GaussianNoise,
-    LayerNormalization,
-)
+from trainer.config.layers.base import LayerKind
+from trainer.config.layers.dense import Dense
+from trainer.config.layers.noise import Dropout, GaussianNoise
+from trainer.config.layers.normalization import BatchNormalization, LayerNormalization
 from trainer.config.schema import Config
 from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
 from trainer.inputs import CATEGORIES, FEATURES

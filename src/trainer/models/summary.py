@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
-from trainer.config.layer_base import LayerEntry, Shape, ShapeError, shape_text
+from trainer.config.layers.base import LayerEntry, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
 from trainer.config.optimizers import AnyOptimizer
 from trainer.errors import ConfigError, Problem

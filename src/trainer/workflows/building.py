@@ -14,7 +14,7 @@ from typing import Any
 
 import keras
 
-from trainer.config.layers import Custom
+from trainer.config.layers.custom import Custom
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples

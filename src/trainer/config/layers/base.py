@@ -11,6 +11,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, create_model
 from trainer.config.conflict import Conflict
 from trainer.config.sections import Section, null_to_mapping, shorthand_for
 
+# Worker processes receive configs by pickle, which looks classes up by name in this module.
+_ENTRIES_MODULE = "trainer.config.layers.kinds"
+
 Shape = tuple[int, ...]
 """Shape of one sample, without the batch axis."""
 Stacking = Literal["rows", "members"] | None
@@ -125,7 +128,7 @@ def entry_model(kind: type[LayerKind]) -> type[LayerEntry]:
     name = "".join(word.capitalize() for word in kind.kind.split("_"))
     description = cleandoc(kind.__doc__ or "")
     fields: dict[str, Any] = {kind.kind: (settings, Field(description=description))}
-    return create_model(f"{name}Layer", __base__=LayerEntry, __module__=kind.__module__, **fields)
+    return create_model(f"{name}Layer", __base__=LayerEntry, __module__=_ENTRIES_MODULE, **fields)
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -1,0 +1,51 @@
+"""Layers that are random in training."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from trainer.config.layers.base import LayerKind, Stacking
+from trainer.config.layers.settings import Fraction
+
+
+class Dropout(LayerKind):
+    """Sets inputs to 0 at random in training."""
+
+    kind: ClassVar[str] = "dropout"
+    keras_layer: ClassVar[str | None] = "Dropout"
+    shorthand: ClassVar[str | None] = "rate"
+    random: ClassVar[bool] = True
+    stacking: ClassVar[Stacking] = "members"
+
+    rate: Fraction
+    """Fraction of inputs set to 0 in training; the others are scaled up by 1 / (1 - rate)."""
+
+    def shared_settings(self) -> Any:
+        # At a rate of 0, Keras creates no seed generator.
+        return self.rate > 0
+
+    def member_settings(self) -> dict[str, float]:
+        return {"rate": self.rate, "keep": 1 - self.rate}
+
+
+class GaussianNoise(LayerKind):
+    """Adds noise in training."""
+
+    kind: ClassVar[str] = "gaussian_noise"
+    keras_layer: ClassVar[str | None] = "GaussianNoise"
+    shorthand: ClassVar[str | None] = "stddev"
+    aliases: ClassVar[str] = "noise"
+    random: ClassVar[bool] = True
+    stacking: ClassVar[Stacking] = "members"
+
+    stddev: Annotated[float, Field(ge=0, le=1)]
+    """Standard deviation of the noise added in training."""
+
+    def shared_settings(self) -> Any:
+        # At a standard deviation of 0, Keras creates no seed generator.
+        return self.stddev > 0
+
+    def member_settings(self) -> dict[str, float]:
+        return {"stddev": self.stddev}
