@@ -1,8 +1,9 @@
 """Named inputs of a network: name, shape and dtype of each, and the arrays that hold their values.
 
 An encoded table has the input `features`, float32 (columns,), and, for columns with embeddings, the
-input `categories`, int32 (columns,). Nothing between the preprocessing and the network depends on the
-number, rank or dtype of the inputs.
+input `categories`, int32 (columns,). Images are the input `image`, uint8 (height, width, channels),
+which the network scales first (`ImageScaling`). Nothing between the preprocessing and the network
+depends on the number, rank or dtype of the inputs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES, CATEGORIES = "features", "categories"
+FEATURES, CATEGORIES, IMAGE = "features", "categories", "image"
 
 Value = TypeVar("Value")
 
@@ -38,6 +39,23 @@ class InputSpec:
     def row_bytes(self) -> int:
         """Bytes of one sample."""
         return prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScaling:
+    """How a network scales the values of an image, 0 to 255: value · factor + offset.
+
+    Attributes:
+        factors: One number, or one for each channel.
+        offsets: One number, or one for each channel.
+    """
+
+    factors: tuple[float, ...]
+    offsets: tuple[float, ...]
+
+
+UNIT_SCALING = ImageScaling((1 / 255,), (0.0,))
+"""Scales to 0 to 1."""
 
 
 class InputArray(Protocol):

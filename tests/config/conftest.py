@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from trainer.config.matching import ROOT
 from trainer.config.nodes import KeyPath
+from trainer.config.sections import Section
 from trainer.config.specs import (
     ChoiceSpec,
     ListSpec,
@@ -97,8 +98,11 @@ def minimal(spec: Spec) -> Any:
 ANYTHING: list[Any] = [None, True, "§", "", -(10.0**9), 10**30, 1.5, [], ["§"], {}, {"§": 1}]
 
 
-def broken(spec: Spec) -> Iterator[tuple[KeyPath, Any]]:
-    """Yield values with one error, and its path. In a union such a value may be valid."""
+def broken(spec: Spec, seen: set[type[Section]]) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield values with one error, and its path. In a union such a value may be valid.
+
+    The settings of a section are broken where it is first used; `seen` has the earlier sections.
+    """
     match spec:
         case ScalarSpec():
             yield from (((), value) for value in ANYTHING if not spec.accepts(value))
@@ -107,29 +111,34 @@ def broken(spec: Spec) -> Iterator[tuple[KeyPath, Any]]:
         case ListSpec(item, at_least):
             yield from (((), value) for value in ANYTHING[:7] if value is not None)
             rest = [minimal(item)] * (max(1, at_least) - 1)
-            yield from (((0, *path), [value, *rest]) for path, value in broken(item))
+            yield from (((0, *path), [value, *rest]) for path, value in broken(item, seen))
         case MappingSpec(value):
             yield from (((), bad) for bad in ANYTHING[:9])
-            yield from ((("k", *path), {"k": bad}) for path, bad in broken(value))
+            yield from ((("k", *path), {"k": bad}) for path, bad in broken(value, seen))
         case SectionSpec(model):
             yield from (((), bad) for bad in ANYTHING[:9])
+            if model in seen:
+                return
+            seen.add(model)
             base = minimal(spec)
             for name, inner in section_fields(model).items():
-                yield from (((name, *path), {**base, name: bad}) for path, bad in broken(inner))
+                yield from (
+                    ((name, *path), {**base, name: bad}) for path, bad in broken(inner, seen)
+                )
             for name in required_fields(model):
                 yield (name,), {key: value for key, value in base.items() if key != name}
             yield ("zzqq",), {**base, "zzqq": 1}
         case TaggedSpec(by_name, members):
             yield from (((), bad) for bad in ANYTHING)
             for tag, fields in members:
-                for path, bad in broken(fields):
+                for path, bad in broken(fields, seen):
                     if isinstance(bad, dict) and (by_name or tag in bad):
                         yield path, bad
         case ShorthandSpec(inner=inner):
-            yield from broken(inner)
+            yield from broken(inner, seen)
         case UnionSpec(members):
             for member in members:
-                yield from broken(member)
+                yield from broken(member, seen)
 
 
 @pytest.fixture(scope="session")
@@ -143,8 +152,9 @@ def broken_settings() -> list[tuple[KeyPath, dict[str, Any]]]:
     """Configs with one error, several for each setting, and the path of the error."""
     base = {"data": {"source": "x", "target": "y"}}
     configs: list[tuple[KeyPath, dict[str, Any]]] = []
+    seen: set[type[Section]] = set()
     for name, inner in section_fields(ROOT.model).items():
-        configs += [((name, *path), {**base, name: value}) for path, value in broken(inner)]
+        configs += [((name, *path), {**base, name: value}) for path, value in broken(inner, seen)]
     return configs
 
 

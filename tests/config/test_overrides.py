@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.config.layers.kinds import LAYER_KINDS
 from trainer.config.load import load_config
 from trainer.config.nodes import Location, Source, to_node, to_python
 from trainer.config.overrides import Override, apply_overrides, parse_override, suggest_override
@@ -274,9 +275,8 @@ def test_later_overrides_win(write: Write) -> None:
         ("extends=x.yaml", ": expected a setting, found 'extends'; it is read from the file only"),
         (
             "model.layers.0={dens: 3}",
-            " model.layers.0.dens: expected one of dense, activation, dropout, "
-            "gaussian_noise, batch_normalization, layer_normalization, "
-            "unit_normalization, flatten, reshape, custom, found 'dens'; did you mean 'dense'?",
+            f" model.layers.0.dens: expected one of {', '.join(kind.kind for kind in LAYER_KINDS)}, "
+            "found 'dens'; did you mean 'dense'?",
         ),
         (
             "fit.epochs=!!int 3",

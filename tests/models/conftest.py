@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trainer.config.schema import Config
-from trainer.inputs import CATEGORIES, FEATURES, InputSpec
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, UNIT_SCALING, InputSpec
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -21,15 +21,22 @@ def _shape_of(
     embeddings: Sequence[tuple[int, int]] = (),
     head: Any = "sigmoid",
     outputs: int = 1,
+    image: Sequence[int] | None = None,
+    image_scaling: Any = UNIT_SCALING,
 ) -> Any:
     from trainer.models.summary import NetworkShape
 
     inputs = [
+        InputSpec(IMAGE, (0,) if image is None else tuple(image), "uint8"),
         InputSpec(FEATURES, (width - len(embeddings),), "float32"),
         InputSpec(CATEGORIES, (len(embeddings),), "int32"),
     ]
     return NetworkShape(
-        tuple(spec for spec in inputs if spec.shape != (0,)), tuple(embeddings), head, outputs
+        tuple(spec for spec in inputs if spec.shape != (0,)),
+        tuple(embeddings),
+        head,
+        outputs,
+        image_scaling,
     )
 
 
@@ -53,7 +60,10 @@ def shape_of() -> Callable[..., Any]:
 
 @pytest.fixture(scope="session")
 def network_of() -> Callable[..., Any]:
-    """Return a function that builds a network from layers and other sections."""
+    """Return a function that builds a network from layers and other sections.
+
+    A width of 0 with an image is a network without columns.
+    """
     from trainer.models.network import build_network
 
     def make(
@@ -63,6 +73,8 @@ def network_of() -> Callable[..., Any]:
         embeddings: Sequence[tuple[int, int]] = (),
         head: Any = "sigmoid",
         outputs: int = 1,
+        image: Sequence[int] | None = None,
+        image_scaling: Any = UNIT_SCALING,
         prior: Sequence[float] = (0.5,),
         allow_custom: bool = False,
         compiled: bool = False,
@@ -72,7 +84,7 @@ def network_of() -> Callable[..., Any]:
         config = _config_of(layers, **sections)
         return build_network(
             config,
-            _shape_of(width, embeddings, head, outputs),
+            _shape_of(width, embeddings, head, outputs, image, image_scaling),
             prior,
             allow_custom=allow_custom,
             base=base,

@@ -14,6 +14,27 @@ from trainer.config.layers.settings import Activation
 
 Maker = Callable[..., Any]
 
+CONVOLUTION: dict[str, Any] = {
+    "kernel_size": [1, 2],
+    "strides": [2, 3],
+    "padding": "same",
+    "activation": "tanh",
+    "use_bias": False,
+    "bias_initializer": "ones",
+    "bias_regularizer": {"l2": 0.1},
+    "activity_regularizer": {"l2": 0.1},
+}
+FILTERS: dict[str, Any] = {
+    "filters": 7,
+    "kernel_initializer": "he_normal",
+    "kernel_regularizer": {"l2": 0.1},
+}
+DEPTHWISE: dict[str, Any] = {
+    "depth_multiplier": 2,
+    "dilation_rate": [1, 2],
+    "depthwise_initializer": "ones",
+    "depthwise_regularizer": {"l1": 0.1},
+}
 OTHER: dict[str, dict[str, Any]] = {
     "dense": {
         "units": 9,
@@ -34,7 +55,35 @@ OTHER: dict[str, dict[str, Any]] = {
     "layer_normalization": {"epsilon": 0.1, "center": False, "scale": False},
     "unit_normalization": {},
     "flatten": {},
-    "reshape": {"shape": [2, 3]},
+    "reshape": {"shape": [3, -1]},
+    "spatial_dropout": {"rate": 0.5},
+    "group_normalization": {"groups": 2, "epsilon": 0.1, "center": False, "scale": False},
+    "conv1d": {**CONVOLUTION, **FILTERS, "kernel_size": 2, "strides": 3, "dilation_rate": 2},
+    "conv2d": {**CONVOLUTION, **FILTERS, "dilation_rate": [1, 2]},
+    "conv2d_transpose": {**CONVOLUTION, **FILTERS},
+    "depthwise_conv2d": {**CONVOLUTION, **DEPTHWISE, "strides": 2},
+    "separable_conv2d": {
+        **CONVOLUTION,
+        **DEPTHWISE,
+        "strides": 2,
+        "filters": 7,
+        "pointwise_initializer": "ones",
+        "pointwise_regularizer": {"l2": 0.1},
+    },
+    "max_pool1d": {"pool_size": 3, "strides": 1, "padding": "same"},
+    "max_pool2d": {"pool_size": 3, "strides": [1, 2], "padding": "same"},
+    "average_pool1d": {"pool_size": 3, "strides": 1, "padding": "same"},
+    "average_pool2d": {"pool_size": 3, "strides": [1, 2], "padding": "same"},
+    "global_max_pool": {},
+    "global_average_pool": {},
+    "zero_padding2d": {"padding": [1, 2]},
+    "up_sampling2d": {"size": [1, 3], "interpolation": "bilinear"},
+    "rescaling": {"scale": 0.5, "offset": -1.0},
+    "residual": {
+        "layers": [{"conv2d": {"filters": 2, "padding": "same"}}],
+        "activation": "relu",
+        "normalize_shortcut": True,
+    },
 }
 """A value other than the default for each setting of each kind of layer."""
 START: dict[str, dict[str, Any]] = {
@@ -42,8 +91,21 @@ START: dict[str, dict[str, Any]] = {
     "activation": {"name": "relu"},
     "dropout": {"rate": 0.1},
     "gaussian_noise": {"stddev": 0.1},
-    "reshape": {"shape": [3, 2]},
+    "reshape": {"shape": [-1, 4]},
+    "spatial_dropout": {"rate": 0.1},
+    "group_normalization": {"groups": 4},
+    "conv1d": {"filters": 4},
+    "conv2d": {"filters": 4},
+    "conv2d_transpose": {"filters": 4},
+    "separable_conv2d": {"filters": 4},
+    "rescaling": {"scale": 2.0},
+    "residual": {"layers": [{"conv2d": {"filters": 3, "padding": "same"}}]},
 }
+BEFORE: dict[str, list[Any]] = {
+    "dense": ["flatten"],
+    **{key: [{"reshape": [-1, 4]}] for key in ["conv1d", "max_pool1d", "average_pool1d"]},
+}
+"""The layers between an image (6, 6, 4) and a layer."""
 SETTINGS = [(kind, name) for kind, settings in OTHER.items() for name in settings]
 
 
@@ -57,7 +119,9 @@ def test_every_kind_and_setting_is_tested() -> None:
 def test_kinds_stacked_by_rows_have_no_weights_and_no_seed(
     network_of: Maker, kind: type[LayerKind]
 ) -> None:
-    layer = network_of([{kind.kind: START.get(kind.kind, {})}, "flatten"]).get_layer(kind.kind)
+    layers = [{kind.kind: START.get(kind.kind, {})}, "flatten"]
+    network = network_of([*BEFORE.get(kind.kind, []), *layers], width=0, image=(6, 6, 4))
+    layer = network.get_layer(kind.kind)
     assert layer.weights == []
     assert not hasattr(layer, "seed_generator")
 
@@ -65,8 +129,11 @@ def test_kinds_stacked_by_rows_have_no_weights_and_no_seed(
 @pytest.mark.parametrize(("kind", "setting"), SETTINGS)
 def test_every_setting_has_an_effect(network_of: Maker, kind: str, setting: str) -> None:
     start = START.get(kind, {})
+    before = BEFORE.get(kind, [])
     configs = [
-        network_of([{kind: settings}, "flatten"]).get_layer(kind).get_config()
+        network_of([*before, {kind: settings}, "flatten"], width=0, image=(6, 6, 4))
+        .get_layer(kind)
+        .get_config()
         for settings in (start, {**start, setting: OTHER[kind][setting]})
     ]
     assert configs[0] != configs[1]

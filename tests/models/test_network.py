@@ -43,6 +43,45 @@ EVERY_KIND: dict[str, list[Any]] = {
     "layer_normalization": [{"dense": 4}, {"layer_normalization": {"epsilon": 0.01}}],
     "reshape_and_flatten": [{"reshape": [3, -1]}, {"dense": 3}, "flatten"],
 }
+IMAGE_KINDS: dict[str, list[Any]] = {
+    "convolutions": [
+        {"zero_padding2d": 1},
+        {"conv2d": {"filters": 4, "activation": "relu"}},
+        {"spatial_dropout": 0.2},
+        {"max_pool2d": {"padding": "same"}},
+        {"separable_conv2d": {"filters": 4, "depth_multiplier": 2}},
+        {"conv2d_transpose": {"filters": 4, "strides": 2}},
+        "global_average_pool",
+    ],
+    "residual": [
+        {
+            "residual": {
+                "layers": [
+                    {"conv2d": {"filters": 4, "padding": "same", "strides": 2}},
+                    "batch_normalization",
+                    {"activation": "relu"},
+                    {"depthwise_conv2d": {"padding": "same"}},
+                    {"dropout": 0.1},
+                ],
+                "normalize_shortcut": True,
+                "activation": "relu",
+            }
+        },
+        {"group_normalization": 2},
+        {"up_sampling2d": {"interpolation": "bilinear"}},
+        {"rescaling": {"scale": 0.5, "offset": 1.0}},
+        "flatten",
+        {"dense": 3},
+    ],
+    "sequence": [
+        {"reshape": [-1, 8]},
+        {"conv1d": 4},
+        {"average_pool1d": 2},
+        {"residual": {"layers": [{"conv1d": {"filters": 6, "padding": "same"}}]}},
+        "global_max_pool",
+    ],
+}
+"""Layers of an image (8, 8, 3)."""
 PRECISIONS = ["float32", "mixed_float16", "mixed_bfloat16"]
 EMBEDDINGS = [(4, 2), (70_000, 3)]
 
@@ -56,8 +95,11 @@ x = dict(np.load(folder / "x.npz"))
 predictions = {}
 for file in sorted(folder.glob("*.keras")):
     network = keras.models.load_model(file, safe_mode=True)
-    only = x["features"] if isinstance(network, keras.Sequential) else x
-    predictions[file.stem] = np.asarray(network(only), dtype="float64").tolist()
+    if isinstance(network, keras.Sequential):
+        given = x["image" if network.inputs[0].dtype == "uint8" else "features"]
+    else:
+        given = {name: x[name] for name in network.input}
+    predictions[file.stem] = np.asarray(network(given), dtype="float64").tolist()
 assert not any(name.split(".")[0] == "trainer" for name in sys.modules)
 (folder / "predictions.json").write_text(json.dumps(predictions))
 """
@@ -74,7 +116,8 @@ def inputs() -> dict[str, np.ndarray[Any, Any]]:
 @pytest.mark.slow
 def test_plain_keras_loads_every_network(network_of: Maker, tmp_path: Path) -> None:
     x = inputs()
-    np.savez(tmp_path / "x.npz", **x)
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(tmp_path / "x.npz", **x, image=images)
     expected = {}
     for precision in PRECISIONS:
         for kind, layers in EVERY_KIND.items():
@@ -84,6 +127,15 @@ def test_plain_keras_loads_every_network(network_of: Maker, tmp_path: Path) -> N
             name = f"{kind}-{precision}"
             save_network(network, tmp_path / f"{name}.keras")
             expected[name] = np.asarray(network(x), dtype=np.float64)
+        for kind, layers in IMAGE_KINDS.items():
+            for width in (0, 4):
+                network = network_of(
+                    layers, width=width, image=(8, 8, 3), runtime={"precision": precision}
+                )
+                name = f"{kind}-{width}-{precision}"
+                save_network(network, tmp_path / f"{name}.keras")
+                given = {"image": images, "features": x["features"]} if width else images
+                expected[name] = np.asarray(network(given), dtype=np.float64)
     network = network_of(
         EVERY_KIND["dense"], width=4, head="softmax", outputs=3, prior=[0.2, 0.3, 0.5]
     )

@@ -8,7 +8,7 @@ from trainer.config.conflicts import find_conflicts
 from trainer.config.losses import Loss
 from trainer.config.resolve import resolved_loss
 from trainer.config.schema import Config
-from trainer.inputs import FEATURES, InputSpec
+from trainer.inputs import FEATURES, IMAGE, InputSpec
 from trainer.models.pack_compatibility import (
     ModelDimensions,
     incompatible_reason,
@@ -161,3 +161,9 @@ def test_member_memory_grows_with_every_dimension() -> None:
         member_bytes(config(), ModelDimensions(**{**dimensions, "rows": 200}), 100, [(8,), (1,)])
         > base
     )
+
+
+def test_an_image_rules_packs_out() -> None:
+    image = InputSpec(IMAGE, (8, 8, 3), "uint8")
+    dimensions = replace(DIMENSIONS, network=replace(NETWORK, inputs=(image,)))
+    assert incompatible_reason(config(), dimensions) == "an image as an input"

@@ -122,8 +122,10 @@ def _of_mapping(spec: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
         yield from _from_call(spec, first, parts, (head if isinstance(head, dict) else {}) | rest)
         return
     matching = [tag for tag in spec.tags if set(value) <= set(_settings_of(spec, tag) or ())]
-    if len(matching) == 1:
-        yield {matching[0]: value}
+    # A variant of another kind, such as spatial_dropout of dropout, is not what was meant.
+    kinds = [tag for tag in matching if not any(tag.endswith(f"_{kind}") for kind in matching)]
+    if len(kinds) == 1:
+        yield {kinds[0]: value}
 
 
 def _from_call(

@@ -5,60 +5,118 @@ The output layer is in `trainer.models.network`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import keras
 
-from trainer.config.layers.base import LayerEntry
-from trainer.config.layers.custom import Custom
-from trainer.inputs import CATEGORIES, FEATURES, InputSpec, keras_inputs
+from trainer.config.layers.base import LayerKind, Shape
+from trainer.config.layers.residual import Residual
+from trainer.inputs import CATEGORIES, FEATURES, ImageScaling, InputSpec, keras_inputs
 from trainer.models.initializers import build_initializer
 from trainer.models.noise import COMPILED_LAYERS
 from trainer.models.penalties import build_constraint, build_regularizer
 from trainer.models.seeds import derived_seed
-from trainer.models.summary import NetworkShape
+from trainer.models.summary import NetworkShape, kind_names
+
+
+@dataclass(frozen=True, slots=True)
+class LayerContext:
+    """What the hidden layers of a network have in common.
+
+    Attributes:
+        seed: Seed of the config.
+        policy: Dtype policy, such as `mixed_float16`. A custom layer keeps its own.
+        compiled: Whether the layers are for training under XLA (`trainer.models.noise`) and not saved.
+    """
+
+    seed: int
+    policy: str
+    compiled: bool
 
 
 def build_layer(
-    layer: LayerEntry,
-    name: str,
-    seed: int,
-    policy: str,
-    build_custom: Callable[[Custom], keras.layers.Layer],
-    *,
-    compiled: bool,
+    settings: LayerKind, name: str, shape: Shape | None, context: LayerContext
 ) -> keras.layers.Layer:
     """Return a hidden layer, not yet built.
 
     Args:
-        layer: Settings of the layer.
+        settings: Settings of the layer, not of a custom one.
         name: Name of the layer; its seeds are derived from it.
-        seed: Seed of the config.
-        policy: Dtype policy, such as `mixed_float16`. A custom layer keeps its own.
-        build_custom: Builds a custom layer.
-        compiled: Whether the layer is for training under XLA (`trainer.models.noise`) and not saved.
+        shape: Shape of its input; None if unknown.
+        context: What the layers of the network have in common.
     """
-    settings = layer.settings
-    if isinstance(settings, Custom):
-        custom_layer = build_custom(settings)
-        custom_layer.name = name
-        return custom_layer
-    assert settings.keras_layer is not None
+    if isinstance(settings, Residual):
+        assert shape is not None, "a residual block has a known input shape"
+        return _build_residual(settings, name, shape, context)
     arguments = {
-        argument: _keras_value(argument, value, name, seed)
+        argument: _keras_value(argument, value, name, context.seed)
         for argument, value in settings.keras_arguments().items()
     }
     if settings.random:
-        arguments["seed"] = derived_seed(seed, name, "noise")
-    kind = getattr(keras.layers, settings.keras_layer)
-    if compiled:
+        arguments["seed"] = derived_seed(context.seed, name, "noise")
+    kind = getattr(keras.layers, settings.keras_class(shape))
+    if context.compiled:
         kind = COMPILED_LAYERS.get(kind, kind)
-    return kind(**arguments, name=name, dtype=policy)
+    return kind(**arguments, name=name, dtype=context.policy)
+
+
+def _build_residual(
+    settings: Residual, name: str, shape: Shape, context: LayerContext
+) -> keras.Model:
+    """Return a residual block, a functional model that plain Keras can load.
+
+    The names of its layers start with its own, so that they are unique in the network.
+    """
+    policy = context.policy
+    start = keras.Input(shape, dtype=keras.DTypePolicy(policy).compute_dtype, name=f"{name}_input")
+    output = start
+    inner_names = kind_names(settings.block)
+    for layer, inner, before in zip(
+        settings.block, inner_names, settings.shapes(shape)[:-1], strict=True
+    ):
+        output = build_layer(layer, f"{name}_{inner}", before, context)(output)
+    shortcut = start
+    kernel, strides = settings.projection(shape), settings.strides(shape)
+    if kernel is not None:
+        arguments = {
+            "kernel_initializer": build_initializer(
+                "glorot_uniform", derived_seed(context.seed, f"{name}_shortcut", "kernel")
+            ),
+            "use_bias": False,
+            "name": f"{name}_shortcut",
+            "dtype": policy,
+        }
+        if strides:
+            layer_class = getattr(keras.layers, f"Conv{len(strides)}D")
+            arguments |= {"kernel_size": 1, "strides": strides, "padding": "same"}
+        else:
+            layer_class = keras.layers.Dense
+        shortcut = layer_class(kernel[-1], **arguments)(shortcut)
+        if settings.normalize_shortcut:
+            shortcut = keras.layers.BatchNormalization(
+                name=f"{name}_shortcut_normalization", dtype=policy
+            )(shortcut)
+    output = keras.layers.Add(name=f"{name}_add", dtype=policy)([output, shortcut])
+    if settings.activation != "linear":
+        output = keras.layers.Activation(settings.activation, name=f"{name}_output", dtype=policy)(
+            output
+        )
+    return keras.Model(start, output, name=name)
+
+
+def build_image_scaling(scaling: ImageScaling, name: str) -> keras.layers.Layer:
+    """Return the layer that scales the values of an image, in float32 under every policy."""
+    factors, offsets = (
+        values[0] if len(values) == 1 else list(values)
+        for values in (scaling.factors, scaling.offsets)
+    )
+    return keras.layers.Rescaling(factors, offsets, name=name, dtype="float32")
 
 
 def build_embeddings(shape: NetworkShape, name: str, seed: int) -> keras.Model:
-    """Return the embedding block: inputs of the network → (n, features + Σ dimensions).
+    """Return the embedding block: the columns, all inputs but an image → (n, features + Σ dimensions).
 
     A functional model of Keras's own layers, which plain Keras can load. It computes in float32 under
     every policy.
@@ -68,7 +126,7 @@ def build_embeddings(shape: NetworkShape, name: str, seed: int) -> keras.Model:
         name: Name of the block.
         seed: Seed of the config.
     """
-    tensors = named_tensors(shape.inputs)
+    tensors = named_tensors(shape.columns)
     parts = [tensors[FEATURES]] if FEATURES in tensors else []
     count = len(shape.embeddings)
     column = keras.layers.Reshape((count, 1), dtype="float32", name="columns")(tensors[CATEGORIES])

@@ -1,12 +1,13 @@
 """Construction of the network: a config and the shapes of the data → a built Keras model.
 
-A network with one input is a `keras.Sequential` of its layers; with features and categories, a
-`keras.Model` with two named inputs and the same layers.
+A network with one input is a `keras.Sequential` of its layers; with several, a `keras.Model` with named
+inputs and the same layers. The columns beside an image are concatenated with the first output that has
+one axis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
@@ -19,15 +20,24 @@ from trainer.config.layers.custom import Custom
 from trainer.config.model import HeadKind
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import InputSpec
+from trainer.inputs import IMAGE, keras_inputs
 from trainer.models.custom import build_custom
 from trainer.models.initializers import build_initializer
-from trainer.models.layers import build_embeddings, build_layer, named_tensors
+from trainer.models.layers import (
+    LayerContext,
+    build_embeddings,
+    build_image_scaling,
+    build_layer,
+    named_tensors,
+)
 from trainer.models.penalties import build_regularizer
 from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import (
+    CONCATENATE,
     EMBEDDINGS,
     HEAD,
+    IMAGE_SCALING,
+    LayerSummary,
     NetworkShape,
     layer_names,
     summarize_layers,
@@ -64,37 +74,50 @@ def build_network(
     Raises:
         ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
     """
-    summarize_layers(config.model, shape)
+    summaries = summarize_layers(config.model, shape)
+    build = partial(build_custom, kind=keras.layers.Layer, allow_custom=allow_custom, base=base)
     # Custom layers may be created without seeds.
     with default_seed(derived_seed(config.seed, "custom", "default")):
-        layers = _build_layers(config, shape, allow_custom, base, compiled=compiled)
+        layers = _hidden_layers(config, shape, summaries, build, compiled=compiled)
+        layers.append(_build_head(config, shape.head, shape.outputs))
         network = _connect(config, shape, layers)
     if config.model.output_bias == "prior":
         network.layers[-1].bias.assign(prior_bias(shape.head, shape.outputs, prior))
     return network
 
 
-def _build_layers(
-    config: Config, shape: NetworkShape, allow_custom: bool, base: Path, *, compiled: bool
+def _hidden_layers(
+    config: Config,
+    shape: NetworkShape,
+    summaries: Sequence[LayerSummary],
+    build_user_layer: Callable[..., keras.layers.Layer],
+    *,
+    compiled: bool,
 ) -> list[keras.layers.Layer]:
-    layers: list[keras.layers.Layer] = []
-    if shape.embeddings:
-        layers.append(build_embeddings(shape, EMBEDDINGS, config.seed))
+    """Return the hidden layers, not yet built.
+
+    Args:
+        config: Its `model`, `seed` and `runtime.precision` are used.
+        shape: Its inputs and its output layer.
+        summaries: The summaries of the layers, which have their input shapes.
+        build_user_layer: `build_custom` without its first argument and its key.
+        compiled: As in `build_network`.
+    """
+    context = LayerContext(config.seed, config.runtime.precision, compiled)
+    start = shape.embedded if shape.image is None else shape.image
+    outputs = [start, *(summary.output_shape for summary in summaries)]
+    before = {summary.name: output for summary, output in zip(summaries, outputs, strict=False)}
+    layers = []
     names = layer_names(config.model.layers)
     for index, (name, layer) in enumerate(zip(names, config.model.layers, strict=True)):
-        build = partial(
-            build_custom,
-            kind=keras.layers.Layer,
-            allow_custom=allow_custom,
-            base=base,
-            key=f"model.layers.{index}.custom.function",
-        )
-        layers.append(
-            build_layer(
-                layer, name, config.seed, config.runtime.precision, build, compiled=compiled
-            )
-        )
-    layers.append(_build_head(config, shape.head, shape.outputs))
+        settings = layer.settings
+        if isinstance(settings, Custom):
+            key = f"model.layers.{index}.custom.function"
+            custom = build_user_layer(settings, key=key)
+            custom.name = name
+            layers.append(custom)
+        else:
+            layers.append(build_layer(settings, name, before[name], context))
     return layers
 
 
@@ -151,10 +174,10 @@ def _connect(
         if isinstance(layer.settings, Custom)
     ]
     if not custom:
-        return _chain(shape.inputs, layers)
+        return _chain(config.seed, shape, layers)
     key = f"model.layers.{custom[-1]}.custom"
     try:
-        network = _chain(shape.inputs, layers)
+        network = _chain(config.seed, shape, layers)
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise ConfigError(_shape_problem("layers that fit together", found, key)) from error
@@ -165,17 +188,31 @@ def _connect(
     return network
 
 
-def _chain(inputs: Sequence[InputSpec], layers: Sequence[keras.layers.Layer]) -> keras.Model:
-    if len(inputs) == 1:
-        (spec,) = inputs
+def _chain(seed: int, shape: NetworkShape, layers: Sequence[keras.layers.Layer]) -> keras.Model:
+    embeddings = [build_embeddings(shape, EMBEDDINGS, seed)] if shape.embeddings else []
+    scaling = (
+        [] if shape.image is None else [build_image_scaling(shape.image_scaling, IMAGE_SCALING)]
+    )
+    if len(shape.inputs) == 1:
+        (spec,) = shape.inputs
         only = keras.Input(spec.shape, dtype=spec.dtype, name="input")
-        return keras.Sequential([only, *layers], name="network")
-    tensors = named_tensors(inputs)
-    output: Any = tensors
+        return keras.Sequential([only, *embeddings, *scaling, *layers], name="network")
+    tensors = named_tensors(shape.inputs)
+    columns: Any = keras_inputs({spec.name: tensors[spec.name] for spec in shape.columns})
     # The variables have the same paths as in a `keras.Sequential`: names of the state depend on them.
     with keras.name_scope("network"):
+        for block in embeddings:
+            columns = block(columns)
+        if not scaling:
+            output = columns
+        else:
+            (scale,) = scaling
+            output = scale(tensors[IMAGE])
         for layer in layers:
             output = layer(output)
+            if scaling and columns is not None and len(output.shape) == 2:
+                join = keras.layers.Concatenate(name=CONCATENATE, dtype="float32")
+                output, columns = join([output, columns]), None
     return keras.Model(tensors, output, name="network")
 
 

@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
-from trainer.config.layers.base import LayerEntry, Shape, ShapeError, shape_text
+from trainer.config.layers.base import LayerEntry, LayerKind, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
 from trainer.config.optimizers import AnyOptimizer
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import CATEGORIES, InputSpec
+from trainer.inputs import CATEGORIES, IMAGE, UNIT_SCALING, ImageScaling, InputSpec
 
 EMBEDDINGS = "embeddings"
+IMAGE_SCALING = "image_scaling"
+CONCATENATE = "concatenate"
 HEAD = "head"
 WEIGHT_BYTES = 4
 """Weights are float32 under every dtype policy."""
@@ -26,23 +28,33 @@ class NetworkShape:
     """The parts of a network that depend on the data: its inputs and its output layer.
 
     Attributes:
-        inputs: The inputs: one, or features and categories.
+        inputs: The inputs: an image, features, categories, or several of them.
         embeddings: (ids, dimension) of each column of the input `categories`.
         head: Kind of the output layer, never `auto`.
         outputs: Units of the output layer.
+        image_scaling: How the network scales the input `image`.
     """
 
     inputs: tuple[InputSpec, ...]
     embeddings: tuple[tuple[int, int], ...]
     head: HeadKind
     outputs: int
+    image_scaling: ImageScaling = UNIT_SCALING
+
+    @property
+    def image(self) -> Shape | None:
+        """Shape of the input `image`; None without images."""
+        return next((spec.shape for spec in self.inputs if spec.name == IMAGE), None)
+
+    @property
+    def columns(self) -> tuple[InputSpec, ...]:
+        """The inputs besides the image."""
+        return tuple(spec for spec in self.inputs if spec.name != IMAGE)
 
     @property
     def embedded(self) -> Shape:
-        """Shape of a sample after the embeddings: its numbers, then the vector of each category."""
-        if not self.embeddings:
-            return self.inputs[0].shape
-        numbers = sum(prod(spec.shape) for spec in self.inputs if spec.name != CATEGORIES)
+        """Shape of the columns after the embeddings: the numbers, then the vector of each category."""
+        numbers = sum(prod(spec.shape) for spec in self.columns if spec.name != CATEGORIES)
         return (numbers + sum(dimension for _, dimension in self.embeddings),)
 
 
@@ -52,11 +64,14 @@ class LayerSummary:
 
     Attributes:
         name: Unique name of the layer in the network.
-        kind: `embeddings`, `head`, or the kind of the layer in the config.
+        kind: The kind of the layer in the config, or `embeddings`, `image_scaling`, `concatenate` or
+            `head`.
         output_shape: Output shape for one sample; None after a custom layer.
         parameters: Number of weights, trainable or not; None if unknown.
         trainable: Number of trainable weights; None if unknown.
         trainable_shapes: Shapes of the trainable variables; None if unknown.
+        multiplications: Approximate number of multiplications for a sample; None if unknown.
+        activations: Number of values kept for the gradient of a sample; None if unknown.
     """
 
     name: str
@@ -65,6 +80,8 @@ class LayerSummary:
     parameters: int | None
     trainable: int | None
     trainable_shapes: tuple[Shape, ...] | None
+    multiplications: int | None
+    activations: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +101,24 @@ class MemoryEstimate:
 
 def layer_names(layers: Sequence[LayerEntry]) -> tuple[str, ...]:
     """Return the names of the hidden layers: `dense`, `dense_1`, …"""
+    return kind_names([layer.settings for layer in layers])
+
+
+def kind_names(layers: Sequence[LayerKind]) -> tuple[str, ...]:
+    """Return the kind of each layer, numbered from its second layer on."""
     seen: dict[str, int] = {}
     names = []
     for layer in layers:
-        kind = layer.settings.kind
-        count = seen.get(kind, 0)
-        names.append(f"{kind}_{count}" if count else kind)
-        seen[kind] = count + 1
+        count = seen.get(layer.kind, 0)
+        names.append(f"{layer.kind}_{count}" if count else layer.kind)
+        seen[layer.kind] = count + 1
     return tuple(names)
 
 
 def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary, ...]:
     """Summarize the layers of the network in order: embeddings if any, hidden layers, output layer.
+
+    The columns beside an image are concatenated with the first output that has one axis.
 
     Args:
         model: The `model` section.
@@ -106,31 +129,27 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
     """
     problems: list[Problem] = []
     layers: list[LayerSummary] = []
-    shape: Shape | None = network.embedded
     if network.embeddings:
-        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, shape, network.embeddings))
-    for index, (name, layer) in enumerate(
-        zip(layer_names(model.layers), model.layers, strict=True)
-    ):
-        try:
-            summary = _summarize(layer, name, shape)
-        except ShapeError as error:
-            setting = f".{error.setting}" if error.setting else ""
-            key = f"model.layers.{index}.{layer.settings.kind}{setting}"
-            problems.append(Problem("", error.expected, error.found, error.fix, key))
-            summary = _summarize(layer, name, None)
+        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, network.embedded, network.embeddings))
+    shape: Shape | None = network.embedded
+    columns = None
+    if network.image is not None:
+        shape, columns = network.image, network.embedded if network.columns else None
+        layers.append(_summary(IMAGE_SCALING, IMAGE_SCALING, shape, ()))
+    names = layer_names(model.layers)
+    for index, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
+        summary, problem = _summarize(layer, name, shape)
+        # Without a shape because of an earlier problem, that one is enough.
+        if problem is not None and (shape is not None or not problems):
+            key = f"model.layers.{index}.{problem.key}"
+            problems.append(replace(problem, key=key))
         layers.append(summary)
         shape = summary.output_shape
+        if columns is not None and shape is not None and len(shape) == 1:
+            shape, columns = (shape[0] + columns[0],), None
+            layers.append(_summary(CONCATENATE, CONCATENATE, shape, ()))
     if shape is not None and len(shape) != 1:
-        problems.append(
-            Problem(
-                where="",
-                expected="one axis before the output layer",
-                found=f"samples of shape {shape_text(shape)}",
-                fix="add `- flatten` as the last layer",
-                key=f"model.layers.{len(model.layers) - 1}",
-            )
-        )
+        problems.append(_head_problem(model, shape))
         shape = None
     bias = (network.outputs,)
     kernel = None if shape is None else ((*shape, *bias), bias)
@@ -138,6 +157,19 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
     if problems:
         raise ConfigError(problems)
     return tuple(layers)
+
+
+def _head_problem(model: Model, shape: Shape) -> Problem:
+    """Return the problem of an output layer that gets samples of more than one axis."""
+    is_image = len(shape) == 3
+    last = len(model.layers) - 1
+    return Problem(
+        where="",
+        expected="one axis before the output layer",
+        found=f"samples of shape {shape_text(shape)}",
+        fix=f"add `- flatten` {'or `- global_average_pool` ' if is_image else ''}as the last layer",
+        key=f"model.layers.{last}" if model.layers else "model.layers",
+    )
 
 
 def estimate_memory(
@@ -173,27 +205,43 @@ def slot_elements(optimizer: AnyOptimizer, shape: Shape, *, embedded: bool = Fal
     return shared * prod(shape) + optimizer.slots(shape, embedded=embedded)
 
 
-def _summarize(layer: LayerEntry, name: str, shape: Shape | None) -> LayerSummary:
+def _summarize(
+    layer: LayerEntry, name: str, shape: Shape | None
+) -> tuple[LayerSummary, Problem | None]:
+    """Return the summary of a hidden layer, and its problem if it cannot follow the previous one.
+
+    The key of the problem starts with the kind of the layer.
+    """
     settings = layer.settings
+    kind = settings.kind
+    unknown = LayerSummary(name, kind, None, None, None, None, None, None)
     if shape is None:
-        return _summary(name, settings.kind, None, None)
-    return _summary(
-        name,
-        settings.kind,
-        settings.output_shape(shape),
-        settings.trainable_shapes(shape),
-        settings.non_trainable(shape),
-    )
+        if not settings.needs_shape:
+            return unknown, None
+        expected, found = f"a known shape before {kind}", "a custom layer before it"
+        return unknown, Problem("", expected, found, f"put {kind} before the custom layer", kind)
+    try:
+        output = settings.output_shape(shape)
+    except ShapeError as error:
+        key = f"{kind}.{error.setting}" if error.setting else kind
+        return unknown, Problem("", error.expected, error.found, error.fix, key)
+    weights = settings.trainable_shapes(shape)
+    if output is None or weights is None:
+        return replace(unknown, output_shape=output), None
+    trainable = sum(map(prod, weights))
+    return LayerSummary(
+        name=name,
+        kind=kind,
+        output_shape=output,
+        parameters=trainable + settings.non_trainable(shape),
+        trainable=trainable,
+        trainable_shapes=weights,
+        multiplications=settings.multiplications(shape),
+        activations=settings.activations(shape),
+    ), None
 
 
-def _summary(
-    name: str,
-    kind: str,
-    shape: Shape | None,
-    weights: tuple[Shape, ...] | None,
-    non_trainable: int = 0,
-) -> LayerSummary:
-    if weights is None:
-        return LayerSummary(name, kind, shape, None, None, None)
-    trainable = sum(prod(weight) for weight in weights)
-    return LayerSummary(name, kind, shape, trainable + non_trainable, trainable, weights)
+def _summary(name: str, kind: str, shape: Shape, weights: tuple[Shape, ...] | None) -> LayerSummary:
+    """Return the summary of a layer that is not in the config; its weights are None if unknown."""
+    trainable = None if weights is None else sum(map(prod, weights))
+    return LayerSummary(name, kind, shape, trainable, trainable, weights, trainable, prod(shape))

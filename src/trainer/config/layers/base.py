@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 from inspect import cleandoc
-from typing import Annotated, Any, ClassVar, Literal
+from math import prod
+from typing import Annotated, Any, ClassVar, Literal, Union
 
-from pydantic import BeforeValidator, ConfigDict, Field, create_model
+from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, create_model
 
 from trainer.config.conflict import Conflict
-from trainer.config.sections import Section, null_to_mapping, shorthand_for
+from trainer.config.sections import (
+    Section,
+    name_to_mapping,
+    null_to_mapping,
+    shorthand_for,
+    single_key,
+)
 
 # Worker processes receive configs by pickle, which looks classes up by name in this module.
 _ENTRIES_MODULE = "trainer.config.layers.kinds"
@@ -45,11 +53,13 @@ class LayerKind(Section):
 
     Attributes:
         kind: Key of the layer in the config.
-        keras_layer: Name of the class in `keras.layers`; None for a custom layer.
+        keras_layer: Name of the class in `keras.layers`; None if there is none.
         shorthand: The setting that a scalar stands for.
         aliases: Names in other tools, separated by spaces.
         random: Whether the Keras layer takes a seed.
         stacking: How the layer is computed in a pack.
+        needs_shape: Whether the layer can be built only for a known input shape.
+        convolutional: Whether the layer is a convolution, which XLA computes slowly on a CPU.
     """
 
     kind: ClassVar[str]
@@ -58,11 +68,18 @@ class LayerKind(Section):
     aliases: ClassVar[str] = ""
     random: ClassVar[bool] = False
     stacking: ClassVar[Stacking] = None
+    needs_shape: ClassVar[bool] = False
+    convolutional: ClassVar[bool] = False
 
     @classmethod
     def is_optional(cls) -> bool:
         """Return whether the kind has no required settings, so that its bare name is a layer."""
         return not any(info.is_required() for info in cls.model_fields.values())
+
+    def keras_class(self, shape: Shape | None) -> str:
+        """Return the name of the class in `keras.layers` for an input shape."""
+        assert self.keras_layer is not None, self.kind
+        return self.keras_layer
 
     def keras_arguments(self) -> dict[str, Any]:
         """Return the arguments of the Keras layer.
@@ -92,6 +109,16 @@ class LayerKind(Section):
         """Return the number of non-trainable weights for an input shape."""
         return 0
 
+    def multiplications(self, shape: Shape) -> int:
+        """Return the approximate number of multiplications for a sample: each weight is used once."""
+        weights = self.trainable_shapes(shape) or ()
+        return sum(map(prod, weights)) + self.non_trainable(shape)
+
+    def activations(self, shape: Shape) -> int:
+        """Return the number of values that the layer keeps for the gradient of a sample."""
+        output = self.output_shape(shape)
+        return 0 if output is None else prod(output)
+
     def shared_settings(self) -> Any:
         """Return the JSON that is equal for layers that can be in the same pack."""
         return self.model_dump(mode="json")
@@ -114,6 +141,7 @@ class LayerEntry(Section):
         return settings
 
 
+@cache
 def entry_model(kind: type[LayerKind]) -> type[LayerEntry]:
     """Return the class of the entries of a kind, such as `{dense: 64}`."""
     forms: Any = kind
@@ -129,6 +157,17 @@ def entry_model(kind: type[LayerKind]) -> type[LayerEntry]:
     description = cleandoc(kind.__doc__ or "")
     fields: dict[str, Any] = {kind.kind: (settings, Field(description=description))}
     return create_model(f"{name}Layer", __base__=LayerEntry, __module__=_ENTRIES_MODULE, **fields)
+
+
+def layer_union(kinds: Sequence[type[LayerKind]]) -> Any:
+    """Return the type of a layer of one of these kinds, as a mapping, a scalar or a bare name."""
+    entries: Any = Union[*(Annotated[entry_model(kind), Tag(kind.kind)] for kind in kinds)]
+    names: Any = Literal[*(kind.kind for kind in kinds if kind.is_optional())]
+    return Annotated[
+        entries,
+        Discriminator(single_key),
+        BeforeValidator(name_to_mapping, json_schema_input_type=entries | names),
+    ]
 
 
 def shape_text(shape: Sequence[int]) -> str:

@@ -5,17 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from trainer.config.conflict import Conflict, conflict
-from trainer.config.layers.base import LayerKind, Shape, Stacking
+from trainer.config.conflict import Conflict
+from trainer.config.layers.base import LayerKind, Shape, ShapeError, Stacking, shape_text
 from trainer.config.layers.settings import Activation, Size
-from trainer.config.weights import (
-    Constraint,
-    Initializer,
-    Regularizer,
-    constraint_conflicts,
-    initializer_conflicts,
-    needs_matrix,
-)
+from trainer.config.layers.weighted import weight_conflicts
+from trainer.config.weights import Constraint, Initializer, Regularizer
 
 
 class Dense(LayerKind):
@@ -49,26 +43,16 @@ class Dense(LayerKind):
     """Constraint on the bias."""
 
     def conflicts(self, key: str) -> Iterator[Conflict]:
-        for name in ("kernel", "bias"):
-            initializer, constraint = f"{name}_initializer", f"{name}_constraint"
-            yield from initializer_conflicts(getattr(self, initializer), f"{key}.{initializer}")
-            yield from constraint_conflicts(getattr(self, constraint), f"{key}.{constraint}")
-        if self.use_bias:
-            if needs_matrix(self.bias_initializer):
-                found = self.bias_initializer
-                yield conflict(
-                    f"{key}.bias_initializer",
-                    "an initializer for one-dimensional variables",
-                    found if isinstance(found, str) else "orthogonal",
-                    "use zeros, the usual initializer of a bias",
-                )
-            return
-        for name in ("bias_regularizer", "bias_constraint"):
-            if getattr(self, name) is not None:
-                expected, fix = "a layer with a bias", "remove one of the two"
-                yield conflict(f"{key}.{name}", expected, "use_bias: false", fix, f"{key}.use_bias")
+        yield from weight_conflicts(self, key)
 
     def output_shape(self, shape: Shape) -> Shape:
+        if len(shape) > 2:
+            raise ShapeError(
+                expected="samples with one axis before dense",
+                found=f"samples of shape {shape_text(shape)}",
+                fix="add `- flatten` or `- global_average_pool` before it; for a dense layer at each "
+                "position use conv2d with kernel_size: 1",
+            )
         return (*shape[:-1], self.units)
 
     def trainable_shapes(self, shape: Shape) -> tuple[Shape, ...]:

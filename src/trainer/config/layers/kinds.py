@@ -8,51 +8,81 @@ To add a kind, write its class in a module of this package and add it to `LAYER_
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal, Union
+from typing import TYPE_CHECKING
 
-from pydantic import BeforeValidator, Discriminator, Tag
-
-from trainer.config.layers.base import LayerEntry, LayerKind, entry_model
+from trainer.config.layers.base import LayerEntry, LayerKind, entry_model, layer_union
+from trainer.config.layers.convolution import (
+    Conv1D,
+    Conv2D,
+    Conv2DTranspose,
+    DepthwiseConv2D,
+    SeparableConv2D,
+)
 from trainer.config.layers.custom import Custom
 from trainer.config.layers.dense import ActivationSettings, Dense
-from trainer.config.layers.noise import Dropout, GaussianNoise
+from trainer.config.layers.noise import Dropout, GaussianNoise, SpatialDropout
 from trainer.config.layers.normalization import (
     BatchNormalization,
+    GroupNormalization,
     LayerNormalization,
     UnitNormalization,
 )
-from trainer.config.layers.shaping import Flatten, Reshape
-from trainer.config.sections import name_to_mapping, single_key
+from trainer.config.layers.pooling import (
+    AveragePool1D,
+    AveragePool2D,
+    GlobalAveragePool,
+    GlobalMaxPool,
+    MaxPool1D,
+    MaxPool2D,
+)
+from trainer.config.layers.residual import Residual
+from trainer.config.layers.shaping import (
+    Flatten,
+    Rescaling,
+    Reshape,
+    UpSampling2D,
+    ZeroPadding2D,
+)
 
 LAYER_KINDS: tuple[type[LayerKind], ...] = (
     Dense,
     ActivationSettings,
     Dropout,
+    SpatialDropout,
     GaussianNoise,
     BatchNormalization,
     LayerNormalization,
+    GroupNormalization,
     UnitNormalization,
+    Conv1D,
+    Conv2D,
+    DepthwiseConv2D,
+    SeparableConv2D,
+    Conv2DTranspose,
+    MaxPool1D,
+    MaxPool2D,
+    AveragePool1D,
+    AveragePool2D,
+    GlobalMaxPool,
+    GlobalAveragePool,
+    ZeroPadding2D,
+    UpSampling2D,
+    Rescaling,
     Flatten,
     Reshape,
+    Residual,
     Custom,
 )
 
-_ENTRIES = {kind.kind: entry_model(kind) for kind in LAYER_KINDS}
 # Where pickle looks them up.
-globals().update({entry.__name__: entry for entry in _ENTRIES.values()})
+globals().update({entry.__name__: entry for entry in map(entry_model, LAYER_KINDS)})
 
 if TYPE_CHECKING:
     Layer = LayerEntry
 else:
-    _AnyLayer = Union[*(Annotated[entry, Tag(kind)] for kind, entry in _ENTRIES.items())]
-    _BareLayer = Literal[*(kind.kind for kind in LAYER_KINDS if kind.is_optional())]
-    Layer = Annotated[
-        _AnyLayer,
-        Discriminator(single_key),
-        BeforeValidator(name_to_mapping, json_schema_input_type=_AnyLayer | _BareLayer),
-    ]
+    Layer = layer_union(LAYER_KINDS)
 
 
 def layer_entry(settings: LayerKind) -> LayerEntry:
     """Return the entry of `model.layers` with these settings."""
-    return _ENTRIES[settings.kind](**{settings.kind: settings})
+    return entry_model(type(settings))(**{settings.kind: settings})

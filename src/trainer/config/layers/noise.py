@@ -6,8 +6,9 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from trainer.config.layers.base import LayerKind, Stacking
+from trainer.config.layers.base import LayerKind, Shape, Stacking
 from trainer.config.layers.settings import Fraction
+from trainer.config.layers.windows import require_axes
 
 
 class Dropout(LayerKind):
@@ -28,6 +29,30 @@ class Dropout(LayerKind):
 
     def member_settings(self) -> dict[str, float]:
         return {"rate": self.rate, "keep": 1 - self.rate}
+
+
+class SpatialDropout(LayerKind):
+    """Sets whole channels to 0 at random in training."""
+
+    kind: ClassVar[str] = "spatial_dropout"
+    keras_layer: ClassVar[str | None] = "SpatialDropout"
+    shorthand: ClassVar[str | None] = "rate"
+    aliases: ClassVar[str] = (
+        "spatial_dropout1d spatial_dropout2d dropout1d dropout2d channel_dropout"
+    )
+    random: ClassVar[bool] = True
+    needs_shape: ClassVar[bool] = True
+
+    rate: Fraction
+    """Fraction of the channels set to 0 in training; the others are scaled up by 1 / (1 - rate)."""
+
+    def keras_class(self, shape: Shape | None) -> str:
+        assert shape is not None, "the number of axes determines the Keras layer"
+        return f"{self.keras_layer}{len(shape) - 1}D"
+
+    def output_shape(self, shape: Shape) -> Shape:
+        require_axes(shape, self.kind, 1, 2)
+        return shape
 
 
 class GaussianNoise(LayerKind):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from math import gcd
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from trainer.config.layers.base import LayerKind, Shape, Stacking
+from trainer.config.layers.base import LayerKind, Shape, ShapeError, Stacking
 from trainer.config.weights import Positive
 
 
@@ -50,6 +51,37 @@ class LayerNormalization(LayerKind):
     """Whether to learn an offset (beta)."""
     scale: bool = True
     """Whether to learn a factor (gamma)."""
+
+    def trainable_shapes(self, shape: Shape) -> tuple[Shape, ...]:
+        return (shape[-1:],) * (self.center + self.scale)
+
+
+class GroupNormalization(LayerKind):
+    """Normalizes each sample over groups of its channels, for small batches."""
+
+    kind: ClassVar[str] = "group_normalization"
+    keras_layer: ClassVar[str | None] = "GroupNormalization"
+    shorthand: ClassVar[str | None] = "groups"
+    aliases: ClassVar[str] = "groupnorm group_norm gn"
+
+    groups: Annotated[int, Field(ge=1, le=1_000_000)] = 32
+    """Number of groups; 1 normalizes over all channels, the number of channels each by itself."""
+    epsilon: Positive = 1e-3
+    """Added to the variance for numerical stability."""
+    center: bool = True
+    """Whether to learn an offset (beta)."""
+    scale: bool = True
+    """Whether to learn a factor (gamma)."""
+
+    def output_shape(self, shape: Shape) -> Shape:
+        if shape[-1] % self.groups:
+            raise ShapeError(
+                expected=f"a number of groups that divides the {shape[-1]} channels",
+                found=str(self.groups),
+                fix=f"set groups to {gcd(shape[-1], self.groups)}",
+                setting="groups",
+            )
+        return shape
 
     def trainable_shapes(self, shape: Shape) -> tuple[Shape, ...]:
         return (shape[-1:],) * (self.center + self.scale)

@@ -13,3 +13,7 @@ Activation = Literal[
 ]  # fmt: skip
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 Size = Annotated[int, Field(ge=1, le=1_000_000)]
+Extent = Annotated[int, Field(ge=1, le=10_000)]
+Extents = Extent | Annotated[list[Extent], Field(min_length=2, max_length=2)]
+"""A size along the height and the width of an image: one for both, or [height, width]."""
+Padding = Literal["valid", "same"]
