@@ -100,10 +100,11 @@ def test_setting_is_shared(sections: dict) -> None:
 @pytest.mark.parametrize(
     "change",
     [
-        {"network": replace(NETWORK, inputs=(InputSpec(FEATURES, (5,), "float32"),))},
+        {"network": replace(NETWORK, inputs=(InputSpec(FEATURES, (5, 1), "float32"),))},
         {"network": replace(NETWORK, embeddings=((3, 2),))},
         {"network": replace(NETWORK, outputs=2)},
-        {"rows": 99},
+        {"rows": 96},
+        {"rows": 129},
         {"validation_rows": 0},
         {"steps": 44},
     ],
@@ -111,6 +112,26 @@ def test_setting_is_shared(sections: dict) -> None:
 def test_rows_and_steps_are_shared(change: dict) -> None:
     dimensions = replace(DIMENSIONS, **change)
     assert pack_key(config(), dimensions) != pack_key(config(), DIMENSIONS)
+
+
+@pytest.mark.parametrize(
+    ("first", "is_shared"), [({"dense": {"units": 8}}, False), ("batch_normalization", True)]
+)
+def test_number_of_features_is_shared_unless_a_dense_layer_follows(
+    first: object, is_shared: bool
+) -> None:
+    wider = replace(NETWORK, inputs=(InputSpec(FEATURES, (5,), "float32"),))
+    network = config(model={"layers": [first]})
+    keys = {pack_key(network, replace(DIMENSIONS, network=shape)) for shape in (NETWORK, wider)}
+    assert len(keys) == (2 if is_shared else 1)
+
+
+def test_rows_of_the_last_batch_can_differ() -> None:
+    assert pack_key(config(), replace(DIMENSIONS, rows=97)) == pack_key(config(), DIMENSIONS)
+    assert pack_key(config(), replace(DIMENSIONS, rows=128)) == pack_key(config(), DIMENSIONS)
+    few, fewer = (replace(DIMENSIONS, rows=rows, steps=10) for rows in (9, 8))
+    larger = config(fit={"epochs": 10, "batch_size": 64})
+    assert len({pack_key(config(), few), pack_key(config(), fewer), pack_key(larger, few)}) == 1
 
 
 def test_some_optimizer_coefficients_are_shared() -> None:

@@ -28,7 +28,8 @@ class PackRows:
         y, self.first = _concatenated([member.y for member in samples])
         inputs = {}
         for name in samples[0].inputs:
-            inputs[name], first = _concatenated([member.inputs[name] for member in samples])
+            arrays = [member.inputs[name] for member in samples]
+            inputs[name], first = _concatenated(arrays, max(array.shape[1:] for array in arrays))
             assert np.array_equal(first, self.first), "inputs are shared where targets are"
         weight, self.first_weight = None, self.first
         if any(member.weight is not None for member in samples):
@@ -45,18 +46,32 @@ class PackRows:
         self.count = np.asarray([len(member) for member in samples], np.int32)
 
 
-def _concatenated(arrays: Sequence[InputArray]) -> tuple[Any, NDArray[np.int32]]:
-    """Return the distinct arrays as one tensor, and the position at which each array begins."""
+def _concatenated(
+    arrays: Sequence[InputArray], shape: tuple[int, ...] | None = None
+) -> tuple[Any, NDArray[np.int32]]:
+    """Return the distinct arrays as one tensor, and the position at which each array begins.
+
+    Args:
+        arrays: The array of each member.
+        shape: Shape of a sample; columns of zeros are appended to samples with fewer.
+    """
     positions: dict[int, int] = {}
     distinct: list[NDArray[Any]] = []
     rows = 0
     for array in arrays:
         if id(array) not in positions:
             positions[id(array)] = rows
-            distinct.append(array[:])
+            distinct.append(array[:] if shape is None else _widened(array[:], shape))
             rows += len(array)
     first = np.asarray([positions[id(array)] for array in arrays], np.int32)
     return tf.constant(joined(distinct)), first
+
+
+def _widened(array: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+    """Append columns of zeros to samples, for features that only other members have."""
+    if array.shape[1:] == shape:
+        return array
+    return np.pad(array, [(0, 0), (0, shape[0] - array.shape[1])])
 
 
 def gather_by_member(data: Any, rows: Any, weight_rows: Any) -> tuple[Any, Any, Any]:

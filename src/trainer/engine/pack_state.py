@@ -12,11 +12,14 @@ from typing import Any
 
 import keras
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.engine.batches import Float32Array
 from trainer.engine.state import State, named_variables
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackedNetwork, StackMember
+
+Shape = tuple[int, ...]
 
 
 class PackState:
@@ -31,15 +34,14 @@ class PackState:
         self._stack, self._optimizer = stack, optimizer
         self._first = members[0].network
         self._scheduled = [member.config.optimizer.schedule is not None for member in members]
-        # An optimizer for the first member alone provides the names and shapes.
-        settings = members[0].config.optimizer.model_copy(update={"schedule": None})
-        single = build_optimizer(settings, 1, 1, "float32")
-        single.build(self._first.trainable_variables)
-        named = named_variables({"network": self._first}, {"network": single})
+        self._weight_shapes = [
+            [tuple(weight.shape) for weight in member.network.weights] for member in members
+        ]
+        shapes = _shapes_by_name(members, self._weight_shapes)
         all_stacked = [*stack.variables, *optimizer.variables]
         self._variables = [
-            (name, tuple(variable.shape), stacked)
-            for (name, variable), stacked in zip(named.items(), all_stacked, strict=True)
+            (name, [member[name] for member in shapes], stacked)
+            for name, stacked in zip(shapes[0], all_stacked, strict=True)
         ]
         self._rate = next(name for name, _, stacked in self._variables if self._is_rate(stacked))
         self._count = next(
@@ -49,17 +51,15 @@ class PackState:
     def state(self, rates: Sequence[float]) -> list[State]:
         """Return each member's variables by name, including its learning rate."""
         states: list[State] = [{} for _ in self._scheduled]
-        for name, shape, variable in self._variables:
-            value = variable.numpy()
-            if _is_stacked(value, self._stack.size, shape):
-                values = value.reshape((-1, *shape))
+        for name, shapes, variable in self._variables:
+            if self._is_rate(variable):
+                values = [np.asarray(rate, np.float32) for rate in rates]
+            elif _is_stacked(variable, shapes):
+                values = self._members_values(variable, shapes)
             else:
-                values = np.broadcast_to(value, (self._stack.size, *shape))
-            for number, state in enumerate(states):
-                if self._is_rate(variable):
-                    state[name] = np.asarray(rates[number], np.float32)
-                else:
-                    state[name] = values[number, ...].copy()
+                values = [variable.numpy().copy() for _ in shapes]
+            for state, value in zip(states, values, strict=True):
+                state[name] = value
         return [
             self._with_schedule(state) if scheduled else state
             for state, scheduled in zip(states, self._scheduled, strict=True)
@@ -73,10 +73,10 @@ class PackState:
         ]
         # Variables shared by all members, such as the step count, are those of the longest training.
         latest = max(plain, key=lambda state: int(state[self._count]))
-        for name, shape, variable in self._variables:
+        for name, shapes, variable in self._variables:
             if self._is_rate(variable):
                 continue
-            if _is_stacked(variable, self._stack.size, shape):
+            if _is_stacked(variable, shapes):
                 self._assign(variable, [state[name] for state in plain])
             else:
                 variable.assign(latest[name])
@@ -93,11 +93,12 @@ class PackState:
             id(trainable): average
             for trainable, average in zip(self._stack.trainable, averages, strict=False)
         }
-        for variable in self._first.weights:
+        for index, variable in enumerate(self._first.weights):
             stacked = self._stack.stacked_variable(variable)
-            values = replacements.get(id(stacked), stacked).numpy().reshape((-1, *variable.shape))
-            for number, member in enumerate(weights):
-                member.append(values[number, ...].copy())
+            shapes = [member[index] for member in self._weight_shapes]
+            values = self._members_values(replacements.get(id(stacked), stacked), shapes)
+            for member, value in zip(weights, values, strict=True):
+                member.append(value)
         return weights
 
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
@@ -109,6 +110,13 @@ class PackState:
 
     def _assign(self, variable: Any, values: Sequence[Any]) -> None:
         variable.assign(np.reshape(self._stack.stacked(values), variable.shape))
+
+    def _members_values(self, variable: Any, shapes: Sequence[Shape]) -> list[NDArray[Any]]:
+        """Return copies of the members' values of a stacked variable, each in its shape."""
+        values = variable.numpy().reshape((-1, *max(shapes)))
+        return [
+            self._stack.unpadded(values[number, ...], shape) for number, shape in enumerate(shapes)
+        ]
 
     def _is_rate(self, variable: Any) -> bool:
         return variable is self._optimizer._learning_rate
@@ -141,6 +149,22 @@ def _renumbered(names: Sequence[str]) -> list[str]:
     return result
 
 
-def _is_stacked(value: Any, size: int, shape: tuple[int, ...]) -> bool:
-    """Return whether a value holds one of this shape for each member; step counters are shared."""
-    return bool(prod(value.shape) == size * prod(shape))
+def _shapes_by_name(
+    members: Sequence[StackMember], weight_shapes: Sequence[Sequence[Shape]]
+) -> list[dict[str, Shape]]:
+    """Return the shapes of each member's variables by name, those of an optimizer for it alone too."""
+    shapes: dict[tuple[Shape, ...], dict[str, Shape]] = {}
+    for member, weights in zip(members, weight_shapes, strict=True):
+        if tuple(weights) in shapes:
+            continue
+        settings = members[0].config.optimizer.model_copy(update={"schedule": None})
+        single = build_optimizer(settings, 1, 1, "float32")
+        single.build(member.network.trainable_variables)
+        named = named_variables({"network": member.network}, {"network": single})
+        shapes[tuple(weights)] = {name: tuple(value.shape) for name, value in named.items()}
+    return [shapes[tuple(weights)] for weights in weight_shapes]
+
+
+def _is_stacked(variable: Any, shapes: Sequence[Shape]) -> bool:
+    """Return whether a variable holds a value for each member; step counters are shared."""
+    return bool(prod(variable.shape) == len(shapes) * prod(max(shapes)))

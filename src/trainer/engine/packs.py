@@ -1,9 +1,9 @@
 """Packs: many networks of the same shape trained by one program.
 
 The members are stacked along a leading axis (`trainer.models.stacking`). Each has its own order of rows,
-random streams, learning rate and penalties; they share the shapes and the number of steps. A member's
-result equals that of a network trained on its own up to rounding. `trainer.engine.pack_executor` runs
-the epochs.
+random streams, learning rate and penalties; they share the shapes and the number of steps. Members with
+fewer rows in the last batch of an epoch repeat a row there without weight. A member's result equals that
+of a network trained on its own up to rounding. `trainer.engine.pack_executor` runs the epochs.
 """
 
 from __future__ import annotations
@@ -85,9 +85,14 @@ class Pack:
         """
         self.members, self.size = tuple(members), len(members)
         configs = [member.stack.config for member in members]
-        rows = len(members[0].train)
-        self._batch = min(configs[0].fit.batch_size, rows)
-        self.steps_per_epoch = -(-rows // self._batch)
+        rows = [len(member.train) for member in members]
+        self._batch = min(configs[0].fit.batch_size, max(rows))
+        self.steps_per_epoch = -(-max(rows) // self._batch)
+        before_last = (self.steps_per_epoch - 1) * self._batch
+        # Number of rows of each member in the last batch of an epoch, where they differ.
+        self._last_rows = (
+            () if len(set(rows)) == 1 else tuple(count - before_last for count in rows)
+        )
         self.total_steps = total_steps
         self._call = steps_per_execution * self._batch
         self._outputs = int(members[0].train.y.shape[1])
@@ -114,7 +119,7 @@ class Pack:
         validation = [member.validation for member in members if member.validation is not None]
         self._validation = PackRows(validation) if validation else None
         self._loss_sum = tf.Variable(tf.zeros((self.size,)), trainable=False)
-        self._row_count = tf.Variable(0.0, trainable=False)
+        self._row_count = tf.Variable(tf.zeros((self.size,)), trainable=False)
         self._train_program = Program(self._train_in_graph, compiled=True)
         self._validation_program = Program(self._evaluate_in_graph, compiled=True)
         # Runs once per split: compiling it would take longer than running it.
@@ -127,13 +132,13 @@ class Pack:
         """Train one epoch, from 1; return each member's output. Yields between device calls."""
         first = (epoch - 1) * self.steps_per_epoch
         orders = [self._order(number, epoch) for number in range(self.size)]
-        order = np.stack(orders, axis=1)
+        order = self._aligned(orders)
         rates = np.stack(
             [self._rates(number, first, self.steps_per_epoch) for number in range(self.size)],
             axis=1,
         )
         self._loss_sum.assign(tf.zeros((self.size,)))
-        self._row_count.assign(0.0)
+        self._row_count.assign(tf.zeros((self.size,)))
         predictions, losses = [], []
         for begin in range(0, len(order), self._call):
             if begin:
@@ -141,6 +146,7 @@ class Pack:
             part = order[begin : begin + self._call]
             step = begin // self._batch
             steps = -(-len(part) // self._batch)
+            is_last = begin + len(part) == len(order)
             output, means = self._train_program(
                 tf.constant(part + self._train.first),
                 tf.constant(part + self._train.first_weight),
@@ -149,6 +155,7 @@ class Pack:
                 self._hyperparameters,
                 self._coefficients,
                 self._train.tensors,
+                tf.constant(self._last_rows) if is_last and self._last_rows else None,
             )
             predictions.append(np.asarray(output))
             losses.append(np.asarray(means))
@@ -156,7 +163,7 @@ class Pack:
         return [
             EpochOutput(
                 float(means[-1, number]),
-                np.ascontiguousarray(output[:, number]),
+                np.ascontiguousarray(output[: len(orders[number]), number]),
                 orders[number],
                 means[:, number],
             )
@@ -177,8 +184,10 @@ class Pack:
     def yields_between_calls(self) -> bool:
         """Whether an epoch takes more than one device call for training or for validation."""
         val_rows = 0 if self._validation is None else int(self._validation.count.max())
-        rows = len(self.members[0].train)
-        return rows > self._call or val_rows > _EVALUATION_STEPS * self._evaluation_batch
+        return (
+            self.steps_per_epoch * self._batch > self._call
+            or val_rows > _EVALUATION_STEPS * self._evaluation_batch
+        )
 
     @property
     def operations_per_step(self) -> float:
@@ -229,6 +238,12 @@ class Pack:
         rows = len(self.members[number].train)
         return epoch_order(rows, config.seed, epoch, config.fit.shuffle)
 
+    def _aligned(self, orders: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+        """Return the (rows, members) orders; the shorter ones repeat their last row."""
+        rows = max(map(len, orders))
+        padded = [np.pad(order, (0, rows - len(order)), mode="edge") for order in orders]
+        return np.stack(padded, axis=1)
+
     def _rates(self, number: int, first: int, count: int) -> Float32Array:
         schedule = self._schedules[number]
         if schedule is None:
@@ -248,26 +263,52 @@ class Pack:
         hyperparameters: Any,
         coefficients: Any,
         data: Any,
+        last_rows: Any,
     ) -> tuple[Any, Any]:
-        def step(positions: Any) -> tuple[Any, Any]:
+        def step(positions: Any, counts: Any = None) -> tuple[Any, Any]:
             rows, weight_rows = positions[..., 0], positions[..., 1]
             number = tf.cast(self._optimizer.iterations, tf.int64) - first
             self._optimizer.set_step_values(tf.gather(rates, number), coefficients)
-            return self._step(rows, weight_rows, hyperparameters, data)
+            return self._step(rows, weight_rows, hyperparameters, data, counts)
 
         both = tf.stack([order, weight_order], axis=-1)
         shape = (self.size, self._outputs)
-        return run_in_batches(step, both, self._batch, shape, (self.size,))
+        if last_rows is None:
+            return run_in_batches(step, both, self._batch, shape, (self.size,))
+        full = int(both.shape[0]) - max(self._last_rows)
+        parts = []
+        if full:
+            parts.append(run_in_batches(step, both[:full], self._batch, shape, (self.size,)))
+        predictions, loss = step(both[full:], last_rows)
+        parts.append((predictions, loss[None]))
+        all_predictions, all_losses = zip(*parts, strict=True)
+        return tf.concat(all_predictions, axis=0), tf.concat(all_losses, axis=0)
 
     def _step(
-        self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any
+        self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any, counts: Any
     ) -> tuple[Any, Any]:
-        """Train on one batch of each member, as Keras's `train_step` does."""
+        """Train on one batch of each member, as Keras's `train_step` does.
+
+        Args:
+            rows: (rows, members) positions of inputs and targets.
+            weight_rows: (rows, members) positions of the sample weights.
+            hyperparameters: The settings that differ between members.
+            data: Inputs, targets and sample weights of all members.
+            counts: (members,) rows of each member, the others are repeated; None for all.
+        """
         x, y, weight = gather_by_member(data, rows, weight_rows)
+        mask: Any = None
+        noise_rows: tuple[int, ...] = ()
         count = tf.cast(tf.shape(rows)[0], tf.float32)
+        if counts is not None:
+            mask, noise_rows = tf.sequence_mask(counts, rows.shape[0], tf.float32), self._last_rows
+            count = tf.cast(counts, tf.float32)
+            weight = mask if weight is None else weight * mask
         variables = [variable.value for variable in self._stack.trainable]
         with tf.GradientTape() as tape:
-            result = self._stack(x, hyperparameters, training=True)
+            result = self._stack(
+                x, hyperparameters, training=True, mask=mask, noise_rows=noise_rows
+            )
             losses = (
                 self._losses(y, result.outputs, weight, hyperparameters) / count + result.penalty
             )
@@ -276,7 +317,7 @@ class Pack:
         self._optimizer.apply(gradients, self._stack.trainable)
         self._stack.constrain()
         self._loss_sum.assign_add(losses * count)
-        self._row_count.assign_add(count)
+        self._row_count.assign_add(tf.broadcast_to(count, (self.size,)))
         return tf.transpose(result.outputs, (1, 0, 2)), self._loss_sum / self._row_count
 
     def _losses(self, y: Any, outputs: Any, weight: Any, hyperparameters: Any) -> Any:

@@ -9,9 +9,11 @@ These layers are for training only. A network that is saved has Keras's own laye
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 # TensorFlow's name for the counter-based generator of Salmon et al., "Parallel random numbers: as easy
@@ -50,19 +52,35 @@ COMPILED_LAYERS = {
 """Keras layers → layers that replace them in training under XLA."""
 
 
-def stacked_uniform(shape: tuple[int, ...], seeds: Any) -> Any:
+def stacked_uniform(shape: tuple[int, ...], seeds: Any, rows: Sequence[int] = ()) -> Any:
     """Return the (members, …) float32 values that `CompiledDropout` draws for each member's seed.
 
     Args:
-        shape: Shape of one member's draw.
+        shape: Shape of the values of one member.
         seeds: (members, 2) states of the members' seed generators.
+        rows: Number of rows that each member draws, zeros follow; empty for all of `shape`.
     """
-    return _stacked(tf.random.stateless_uniform, shape, seeds)
+    return _drawn(tf.random.stateless_uniform, shape, seeds, rows)
 
 
-def stacked_normal(shape: tuple[int, ...], seeds: Any) -> Any:
+def stacked_normal(shape: tuple[int, ...], seeds: Any, rows: Sequence[int] = ()) -> Any:
     """Return the (members, …) float32 values that `CompiledGaussianNoise` draws for each seed."""
-    return _stacked(tf.random.stateless_normal, shape, seeds)
+    return _drawn(tf.random.stateless_normal, shape, seeds, rows)
+
+
+def _drawn(draw: Any, shape: tuple[int, ...], seeds: Any, rows: Sequence[int]) -> Any:
+    if not rows:
+        return _stacked(draw, shape, seeds)
+    # The values depend on the number of values: each number of rows is drawn separately.
+    parts = []
+    members: list[int] = []
+    for count in sorted(set(rows)):
+        drawing = [number for number, member_rows in enumerate(rows) if member_rows == count]
+        values = _stacked(draw, (count, *shape[1:]), tf.gather(seeds, drawing))
+        padding = [(0, 0), (0, shape[0] - count), *[(0, 0)] * (len(shape) - 1)]
+        parts.append(tf.pad(values, padding))
+        members += drawing
+    return tf.gather(tf.concat(parts, axis=0), np.argsort(members))
 
 
 def _stacked(draw: Any, shape: tuple[int, ...], seeds: Any) -> Any:

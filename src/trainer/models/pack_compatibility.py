@@ -1,8 +1,9 @@
 """Which networks can be trained as one pack: the settings they must share, and what rules packs out.
 
-    shared     layers, their sizes and kinds; optimizer; loss; numbers of rows and steps
+    shared     layers, their sizes and kinds; optimizer; loss; batch size, number of steps
     free       seed, initializers, learning rate and schedule, coefficients, regularizers, dropout rates,
-               label smoothing, class weights, early stopping, and which rows a member is trained on
+               label smoothing, class weights, early stopping, number of features before a dense layer,
+               number of rows in the last batch, and which rows a member is trained on
 
 Does not import Keras. Packs are built in `trainer.models.stacking` and `trainer.engine.packs`.
 """
@@ -18,6 +19,7 @@ from typing import Any
 from trainer.config.losses import Loss
 from trainer.config.optimizers import AnyOptimizer
 from trainer.config.schema import Config
+from trainer.inputs import FEATURES
 from trainer.models.summary import NetworkShape
 
 _FREE_COEFFICIENTS = {
@@ -48,7 +50,7 @@ class ModelDimensions:
 def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | None:
     """Return why a network cannot be trained in a pack, as text, or None if it can."""
     fit = config.fit
-    steps_per_epoch = -(-dimensions.rows // min(fit.batch_size, dimensions.rows))
+    steps_per_epoch = -(-dimensions.rows // fit.batch_size)
     reasons = {
         **{
             f"a {layer.settings.kind} layer": layer.settings.stacking is None
@@ -68,12 +70,13 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
 
 def pack_key(config: Config, dimensions: ModelDimensions) -> str:
     """Return a string that is equal for networks that can be trained in the same pack."""
+    steps_per_epoch = -(-dimensions.rows // config.fit.batch_size)
     shared = {
-        "network": asdict(dimensions.network),
-        "rows": dimensions.rows,
+        "network": _shared_shape(config, dimensions.network),
         "has_validation": dimensions.validation_rows > 0,
         "steps": dimensions.steps,
-        "batch_size": min(config.fit.batch_size, dimensions.rows),
+        "steps_per_epoch": steps_per_epoch,
+        "batch_size": config.fit.batch_size if steps_per_epoch > 1 else "all rows",
         "loss": dimensions.loss.model_dump(exclude={"label_smoothing"}),
         "layers": [
             {layer.settings.kind: layer.settings.shared_settings()} for layer in config.model.layers
@@ -81,6 +84,17 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
         "optimizer": _shared_optimizer_settings(config.optimizer),
     }
     return json.dumps(shared, sort_keys=True)
+
+
+def _shared_shape(config: Config, network: NetworkShape) -> dict[str, Any]:
+    """Return the shape of the network without the number of features, if a dense layer follows."""
+    shape = asdict(network)
+    layers = config.model.layers
+    if not layers or layers[0].settings.kind == "dense":
+        for spec in shape["inputs"]:
+            if spec["name"] == FEATURES and len(spec["shape"]) == 1:
+                spec["shape"] = "any"
+    return shape
 
 
 def _shared_optimizer_settings(optimizer: AnyOptimizer) -> dict[str, Any]:

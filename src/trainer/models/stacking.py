@@ -24,6 +24,7 @@ from trainer.config.layers.normalization import BatchNormalization, LayerNormali
 from trainer.config.schema import Config
 from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
 from trainer.inputs import CATEGORIES, FEATURES
+from trainer.models.kernel_padding import crop_kernel, pad_kernel
 from trainer.models.noise import stacked_normal, stacked_uniform
 from trainer.models.summary import EMBEDDINGS, HEAD, layer_names
 
@@ -62,7 +63,8 @@ class StackedNetwork:
         variables: Stacked variables, in the order of `keras.Model.variables`. Vectors and matrices
             have three axes, (members, 1 or rows, columns), so that one value per member broadcasts.
             Embedding tables have two, (members · levels, dimension): Keras's optimizers then update
-            them by the rules of a single table.
+            them by the rules of a single table. The first kernel has zero rows for the features that
+            only other members have.
         trainable: The trainable variables, in the order of `trainable_variables`.
         hyperparameters: The settings that differ between members, each (members,) float32.
         tables: The embedding layers of the first member.
@@ -83,6 +85,7 @@ class StackedNetwork:
         self.tables: list[Any] = []
         if EMBEDDINGS in layers:
             self.tables = _embedding_layers(layers[EMBEDDINGS])
+        self._embedded = sum(table.output_dim for table in self.tables)
         self.body: list[tuple[Any, list[LayerKind]]] = [
             (layers[name], [member.config.model.layers[index].settings for member in members])
             for index, name in enumerate(layer_names(members[0].config.model.layers))
@@ -107,14 +110,22 @@ class StackedNetwork:
         self.hyperparameters: dict[str, NDArray[np.float32]] = {}
         self._add_layer_settings()
 
-    @staticmethod
-    def stacked(values: Sequence[Any]) -> NDArray[Any]:
+    def stacked(self, values: Sequence[Any]) -> NDArray[Any]:
         """Stack one variable of each member, in the layout of `variables`."""
         arrays = [np.asarray(value) for value in values]
+        if len({array.shape for array in arrays}) > 1:
+            rows = max(len(array) for array in arrays)
+            arrays = [pad_kernel(array, rows, self._embedded) for array in arrays]
         if arrays[0].dtype.kind != "f" or arrays[0].ndim > 2:
             return np.stack(arrays)
         shape = (1,) * (2 - arrays[0].ndim) + arrays[0].shape
         return np.stack([array.reshape(shape) for array in arrays])
+
+    def unpadded(self, value: NDArray[Any], shape: tuple[int, ...]) -> NDArray[Any]:
+        """Return a copy of a member's variable in its own shape, without the rows of `stacked`."""
+        if value.shape == shape:
+            return value.copy()
+        return crop_kernel(value, shape[0], self._embedded)
 
     def __call__(
         self,
@@ -124,6 +135,7 @@ class StackedNetwork:
         training: bool,
         trainable: Any = None,
         mask: Any = None,
+        noise_rows: Sequence[int] = (),
     ) -> StackedOutput:
         """Run the forward pass; for use in a `tf.function`.
 
@@ -133,6 +145,8 @@ class StackedNetwork:
             training: Whether to apply dropout and noise and update normalization statistics and seeds.
             trainable: Values to use in place of the trainable variables, in their order, or None.
             mask: (members, rows), 1 for a row and 0 for padding; None without padding.
+            noise_rows: Number of rows of each member without padding, in training; empty without
+                padding.
         """
         values = (
             {}
@@ -142,7 +156,7 @@ class StackedNetwork:
                 for variable, value in zip(self.trainable, trainable, strict=True)
             }
         )
-        return _ForwardPass(self, hyperparameters, training, values, mask).run(x)
+        return _ForwardPass(self, hyperparameters, training, values, mask, noise_rows).run(x)
 
     def constrain(self) -> None:
         """Apply the constraints after an update; for use in a `tf.function`."""
@@ -204,9 +218,10 @@ class _ForwardPass:
         training: bool,
         values: dict[int, Any],
         mask: Any,
+        noise_rows: Sequence[int],
     ) -> None:
         self._stack, self._hyperparameters, self._training = stack, hyperparameters, training
-        self._values, self._mask = values, mask
+        self._values, self._mask, self._noise_rows = values, mask, noise_rows
         self._penalty = tf.zeros((stack.size,), tf.float32)
 
     def run(self, x: Any) -> StackedOutput:
@@ -304,14 +319,14 @@ class _ForwardPass:
         if not self._training or layer.rate == 0:
             return x
         rate = self._setting(f"{layer.name}/rate", x)
-        draw = stacked_uniform(x.shape[1:], self._next_seeds(layer))
+        draw = stacked_uniform(x.shape[1:], self._next_seeds(layer), self._noise_rows)
         keep = self._setting(f"{layer.name}/keep", x)
         return tf.where(draw >= rate, x / keep, tf.zeros_like(x))
 
     def _gaussian_noise(self, layer: Any, x: Any) -> Any:
         if not self._training or layer.stddev == 0:
             return x
-        draw = stacked_normal(x.shape[1:], self._next_seeds(layer))
+        draw = stacked_normal(x.shape[1:], self._next_seeds(layer), self._noise_rows)
         return x + self._setting(f"{layer.name}/stddev", x) * draw
 
     def _batch_normalization(self, layer: Any, x: Any) -> Any:
@@ -319,7 +334,7 @@ class _ForwardPass:
         shape = (x.shape[0], *(1,) * (len(x.shape) - 2), width)
         moving = [layer.moving_mean, layer.moving_variance]
         if self._training:
-            moments = tf.nn.moments(x, list(range(1, len(x.shape) - 1)), keepdims=True)
+            moments = self._moments(x)
             for variable, moment in zip(moving, moments, strict=True):
                 stacked = self._stack.stacked_variable(variable)
                 batch_value = tf.reshape(moment, stacked.shape)
@@ -329,6 +344,14 @@ class _ForwardPass:
         offset = tf.reshape(self._value(layer.beta), shape) if layer.center else None
         scale = tf.reshape(self._value(layer.gamma), shape) if layer.scale else None
         return tf.nn.batch_normalization(x, *moments, offset, scale, layer.epsilon)
+
+    def _moments(self, x: Any) -> tuple[Any, Any]:
+        """Return mean and variance of each member's columns over its rows, keeping the axes."""
+        axes = list(range(1, len(x.shape) - 1))
+        if self._mask is None:
+            return tf.nn.moments(x, axes, keepdims=True)  # type: ignore[no-any-return]
+        mask = tf.reshape(self._mask, (*x.shape[:2], *(1,) * (len(x.shape) - 2)))
+        return tf.nn.weighted_moments(x, axes, mask, keepdims=True)  # type: ignore[no-any-return]
 
     def _layer_normalization(self, layer: Any, x: Any) -> Any:
         shape = (x.shape[0], *(1,) * (len(x.shape) - 2), x.shape[-1])
