@@ -18,7 +18,7 @@ from trainer.config.members import member_count
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
-QUICK = [FOLDER / f"{name}.yaml" for name in ("breast_cancer", "diabetes", "gate")]
+QUICK = [FOLDER / f"{name}.yaml" for name in ("diabetes", "gate")]
 
 
 @pytest.fixture(scope="module")

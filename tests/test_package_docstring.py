@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from types import FrameType
 
+import pytest
+
 import trainer
 from trainer_cli.main import run
 
@@ -29,6 +31,7 @@ print(json.dumps(heavy))
 """
 
 
+@pytest.mark.slow
 def test_path_of_a_training_run_names_functions_in_the_order_of_their_calls(tmp_path: Path) -> None:
     names = functions_of_the_path()
     last_names = {name.rpartition(".")[2] for name in names}

@@ -200,7 +200,7 @@ def _rmse(rng: np.random.Generator) -> tuple[Predictions, float]:
     [
         ("accuracy", _accuracy),
         pytest.param("auc", _auc, marks=pytest.mark.slow),
-        ("rmse", _rmse),
+        pytest.param("rmse", _rmse, marks=pytest.mark.slow),
     ],
 )
 def test_intervals_have_nominal_coverage(

@@ -50,7 +50,7 @@ def test_no_rows() -> None:
     ] * 2
 
 
-@pytest.mark.parametrize("level", [0.8, 0.95])
+@pytest.mark.parametrize("level", [pytest.param(0.8, marks=pytest.mark.slow), 0.95])
 def test_nominal_coverage_holds(level: float) -> None:
     # For any residuals: here heavy-tailed and biased.
     rng = np.random.default_rng(0)

@@ -23,7 +23,7 @@ from tests.cli.conftest import CommandResult
 
 TITLE = "Reproduce a prediction with json, numpy and Keras only"
 
-QUICK = ("binary", "regression")
+QUICK = ("regression",)
 CASES: dict[str, dict[str, Any]] = {
     # Numbers, one-hot, yes/no, missing values, temperature, threshold.
     "binary": {

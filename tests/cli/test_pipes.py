@@ -33,11 +33,11 @@ def shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
 @pytest.mark.parametrize(
     "line",
     [
-        "trainer schema | head -n 1",
+        slow("trainer schema | head -n 1"),
         slow("trainer schema --markdown | true"),
         slow("trainer check good.yaml | head -n 1"),
         "trainer check good.yaml 2>&1 | true",
-        "trainer check good.yaml >&-",
+        slow("trainer check good.yaml >&-"),
         slow("trainer check good.yaml 2>&-"),
         slow("trainer check good.yaml <&-"),
         slow("trainer --help >&-"),

@@ -17,15 +17,23 @@ from tests.kill.comparison import comparable_files
 from trainer.engine import training_group
 from trainer.runs.lock import RunLock
 
+# State that is not trained, and a last batch that is smaller.
+NORMALIZED = (
+    "model.layers=[{dense: 4}, batch_normalization, {dropout: 0.2}]",
+    "fit.batch_size=16",
+)
 
+
+@pytest.mark.parametrize(
+    "settings", [(), pytest.param(NORMALIZED, marks=pytest.mark.slow)], ids=["", "normalized"]
+)
 def test_resumed_run_has_the_bytes_of_an_uninterrupted_run(
-    folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable
+    settings: tuple[str, ...],
+    folder: Path,
+    trainer: Callable,
+    stopped_run: Callable,
+    whole_run: Callable,
 ) -> None:
-    # State that is not trained, and a last batch that is smaller.
-    settings = (
-        "model.layers=[{dense: 4}, batch_normalization, {dropout: 0.2}]",
-        "fit.batch_size=16",
-    )
     run = stopped_run("good.yaml", *settings)
     assert len(log_lines(run)) == 3
     assert not list((run / "evaluation").glob("*"))
@@ -57,6 +65,7 @@ def test_json_of_resume_has_the_fields_of_fit(
     assert set(result.json["timings"]) == set(uninterrupted["timings"])
 
 
+@pytest.mark.slow
 def test_run_is_stopped_twice(
     folder: Path,
     trainer: Callable,
@@ -104,6 +113,7 @@ def test_extended_run_equals_a_run_with_as_many_epochs(
     assert read_manifest(finished)["resumptions"][0]["changes"] == {"fit.epochs": "6 → 26"}
 
 
+@pytest.mark.slow
 def test_run_of_steps_is_extended(
     folder: Path, trainer: Callable, whole_run: Callable, refused: Callable
 ) -> None:
@@ -115,6 +125,7 @@ def test_run_of_steps_is_extended(
     refused("resume", run, "fit.steps=+0", mentions=mentions, kind="run")
 
 
+@pytest.mark.slow
 def test_early_stopped_run_resumes_with_more_patience(
     folder: Path, trainer: Callable, whole_run: Callable, refused: Callable
 ) -> None:

@@ -50,6 +50,7 @@ def test_signal_before_training_leaves_nothing(
     assert not (folder / "runs").exists()
 
 
+@pytest.mark.slow
 def test_killed_run_is_dead_and_usable(start: Callable, trainer: Callable, folder: Path) -> None:
     training = start("fit", "good.yaml", "fit.epochs=1000000", "fit.checkpoint.every=1 epoch")
     run = training.wait_for_file("good/*/checkpoints/best/checkpoint.json").parents[2]

@@ -95,6 +95,7 @@ def check_resumes(run: Path, trainer: Callable, uninterrupted: Path) -> None:
     assert comparable_files(run) == comparable_files(uninterrupted)
 
 
+@pytest.mark.slow
 def test_disk_fills_up(
     small_disk: None, trainer: Callable, whole_run: Callable, after_epoch: Callable
 ) -> None:
@@ -115,6 +116,7 @@ def test_disk_fills_up(
     check_resumes(run, trainer, uninterrupted)
 
 
+@pytest.mark.slow
 def test_disk_is_full_from_the_start(small_disk: None, trainer: Callable) -> None:
     filler = fill()
     result = trainer(*FIT, "--runs", RUNS)

@@ -103,6 +103,7 @@ def test_best_trial_of_a_finished_sweep(finished_sweep: Path, trainer: Callable)
     assert (once_more.out, once_more.err) == (f"{path}\n", "")
 
 
+@pytest.mark.slow
 def test_best_trial_is_refitted(finished_sweep: Path, trainer: Callable) -> None:
     refitted = trainer("best", finished_sweep, "--refit", "--quiet")
     assert refitted.code == 0, refitted.err

@@ -8,6 +8,8 @@ import termios
 import time
 from pathlib import Path
 
+import pytest
+
 from tests.cli.processes import COMMAND, HANGING_SECONDS
 from trainer.report.text import width
 
@@ -70,6 +72,7 @@ def test_lines_and_tables_are_wrapped_between_words(folder: Path) -> None:
     assert "'val_accuracy'?" in arguments
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_one_progress_bar_and_the_command_to_resume(folder: Path) -> None:
     fit = Terminal("fit", "good.yaml", "fit.epochs=1000000")
     assert lines(fit.read_until("\n"))[0].startswith("reading data for good, loading TensorFlow")

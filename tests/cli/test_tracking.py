@@ -28,6 +28,7 @@ def test_check_and_show_list_the_trackers(folder: Path, trainer: Callable) -> No
     assert ["tensorboard", f"{run}/tensorboard"] in rows
 
 
+@pytest.mark.slow
 def test_warning_is_printed_once_and_recorded(folder: Path, trainer: Callable) -> None:
     arguments = ("fit.repeats=3", "track.mlflow.uri=http://127.0.0.1:9")
     result = trainer("fit", "good.yaml", *arguments, "--quiet")

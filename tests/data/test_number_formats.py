@@ -68,7 +68,7 @@ def styles(draw):
     }
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(styles(), st.lists(st.integers(-(10**9), 10**9), min_size=1, max_size=12))
 def test_formatted_numbers_round_trip(style, cents):
     values = [round(cent / 100, style["digits"]) + 0.0 for cent in cents]
@@ -92,7 +92,7 @@ def _is_float(text):
     return True
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.lists(st.text("0123456789.,$%() -ekg'", max_size=8), max_size=8), st.randoms())
 def test_detection_ignores_batches_and_order(values, random):
     single, batched = NumberFormatDetector(), detector(values)

@@ -34,14 +34,30 @@ class BatchCallback(keras.callbacks.Callback):
         pass
 
 
-def training_with(*callbacks):
+@pytest.fixture(scope="module")
+def untrained():
+    """A training, and its state at the start."""
     group = training(1, steps=12)
-    model = group.executor._learner.keras_model
-    group.members[0].callbacks = Callbacks(callbacks, model)
-    return group
+    return group, group.snapshot(0)
 
 
-def test_callback_is_called_for_every_epoch():
+@pytest.fixture
+def training_with(untrained):
+    """Return a function that restarts the training with other callbacks."""
+    group, start = untrained
+
+    def restart(*callbacks):
+        group.members[0].callbacks = None
+        group.restore([start])
+        model = group.executor._learner.keras_model
+        model.stop_training = False
+        group.members[0].callbacks = Callbacks(callbacks, model)
+        return group
+
+    return restart
+
+
+def test_callback_is_called_for_every_epoch(training_with):
     callback = RecordingCallback()
     state = training_with(callback)
     results = list(fit_epochs(state))
@@ -54,12 +70,12 @@ def test_callback_is_called_for_every_epoch():
     assert callback.events[-2][2] == pytest.approx(float(state.evaluation_weights(0)[0][0, 0]))
 
 
-def test_callback_can_stop_training():
+def test_callback_can_stop_training(training_with):
     results = list(fit_epochs(training_with(RecordingCallback(stop_at=1))))
     assert [result.stop for result in results] == [None, "a callback stopped training"]
 
 
-def test_builtin_keras_callbacks_work(tmp_path):
+def test_builtin_keras_callbacks_work(training_with, tmp_path):
     logger = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     list(fit_epochs(training_with(logger, keras.callbacks.EarlyStopping("loss"))))
     assert len((tmp_path / "log.csv").read_text().splitlines()) == 5
@@ -91,7 +107,7 @@ class StatefulCallback(keras.callbacks.Callback):
         self.kernels.append(self.kernel)
 
 
-def test_saved_attributes_are_restored():
+def test_saved_attributes_are_restored(training_with):
     first, first_stopping = StatefulCallback(), keras.callbacks.EarlyStopping("loss", patience=9)
     first_stopping.restore_best_weights = True
     state = training_with(first, first_stopping)
@@ -119,7 +135,7 @@ def test_saved_attributes_are_restored():
     assert second.file is not first.file
 
 
-def test_state_before_the_first_epoch():
+def test_state_before_the_first_epoch(training_with):
     callback = StatefulCallback()
     callbacks = training_with(callback).members[0].callbacks
     saved = callbacks.json_states(), callbacks.array_states()

@@ -99,7 +99,7 @@ def trainings():
     return get
 
 
-@pytest.mark.parametrize("case", slow_except(["averages", "no validation"], CASES))
+@pytest.mark.parametrize("case", slow_except(["averages"], CASES))
 def test_blocks_equal_single_epochs(case, trainings):
     assert_equal_training(*trainings(case), min_epochs=16)
 

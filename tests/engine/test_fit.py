@@ -105,7 +105,7 @@ CASES = {
     "two networks, streaming": {"adversarial": True, "kind": StreamedRows},
     "two networks, blocks": {"adversarial": True, "block": 3},
 }
-QUICK = {"schedule", "streaming", "blocks, xla", "two networks", "two networks, blocks"}
+QUICK = {"schedule", "streaming", "blocks"}
 
 
 @dataclass(frozen=True)
@@ -251,7 +251,7 @@ def test_rollback_lowers_the_learning_rate_and_resumes_with_the_same_bytes():
     rollbacks = [event for event in events if isinstance(event, RolledBack)]
     assert rollbacks
     assert rollbacks[0].learning_rate == pytest.approx(1e33)
-    for calls in (0, 2, 5, 11):
+    for calls in (2, 11):
         first.restore([start])
         list(fit(first, stop_after(calls)))
         assert first.is_interrupted

@@ -12,14 +12,15 @@ from tests.engine.adversarial import (
     update,
 )
 from tests.engine.networks import BATCH, executor_for, on_disk, samples, train_epoch
+from tests.marks import slow_except
 from trainer.engine.rows import ResidentRows
 from trainer.engine.streaming import StreamedRows
 from trainer.runs.checkpoints import read_newest_checkpoint, write_checkpoint
 
-EPOCHS = 3
+EPOCHS = 2
 
 
-@pytest.mark.parametrize("kind", [ResidentRows, StreamedRows])
+@pytest.mark.parametrize("kind", slow_except([ResidentRows], [ResidentRows, StreamedRows]))
 def test_weights_match_a_plain_loop(kind):
     train = samples() if kind is ResidentRows else on_disk(samples())
     learner = AdversarialLearner()
@@ -45,9 +46,16 @@ def test_weights_match_a_plain_loop(kind):
             np.testing.assert_allclose(weight.numpy(), expected.numpy(), rtol=2e-4, atol=2e-5)
 
 
-def test_averages_replace_the_weights_of_their_own_network():
+@pytest.fixture(scope="module")
+def trained():
+    """A learner after one epoch."""
     learner = AdversarialLearner()
     train_epoch(executor_for(learner, samples()), 1)
+    return learner
+
+
+def test_averages_replace_the_weights_of_their_own_network(trained):
+    learner = trained
     weights = [weight.numpy() for weight in learner.weights]
     averaged = learner.evaluation_weights()
     of_generator = len(learner.networks["generator"].weights)
@@ -66,9 +74,8 @@ def test_rates_of_all_optimizers_are_lowered():
     assert float(learner.learning_rate) == pytest.approx(0.005)
 
 
-def test_checkpoint_has_the_variables_of_all_networks_and_optimizers_by_name(tmp_path):
-    learner = AdversarialLearner()
-    train_epoch(executor_for(learner, samples()), 1)
+def test_checkpoint_has_the_variables_of_all_networks_and_optimizers_by_name(trained, tmp_path):
+    learner = trained
     state = learner.state()
     assert len(state) == sum(
         len(owner.variables) for owner in (*learner.networks.values(), *learner.optimizers.values())

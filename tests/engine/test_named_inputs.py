@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.engine.networks import BATCH, executor_for, on_disk, supervised, train_epoch
+from tests.marks import slow_except
 from trainer.data.samples import Samples
 from trainer.engine.batches import Evaluator
 from trainer.engine.rows import ResidentRows, epoch_order
@@ -37,7 +38,7 @@ def network():
     return keras.Model(inputs, outputs)
 
 
-@pytest.mark.parametrize("kind", [ResidentRows, StreamedRows])
+@pytest.mark.parametrize("kind", slow_except([StreamedRows], [ResidentRows, StreamedRows]))
 def test_weights_match_keras(kind):
     train = on_disk(samples()) if kind is StreamedRows else samples()
     model, other = network(), network()

@@ -77,7 +77,10 @@ def test_weights_match_keras(compiled):
 
 
 @pytest.mark.parametrize(
-    ("batch_size", "shuffle"), [(1, True), (7, True), (100, False), (100, True), (1000, True)]
+    ("batch_size", "shuffle"),
+    slow_except(
+        [(7, True), (100, False)], [(1, True), (7, True), (100, False), (100, True), (1000, True)]
+    ),
 )
 def test_epoch_contains_every_row_once_and_only_the_last_batch_is_smaller(batch_size, shuffle):
     train = on_disk(samples(ROWS))
@@ -94,7 +97,10 @@ def test_epoch_contains_every_row_once_and_only_the_last_batch_is_smaller(batch_
     assert len(executor.programs[0]._shapes) <= 2
 
 
-@pytest.mark.parametrize(("rows", "shuffle"), [(3, False), (64, False), (530, False), (530, True)])
+@pytest.mark.parametrize(
+    ("rows", "shuffle"),
+    slow_except([(3, False), (530, True)], [(3, False), (64, False), (530, False), (530, True)]),
+)
 def test_equals_resident_rows_in_file_order_or_in_one_window(rows, shuffle, monkeypatch):
     if shuffle:
         monkeypatch.setattr(streaming, "SHARD_ROWS", 128)
@@ -111,18 +117,6 @@ def test_equals_resident_rows_in_file_order_or_in_one_window(rows, shuffle, monk
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-6)
     for weight, expected in zip(*weights, strict=True):
         np.testing.assert_allclose(weight, expected, rtol=1e-5, atol=1e-6)
-
-
-def test_training_is_deterministic():
-    results = []
-    for _ in range(2):
-        learner = supervised(network(), keras.optimizers.Adam())
-        executor = streaming_executor(on_disk(samples(ROWS, weighted=True)), learner)
-        outputs = [train_epoch(executor, epoch) for epoch in (1, 2)]
-        results.append((outputs[1].loss, learner.evaluation_weights()))
-    assert results[0][0] == results[1][0]
-    for weight, expected in zip(results[0][1], results[1][1], strict=True):
-        assert np.array_equal(weight, expected)
 
 
 def test_order_depends_only_on_seed_and_epoch():

@@ -64,7 +64,7 @@ def assert_equal(actual: dict[str, float], expected: dict[str, Callable[[], floa
         assert value == pytest.approx(reference, rel=1e-6, abs=1e-6, nan_ok=True), name
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(rows(2))
 def test_binary_metrics_match_scikit_learn(sample: tuple[Any, Any, Any]) -> None:
     y_true, scores, w = sample
@@ -100,7 +100,7 @@ def test_binary_metrics_match_scikit_learn(sample: tuple[Any, Any, Any]) -> None
     )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(3, 7).flatmap(rows))
 def test_multiclass_metrics_match_scikit_learn(sample: tuple[Any, Any, Any]) -> None:
     y_true, scores, w = sample
@@ -142,7 +142,7 @@ def test_multiclass_metrics_match_scikit_learn(sample: tuple[Any, Any, Any]) -> 
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(2, 4).flatmap(rows), st.integers(0, 2**32 - 1))
 def test_multilabel_metrics_match_scikit_learn(sample: tuple[Any, Any, Any], seed: int) -> None:
     _, p, w = sample
@@ -184,7 +184,7 @@ def test_multilabel_metrics_match_scikit_learn(sample: tuple[Any, Any, Any], see
     )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(1, 3).flatmap(rows), st.integers(0, 2**32 - 1), st.booleans())
 def test_regression_metrics_match_scikit_learn(
     sample: tuple[Any, Any, Any], seed: int, constant: bool

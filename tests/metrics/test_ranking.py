@@ -50,7 +50,7 @@ def test_classes_ranked_above() -> None:
     assert classes_ranked_above(np.array([2, 1]), scores).tolist() == [1, 1]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(samples("binary"))
 def test_areas_match_scikit_learn_for_many_weightings(sample: Predictions) -> None:
     y, p = sample.y[:, 0] > 0.5, sample.p[:, 0]

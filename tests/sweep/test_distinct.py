@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import cycle, product
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.marks import slow_except
 from tests.sweep.conftest import config_of, ended
 from trainer.config.sweeps import SearchName
 from trainer.sweep.search import new_search
@@ -52,8 +54,11 @@ SPACES: dict[str, tuple[dict[str, Any], int]] = {
 }
 
 
-@pytest.mark.parametrize("name", SEARCHES)
-@pytest.mark.parametrize("kind", SPACES)
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    # Each space is quick with one search.
+    slow_except([*zip(SPACES, cycle(SEARCHES), strict=False)], [*product(SPACES, SEARCHES)]),
+)
 def test_every_trial_is_suggested_once(space: MakeSpace, name: SearchName, kind: str) -> None:
     section, count = SPACES[kind]
     search_space = space(**section)

@@ -118,7 +118,7 @@ def test_inactive_settings_are_omitted(space: Callable[..., Space]) -> None:
         assert settings["model.layers"] in SECTION["space"]["model.layers"]
 
 
-@pytest.mark.parametrize("direction", ["higher", "lower"])
+@pytest.mark.parametrize("direction", [pytest.param("higher", marks=pytest.mark.slow), "lower"])
 def test_tpe_beats_random_search(
     direction: Any, space: Callable[..., Space], make_end: MakeTrialEnd
 ) -> None:

@@ -165,9 +165,9 @@ def copied(finished, tmp_path) -> Path:
 
 @pytest.fixture(scope="session")
 def folds_run(tmp_path_factory) -> MembersFinished:
-    """Two repeats of three folds; `run.parents[2]` has the config and the table."""
+    """Two repeats of two folds; `run.parents[2]` has the config and the table."""
     config = write_small(tmp_path_factory.mktemp("several"))
-    return run_members(config, config.parent / "runs", "fit.folds=3", "fit.repeats=2")
+    return run_members(config, config.parent / "runs", "fit.folds=2", "fit.repeats=2")
 
 
 @pytest.fixture(scope="session")

@@ -101,9 +101,7 @@ def divergence_problem(config: Path, overrides: list[str]) -> Problem:
     return problem
 
 
-@pytest.mark.parametrize(
-    "case", slow_except(("learning rate", "target", "exponential head"), DIVERGING)
-)
+@pytest.mark.parametrize("case", slow_except(("target", "exponential head"), DIVERGING))
 def test_suggested_fix_prevents_divergence(table: Path, case: str) -> None:
     problem = divergence_problem(table, DIVERGING[case])
     for number, overrides in enumerate(alternatives(problem.fix)):
@@ -113,6 +111,7 @@ def test_suggested_fix_prevents_divergence(table: Path, case: str) -> None:
         assert all(map(math.isfinite, losses)), (case, overrides)
 
 
+@pytest.mark.slow
 def test_pack_reports_nonfinite_weights_like_a_single_run(table: Path) -> None:
     overrides = ["optimizer={name: sgd, learning_rate: 1e12}", "data.split.test=0"]
     with pytest.raises(TrainingError):

@@ -12,6 +12,7 @@ import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import partial_dependence, permutation_importance
 
+from tests.marks import slow_except
 from tests.workflows.conftest import open_on_cpu, run_fit, write_small
 from trainer.data import streams
 from trainer.data.sampling import draw_row_sample
@@ -207,7 +208,7 @@ def test_surface_of_two_numeric_columns(linear, tmp_path):
 
 
 @needs_shap
-@pytest.mark.parametrize("source", ["rows", "file"])
+@pytest.mark.parametrize("source", slow_except(["rows"], ["rows", "file"]))
 def test_shap_values_of_a_linear_model_are_exact(linear, tmp_path, source):
     """SHAP values of a linear model are weight × (value - background mean), summed by column."""
     opened = open_trained(linear.run)
@@ -247,6 +248,7 @@ def test_shap_values_of_a_linear_model_are_exact(linear, tmp_path, source):
     np.testing.assert_allclose(shap["base"][0] + sums.to_numpy(), predictions, atol=1e-4)
 
 
+@pytest.mark.slow
 @needs_shap
 def test_shap_values_add_up(copied):
     result = explain_run(copied, shap_rows=5)
@@ -269,7 +271,7 @@ def test_members_are_explained_together_on_the_test_rows(folds_run, tmp_path):
     run = shutil.copytree(folds_run.run, tmp_path / "run")
     result = explain_run(run)
     assert result.folder == run / "explanation"
-    assert result.checkpoint == "best of 6 members"
+    assert result.checkpoint == "best of 4 members"
     assert result.importance["split"] == "test"
     assert {column["column"] for column in result.importance["columns"]} == {"size", "color"}
     with pytest.raises(RunError, match="which its members share"):
@@ -290,6 +292,7 @@ def test_changed_data_and_missing_rows_are_refused(small, tmp_path):
     assert not (run / "explanation").exists()
 
 
+@pytest.mark.slow
 def test_multiclass(small, tmp_path):
     frame = pl.read_csv(tmp_path / "small.csv")
     third = pl.when(pl.col("size") > 1).then(pl.lit("much")).otherwise(pl.col("label"))

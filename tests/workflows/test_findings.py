@@ -111,6 +111,7 @@ def test_unknown_slice_column_is_refused(small: Path) -> None:
         make_plan(load_config(small, ["evaluate.slices=[colour]"]))
 
 
+@pytest.mark.slow
 def test_folds_are_evaluated_on_out_of_fold_predictions(small: Path, tmp_path: Path) -> None:
     result = run_members(
         small,
@@ -150,7 +151,11 @@ evaluate: {report: true, resamples: 100}
 
 
 @pytest.mark.parametrize(
-    ("engine", "targets"), [("resident", ["price", "other"]), ("streaming", ["price"])]
+    ("engine", "targets"),
+    [
+        ("resident", ["price", "other"]),
+        pytest.param("streaming", ["price"], marks=pytest.mark.slow),
+    ],
 )
 def test_regression_findings_have_the_values_of_the_table(
     tmp_path: Path, engine: str, targets: list[str]

@@ -72,6 +72,7 @@ def test_fit_predict_and_eval(config: Path, tmp_path: Path, engine: str) -> None
     assert audit_labels(run).rows
 
 
+@pytest.mark.slow
 def test_folds_predict_each_row_once(config: Path, tmp_path: Path) -> None:
     loaded = load_config(config, ("fit.folds=3", "fit.epochs=1"))
     events: Iterator[object] = fit_members(loaded, Session(("trainer", "fit")), tmp_path)

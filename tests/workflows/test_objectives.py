@@ -11,7 +11,6 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tests.marks import slow_except
 from trainer.config.conflicts import task_conflicts
 from trainer.config.data import TargetScale
 from trainer.config.losses import LOSSES
@@ -95,7 +94,8 @@ def prepared_or_problem(config_dict: dict[str, Any]) -> Dataset | Problem:
         return error.problems[0]
 
 
-@pytest.mark.parametrize("target", slow_except(("counts with many zeros",), TARGETS))
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
 def test_accepted_settings_train_and_predict_in_the_unit_of_the_target(
     tmp_path: Path, target: str
 ) -> None:

@@ -43,6 +43,7 @@ def saved_epochs(folder: Folder) -> list[int]:
     return [member["facts"]["epoch"] for member in checkpoint["members"]]
 
 
+@pytest.mark.slow
 def test_pack_writes_the_files_of_fit(uninterrupted: Folder) -> None:
     assert {path.name for path in uninterrupted.run(0).iterdir()} == {
         "config.yaml", "manifest.json", "preprocessing.json", "splits.parquet", "metrics.jsonl",
@@ -54,6 +55,7 @@ def test_pack_writes_the_files_of_fit(uninterrupted: Folder) -> None:
     assert [path.name for path in pack_directory(uninterrupted).iterdir()] == ["pack.json"]
 
 
+@pytest.mark.slow
 def test_finished_pack_is_not_trained_again(uninterrupted: Folder) -> None:
     before = {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")}
     members = uninterrupted.train()
@@ -63,6 +65,7 @@ def test_finished_pack_is_not_trained_again(uninterrupted: Folder) -> None:
     assert {path: path.stat().st_mtime_ns for path in uninterrupted.path.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_killed_pack_resumes_exactly(folder: Folder, uninterrupted: Folder) -> None:
     folder.train(abandon_after=3)
     # fit.checkpoint.every is 2 epochs.

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tests.marks import slow_except
 from tests.workflows.conftest import predict_table, run_fit, write_table
 from trainer.data import compression, csv_records, streams
 from trainer.engine import selection
@@ -92,7 +93,10 @@ def test_both_output_formats_have_the_same_content(finished, tmp_path, name):
     np.testing.assert_allclose(back["probability_yes"], frame["probability_yes"], rtol=1e-6)
 
 
-@pytest.mark.parametrize(("kind", "out"), [("csv", "out.parquet"), ("parquet", "out.csv")])
+@pytest.mark.parametrize(
+    ("kind", "out"),
+    slow_except([("parquet", "out.csv")], [("csv", "out.parquet"), ("parquet", "out.csv")]),
+)
 def test_table_larger_than_memory_has_the_same_predictions(
     finished, tmp_path, monkeypatch, kind, out
 ):
@@ -166,6 +170,7 @@ def test_regression_predictions_have_the_unit_of_the_target(small, tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_multiclass_and_multilabel_columns(small, tmp_path):
     multiclass = run_fit(small, tmp_path / "runs", "data.target=color", "fit.epochs=1")
     frame = predict_table(multiclass.run, tmp_path / "small.csv").frame

@@ -10,6 +10,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 import trainer
+from tests.marks import slow_except
 from tests.workflows.conftest import predict_table, run_fit, run_members
 from trainer.errors import DataError, RunError
 
@@ -88,7 +89,7 @@ def test_rows_in_memory_are_predicted_like_a_file(run):
         assert_frame_equal(predictor.predict(form(table)), expected, check_exact=True)
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("form", slow_except(["rows of text"], FORMS))
 def test_folds_and_repeats_are_predicted_together(folds_run, form):
     table = folds_run.run.parents[2] / "small.csv"
     expected = predict_table(folds_run.run, table).frame

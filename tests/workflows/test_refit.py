@@ -51,9 +51,10 @@ def refit(run: RunDirectory, runs: Path) -> tuple[RunStarted, RunFinished]:
     return events[0], events[-1]
 
 
-def test_threshold_and_temperature_of_the_trial_are_kept(small: Path) -> None:
-    trial = train_best(small, "fit.epochs=3", "evaluate={threshold: f1, calibrate: true}")
-    started, finished = refit(trial, small.parent / "runs")
+def test_threshold_and_temperature_of_the_trial_are_kept(trained: Any, tmp_path: Path) -> None:
+    run = trained("fit.epochs=3", "evaluate={threshold: f1, calibrate: true, report: false}").run
+    trial = RunDirectory(Path(shutil.copytree(run, tmp_path / "trial")))
+    started, finished = refit(trial, tmp_path / "runs")
     manifest = trial.read_manifest()
     assert finished.epochs == finished.best_epoch == manifest.best_epoch
     rows = RunDirectory(finished.run).read_manifest().splits
@@ -194,6 +195,7 @@ def test_recorded_decisions_are_used_only_for_the_same_source(
     assert make_plan(loaded, recorded_decisions=other).inherited == read
 
 
+@pytest.mark.slow
 def test_repeats_inherit_decisions(finished: Any, tmp_path: Path) -> None:
     source = tmp_path / "source"
     shutil.copytree(finished.run, source)

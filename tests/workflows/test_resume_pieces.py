@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -179,19 +180,18 @@ def several_calls_per_epoch():
 
 @pytest.fixture(scope="module")
 def pairs(several_calls_per_epoch, tmp_path_factory):
-    """For each config, an uninterrupted run and an interrupted one."""
-    runs = {}
-    for text in (AVERAGED, PLATEAU):
+    """Return an uninterrupted run of a config and an interrupted one, trained once."""
+
+    @cache
+    def train(text: str) -> tuple[Path, Path]:
         folder = tmp_path_factory.mktemp("parts")
         write_table(folder / "small.csv")
         config = folder / "config.yaml"
         config.write_text(CONFIG + text, encoding="utf-8")
-        snapshot = train_run(config, folder / "whole", None)
-        runs[text] = (
-            snapshot,
-            train_run(config, folder / "stopped", revealing_epoch(text, snapshot)),
-        )
-    return runs
+        whole = train_run(config, folder / "whole", None)
+        return whole, train_run(config, folder / "stopped", revealing_epoch(text, whole))
+
+    return train
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def resumed(pairs, tmp_path, monkeypatch):
 
         restore = TrainingGroup.restore
         monkeypatch.setattr(TrainingGroup, "restore", restore_part)
-        uninterrupted, stopped = pairs[text]
+        uninterrupted, stopped = pairs(text)
         run = tmp_path / stopped.name
         shutil.copytree(stopped, run)
         change(run)

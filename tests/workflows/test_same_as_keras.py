@@ -10,6 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 
+from tests.marks import slow_except
 from trainer.config.load import load_config
 from trainer.config.losses import LOSSES
 from trainer.config.model import POSITIVE_HEADS
@@ -124,7 +125,7 @@ COMBINED = {
 """Several settings per training, for a quick test."""
 
 
-@pytest.mark.parametrize("case", COMBINED)
+@pytest.mark.parametrize("case", slow_except(["adamw"], COMBINED))
 def test_combined_settings_give_the_weights_of_keras(case, small):
     assert_same_weights(small, COMBINED[case], 5e-4)
 

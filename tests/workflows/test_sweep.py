@@ -150,6 +150,7 @@ def test_single_run_of_the_best_trial_reaches_its_score(rates_events, tmp_path: 
     assert single.metrics["test"] == pytest.approx(result.metrics["test"], rel=1e-3)
 
 
+@pytest.mark.slow
 def test_unpacked_trials_are_not_evaluated_on_test_rows_and_the_best_are_kept(small: Path) -> None:
     # Lamb is never packed.
     result = run_sweep(
@@ -253,6 +254,7 @@ def test_max_seconds_ends_a_sweep(small: Path, monkeypatch: pytest.MonkeyPatch) 
     assert result.winner is not None
 
 
+@pytest.mark.slow
 def test_sweep_without_a_finite_objective_fails(small: Path) -> None:
     with pytest.raises(TrainingError, match="a finite loss"):
         run_sweep(small, "optimizer.learning_rate=1e30,1e35", "fit.epochs=2")

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import shutil
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +65,22 @@ def predictions_of(run: Path, name: str) -> pl.DataFrame:
     return pl.read_parquet(io.BytesIO(RunDirectory(run).read_predictions(f"{name}.parquet")))
 
 
+@pytest.fixture(scope="module")
+def scaled(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[..., tuple[Path, np.ndarray, Path]]:
+    """Return the config, the prices and the run of a scale; tests may add findings to the run."""
+
+    @cache
+    def train(scale: str, *, zeros: bool = False, negative: bool = False):
+        folder = tmp_path_factory.mktemp("scaled")
+        price = write_prices(folder / "prices.csv", zeros, negative)
+        path = config(folder)
+        return path, price, run_fit(path, folder / "runs", f"data.target_scale={scale}").run
+
+    return train
+
+
 @pytest.mark.parametrize(
     ("scale", "table"),
     [
@@ -72,21 +91,19 @@ def predictions_of(run: Path, name: str) -> pl.DataFrame:
     ],
 )
 def test_metrics_and_predictions_are_in_the_unit_of_the_target(
-    tmp_path: Path, scale: str, table: Any
+    scaled: Callable, scale: str, table: Any
 ) -> None:
-    price = write_prices(tmp_path / "prices.csv", **table)
-    path = config(tmp_path)
-    done = run_fit(path, tmp_path / "runs", f"data.target_scale={scale}")
-    test = predictions_of(done.run, "test")
+    path, price, run = scaled(scale, **table)
+    test = predictions_of(run, "test")
     p, y = test["predicted_price"].to_numpy(), price[test["row"].to_numpy()]
     np.testing.assert_array_equal(test["actual_price"].to_numpy(), y)
-    metrics = read_json(done.run / "evaluation" / "test.json")["metrics"]
+    metrics = read_json(run / "evaluation" / "test.json")["metrics"]
     assert metrics["rmse"] == pytest.approx(root_mean_squared_error(y, p))
     assert metrics["mae"] == pytest.approx(mean_absolute_error(y, p))
     assert metrics["r2"] == pytest.approx(r2_score(y, p))
     assert metrics["r2"] > 0.3
-    assert read_log(done.run / "metrics.jsonl")[0]["loss"] < 20
-    predictions = predict_table(done.run, tmp_path / "prices.csv").frame
+    assert read_log(run / "metrics.jsonl")[0]["loss"] < 20
+    predictions = predict_table(run, path.parent / "prices.csv").frame
     low, middle, high = (
         predictions[f"predicted_price{end}"].to_numpy() for end in ("_low", "", "_high")
     )
@@ -97,30 +114,28 @@ def test_metrics_and_predictions_are_in_the_unit_of_the_target(
     if scale == "log":
         assert (low > 0).all()
         np.testing.assert_allclose(high / middle, middle / low, rtol=1e-9)
-    write_missing_findings(done.run)
-    findings = read_json(done.run / "findings.json")["splits"]["test"]
+    write_missing_findings(run)
+    findings = read_json(run / "findings.json")["splits"]["test"]
     inside = ((low <= price) & (price <= high))[test["row"].to_numpy()]
     assert findings["interval_coverage"]["price"]["value"] == pytest.approx(inside.mean())
-    worst = read_json(done.run / "findings.json")["worst_rows"][0]
+    worst = read_json(run / "findings.json")["worst_rows"][0]
     assert worst["actual"] == [price[worst["row"]]]
     train = prepare(load_config(path).config).samples("train")
     assert findings["prior"]["mae"] == pytest.approx(
         np.abs(y - price[train.rows].mean()).mean(), rel=1e-6
     )
-    again = evaluate_run(done.run, "test")
+    again = evaluate_run(run, "test")
     assert again.results[0].metrics == pytest.approx(metrics, rel=1e-6)
 
 
-def test_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
-    price = write_prices(tmp_path / "prices.csv")
-    path = config(tmp_path)
-    done = run_fit(path, tmp_path / "runs", "data.target_scale=log")
+def test_linear_baseline_is_fitted_on_the_logarithm(scaled: Callable) -> None:
+    path, price, run = scaled("log")
     dataset = prepare(load_config(path, ["data.target_scale=log"]).config)
     train, test = dataset.samples("train"), dataset.samples("test")
     scale = train.inputs["features"].std(axis=0)
     oracle = Ridge(alpha=1.0).fit(train.inputs["features"] / scale, np.log(price[train.rows]))
-    write_missing_findings(done.run)
-    frame = predictions_of(done.run, "test_linear")
+    write_missing_findings(run)
+    frame = predictions_of(run, "test_linear")
     np.testing.assert_allclose(
         frame["predicted_price"].to_numpy(),
         np.exp(oracle.predict(test.inputs["features"] / scale)),
@@ -128,30 +143,27 @@ def test_linear_baseline_is_fitted_on_the_logarithm(tmp_path: Path) -> None:
     )
 
 
-def test_explanations_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
-    price = write_prices(tmp_path / "prices.csv")
-    done = run_fit(config(tmp_path), tmp_path / "runs", "data.target_scale=log")
+def test_explanations_are_in_the_unit_of_the_target(scaled: Callable, tmp_path: Path) -> None:
+    _, price, trained = scaled("log")
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
     explain(
-        open_on_cpu(done.run),
+        open_on_cpu(run),
         split="test",
         repeats=2,
         columns=(),
         shap_rows=None,
     )
-    curves = read_json(done.run / "explanation" / "partial_dependence.json")
+    curves = read_json(run / "explanation" / "partial_dependence.json")
     means = np.array(curves["columns"][0]["predictions"])
     assert price.min() / 2 < means.min() < means.max() < 2 * price.max()
     assert means.max() > 3 * means.min()
 
 
 @pytest.mark.parametrize("scale", ["log", "power", "standard"])
-def test_report_plots_the_intervals_of_predict(tmp_path: Path, scale: str) -> None:
-    write_prices(tmp_path / "prices.csv")
-    done = run_fit(
-        config(tmp_path), tmp_path / "runs", f"data.target_scale={scale}", "fit.epochs=2"
-    )
-    predictions = predict_table(done.run, tmp_path / "prices.csv").frame
-    run = RunDirectory(done.run)
+def test_report_plots_the_intervals_of_predict(scaled: Callable, scale: str) -> None:
+    path, _, done = scaled(scale, negative=scale == "power")
+    predictions = predict_table(done, path.parent / "prices.csv").frame
+    run = RunDirectory(done)
     decisions = read_decisions(run)
     width = interval_widths(run.read_preprocessing(), decisions)["price"]
     low, high = width.ends(predictions["predicted_price"].to_numpy())
@@ -185,6 +197,7 @@ def test_streamed_target_is_scaled_like_a_resident_one(tmp_path: Path) -> None:
     assert predictions_of(finished.run, "test").height == 40
 
 
+@pytest.mark.slow
 def test_each_target_column_is_scaled_separately_in_folds(tmp_path: Path) -> None:
     write_prices(tmp_path / "prices.csv")
     path = config(tmp_path, "[price, rent]")

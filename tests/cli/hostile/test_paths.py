@@ -65,10 +65,10 @@ def each_name(names: str, slow: str) -> pytest.MarkDecorator:
 
 
 @each_name(
-    "manifest.json metrics.jsonl checkpoints/last evaluation lock",
-    "config.yaml timing.jsonl preprocessing.json splits.parquet checkpoints/last/state.npz "
-    "checkpoints/best/model.keras checkpoints/best checkpoints evaluation/test.json predictions "
-    "predictions/test.parquet decisions.json findings.json report.html",
+    "manifest.json checkpoints/last",
+    "metrics.jsonl evaluation lock config.yaml timing.jsonl preprocessing.json splits.parquet "
+    "checkpoints/last/state.npz checkpoints/best/model.keras checkpoints/best checkpoints "
+    "evaluation/test.json predictions predictions/test.parquet decisions.json findings.json report.html",
 )
 def test_links_to_outside_are_not_written_through(name: str, run: Path, trainer: Callable) -> None:
     """Whether such a run is refused or not, the target of the link does not change."""
@@ -96,9 +96,10 @@ def test_link_to_a_run_is_a_run(run: Path, trainer: Callable) -> None:
 
 
 @each_name(
-    "manifest.json metrics.jsonl checkpoints/last/state.npz evaluation/test.json lock",
-    "config.yaml preprocessing.json splits.parquet timing.jsonl checkpoints/last/checkpoint.json "
-    "decisions.json findings.json predictions/test.parquet",
+    "manifest.json checkpoints/last/state.npz",
+    "metrics.jsonl evaluation/test.json lock config.yaml preprocessing.json splits.parquet "
+    "timing.jsonl checkpoints/last/checkpoint.json decisions.json findings.json "
+    "predictions/test.parquet",
 )
 def test_pipe_in_place_of_a_file_does_not_block(name: str, run: Path, trainer: Callable) -> None:
     path = run / name

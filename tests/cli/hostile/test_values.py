@@ -69,7 +69,7 @@ def test_values_in_the_manifest(value: str, run: Path, trainer: Callable) -> Non
     check_readers(trainer, {**LISTED, **unread})
 
 
-@each_value("not a number", "a mapping", "a deep list")
+@each_value("a deep list")
 def test_values_in_logs_and_evaluations(value: str, run: Path, trainer: Callable) -> None:
     for name, content in {
         "evaluation/test.json": value,
@@ -89,7 +89,7 @@ def test_values_in_logs_and_evaluations(value: str, run: Path, trainer: Callable
             (run / name).write_bytes(original)
 
 
-@each_value("a huge integer", "not a number", "a mapping")
+@each_value("not a number", "a mapping")
 def test_values_in_a_checkpoint(value: str, run: Path, trainer: Callable) -> None:
     shutil.rmtree(run / "checkpoints/last-1", ignore_errors=True)
     last = run / "checkpoints/last"
@@ -156,7 +156,7 @@ def variants(value: Any) -> Iterator[Any]:
                 yield [*value[:number], other, *value[number + 1 :]]
 
 
-@pytest.mark.parametrize("step", [29, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [61, pytest.param(7, marks=pytest.mark.slow)])
 def test_values_in_the_preprocessing(step: int, run: Path, trainer: Callable) -> None:
     """Other values may change predictions, but never cause an internal error."""
     path = run / "preprocessing.json"

@@ -104,6 +104,7 @@ def test_curves_show_the_worst_classes(tmp_path: Path) -> None:
         assert (f" {name} 0.0000" in result.description) == (index in worst)
 
 
+@pytest.mark.slow
 def test_page_of_a_hundred_classes_is_small(tmp_path: Path) -> None:
     page = write_page(run_of(tmp_path, 100), NOW)
     text = page.read_text(encoding="utf-8")

@@ -182,6 +182,7 @@ def test_untrusted_text_is_escaped(tmp_path: Path) -> None:
     assert "\x00" not in text
 
 
+@pytest.mark.slow
 def test_page_of_many_trials_is_small(tmp_path: Path) -> None:
     def ending(number: int, value: float) -> Any:
         return ("eliminated" if number % 3 == 0 else "finished"), value, ""

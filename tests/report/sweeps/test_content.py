@@ -160,6 +160,7 @@ def test_long_values_are_numbered_in_config_order(tmp_path: Path) -> None:
     assert both == "a.units=1 b.units=2 optimizer=sgd"
 
 
+@pytest.mark.slow
 def test_reading_does_not_import_tensorflow(tmp_path: Path) -> None:
     directory = make_sweep(tmp_path, trials=6)
     code = (
