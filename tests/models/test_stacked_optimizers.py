@@ -54,7 +54,7 @@ PACKS: dict[str, list[dict[str, Any]]] = {
         {"gradient_accumulation_steps": 2, "clip_norm": norm} for norm in (0.1, 1.0)
     ],
 }
-QUICK = {"adam", "adamax", "adagrad", "ftrl", "clip_norm", "ema"}
+QUICK = {"adam", "adagrad", "clip_norm", "ema"}
 OPTIMIZERS = {
     "sgd", "rmsprop", "adam", "adamw", "adamax", "nadam", "adadelta", "adagrad", "ftrl", "lion",
 }  # fmt: skip
