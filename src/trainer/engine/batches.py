@@ -137,7 +137,8 @@ class Program:
             function: Takes tensors, tuples of tensors, or None.
             compiled: Whether to compile with XLA; otherwise TensorFlow runs the graph.
         """
-        self._program = tf.function(function, jit_compile=compiled or None)
+        # Like Keras, without AutoGraph, whose conversion of the code takes longer than tracing it.
+        self._program = tf.function(function, jit_compile=compiled or None, autograph=False)
         self._shapes: set[tuple[tuple[int, ...], ...]] = set()
         self._first_calls: list[float] = []
         self._fastest: float | None = None
@@ -216,12 +217,19 @@ def run_in_batches(
         batches = tf.reshape(order[: full * batch], (full, batch, *order.shape[1:]))
         prediction_array = tf.TensorArray(tf.float32, size=full, element_shape=(batch, *shape))
         loss_array = tf.TensorArray(tf.float32, size=full, element_shape=loss_shape)
-        # A `for` over a tensor range becomes one loop in the graph, not `full` copies of its body.
-        for index in tf.range(full):
-            predictions, loss = step(batches[index])
-            predictions = tf.ensure_shape(predictions, (batch, *shape))
-            prediction_array = prediction_array.write(index, predictions)
-            loss_array = loss_array.write(index, loss)
+
+        def run_batch(index: Any, predictions: Any, losses: Any) -> tuple[Any, Any, Any]:
+            output, loss = step(batches[index])
+            output = tf.ensure_shape(output, (batch, *shape))
+            return index + 1, predictions.write(index, output), losses.write(index, loss)
+
+        # One loop in the graph, not `full` copies of its body.
+        _, prediction_array, loss_array = tf.while_loop(
+            lambda index, *_: index < full,
+            run_batch,
+            (tf.constant(0), prediction_array, loss_array),
+            maximum_iterations=full,
+        )
         all_predictions.append(tf.reshape(prediction_array.stack(), (full * batch, *shape)))
         all_losses.append(loss_array.stack())
     if remainder:

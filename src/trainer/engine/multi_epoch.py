@@ -120,28 +120,31 @@ class MultiEpochProgram:
             tf.TensorArray(weight.dtype, size, element_shape=weight.shape)
             for weight in learner.weights
         )
-        i = tf.constant(0)
-        # With a range, XLA would recompile the program for every length; a condition is evaluated at
-        # run time.
-        while i < count:
+
+        def run_epoch(i: Any, rates: Any, losses: Any, predictions: Any, *others: Any) -> Any:
+            val_losses, val_predictions, *weights = others
             learner.start_epoch()
             output, means = train_in_batches(learner, self._rows.batch, orders[i], *train)
             losses = losses.write(i, means)
             predictions = predictions.write(i, output)
             rates = rates.write(i, tf.cast(learner.learning_rate, tf.float32))
             replaced = learner.use_averages()
-            weights = tuple(
+            weights = [
                 array.write(i, tf.identity(weight.value))
                 for array, weight in zip(weights, learner.weights, strict=True)
-            )
+            ]
             if validation is not None:
                 loss, output = self._evaluator.in_graph(*validation)
                 val_losses = val_losses.write(i, loss)
                 val_predictions = val_predictions.write(i, output)
             for variable, value in replaced:
                 variable.assign(value)
-            i += 1
+            return i + 1, rates, losses, predictions, val_losses, val_predictions, *weights
+
         arrays = (rates, losses, predictions, val_losses, val_predictions, *weights)
+        # With a range, XLA would recompile the program for every length; a condition is evaluated at
+        # run time.
+        _, *arrays = tf.while_loop(lambda i, *_: i < count, run_epoch, (tf.constant(0), *arrays))
         return tuple(array.stack() for array in arrays)
 
 

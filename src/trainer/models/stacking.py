@@ -245,8 +245,6 @@ class _ForwardPass:
             parts.append(tf.gather(self._value(table.embeddings), ids))
         return tf.concat(parts, axis=-1)
 
-    # AutoGraph cannot convert `match` and would print a warning.
-    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]
     def _hidden(self, layer: Any, settings: LayerKind, x: Any) -> Any:
         match settings:
             case Dense():
