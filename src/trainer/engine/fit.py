@@ -6,7 +6,7 @@ Early stopping is reported as a reason in an event, a failure as a problem, neve
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from time import perf_counter
 
 from trainer.engine.divergence import (
@@ -42,16 +42,16 @@ def fit(group: TrainingGroup, interrupted: Callable[[], str | None]) -> Iterator
         member_callbacks.on_train_begin()
     while live := group.live:
         started = perf_counter()
-        group.executor.retain(live, group.steps_left)
-        _begin_epoch(group)
-        results = yield from _through_epoch(group, interrupted)
+        group.executor.retain(live, group.steps_left(live))
+        _begin_epoch(group, live)
+        results = yield from _through_epoch(group, live, interrupted)
         if results is None:
             break
-        if (rolled_back := _roll_back(group, results)) is not None:
+        if (rolled_back := _roll_back(group, live, results)) is not None:
             yield rolled_back
             continue
         epoch = group.epoch + 1
-        ends, reason = _end_epoch(group, results, interrupted, started)
+        ends, reason = _end_epoch(group, live, results, interrupted, started)
         yield GroupEpochEnd(epoch, ends)
         if reason is not None:
             group.end(dict.fromkeys(group.live, reason), interrupted=True)
@@ -60,10 +60,10 @@ def fit(group: TrainingGroup, interrupted: Callable[[], str | None]) -> Iterator
             member_callbacks.on_train_end()
 
 
-def _begin_epoch(group: TrainingGroup) -> None:
+def _begin_epoch(group: TrainingGroup, live: Sequence[int]) -> None:
     if group.executor.partial_steps:
         return
-    for number in group.live:
+    for number in live:
         member = group.members[number]
         if member.callbacks is not None:
             member.callbacks.on_epoch_begin(member.epoch + 1)
@@ -72,11 +72,11 @@ def _begin_epoch(group: TrainingGroup) -> None:
 
 
 def _through_epoch(
-    group: TrainingGroup, interrupted: Callable[[], str | None]
+    group: TrainingGroup, live: Sequence[int], interrupted: Callable[[], str | None]
 ) -> Generator[StepCheckpoint, None, Mapping[int, EpochResult] | None]:
     """Run one epoch, or the rest of it; return None if training ends within it."""
-    epoch, live = group.epoch + 1, group.live
-    running = group.executor.run_epoch(epoch, group.steps_left)
+    epoch = group.epoch + 1
+    running = group.executor.run_epoch(epoch, group.steps_left(live))
     while True:
         try:
             partial_epoch = next(running)
@@ -95,7 +95,9 @@ def _through_epoch(
             return None
 
 
-def _roll_back(group: TrainingGroup, results: Mapping[int, EpochResult]) -> RolledBack | None:
+def _roll_back(
+    group: TrainingGroup, live: Sequence[int], results: Mapping[int, EpochResult]
+) -> RolledBack | None:
     """Return to the start of the epoch with a lower learning rate if the loss is not finite.
 
     A network that rolls back is the only one of its group, as packs do not support rollbacks.
@@ -103,7 +105,7 @@ def _roll_back(group: TrainingGroup, results: Mapping[int, EpochResult]) -> Roll
     Returns:
         The event; None if there is no need, or rollbacks are disabled or exhausted.
     """
-    for number in group.live:
+    for number in live:
         member, result = group.members[number], results[number]
         rollback = member.rollback
         if rollback is None or rollback.is_exhausted or not result.is_diverged():
@@ -115,6 +117,7 @@ def _roll_back(group: TrainingGroup, results: Mapping[int, EpochResult]) -> Roll
 
 def _end_epoch(
     group: TrainingGroup,
+    live: Sequence[int],
     results: Mapping[int, EpochResult],
     interrupted: Callable[[], str | None],
     started: float,
@@ -126,7 +129,7 @@ def _end_epoch(
     """
     summaries: dict[int, EpochSummary] = {}
     stops: dict[int, str] = {}
-    for number in group.live:
+    for number in live:
         member, result = group.members[number], results[number]
         if result.is_diverged():
             step = member.step + first_nonfinite_step(result.train)
@@ -143,7 +146,7 @@ def _end_epoch(
             stop = member.callbacks.on_epoch_end(member.epoch, logs) or stop
         if stop is not None:
             stops[number] = stop
-    reason = interrupted() if len(stops) < len(group.live) else None
+    reason = interrupted() if len(stops) < len(live) else None
     ends: dict[int, EpochEnd] = {}
     for number, summary in summaries.items():
         member, result = group.members[number], results[number]

@@ -66,12 +66,9 @@ class TrainingGroup:
         """Whether training ended by request before all members were complete."""
         return any(member.is_interrupted for member in self.members)
 
-    @property
-    def steps_left(self) -> int:
-        """Batches that the members still train."""
-        return max(
-            self.members[number].total_steps - self.members[number].step for number in self.live
-        )
+    def steps_left(self, live: Sequence[int]) -> int:
+        """Return how many batches the members that are still training have left."""
+        return max(self.members[number].total_steps - self.members[number].step for number in live)
 
     def trained_steps(self, number: int) -> int:
         """Return the batches a member has trained, including those of an unfinished epoch."""

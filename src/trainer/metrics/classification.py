@@ -139,7 +139,8 @@ class WeightedLabels(WeightedMetrics):
             negative = positive.sum(axis=1, keepdims=True) - positive
             predicted = sums_by_code(rows.top_classes, rows.parts)[:, 0]
             return Confusion(positive, negative, predicted, hits)
-        rejected, false_positive, missed, hits = np.moveaxis(sums_by_code(rows.cells, 4), 2, 0)
+        cells = sums_by_code(rows.cells, 4)
+        rejected, false_positive, missed, hits = (cells[:, :, code] for code in range(4))
         return Confusion(hits + missed, rejected + false_positive, hits + false_positive, hits)
 
     @cached_property
