@@ -11,6 +11,8 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from trainer.assessment import boosting_baseline
+from trainer.assessment.boosting_baseline import BoostingResult
 from trainer.engine import devices
 
 settings.register_profile("any-machine", deadline=None)
@@ -21,6 +23,14 @@ settings.load_profile("any-machine")
 def _one_core() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(devices, "usable_cores", lambda: 1)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_boosting() -> Iterator[None]:
+    """Fit no gradient boosting for reports: importing scikit-learn in its process takes a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(boosting_baseline, "fit_boosting_baseline", lambda *_: BoostingResult())
         yield
 
 

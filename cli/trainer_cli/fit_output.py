@@ -97,14 +97,26 @@ def _print_end(event: RunFinished, stderr: console.Console) -> None:
         stderr.print()
         print_metrics(event.run, metric_texts(event.metrics), stderr)
         stderr.print()
-    if event.sentence:
-        stderr.print(event.sentence)
-        stderr.print(f"report: {event.run}/report.html")
-        stderr.print()
+    print_summary(event.run, event.sentence, stderr)
     if event.weights_sha256 is not None:
         stderr.print(f"weights sha256: {event.weights_sha256}")
     if event.status == "stopped":
         stderr.print(f"resume with: {command_text('resume', event.run)}")
+
+
+def print_summary(run: Path, sentence: str, stderr: console.Console) -> None:
+    """Print the summary of the report of a run, if it has one, with warnings about it."""
+    if not sentence:
+        return
+    from trainer.runs.directory import RunDirectory
+    from trainer.runs.findings import read_findings
+
+    stderr.print(sentence)
+    findings = read_findings(RunDirectory(run))
+    for warning in () if findings is None else findings.warnings:
+        console.warn(warning)
+    stderr.print(f"report: {run}/report.html")
+    stderr.print()
 
 
 def data_summary(plan: Any) -> str:

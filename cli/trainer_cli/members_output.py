@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import command_text, pluralize
 from trainer.report.text import duration, number
 from trainer_cli import console
-from trainer_cli.fit_output import data_summary, print_metrics, print_remarks
+from trainer_cli.fit_output import data_summary, print_metrics, print_remarks, print_summary
 from trainer_cli.following import Signals, View
 
 if TYPE_CHECKING:
@@ -105,10 +105,7 @@ def _print_end(event: MembersFinished, stderr: console.Console) -> None:
         note = "mean ± half-width of its 95% confidence interval over the networks"
         print_metrics(event.run, texts, stderr, note)
         stderr.print()
-    if event.sentence:
-        stderr.print(f"ensemble: {event.sentence}")
-        stderr.print(f"report: {event.run}/report.html")
-        stderr.print()
+    print_summary(event.run, f"ensemble: {event.sentence}" if event.sentence else "", stderr)
     if event.status == "stopped":
         stderr.print(f"resume with: {command_text('resume', event.run)}")
 

@@ -47,8 +47,8 @@ def command(run: RunOrSweep, json: Json = False) -> None:
         from trainer.report.findings_tables import findings_tables
 
         summary = findings_tables(run_directory)
-        for problem in summary.problems:
-            console.warn(str(problem))
+        for warning in (*summary.warnings, *map(str, summary.problems)):
+            console.warn(warning)
         if summary.sentence:
             console.result(summary.sentence)
             console.result("")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainer.report.summary import summary_sentence, verdict
+from trainer.report.summary import boosting_advice, summary_sentence, verdict
 from trainer.runs.findings import Findings, MetricDifference, MetricValue, SplitFindings
 
 
@@ -47,6 +47,36 @@ def findings(
 )
 def test_differences_have_the_right_sign(given: Any, ending: str) -> None:
     assert summary_sentence(findings(*given)) == f"On 1,234 test rows, {ending}"
+
+
+@pytest.mark.parametrize(
+    ("boosting", "phrase", "advice"),
+    [
+        ((0.75, True), "worse than gradient boosting (0.7500).", True),
+        ((0.75, False), "not significantly different from gradient boosting (0.7500).", False),
+        ((0.85, True), "better than gradient boosting (0.8500).", False),
+    ],
+)
+def test_better_boosting_is_told_with_what_to_try(
+    boosting: tuple[float, bool], phrase: str, advice: bool
+) -> None:
+    value, is_significant = boosting
+    result = findings("rmse", 0.8, (1.5, True), (0.9, True))
+    difference = MetricDifference(0.8 - value, -1, 1, is_significant)
+    split = replace(
+        result.splits["test"], boosting={"rmse": value}, vs_boosting={"rmse": difference}
+    )
+    result = replace(result, splits={"test": split})
+    assert summary_sentence(result).endswith(
+        "better than a constant prediction (1.500), better than a linear model (0.9000) and "
+        + phrase
+    )
+    for is_ensemble, what in (
+        (False, "an ensemble (fit.folds=5), a search (trainer sweep) or gradient boosting itself"),
+        (True, "a search (trainer sweep) or gradient boosting itself"),
+    ):
+        expected = f"Try {what}." if advice else ""
+        assert boosting_advice(result, is_ensemble=is_ensemble) == expected
 
 
 def test_training_rows_are_named_if_there_are_no_test_rows() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from tests.workflows.conftest import run_fit, run_members
+from trainer.assessment import boosting_baseline
+from trainer.assessment.boosting_baseline import BoostingResult, fit_boosting_baseline
 from trainer.config.load import load_config
 from trainer.errors import ConfigError
 from trainer.runs.directory import RunDirectory
@@ -80,6 +83,50 @@ def test_baselines_match_sklearn(reported: RunFinished) -> None:
     assert results["vs_prior"]["log_loss"]["value"] == pytest.approx(
         results["metrics"]["log_loss"]["value"] - prior, rel=1e-4
     )
+
+
+def test_boosting_matches_sklearn(
+    reported: RunFinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(reported.run, run)
+    (run / "findings.json").unlink()
+    monkeypatch.setattr(boosting_baseline, "fit_boosting_baseline", fit_boosting_baseline)
+    write_missing_findings(run)
+    results = read(run)["splits"]["test"]
+    test = pl.read_parquet(run / "predictions" / "test.parquet")
+    boosting = pl.read_parquet(run / "predictions" / "test_boosting.parquet")
+    assert boosting["row"].to_list() == test["row"].to_list()
+    is_yes = test["actual"].cast(pl.String) == "yes"
+    auc = roc_auc_score(is_yes, boosting["probability_yes"])
+    assert results["boosting"]["auc"] == pytest.approx(auc)
+    difference = results["vs_boosting"]["auc"]
+    assert difference["value"] == pytest.approx(results["metrics"]["auc"]["value"] - auc)
+    assert difference["low"] <= difference["value"] <= difference["high"]
+    assert f"gradient boosting ({auc:.4f})" in read(run)["sentence"]
+    linear = read(reported.run)["splits"]["test"]["linear"]
+    assert results["linear"] == linear
+    assert "gradient boosting" not in reported.sentence
+
+
+def test_without_linear_baseline(
+    reported: RunFinished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(reported.run, run)
+    (run / "findings.json").unlink()
+    config = (run / "config.yaml").read_text()
+    (run / "config.yaml").write_text(config.replace("baselines: auto", "baselines: [boosting]"))
+    failed = BoostingResult(note="A note.", warning="It failed.")
+    monkeypatch.setattr(boosting_baseline, "fit_boosting_baseline", lambda *_: failed)
+    write_missing_findings(run)
+    findings = read(run)
+    assert (findings["notes"], findings["warnings"]) == (["A note."], ["It failed."])
+    results = findings["splits"]["test"]
+    assert "auc" in results["vs_prior"]
+    for name in ("linear", "vs_linear", "boosting", "vs_boosting"):
+        assert not results.get(name)
+    assert "a linear model" not in findings["sentence"]
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The findings of a run's predictions: metrics with intervals, two baselines, weak spots.
+"""The findings of a run's predictions: metrics with intervals, baselines, weak spots.
 
 All of them follow from the predictions, the decisions and the table.
 """
@@ -7,17 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from trainer.assessment import bootstrap as bootstrapped
 from trainer.assessment.baselines import fit_prior
+from trainer.assessment.boosting_baseline import BoostingResult
 from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
 from trainer.assessment.calibration import calibration_error
 from trainer.assessment.conformal import ConformalIntervals, empirical_coverage
+from trainer.assessment.fold_baselines import Baseline, FoldData
 from trainer.assessment.headline import compared
 from trainer.assessment.intervals import ConfidenceInterval
-from trainer.assessment.linear_baseline import FoldData, LinearBaseline
 from trainer.assessment.slice_findings import find_slices
 from trainer.assessment.slices import worst_rows
 from trainer.config.schema import Config, Evaluate
@@ -43,6 +45,19 @@ _WORST_ROWS = 20
 
 
 @dataclass(frozen=True, slots=True)
+class Baselines:
+    """The models that a run is compared with, besides the constant prediction.
+
+    Attributes:
+        linear: The linear model, if it was fitted.
+        boosting: Gradient boosting, and remarks.
+    """
+
+    linear: Baseline | None
+    boosting: BoostingResult
+
+
+@dataclass(frozen=True, slots=True)
 class EvaluatedRun:
     """A run that has been evaluated.
 
@@ -64,17 +79,18 @@ class EvaluatedRun:
         return self.parts[0].dataset
 
 
-def make_findings(evaluated: EvaluatedRun, baseline: LinearBaseline) -> Findings:
+def make_findings(evaluated: EvaluatedRun, baselines: Baselines) -> Findings:
     """Return the findings of a run, without the summary sentence."""
     settings, task, predictions = evaluated.config.evaluate, evaluated.task, evaluated.predictions
     task_name = task.name
     names = compared(evaluated.config, task_name, predictions.values())
     splits: dict[str, SplitFindings] = {
-        split: _split(evaluated, split_predictions, baseline, split, names)
+        split: _split(evaluated, split_predictions, baselines, split, names)
         for split, split_predictions in predictions.items()
     }
     last = predictions.get("test") or predictions.get("validation") or predictions["train"]
     slices, worst_slices = find_slices(evaluated.config, evaluated.dataset, last, task.threshold)
+    boosting = baselines.boosting
     return Findings(
         task=task_name,
         names=tuple(last.names),
@@ -87,13 +103,15 @@ def make_findings(evaluated: EvaluatedRun, baseline: LinearBaseline) -> Findings
         slices=slices,
         worst_slices=worst_slices,
         worst_rows=_worst_rows(task, last),
+        notes=(boosting.note,) if boosting.note else (),
+        warnings=(boosting.warning,) if boosting.warning else (),
     )
 
 
 def _split(
     evaluated: EvaluatedRun,
     predictions: Predictions,
-    baseline: LinearBaseline,
+    baselines: Baselines,
     split: SplitName,
     names: tuple[str, ...],
 ) -> SplitFindings:
@@ -116,26 +134,18 @@ def _split(
         difference_resamples=difference_resampling.resamples,
     )
     if split != "train":
-        linear = replace(_align(baseline.predictions[split], predictions), group=predictions.group)
-        prior, threshold = _prior_baseline(evaluated, predictions), task.threshold
-        vs_prior, vs_linear = (
-            paired_bootstrap(
+        for name, (other, threshold) in _compared_models(evaluated, baselines, split).items():
+            differences = paired_bootstrap(
                 predictions,
                 other,
-                threshold=threshold,
-                other_threshold=other_threshold,
+                threshold=task.threshold,
+                other_threshold=threshold,
                 names=names,
                 resampling=difference_resampling,
             )
-            for other, other_threshold in ((prior, threshold), (linear, baseline.threshold))
-        )
-        findings = replace(
-            findings,
-            prior=_defined_metrics(compute_all_metrics(prior, threshold)),
-            linear=_defined_metrics(compute_all_metrics(linear, baseline.threshold)),
-            vs_prior=_differences(vs_prior),
-            vs_linear=_differences(vs_linear),
-        )
+            of_model = _defined_metrics(compute_all_metrics(other, threshold))
+            fields: dict[str, Any] = {name: of_model, f"vs_{name}": _differences(differences)}
+            findings = replace(findings, **fields)
     if TASK_RULES[task_name].has_classes:
         error = calibration_error(
             task_name, predictions.y, predictions.p, weight=predictions.weight
@@ -195,6 +205,20 @@ def _worst_rows(task: Task, predictions: Predictions) -> tuple[WorstRow, ...]:
         )
         for number, (index, loss) in enumerate(zip(indices, losses, strict=True))
     )
+
+
+def _compared_models(
+    evaluated: EvaluatedRun, baselines: Baselines, split: SplitName
+) -> dict[str, tuple[Predictions, float]]:
+    """Return the predictions of each baseline for the rows of a split, and its threshold."""
+    predictions = evaluated.predictions[split]
+    models = {"prior": (_prior_baseline(evaluated, predictions), evaluated.task.threshold)}
+    fitted = {"linear": baselines.linear, "boosting": baselines.boosting.baseline}
+    for name, baseline in fitted.items():
+        if baseline is not None:
+            aligned = _align(baseline.predictions[split], predictions)
+            models[name] = (replace(aligned, group=predictions.group), baseline.threshold)
+    return models
 
 
 def _prior_baseline(evaluated: EvaluatedRun, predictions: Predictions) -> Predictions:

@@ -8,13 +8,12 @@ clips are clipped here too, because that setting corrects the data for any model
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 
 import numpy as np
 
 from trainer.assessment.baselines import fit_linear
-from trainer.assessment.decisions import choose_decisions
+from trainer.assessment.fold_baselines import COMPARED_SPLITS, Baseline, FoldData, fit_baseline
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
@@ -30,66 +29,21 @@ _LEVELS = 256
 _PART_ROWS = 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class FoldData:
-    """A table with its splits, and its task without decisions."""
-
-    dataset: Dataset
-    task: Task
-
-
-@dataclass(frozen=True, slots=True)
-class LinearBaseline:
-    """A linear model for comparison.
-
-    Attributes:
-        predictions: Its predictions for validation and test rows.
-        threshold: Its threshold, chosen by the same criterion as that of the network.
-    """
-
-    predictions: Mapping[SplitName, Predictions]
-    threshold: float
-
-
-def fit_linear_baseline(config: Config, task: Task, folds: Sequence[FoldData]) -> LinearBaseline:
-    """Predict with a linear model for each fold and average the predictions for test rows.
+def fit_linear_baseline(config: Config, task: Task, folds: Sequence[FoldData]) -> Baseline:
+    """Fit a linear model for each fold.
 
     Args:
         config: The config of the run.
         task: The task with the decisions of the run.
         folds: The table with its splits, for each fold.
     """
-    by_fold: dict[SplitName, list[Predictions]] = {"validation": [], "test": []}
-    for fold in folds:
-        fold_predictions = linear_predictions(config, fold.task, fold.dataset, tuple(by_fold))
-        for split in fold_predictions:
-            by_fold[split].append(fold_predictions[split])
+
+    def predict(fold: FoldData) -> dict[SplitName, Predictions]:
+        predictions = linear_predictions(config, fold.task, fold.dataset, COMPARED_SPLITS)
         fold.dataset.release_samples()
-    predictions = {
-        split: _combine_folds(split, predictions_of_folds)
-        for split, predictions_of_folds in by_fold.items()
-        if predictions_of_folds
-    }
-    if "validation" not in predictions:
-        return LinearBaseline(predictions, task.threshold)
-    settings = config.evaluate.model_copy(update={"calibrate": False})
-    decisions = choose_decisions(settings, folds[0].task, predictions["validation"])
-    return LinearBaseline(predictions, decisions.threshold)
+        return predictions
 
-
-def _combine_folds(split: SplitName, by_fold: list[Predictions]) -> Predictions:
-    """Concatenate the predictions of different rows, or average those of the same rows."""
-    first = by_fold[0]
-    if split == "test":
-        return replace(first, p=np.stack([predictions.p for predictions in by_fold]).mean(axis=0))
-    weights = [predictions.weight for predictions in by_fold if predictions.weight is not None]
-    return replace(
-        first,
-        y=np.concatenate([predictions.y for predictions in by_fold]),
-        p=np.concatenate([predictions.p for predictions in by_fold]),
-        rows=np.concatenate([predictions.rows for predictions in by_fold]),
-        weight=np.concatenate(weights) if weights else None,
-    )
+    return fit_baseline(config, task, folds, predict)
 
 
 def linear_predictions(

@@ -173,6 +173,9 @@ class ThresholdCriterion(Section):
     """precision: minimum precision."""
 
 
+BaselineName = Literal["linear", "boosting"]
+
+
 class Evaluate(Section):
     """How the model is evaluated and how probabilities become labels."""
 
@@ -198,6 +201,10 @@ class Evaluate(Section):
     """Coverage of prediction intervals (regression): the fraction of rows whose target lies within."""
     resamples: Annotated[int, Field(ge=100, le=100_000)] = 1000
     """Number of bootstrap resamples for each confidence interval."""
+    baselines: Literal["auto"] | list[BaselineName] = "auto"
+    """Models that the report compares the network with, besides a constant prediction: linear,
+    boosting (gradient boosting of scikit-learn). auto: linear, and boosting if scikit-learn is
+    installed."""
     slices: list[str] = []
     """Columns of the table, features or not, by whose values the report breaks down the metrics."""
     importance: Literal["auto"] | bool = "auto"

@@ -12,7 +12,7 @@ from trainer.metrics.evaluator import split_metric_name
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.predictions import read_split_predictions
-from trainer.report.summary import verdict
+from trainer.report.summary import compared_baselines, verdict
 from trainer.report.text import Table, cell, format_interval, number, plain_lines, short_name, width
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -26,9 +26,10 @@ _MAX_CONFUSIONS, _MAX_NAME_LENGTH = 10, 26
 
 @dataclass(frozen=True, slots=True)
 class FindingsTables:
-    """The summary sentence, the tables, and problems of damaged files."""
+    """The summary sentence, warnings, the tables, and problems of damaged files."""
 
     sentence: str
+    warnings: tuple[str, ...]
     tables: tuple[Table, ...]
     problems: tuple[Problem, ...]
 
@@ -38,9 +39,9 @@ def findings_tables(run: RunDirectory) -> FindingsTables:
     try:
         findings = read_findings(run)
     except RunError as error:
-        return FindingsTables("", (), error.problems)
+        return FindingsTables("", (), (), error.problems)
     if findings is None:
-        return FindingsTables("", (), ())
+        return FindingsTables("", (), (), ())
     split = findings.reported_split()
     tables = []
     if split is not None:
@@ -51,30 +52,30 @@ def findings_tables(run: RunDirectory) -> FindingsTables:
         tables += _confusion_tables(run, findings, split)
     except RunError as error:
         problems = error.problems
-    return FindingsTables(cell(findings.sentence), tuple(tables), problems)
+    return FindingsTables(cell(findings.sentence), findings.warnings, tuple(tables), problems)
 
 
 def _metrics_table(
     findings: Findings, split_findings: SplitFindings, split: str, labels: MetricLabels
 ) -> Table:
-    baselines = (
-        (split_findings.prior, split_findings.vs_prior),
-        (split_findings.linear, split_findings.vs_linear),
-    )
+    baselines = compared_baselines(split_findings)
     rows = []
     for name, metric in split_findings.metrics.items():
         if split_metric_name(name)[0]:
             continue
         interval = format_interval(metric.low, metric.high)
         row = [cell(labels.display_name(name)), number(metric.value), interval]
-        for values, differences in baselines:
-            comparison = verdict(differences[name], name) if name in differences else ""
-            row += [number(values.get(name)), comparison]
+        for baseline in baselines:
+            difference = baseline.differences.get(name)
+            comparison = "" if difference is None else verdict(difference, name)
+            row += [number(baseline.values.get(name)), comparison]
         rows.append(tuple(row))
     level = f"{100 * findings.confidence_level:g}% interval"
-    headers = ("metric", "value", level, "constant", "vs. constant", "linear", "vs. linear")
+    headers = ["metric", "value", level]
+    for baseline in baselines:
+        headers += [baseline.short, f"vs. {baseline.short}"]
     title = f"{split} rows: {split_findings.rows:,}; compared with the baselines"
-    return Table(title, headers, tuple(rows), frozenset({1, 2, 3, 5}))
+    return Table(title, tuple(headers), tuple(rows), frozenset({1, 2, 3, 5, 7}))
 
 
 def _confusion_tables(run: RunDirectory, findings: Findings, split: str | None) -> Iterator[Table]:

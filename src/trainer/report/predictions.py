@@ -20,8 +20,8 @@ from trainer.metrics.predictions import Predictions
 from trainer.runs.directory import RunDirectory
 from trainer.task_names import TaskName
 
-LINEAR = "_linear"
-"""Suffix of the split's name in the files of the linear baseline."""
+LINEAR, BOOSTING = "_linear", "_boosting"
+"""Suffixes of the split's name in the files of the baselines."""
 
 
 def predictions_to_parquet(
@@ -54,7 +54,7 @@ def read_split_predictions(
 
     Args:
         run: The run directory.
-        split: The name of a split, with the suffix `LINEAR` for the linear baseline.
+        split: The name of a split, with the suffix of a baseline or none.
         task: The task.
         names: Classes (binary: negative, positive), or target columns.
         columns: The columns of predicted values.

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from trainer.report.text import format_with_interval, number
-from trainer.runs.findings import Findings, MetricDifference
+from trainer.runs.findings import Findings, MetricDifference, SplitFindings
 
 _SPLIT_LABELS = {
     "test": "test rows",
@@ -11,6 +14,49 @@ _SPLIT_LABELS = {
     "train": "training rows",
 }
 _METRIC_LABELS = {"auc": "ROC AUC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedBaseline:
+    """A baseline and the comparison of a run with it.
+
+    Attributes:
+        name: Its name in the report.
+        short: Its name in the terminal.
+        description: Its name in a sentence.
+        values: Its metrics.
+        differences: The metrics of the run minus its metrics.
+    """
+
+    name: str
+    short: str
+    description: str
+    values: Mapping[str, float | None]
+    differences: Mapping[str, MetricDifference]
+
+
+def compared_baselines(result: SplitFindings) -> list[ComparedBaseline]:
+    """Return the baselines that a run was compared with on a split."""
+    baselines = (
+        ComparedBaseline(
+            "constant prediction",
+            "constant",
+            "a constant prediction",
+            result.prior,
+            result.vs_prior,
+        ),
+        ComparedBaseline(
+            "linear model", "linear", "a linear model", result.linear, result.vs_linear
+        ),
+        ComparedBaseline(
+            "gradient boosting",
+            "boosting",
+            "gradient boosting",
+            result.boosting,
+            result.vs_boosting,
+        ),
+    )
+    return [baseline for baseline in baselines if baseline.values or baseline.differences]
 
 
 def summary_sentence(findings: Findings) -> str:
@@ -24,12 +70,32 @@ def summary_sentence(findings: Findings) -> str:
     metric = result.metrics[name]
     value = format_with_interval(metric.value, metric.low, metric.high)
     text = f"On {rows}, {label} is {value} ({level} interval)"
-    prior = _compare(
-        result.vs_prior.get(name), "a constant prediction", result.prior.get(name), name
-    )
-    linear = _compare(result.vs_linear.get(name), "a linear model", result.linear.get(name), name)
-    comparisons = [part for part in (prior, linear) if part]
-    return f"{text}, {' and '.join(comparisons)}." if comparisons else f"{text}."
+    comparisons = [
+        comparison
+        for baseline in compared_baselines(result)
+        if (comparison := _compare(baseline, name))
+    ]
+    if not comparisons:
+        return f"{text}."
+    *first, last = comparisons
+    return f"{text}, {', '.join(first)} and {last}." if first else f"{text}, {last}."
+
+
+def boosting_advice(findings: Findings, *, is_ensemble: bool) -> str:
+    """Return what to try if gradient boosting is better than the network; empty otherwise.
+
+    Args:
+        findings: The findings of the run.
+        is_ensemble: Whether the run has folds.
+    """
+    split = findings.reported_split()
+    assert split is not None, "a run has training rows"
+    name = findings.compared_metrics[0]
+    difference = findings.splits[split].vs_boosting.get(name)
+    if difference is None or verdict(difference, name) != "worse":
+        return ""
+    ensemble = "" if is_ensemble else "an ensemble (fit.folds=5), "
+    return f"Try {ensemble}a search (trainer sweep) or gradient boosting itself."
 
 
 def verdict(difference: MetricDifference, name: str) -> str:
@@ -46,12 +112,11 @@ def verdict(difference: MetricDifference, name: str) -> str:
     return "better" if is_better else "worse"
 
 
-def _compare(
-    difference: MetricDifference | None, baseline: str, baseline_value: float | None, name: str
-) -> str:
+def _compare(baseline: ComparedBaseline, name: str) -> str:
+    difference = baseline.differences.get(name)
     if difference is None or difference.value is None:
         return ""
-    baseline = f"{baseline} ({number(baseline_value)})"
+    described = f"{baseline.description} ({number(baseline.values.get(name))})"
     if not difference.is_significant:
-        return f"not significantly different from {baseline}"
-    return f"{verdict(difference, name)} than {baseline}"
+        return f"not significantly different from {described}"
+    return f"{verdict(difference, name)} than {described}"

@@ -59,8 +59,10 @@ class SplitFindings:
         difference_resamples: Bootstrap resamples of the differences.
         prior: Metrics of the prior: class frequencies, or means, of the training rows.
         linear: Metrics of the linear model.
+        boosting: Metrics of gradient boosting.
         vs_prior: The metrics of the run minus those of the prior.
         vs_linear: The metrics of the run minus those of the linear model.
+        vs_boosting: The metrics of the run minus those of gradient boosting.
         calibration_error: The expected calibration error.
         interval_coverage: Column → the fraction of rows inside its prediction interval.
     """
@@ -71,8 +73,10 @@ class SplitFindings:
     difference_resamples: int = optional_field(0)
     prior: Mapping[str, float | None] = optional_field(default_factory=dict)
     linear: Mapping[str, float | None] = optional_field(default_factory=dict)
+    boosting: Mapping[str, float | None] = optional_field(default_factory=dict)
     vs_prior: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
     vs_linear: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
+    vs_boosting: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
     calibration_error: float | None = optional_field(None)
     interval_coverage: Mapping[str, MetricValue] = optional_field(default_factory=dict)
 
@@ -137,6 +141,8 @@ class Findings:
         slices: The slices named in the config.
         worst_slices: The slices with the worst metric.
         worst_rows: The rows with the largest loss, in descending order.
+        notes: How gradient boosting was fitted, or how to install it.
+        warnings: Why a baseline is missing.
     """
 
     task: TaskName
@@ -150,6 +156,8 @@ class Findings:
     slices: NamedSlices | None = optional_field(None)
     worst_slices: WorstSlices | None = optional_field(None)
     worst_rows: tuple[WorstRow, ...] = optional_field(())
+    notes: tuple[str, ...] = optional_field(())
+    warnings: tuple[str, ...] = optional_field(())
 
     def reported_split(self) -> str | None:
         """The split to report: test, else validation, else train."""

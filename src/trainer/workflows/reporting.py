@@ -15,9 +15,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from trainer.assessment.boosting_baseline import start_boosting_baseline
 from trainer.assessment.decisions import choose_decisions
-from trainer.assessment.findings import EvaluatedRun, make_findings
-from trainer.assessment.linear_baseline import FoldData, fit_linear_baseline
+from trainer.assessment.findings import Baselines, EvaluatedRun, make_findings
+from trainer.assessment.fold_baselines import FoldData
+from trainer.assessment.linear_baseline import fit_linear_baseline
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.members import Member
@@ -30,8 +32,13 @@ from trainer.metrics.predictions import Predictions
 from trainer.prediction.predictor import open_predictor
 from trainer.prediction.trained_runs import load_run_table
 from trainer.report.aggregates import FoldAssignment, aggregate
-from trainer.report.predictions import LINEAR, predictions_to_parquet, read_split_predictions
-from trainer.report.summary import summary_sentence
+from trainer.report.predictions import (
+    BOOSTING,
+    LINEAR,
+    predictions_to_parquet,
+    read_split_predictions,
+)
+from trainer.report.summary import boosting_advice, summary_sentence
 from trainer.runs.decisions import read_decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Evaluation, Intervals
@@ -143,14 +150,29 @@ def _write_findings(run: RunDirectory, config: Config, parts: tuple[FoldData, ..
         config = config.model_copy(update={"evaluate": settings})
     write_example(run, example_row(parts[0].dataset))
     predictions = _read_predictions(run, task)
-    baseline = fit_linear_baseline(config, task, parts)
-    for split, split_predictions in baseline.predictions.items():
-        content = predictions_to_parquet(split_predictions, task.prediction_names)
-        run.write_predictions(f"{split}{LINEAR}.parquet", content)
-    findings = make_findings(EvaluatedRun(config, task, parts, predictions), baseline)
-    findings = replace(findings, sentence=summary_sentence(findings))
+    baselines = _fit_baselines(run, config, task, parts)
+    findings = make_findings(EvaluatedRun(config, task, parts, predictions), baselines)
+    advice = boosting_advice(findings, is_ensemble=config.fit.folds is not None)
+    findings = replace(findings, sentence=f"{summary_sentence(findings)} {advice}".strip())
     write_findings(run, findings)
     return findings.sentence
+
+
+def _fit_baselines(
+    run: RunDirectory, config: Config, task: Task, parts: tuple[FoldData, ...]
+) -> Baselines:
+    """Fit the baselines of a run, and write their predictions."""
+    names = config.evaluate.baselines
+    boosting = start_boosting_baseline(config, task, parts)
+    is_linear = names == "auto" or "linear" in names
+    linear = fit_linear_baseline(config, task, parts) if is_linear else None
+    baselines = Baselines(linear, boosting.result())
+    fitted = {LINEAR: linear, BOOSTING: baselines.boosting.baseline}
+    for suffix, baseline in fitted.items():
+        for split, predictions in {} if baseline is None else baseline.predictions.items():
+            content = predictions_to_parquet(predictions, task.prediction_names)
+            run.write_predictions(f"{split}{suffix}.parquet", content)
+    return baselines
 
 
 def _read_predictions(run: RunDirectory, task: Task) -> dict[SplitName, Predictions]:

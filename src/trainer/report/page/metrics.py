@@ -16,7 +16,7 @@ from trainer.metrics.evaluator import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.run_content import SPLITS, RunContent
-from trainer.report.summary import verdict
+from trainer.report.summary import compared_baselines, verdict
 from trainer.report.tables import metric_text
 from trainer.report.text import format_with_interval, number
 from trainer.runs.findings import (
@@ -77,17 +77,23 @@ def _explanation(content: RunContent, findings: Findings) -> str:
             " The metrics are of the ensemble, whose prediction is the mean of the predictions of its "
             "networks."
         )
-    if any(result.prior or result.linear for result in findings.splits.values()):
+    names = {
+        baseline.name: baseline.description
+        for result in findings.splits.values()
+        for baseline in compared_baselines(result)
+    }
+    if names:
         prior = (
             "the class frequencies of the training rows"
             if TASK_RULES[findings.task].has_classes
             else "the mean of the training rows"
         )
+        names["constant prediction"] = f"a constant prediction, {prior}"
         text += (
-            f" There are two baselines: a constant prediction, {prior}, and a linear model. "
+            f" Baselines: {'; '.join(names.values())}. "
             "A difference whose interval contains 0 is not significant."
         )
-    return text
+    return " ".join((text, *findings.notes, *findings.warnings))
 
 
 def _evaluation_table(content: RunContent) -> Block:
@@ -119,22 +125,14 @@ def metrics_table(
     # Metrics compared with the baselines come first.
     names.sort(key=lambda name: name not in result.vs_prior)
     headers = ["metric", f"value [{100 * level:g}% interval]"]
-    if result.prior or result.linear:
-        headers += [
-            "constant prediction",
-            "linear model",
-            "difference from constant prediction",
-            "difference from linear model",
-        ]
+    baselines = compared_baselines(result)
+    headers += [baseline.name for baseline in baselines]
+    headers += [f"difference from {baseline.name}" for baseline in baselines]
     rows = []
     for name in names:
         row = [labels.display_name(name), interval_text(result.metrics[name])]
-        if len(headers) > 2:
-            row += [number(result.prior.get(name)), number(result.linear.get(name))]
-            row += [
-                difference_text(differences.get(name), name)
-                for differences in (result.vs_prior, result.vs_linear)
-            ]
+        row += [number(baseline.values.get(name)) for baseline in baselines]
+        row += [difference_text(baseline.differences.get(name), name) for baseline in baselines]
         rows.append(row)
     empty = [_MISSING] * (len(headers) - 2)
     for column, coverage in islice(result.interval_coverage.items(), _MAX_PARTS):
@@ -173,12 +171,12 @@ def _fixed(value: float) -> str:
 
 
 def _averages_table(result: SplitFindings, split: str, content: RunContent) -> TableBlock:
+    baselines = compared_baselines(result)
     rows = [
         (
             name,
             interval_text(metric),
-            number(result.prior.get(name)),
-            number(result.linear.get(name)),
+            *(number(baseline.values.get(name)) for baseline in baselines),
         )
         for name, metric in result.metrics.items()
         if not split_metric_name(name)[0] and not _is_default_average(name)
@@ -186,8 +184,8 @@ def _averages_table(result: SplitFindings, split: str, content: RunContent) -> T
     has_columns = content.rules is not None and content.rules.has_several_labels
     parts = "columns" if has_columns else "classes"
     title = f"Other averages over the {parts}, {split} rows"
-    headers = ("metric", "value", "constant prediction", "linear model")
-    return table_block(title, headers, rows, right=(1, 2, 3), is_collapsed=True)
+    headers = ("metric", "value", *(baseline.name for baseline in baselines))
+    return table_block(title, headers, rows, right=range(1, len(headers)), is_collapsed=True)
 
 
 def _parts_table(result: SplitFindings, split: str, content: RunContent) -> TableBlock:

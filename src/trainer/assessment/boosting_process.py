@@ -1,0 +1,162 @@
+"""The process that fits gradient boosting: scikit-learn's HistGradientBoosting with its defaults.
+
+It is run as a script, without the package `trainer`, so that scikit-learn is imported in no process
+with Keras. It reads requests from standard input, pickled dictionaries, and writes the reply to each
+to standard output:
+
+    {"fit": {...}}            an empty dictionary; see `fit`
+    {"predict": x}            {"predictions": (n, k)}
+
+It exits when standard input is closed, also during a fit: when its parent process ends.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import sys
+from collections.abc import Callable
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
+
+import numpy as np
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Predict = Callable[[Array], Array]
+
+
+_MAX_LEVELS = 255
+"""Maximum number of categories of a feature in scikit-learn."""
+
+
+def main() -> None:
+    """Serve requests until standard input is closed."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # nothing else may write among the replies
+    requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
+    Thread(target=_read, args=(requests,), daemon=True).start()
+    predict: Predict = np.asarray
+    while True:
+        match requests.get():
+            case {"fit": settings}:
+                predict = fit(**settings)
+                reply = {}
+            case {"predict": x}:
+                reply = {"predictions": predict(x)}
+        pickle.dump(reply, replies, protocol=5)
+        replies.flush()
+
+
+def _read(requests: SimpleQueue[dict[str, Any]]) -> None:
+    """Pass on requests; end the process at the end of the input."""
+    try:
+        while True:
+            requests.put(pickle.load(sys.stdin.buffer))
+    except (EOFError, OSError, pickle.UnpicklingError):
+        os._exit(0)
+
+
+def fit(
+    task: str,
+    x: Array,
+    y: Array,
+    weight: Array | None,
+    is_category: Array,
+    rounds: int,
+    learning_rate: float,
+    loss: str,
+) -> Predict:
+    """Fit the models of a task.
+
+    Args:
+        task: multiclass: one model for all classes; otherwise one for each column of y.
+        x: (n, d) features, NaN where missing.
+        y: (n, k) classes as 0 and 1, or numbers.
+        weight: (n,), or None.
+        is_category: bool (d,): which features are codes of categories. Of those with more than 255
+            levels in x, the rarest share a code.
+        rounds: The number of boosting rounds.
+        learning_rate: The learning rate.
+        loss: The loss of regression.
+
+    Returns:
+        A function from features (n, d) to probabilities or numbers (n, k).
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    if weight is not None:
+        counts = weight > 0
+        x, y, weight = x[counts], y[counts], weight[counts]
+    kept = {
+        column: _frequent_levels(x[:, column])
+        for column in np.flatnonzero(is_category)
+        if len(np.unique(x[:, column])) > _MAX_LEVELS
+    }
+    x = _merge_rare_levels(x, kept)
+    settings = {
+        "max_iter": rounds,
+        "learning_rate": learning_rate,
+        "categorical_features": is_category if is_category.any() else None,
+        # Rows held out for early stopping would have to be drawn, and 100 rounds rarely overfit.
+        "early_stopping": False,
+        "random_state": 0,
+    }
+
+    def classifier(labels: Array, classes: int) -> Predict:
+        found = np.unique(labels)
+        if len(found) == 1:
+            return lambda new: np.tile(np.eye(classes)[found], (len(new), 1))
+        model = HistGradientBoostingClassifier(**settings).fit(x, labels, weight)
+
+        def predict(new: Array) -> Array:
+            probabilities = np.zeros((len(new), classes))
+            probabilities[:, found] = model.predict_proba(new)
+            return probabilities
+
+        return predict
+
+    def regressor(values: Array) -> Predict:
+        # Gradients are float32: standardized values keep their digits.
+        center, scale = (0.0, 1.0) if loss == "poisson" else (values.mean(), values.std() or 1.0)
+        model = HistGradientBoostingRegressor(loss=loss, **settings)
+        model.fit(x, (values - center) / scale, weight)
+        return lambda new: model.predict(new) * scale + center
+
+    if task == "multiclass":
+        models = [classifier(y.argmax(axis=1), y.shape[1])]
+    elif task == "regression":
+        models = [regressor(values) for values in y.T]
+    else:
+        models = [classifier((labels > 0.5).astype(np.int64), 2) for labels in y.T]
+
+    def predict_rows(new: Array) -> Array:
+        new = _merge_rare_levels(new, kept)
+        outputs = [predict(new) for predict in models]
+        if task == "multiclass":
+            return outputs[0]
+        return np.stack(
+            [output if output.ndim == 1 else output[:, 1] for output in outputs], axis=1
+        )
+
+    return predict_rows
+
+
+def _frequent_levels(codes: Array) -> Array:
+    """Return the codes that are not merged, the most frequent ones, sorted."""
+    levels, counts = np.unique(codes[~np.isnan(codes)], return_counts=True)
+    return np.sort(levels[np.argsort(-counts, kind="stable")[: _MAX_LEVELS - 1]])
+
+
+def _merge_rare_levels(x: Array, kept: dict[int, Array]) -> Array:
+    """Return features whose other levels than the kept ones share a code; missing ones stay NaN."""
+    if kept:
+        x = x.copy()
+    for column, levels in kept.items():
+        codes = x[:, column]
+        codes[~(np.isin(codes, levels) | np.isnan(codes))] = levels[-1] + 1
+    return x
+
+
+if __name__ == "__main__":
+    main()

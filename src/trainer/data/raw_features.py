@@ -1,0 +1,98 @@
+"""Features for models that need no encoding, such as trees: raw numbers, and codes of categories.
+
+    numeric      the number; values beyond `data.clean.outliers` are clipped, as for the network
+    boolean      0 or 1
+    categorical  the code of the level, each rare level separately
+    datetime     days since the first training date, positions in the year, the week and the day
+
+A cell that is empty, cannot be parsed, or has a level that does not occur in training is NaN.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+
+import numpy as np
+import polars as pl
+
+from trainer.data.arrays import BoolArray, Float64Array
+from trainer.data.categorical import BooleanColumn, CategoricalColumn, distinct_codes
+from trainer.data.datetimes import (
+    CYCLES,
+    DatetimeColumn,
+    cycle_position,
+    elapsed_days,
+    origin_stamp,
+)
+from trainer.data.numeric import NumericColumn
+from trainer.data.preprocessing import Preprocessing
+from trainer.data.values import number_matrix, parse_booleans, to_microseconds, to_text
+
+
+def raw_width(preprocessing: Preprocessing) -> int:
+    """Return the number of raw features."""
+    return len(_is_category(preprocessing))
+
+
+def raw_features(
+    preprocessing: Preprocessing, frame: pl.DataFrame
+) -> tuple[Float64Array, BoolArray]:
+    """Return the raw features of rows.
+
+    Args:
+        preprocessing: The fitted columns.
+        frame: A table with these columns.
+
+    Returns:
+        The features (n, d), NaN where missing, and which of them are codes of categories, bool (d,).
+    """
+    frame = preprocessing.parse_number_columns(frame)
+    is_category = _is_category(preprocessing)
+    x = np.empty((frame.height, len(is_category)), order="F")
+    start = 0
+    for column in preprocessing.columns:
+        match column:
+            case NumericColumn():
+                x[:, start] = _numbers(column, frame)
+            case CategoricalColumn():
+                x[:, start] = _codes(column, frame[column.name])
+            case BooleanColumn():
+                values = parse_booleans(frame[column.name], accept_marks=True)
+                x[:, start] = values.cast(pl.Float64).to_numpy()
+            case DatetimeColumn():
+                stamps = to_microseconds(frame[column.name], column.format)
+                x[:, start] = elapsed_days(stamps, origin_stamp(column))
+                filled = stamps.fill_null(0).to_numpy()
+                for cycle in CYCLES:
+                    start += 1
+                    position = cycle_position(cycle, filled)
+                    x[:, start] = np.where(stamps.is_null().to_numpy(), np.nan, position)
+            case _:
+                assert_never(column)
+        start += 1
+    return x, is_category
+
+
+def _is_category(preprocessing: Preprocessing) -> BoolArray:
+    """Return which raw features are codes of categories; ordinal levels are numbers."""
+    flags: list[bool] = []
+    for column in preprocessing.columns:
+        if isinstance(column, DatetimeColumn):
+            flags += [False] * (1 + len(CYCLES))
+        else:
+            flags.append(isinstance(column, CategoricalColumn) and column.encode != "ordinal")
+    return np.array(flags)
+
+
+def _numbers(column: NumericColumn, frame: pl.DataFrame) -> Float64Array:
+    values: Float64Array = number_matrix(frame, [column.name])[:, 0]
+    values[np.isinf(values)] = np.nan
+    if column.outliers is not None and column.outliers.action == "clip":
+        np.clip(values, column.outliers.lower, column.outliers.upper, out=values)
+    return values
+
+
+def _codes(column: CategoricalColumn, series: pl.Series) -> Float64Array:
+    codes = distinct_codes(column, series)
+    is_known = (codes >= 0) & to_text(series).is_not_null().to_numpy()
+    return np.where(is_known, codes, np.nan)
