@@ -89,7 +89,7 @@ def fit(
         counts = weight > 0
         x, y, weight = x[counts], y[counts], weight[counts]
     kept = {
-        column: _frequent_levels(x[:, column])
+        int(column): _frequent_levels(x[:, column])
         for column in np.flatnonzero(is_category)
         if len(np.unique(x[:, column])) > _MAX_LEVELS
     }

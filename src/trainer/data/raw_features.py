@@ -10,6 +10,7 @@ A cell that is empty, cannot be parsed, or has a level that does not occur in tr
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import assert_never
 
 import numpy as np
@@ -26,7 +27,13 @@ from trainer.data.datetimes import (
 )
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.values import number_matrix, parse_booleans, to_microseconds, to_text
+from trainer.data.values import (
+    column_blocks,
+    number_matrix,
+    parse_booleans,
+    to_microseconds,
+    to_text,
+)
 
 
 def raw_width(preprocessing: Preprocessing) -> int:
@@ -49,11 +56,13 @@ def raw_features(
     frame = preprocessing.parse_number_columns(frame)
     is_category = _is_category(preprocessing)
     x = np.empty((frame.height, len(is_category)), order="F")
+    numeric = [column for column in preprocessing.columns if isinstance(column, NumericColumn)]
+    numbers = _numbers(numeric, frame)
     start = 0
     for column in preprocessing.columns:
         match column:
             case NumericColumn():
-                x[:, start] = _numbers(column, frame)
+                x[:, start] = next(numbers)
             case CategoricalColumn():
                 x[:, start] = _codes(column, frame[column.name])
             case BooleanColumn():
@@ -84,12 +93,19 @@ def _is_category(preprocessing: Preprocessing) -> BoolArray:
     return np.array(flags)
 
 
-def _numbers(column: NumericColumn, frame: pl.DataFrame) -> Float64Array:
-    values: Float64Array = number_matrix(frame, [column.name])[:, 0]
-    values[np.isinf(values)] = np.nan
-    if column.outliers is not None and column.outliers.action == "clip":
-        np.clip(values, column.outliers.lower, column.outliers.upper, out=values)
-    return values
+def _numbers(columns: Sequence[NumericColumn], frame: pl.DataFrame) -> Iterator[Float64Array]:
+    """Yield the numbers of each column."""
+    bounds = (column.outliers for column in columns)
+    names = [column.name for column in columns]
+    for block in column_blocks(names, frame.height):
+        values = number_matrix(frame, block)
+        values[np.isinf(values)] = np.nan
+        for index in range(len(block)):
+            bound = next(bounds)
+            column = values[:, index]
+            if bound is not None and bound.action == "clip":
+                np.clip(column, bound.lower, bound.upper, out=column)
+            yield column
 
 
 def _codes(column: CategoricalColumn, series: pl.Series) -> Float64Array:
