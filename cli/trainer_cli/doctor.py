@@ -14,23 +14,33 @@ from trainer_cli.options import Json
 
 def command(
     clear_cache: Annotated[
-        bool, typer.Option("--clear-cache", help="Delete the cache of compiled programs.")
+        bool, typer.Option("--clear-cache", help="Delete compiled programs and decoded images.")
     ] = False,
     json: Json = False,
 ) -> None:
-    """Print versions, devices, threads and the cache of this machine.
+    """Print versions, devices, threads and the caches of this machine.
 
     Without a usable GPU, it reports what is missing.
     """
+    from trainer.data import image_cache
     from trainer.engine import program_cache
 
-    root = program_cache.cache_root()
+    root, images = program_cache.cache_root(), image_cache.cache_root()
     if clear_cache:
         freed = program_cache.clear_cache(root)
+        freed_images = image_cache.clear_cache()
         if json:
-            console.json_result({"cache": str(root), "freed_bytes": freed})
+            console.json_result(
+                {
+                    "cache": str(root),
+                    "freed_bytes": freed,
+                    "image_cache": str(images),
+                    "freed_image_bytes": freed_images,
+                }
+            )
         else:
             console.result(f"{format_bytes(freed)} freed in {root}")
+            console.result(f"{format_bytes(freed_images)} freed in {images}")
         return
     from trainer.engine.devices import no_gpu_reason, physical_devices, usable_cores
     from trainer.runs.machine import PACKAGES, package_versions
@@ -46,6 +56,7 @@ def command(
         "threads": {"small networks": 1, "large networks": cores},
         "devices": devices,
         "cache": {"path": str(root), "bytes": program_cache.cache_bytes(root)},
+        "image_cache": {"path": str(images), "bytes": image_cache.cache_bytes()},
         "gpu_missing": None if gpus else no_gpu_reason(),
     }
     if json:
@@ -58,5 +69,6 @@ def command(
     console.result(f"threads      1 for small networks, {cores} for large ones (runtime.threads)")
     console.result(f"devices      {', '.join(devices)}")
     console.result(f"gpu          {'yes' if gpus else 'none: ' + no_gpu_reason()}")
-    cache = report["cache"]
-    console.result(f"cache        {format_bytes(cache['bytes'])} in {cache['path']}")
+    for name, key in (("cache", "cache"), ("images", "image_cache")):
+        cache = report[key]
+        console.result(f"{name:<12} {format_bytes(cache['bytes'])} in {cache['path']}")

@@ -26,6 +26,7 @@ from trainer_cli import (
     check,
     compare,
     console,
+    decoding,
     doctor,
     evaluate,
     explain,
@@ -138,7 +139,8 @@ def _open_closed_descriptors() -> None:
 def run(arguments: list[str]) -> int:
     """Run a command line and return its exit code."""
     try:
-        with console.logged_warnings():
+        quiet = not {"-q", "--quiet"}.isdisjoint(arguments)
+        with console.logged_warnings(), decoding.shown(quiet=quiet):
             code = app(args=arguments or ["--help"], prog_name="trainer", standalone_mode=False)
     except typer.Exit as ended:
         return ended.exit_code

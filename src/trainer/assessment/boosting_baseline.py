@@ -120,6 +120,8 @@ def fit_boosting_baseline(config: Config, task: Task, folds: Sequence[FoldData])
     settings = config.evaluate.baselines
     if settings != "auto" and "boosting" not in settings:
         return BoostingResult()
+    if not raw_width(folds[0].dataset.preprocessing):
+        return BoostingResult()  # Images are no features for trees.
     if not is_installed():
         text = f"There is no comparison with gradient boosting: {install_command('boosting')}"
         if settings == "auto":

@@ -19,7 +19,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
-from trainer.inputs import CATEGORIES, FEATURES, Inputs, count_rows
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, InputArray, Inputs, count_rows
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
 from trainer.tasks.task import Task
@@ -27,6 +27,9 @@ from trainer.tasks.task import Task
 _LEVELS = 256
 """The linear model ignores embedded columns with more levels."""
 _PART_ROWS = 65_536
+_IMAGE_VALUES = 300
+"""Maximum number of values of an image for the linear model."""
+_IMAGES = 256
 
 
 def fit_linear_baseline(config: Config, task: Task, folds: Sequence[FoldData]) -> Baseline:
@@ -94,13 +97,33 @@ def linear_predictions(
 def _one_hot(
     inputs: Inputs, embeddings: Sequence[tuple[int, int]], rows: slice = slice(None)
 ) -> Float32Array:
-    """Return the features of rows, then one-hot columns for the categories."""
-    features = inputs[FEATURES][rows] if FEATURES in inputs else None
-    if not embeddings and features is not None:
-        return features
-    ids = inputs[CATEGORIES][rows]
-    parts = [np.zeros((len(ids), 0), np.float32) if features is None else features]
+    """Return the features of rows, one-hot columns for the categories, and small images."""
+    if not embeddings and IMAGE not in inputs:
+        return inputs[FEATURES][rows]
+    parts = [inputs[FEATURES][rows]] if FEATURES in inputs else []
+    if IMAGE in inputs:
+        parts.append(_small_images(inputs[IMAGE], rows))
+    ids = inputs[CATEGORIES][rows] if embeddings else np.empty((0, 0), np.int32)
     for number, (levels, _) in enumerate(embeddings):
         if levels <= _LEVELS:
             parts.append(np.eye(levels, dtype=np.float32)[ids[:, number]])
     return np.concatenate(parts, axis=1)
+
+
+def _small_images(images: InputArray, rows: slice) -> Float32Array:
+    """Return the values of images, averaged over a few hundred parts, float32 (n, parts)."""
+    start, stop, _ = rows.indices(len(images))
+    height, width, channels = images.shape[1:]
+    limit = int((_IMAGE_VALUES / channels) ** 0.5)
+    tops, lefts = (
+        np.linspace(0, side, min(side, limit), endpoint=False).astype(np.int64)
+        for side in (height, width)
+    )
+    areas = np.outer(np.diff(tops, append=height), np.diff(lefts, append=width))[..., None]
+    small = np.empty((stop - start, areas.size * channels), np.float32)
+    for first in range(start, stop, _IMAGES):
+        values = images[first : min(first + _IMAGES, stop)].astype(np.float32)
+        sums = np.add.reduceat(np.add.reduceat(values, tops, axis=1), lefts, axis=2)
+        means = sums / (255 * areas)
+        small[first - start : first - start + len(sums)] = means.reshape(len(sums), -1)
+    return small

@@ -20,6 +20,7 @@ _NOT_APPLICABLE = {
     "categorical": (*_NUMERIC, *_DATETIME, "decimal"),
     "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal"),
     "datetime": (*_CATEGORICAL, "decimal"),
+    "image": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal", "impute", "constant"),
 }
 """Kind of column → settings that do not apply to it."""
 
@@ -129,7 +130,7 @@ def _kind_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
             if name in _NOT_APPLICABLE[column.kind]:
                 yield conflict(
                     f"{key}.{name}",
-                    f"settings of a {column.kind} column",
+                    f"settings of {'an' if column.kind == 'image' else 'a'} {column.kind} column",
                     name,
                     "remove it, or change the kind",
                     f"{key}.kind",

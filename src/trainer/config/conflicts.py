@@ -14,6 +14,7 @@ from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import class_text
 from trainer.config.data_conflicts import data_conflicts
 from trainer.config.evaluate_conflicts import evaluate_conflicts
+from trainer.config.images import image_conflicts
 from trainer.config.loss_conflicts import head_conflicts, loss_conflicts, target_scale_conflicts
 from trainer.config.member_conflicts import member_conflicts
 from trainer.config.metrics import METRICS
@@ -42,6 +43,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *data_conflicts(config.data, folded=uses_folds(config)),
         *member_conflicts(config),
         *column_conflicts(config.data),
+        *image_conflicts(config.data),
         *network_conflicts(config.model),
         *optimizer_conflicts(config),
         *loss_conflicts(config),

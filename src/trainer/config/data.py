@@ -6,11 +6,12 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from trainer.config.images import Image
 from trainer.config.sections import Fold, Section, ValueName
 from trainer.task_names import TaskName
 
-FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz"]
-ColumnKind = Literal["numeric", "categorical", "boolean", "datetime"]
+FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz", "folder"]
+ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "image"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
 Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
 NumericImpute = Literal["drop", "mean", "median", "constant", "most_frequent"]
@@ -203,7 +204,8 @@ class ColumnSettings(Section):
     """Settings of one column, which override those of its kind."""
 
     kind: ColumnKind | None = None
-    """Kind of the column, instead of the inferred one."""
+    """Kind of the column, instead of the inferred one. image: paths of images, relative to the table;
+    see `data.image`."""
     impute: NumericImpute | CategoricalImpute | None = None
     """See `data.numeric.impute` and `data.categorical.impute`."""
     constant: float | str | None = None
@@ -309,10 +311,11 @@ class Data(Section):
 
     source: Files | Annotated[list[Files], Field(min_length=1)] | NamedSources
     """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob pattern, a list, or files by split.
-    Paths are relative to the config file; `~` and `${VARIABLE}` are expanded. Text files may be
-    compressed: `.csv.gz`, `.csv.zst`, or `.csv.zip` with one file."""
+    Or a folder of images with a subfolder for each class: a table with the columns `path` and `label`,
+    which is the target. Paths are relative to the config file; `~` and `${VARIABLE}` are expanded. Text
+    files may be compressed: `.csv.gz`, `.csv.zst`, or `.csv.zip` with one file."""
     format: Literal["auto", FileFormat] = "auto"
-    """File format; auto: from the file names."""
+    """File format; auto: from the file names, and folder for a folder of images."""
     csv: Csv = Csv()
     target: Column | Annotated[list[Column], Field(min_length=1)]
     """Column to predict. Several yes/no columns or lists of labels (`target_separator`) are a
@@ -344,6 +347,7 @@ class Data(Section):
     numeric: Numeric = Numeric()
     categorical: Categorical = Categorical()
     datetime: Datetime = Datetime()
+    image: Image = Image()
     columns: dict[str, ColumnSettings] = {}
     """Settings of individual columns, by name."""
 

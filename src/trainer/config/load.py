@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from trainer.config.conflict import Conflict
 from trainer.config.conflicts import find_conflicts
 from trainer.config.data import FORMAT_SUFFIXES
+from trainer.config.image_folders import with_folder_settings
 from trainer.config.issues import ValidationIssue
 from trainer.config.matching import EXTENDS
 from trainer.config.merging import merge_nodes
@@ -128,7 +129,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         raise ConfigError(problems)
     root, override_problems = apply_overrides(root, parsed)
     problems += override_problems
-    root = resolve_paths(root, problems)
+    root = with_folder_settings(resolve_paths(root, problems))
     assert root.entries is not None
     if "name" not in root.entries:
         name = to_node(name_from_path(path), root.location)

@@ -36,11 +36,18 @@ from trainer.data.column_settings import (
     explicit_levels,
 )
 from trainer.data.datetimes import DatetimeColumn, fit_datetime
+from trainer.data.images import ImageAccumulator, ImageColumn, fit_image_column
 from trainer.data.sketches import BottomKSample
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
 from trainer.data.values import looks_like_boolean, looks_like_date
 
-KindAccumulator = NumericAccumulator | LevelAccumulator | BooleanAccumulator | DatetimeAccumulator
+KindAccumulator = (
+    NumericAccumulator
+    | LevelAccumulator
+    | BooleanAccumulator
+    | DatetimeAccumulator
+    | ImageAccumulator
+)
 
 
 @dataclass(slots=True)
@@ -108,6 +115,8 @@ class ColumnAccumulator:
                 self.statistics.add(series)
             case DatetimeAccumulator():
                 self.statistics.add(series, self.spec.date_format, rows, keys)
+            case ImageAccumulator():
+                pass
 
     @property
     def is_empty(self) -> bool:
@@ -219,10 +228,12 @@ class ColumnAccumulator:
                 return DatetimeAccumulator(
                     NumericAccumulator(BottomKSample(self.limit), missing=missing)
                 )
+            case "image":
+                return ImageAccumulator()
             case _:
                 assert_never(self.kind)
 
-    def fitted(self) -> CategoricalColumn | BooleanColumn | DatetimeColumn | None:
+    def fitted(self) -> CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | None:
         """Fit a column that is not numeric; None if it is constant."""
         match self.statistics:
             case LevelAccumulator():
@@ -246,5 +257,7 @@ class ColumnAccumulator:
                 return fit_datetime(
                     self.name, seen.days(), seen.first, seen.varying(), calendar, dates
                 )
+            case ImageAccumulator():
+                return fit_image_column(self.name, self.data.image)
             case _:
                 raise AssertionError(self.kind)

@@ -122,6 +122,8 @@ def unreadable_mask(series: pl.Series, spec: ParseSpec) -> BoolArray:
             return to_mask(present & parse_booleans(series, accept_marks=True).is_null())
         case "datetime":
             return to_mask(present & to_microseconds(series, spec.date_format).is_null())
+        case "image":
+            return to_mask(present if series.dtype != pl.String else ~present & present)
         case "categorical" | None:
             return np.zeros(len(series), dtype=np.bool_)
         case _:
@@ -201,6 +203,7 @@ def invalid_values_problem(
     expected_values: Mapping[ColumnKind | None, str] = {
         "numeric": expected_number,
         "boolean": "true or false (yes/no, 1/0)",
+        "image": "the path of an image",
         "datetime": f"a date ({explicit_date_format(data, name) or 'ISO 8601, 2024-03-31'})",
     }
     fix = f"correct it, add it to data.csv.null_values, or change {column_key(name)}.kind"

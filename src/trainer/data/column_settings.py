@@ -30,6 +30,7 @@ _APPLICABLE: Mapping[ColumnKind, tuple[str, ...]] = {
     ),
     "boolean": ("impute", "constant"),
     "datetime": (*_NUMERIC, "parts", "format"),
+    "image": (),
 }  # fmt: skip
 
 
@@ -159,6 +160,8 @@ def impute_methods(kind: ColumnKind) -> tuple[str, ...]:
             return get_args(NumericImpute)
         case "categorical" | "boolean":
             return get_args(CategoricalImpute)
+        case "image":
+            return ()
         case _:
             assert_never(kind)
 

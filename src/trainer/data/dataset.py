@@ -18,24 +18,27 @@ from numpy.typing import NDArray
 
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
+from trainer.data.image_cache import CachedImages, load_images
 from trainer.data.opening import Rows
 from trainer.data.preprocessing import Preprocessing, warning_texts
 from trainer.data.samples import Samples
 from trainer.data.scratch_arrays import ScratchArray, check_free_space
-from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.splits import DROPPED, SPLIT_NAMES, SplitName
 from trainer.data.streams import batch_rows
+from trainer.data.table_images import check_images
 from trainer.data.tables import Table
 from trainer.data.values import BLOCK_CELLS
-from trainer.inputs import InputSpec
+from trainer.inputs import IMAGE, InputArray, InputSpec
 from trainer.metrics.labels import class_totals
 
-NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER = 1, 2, 3, 4, 5
+NO_TARGET, DUPLICATE, MISSING_VALUE, OUTLIER, LATER, BROKEN_IMAGE = 1, 2, 3, 4, 5, 6
 REASONS = {
     NO_TARGET: "no target",
     DUPLICATE: "duplicate",
     MISSING_VALUE: "missing value",
     OUTLIER: "outlier",
     LATER: "later than the fold",
+    BROKEN_IMAGE: "broken image",
 }
 """Why a row is dropped, by code; 0 is for rows that are not."""
 
@@ -101,6 +104,20 @@ class Dataset:
         """Return a copy with another preprocessing."""
         return replace(self, preprocessing=preprocessing)
 
+    def images(self) -> CachedImages | None:
+        """Return the images of all rows, decoded at the first call; None if there are none.
+
+        Raises:
+            DataError: Images of rows that are not dropped are broken.
+            StorageError: There is not enough disk space for decoded images.
+        """
+        column = self.preprocessing.image
+        if column is None:
+            return None
+        images = load_images(self.table.frame[column.name], column.geometry)
+        check_images(images, self.table, column.name, self.assignment != DROPPED)
+        return images
+
     def target_values(self, rows: RowIndex) -> Float64Array | None:
         """Return the regression targets of some rows; see `FittedTarget.values`."""
         target = self.preprocessing.target
@@ -135,11 +152,14 @@ class Dataset:
             StorageError: If there is not.
         """
         if not self.source.in_memory:
-            check_free_space(self.preprocessing.row_bytes * rows)
+            image = self.preprocessing.image
+            decoded = 0 if image is None else image.spec.row_bytes
+            check_free_space((self.preprocessing.row_bytes - decoded) * rows)
 
     def _encode(self, splits: Sequence[SplitName]) -> dict[SplitName, Samples]:
         self.check_free_space(sum(self.rows(split) for split in splits))
-        parts = {split: _SplitEncoder(self, split) for split in splits}
+        images = self.images()
+        parts = {split: _SplitEncoder(self, split, images) for split in splits}
         names = [column.name for column in self.preprocessing.columns]
         for start, frame in self.source.batches(names):
             in_memory = self.source.in_memory
@@ -153,11 +173,16 @@ class Dataset:
 class _SplitEncoder:
     """Encodes the rows of a split, batch by batch."""
 
-    def __init__(self, dataset: Dataset, split: SplitName) -> None:
+    def __init__(self, dataset: Dataset, split: SplitName, images: CachedImages | None) -> None:
         self._dataset = dataset
         self._is_training = split == "train"
         self._rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
-        self._inputs = {spec.name: self._array(spec) for spec in dataset.preprocessing.inputs}
+        self._images = None if images is None else images.select(self._rows)
+        self._inputs = {
+            spec.name: self._array(spec)
+            for spec in dataset.preprocessing.inputs
+            if spec.name != IMAGE
+        }
         target = dataset.preprocessing.target
         self._y = self._array(InputSpec("y", (target.width,), "float32"))
         self._unseen: list[BoolArray] = []
@@ -171,10 +196,13 @@ class _SplitEncoder:
         rows = self._rows[first:last]
         has_all_rows = len(rows) == batch.height
         encoded = self._dataset.preprocessing.transform(
-            batch, None if has_all_rows else rows - start, rows if self._is_training else None
+            batch,
+            None if has_all_rows else rows - start,
+            rows if self._is_training else None,
+            self._images,
         )
-        for name, values in encoded.inputs.items():
-            self._inputs[name].append(values)
+        for name, parts in self._inputs.items():
+            parts.append(encoded.inputs[name][:])
         self._y.append(self._dataset.targets(rows)[0])
         self._unseen.append(encoded.unseen)
         self._encoding_warnings.update(encoded.encoding_warnings)
@@ -182,8 +210,13 @@ class _SplitEncoder:
     def samples(self) -> Samples:
         """Return the encoded rows."""
         weight = self._dataset.weight
+        inputs: dict[str, InputArray] = {
+            name: _whole(parts) for name, parts in self._inputs.items()
+        }
+        if self._images is not None:
+            inputs[IMAGE] = self._images
         return Samples(
-            inputs={name: _whole(parts) for name, parts in self._inputs.items()},
+            inputs=inputs,
             y=_whole(self._y),
             weight=None if weight is None else weight[self._rows],
             rows=self._rows,

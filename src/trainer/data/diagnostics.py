@@ -18,6 +18,7 @@ from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.classes import has_one_positive_word
 from trainer.data.column_settings import explicit_levels
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.images import ImageColumn
 from trainer.data.label_lists import likely_separator
 from trainer.data.message_lists import MAX_LINES, truncated
 from trainer.data.missing_values import count_null_values, null_values_text
@@ -29,7 +30,7 @@ from trainer.data.tasks import InferredTask
 from trainer.data.values import case_variants
 from trainer.errors import Problem
 
-Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
+Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn
 
 _LEVELS = 12
 

@@ -20,7 +20,7 @@ from trainer.config.data import Data
 from trainer.config.yaml_writer import flow_text
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
-from trainer.data.dataset import NO_TARGET, Dataset
+from trainer.data.dataset import BROKEN_IMAGE, NO_TARGET, Dataset
 from trainer.data.label_lists import is_list_type
 from trainer.data.missing_values import no_target_problem
 from trainer.data.ndjson_files import NESTED
@@ -30,6 +30,7 @@ from trainer.data.preprocessing import EncodedRows, Preprocessing
 from trainer.data.row_checks import row_weights, rows_with_target
 from trainer.data.splits import DROPPED, TEST
 from trainer.data.streams import batch_rows
+from trainer.data.table_images import broken_images
 from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets
 from trainer.errors import DataError, Problem, did_you_mean, pluralize
@@ -72,22 +73,26 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
     lists = target.columns if target.has_label_lists else ()
     features = [column.name for column in preprocessing.columns]
     _check_columns(source.header, data, features, keys, lists)
-    table = source.read_columns(keys)
+    image = preprocessing.image
+    table = source.read_columns([*keys, *([] if image is None else [image.name])])
     has_target = rows_with_target(
         table, target.columns, data, has_label_lists=target.has_label_lists
     )
     if not has_target.any():
         raise DataError(no_target_problem(table, target.columns))
     weight = None if data.weight is None else row_weights(table, data.weight, has_target)
-    assignment = np.where(has_target, TEST, DROPPED).astype(np.int8)
+    broken, broken_lines = np.zeros_like(has_target), list[str]()
+    if image is not None and image.drop_broken:
+        broken, broken_lines = broken_images(table, image.name, data)
+    assignment = np.where(has_target & ~broken, TEST, DROPPED).astype(np.int8)
     unknown = check_targets(table, target, assignment)
     return Dataset(
         source=source,
         table=table,
         assignment=assignment,
-        reasons=np.where(has_target, 0, NO_TARGET).astype(np.int8),
+        reasons=np.where(has_target, BROKEN_IMAGE * broken, NO_TARGET).astype(np.int8),
         preprocessing=preprocessing,
-        warnings=(*table.warnings, *unknown),
+        warnings=(*table.warnings, *broken_lines, *unknown),
         weight=weight,
     )
 

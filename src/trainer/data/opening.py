@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data, NamedSources
+from trainer.config.images import image_columns
 from trainer.data.arrays import RowIndex
+from trainer.data.image_paths import with_image_paths
 from trainer.data.sources import expand_sources, files_by_split
 from trainer.data.streams import Stream
 from trainer.data.table_files import TableFile, table_file
@@ -57,6 +59,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
             file, or cannot be streamed; lists all problems.
     """
     parts = _find_files(data)
+    images = tuple(image_columns(data))
     frames: list[pl.DataFrame] = []
     opened: list[TableFile] = []
     files: list[SourceFile] = []
@@ -72,7 +75,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         except OSError as error:
             problems.append(Problem(str(path), "a readable file", error.strerror or str(error)))
             continue
-        frames.append(frame)
+        frames.append(with_image_paths(frame, path.parent, images))
         opened.append(file)
         warnings += notes
         unread = SourceFile(str(path), path.stat().st_size, 0, "")
@@ -88,7 +91,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         formats=tuple(file.format for file in opened),
         warnings=tuple(warnings),
     )
-    return Stream(header, tuple(opened), splits) if streamed else RowsInMemory(header)
+    return Stream(header, tuple(opened), splits, images) if streamed else RowsInMemory(header)
 
 
 def _find_files(data: Data) -> list[tuple[int, Path]]:

@@ -18,6 +18,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Assignment, BoolArray, RowIndex
 from trainer.data.assignment import assign_splits
 from trainer.data.dataset import (
+    BROKEN_IMAGE,
     DUPLICATE,
     LATER,
     MISSING_VALUE,
@@ -36,6 +37,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.row_checks import check_weights, row_weights, rows_with_target
 from trainer.data.row_timestamps import time_notes
 from trainer.data.splits import DROPPED, TRAIN
+from trainer.data.table_images import broken_images, image_feature, standardized
 from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets, fit_table_target, task_of_table
 from trainer.data.target_mean_fitting import fit_target_means
@@ -102,11 +104,16 @@ def split_and_fit(
     """
     data = config.data
     targets = target_columns(data)
-    keys = dict.fromkeys([*targets, data.weight, split_column(data)])
+    image = image_feature(data, names)
+    keys = dict.fromkeys([*targets, data.weight, split_column(data), image])
     table = source.read_columns([name for name in keys if name is not None])
     has_target = _rows_with_target(table, targets, data)
     weight = None if data.weight is None else row_weights(table, data.weight, has_target)
-    assignment, reasons = _split_rows(table, config, names, has_target)
+    broken, broken_lines = np.zeros_like(has_target), list[str]()
+    if image is not None and data.image.broken == "drop":
+        broken, broken_lines = broken_images(table, image, data)
+    assignment, reasons = _split_rows(table, config, names, has_target & ~broken)
+    reasons[has_target & broken] = BROKEN_IMAGE
     if weight is not None:
         check_weights(table, weight, assignment)
     inferred = task_of_table(table, config, targets, np.flatnonzero(assignment == TRAIN))
@@ -119,6 +126,7 @@ def split_and_fit(
     encoded, omitted = fit_target_means(
         source, columns.columns, table, target, assignment == TRAIN, data
     )
+    encoded = standardized(encoded, table, assignment == TRAIN, data)
     if columns.columns and not encoded:
         raise DataError(no_columns_left_problem(table))
     values = table.frame[targets[0]].gather(columns.rows)
@@ -134,6 +142,7 @@ def split_and_fit(
             *_dropped_lines(
                 table, targets, reasons, has_classes=TASK_RULES[target.task].has_classes
             ),
+            *broken_lines,
             *assumptions,
             *columns.warnings,
             *remarks.warnings,

@@ -11,11 +11,11 @@ import reprlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import polars as pl
-from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from trainer.config.data import ColumnKind
@@ -30,6 +30,8 @@ from trainer.data.datetimes import (
 )
 from trainer.data.encoder import ColumnEncoder, EncodingWarnings, number_formats
 from trainer.data.fitted_base import FittedBase
+from trainer.data.image_cache import load_images
+from trainer.data.images import ImageColumn
 from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn, with_linear_scaling
 from trainer.data.preprocessing_checks import find_inconsistencies
@@ -37,13 +39,14 @@ from trainer.data.target_means import target_folds
 from trainer.data.targets import FittedTarget
 from trainer.data.values import column_blocks
 from trainer.errors import DataError, Problem, did_you_mean
-from trainer.inputs import CATEGORIES, FEATURES, InputSpec
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, InputArray, InputSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Column = Annotated[
-    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn, Field(discriminator="kind")
+    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn,
+    Field(discriminator="kind"),
 ]
 
 
@@ -52,12 +55,12 @@ class EncodedRows:
     """Encoded rows.
 
     Attributes:
-        inputs: The values of each input, (n, *shape), C-contiguous.
+        inputs: The values of each input, (n, *shape); arrays are C-contiguous, images memory-mapped.
         unseen: bool (n,): whether the row has a value that does not occur in training or is invalid.
         encoding_warnings: (column, problem) → number of rows.
     """
 
-    inputs: dict[str, NDArray[Any]]
+    inputs: dict[str, InputArray]
     unseen: BoolArray
     encoding_warnings: EncodingWarnings
 
@@ -121,13 +124,25 @@ class Preprocessing(FittedBase):
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
-        """The inputs of the network: features, categories with embeddings, or both."""
+        """The inputs of the network: features, categories with embeddings, an image."""
         categories = len(self.embeddings)
         features = InputSpec(FEATURES, (self.width - categories,), "float32")
-        if not categories:
-            return (features,)
         ids = InputSpec(CATEGORIES, (categories,), "int32")
-        return (features, ids) if features.shape != (0,) else (ids,)
+        specs = [spec for spec in (features, ids) if spec.shape != (0,)]
+        if self.image is not None:
+            specs.append(self.image.spec)
+        return tuple(specs) or (features,)
+
+    @property
+    def input_count(self) -> int:
+        """Number of values of a sample."""
+        return sum(prod(spec.shape) for spec in self.inputs)
+
+    @property
+    def image(self) -> ImageColumn | None:
+        """The column of images."""
+        images = (column for column in self.columns if isinstance(column, ImageColumn))
+        return next(images, None)
 
     @property
     def row_bytes(self) -> int:
@@ -150,7 +165,9 @@ class Preprocessing(FittedBase):
         for column in self.columns:
             name = _input_name(column)
             start = widths[name]
-            widths[name] += len(column.features)
+            widths[name] += (
+                column.height if isinstance(column, ImageColumn) else len(column.features)
+            )
             places[column.name] = InputColumns(name, slice(start, widths[name]))
         return places
 
@@ -159,6 +176,7 @@ class Preprocessing(FittedBase):
         frame: pl.DataFrame,
         rows: RowIndex | None = None,
         training_rows: RowIndex | None = None,
+        images: InputArray | None = None,
     ) -> EncodedRows:
         """Encode rows, each independently of the others.
 
@@ -167,9 +185,11 @@ class Preprocessing(FittedBase):
             rows: Only these rows, in this order; None for all.
             training_rows: The source row of each encoded row if they are the training rows, whose target
                 means are out of fold; None for other rows.
+            images: The images of the encoded rows, if they are loaded already.
 
         Raises:
-            DataError: If feature columns are missing.
+            DataError: If feature columns are missing, or there are images and Pillow is not installed.
+            StorageError: If there is not enough disk space for decoded images.
         """
         available = frame.columns
         missing = {column.name for column in self.columns}.difference(available)
@@ -186,7 +206,11 @@ class Preprocessing(FittedBase):
         if problems:
             raise DataError(problems)
         height = frame.height if rows is None else len(rows)
-        inputs = {spec.name: np.zeros((height, *spec.shape), spec.dtype) for spec in self.inputs}
+        inputs = {
+            spec.name: np.zeros((height, *spec.shape), spec.dtype)
+            for spec in self.inputs
+            if spec.name != IMAGE
+        }
         encoder = ColumnEncoder(frame, rows, inputs, np.zeros(height, np.bool_), {})
         if training_rows is not None:
             encoder.folds = target_folds(training_rows)
@@ -204,7 +228,16 @@ class Preprocessing(FittedBase):
                     encoder.put_boolean(column, starts[column.name])
                 case DatetimeColumn():
                     encoder.put_datetime(column, starts[column.name])
-        return EncodedRows(inputs, encoder.unseen, encoder.encoding_warnings)
+                case ImageColumn() if images is None:
+                    images = load_images(encoder.series(column.name), column.geometry)
+                    broken = images.broken_mask()
+                    encoder.warn(column.name, broken, "a broken image (read as black)")
+                case ImageColumn():
+                    pass
+        arrays: dict[str, InputArray] = {**inputs}
+        if images is not None:
+            arrays[IMAGE] = images
+        return EncodedRows(arrays, encoder.unseen, encoder.encoding_warnings)
 
     def with_linear_scaling(self) -> Preprocessing:
         """Return a copy with linear scaling of numbers and dates, for linear models."""
@@ -271,5 +304,7 @@ def _error_text(details: ErrorDetails) -> str:
 
 def _input_name(column: Column) -> str:
     """Return the input that a column is encoded in."""
+    if isinstance(column, ImageColumn):
+        return IMAGE
     is_embedded = isinstance(column, CategoricalColumn) and column.embedding is not None
     return CATEGORIES if is_embedded else FEATURES

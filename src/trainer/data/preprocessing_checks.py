@@ -10,11 +10,12 @@ import numpy as np
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.target_means import FOLDS, TargetMeans
 from trainer.data.targets import FittedTarget
 
-_Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn
+_Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn
 
 
 def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> Iterator[str]:
@@ -46,6 +47,8 @@ def _width(column: _Column) -> int:
             calendar = sum(len(item.values) for item in column.calendar)
             dates = 0 if column.dates is None else column.dates.means.width
             return elapsed + 2 * len(column.cycles) + calendar + dates
+        case ImageColumn():
+            return 0
         case _:
             assert_never(column)
 
@@ -87,6 +90,9 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
                 yield from _check_means(column.dates.means, len(days), f"{where}.dates.means")
                 if np.any(np.diff(days) <= 0):
                     yield f"days that do not increase at {where}.dates"
+        case ImageColumn():
+            if not len(column.mean) == len(column.std) == column.channels:
+                yield f"not {column.channels} numbers at {where}.mean and {where}.std"
         case BooleanColumn():
             pass
         case _:

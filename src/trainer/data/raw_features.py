@@ -5,7 +5,8 @@
     categorical  the code of the level, each rare level separately
     datetime     days since the first training date, positions in the year, the week and the day
 
-A cell that is empty, cannot be parsed, or has a level that does not occur in training is NaN.
+Images have none. A cell that is empty, cannot be parsed, or has a level that does not occur in training
+is NaN.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from trainer.data.datetimes import (
     elapsed_days,
     origin_stamp,
 )
+from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.values import (
@@ -76,6 +78,8 @@ def raw_features(
                     start += 1
                     position = cycle_position(cycle, filled)
                     x[:, start] = np.where(stamps.is_null().to_numpy(), np.nan, position)
+            case ImageColumn():
+                continue
             case _:
                 assert_never(column)
         start += 1
@@ -88,7 +92,7 @@ def _is_category(preprocessing: Preprocessing) -> BoolArray:
     for column in preprocessing.columns:
         if isinstance(column, DatetimeColumn):
             flags += [False] * (1 + len(CYCLES))
-        else:
+        elif not isinstance(column, ImageColumn):
             flags.append(isinstance(column, CategoricalColumn) and column.encode != "ordinal")
     return np.array(flags)
 

@@ -17,6 +17,7 @@ import polars as pl
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.dataset import Dataset
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.splits import SPLIT_NAMES, SplitName
@@ -65,6 +66,9 @@ def _value(column: Column, row: pl.DataFrame) -> RawValue:
         case DatetimeColumn():
             stamp = to_microseconds(cell, column.format)[0]
             return None if stamp is None else _moment(int(stamp))
+        case ImageColumn():
+            path = cell[0]
+            return None if path is None else str(path)
         case _:
             assert_never(column)
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from trainer.config.data import Data
 from trainer.data.arrays import Assignment
-from trainer.data.dataset import LATER, REASONS, Dataset
+from trainer.data.dataset import BROKEN_IMAGE, LATER, REASONS, Dataset
 from trainer.data.opening import open_table
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION
@@ -27,9 +27,10 @@ def split_frame(dataset: Dataset) -> pl.DataFrame:
     """
     # An Enum, as 20 million rows of text would take most of a gigabyte.
     names, reasons = [*SPLIT_NAMES, "dropped"], dict(REASONS)
-    if not (dataset.reasons == LATER).any():
-        # The Enum's categories are stored in the file, whose bytes must not change without folds.
-        del reasons[LATER]
+    for code in (LATER, BROKEN_IMAGE):
+        if not (dataset.reasons == code).any():
+            # The Enum's categories are stored in the file, whose bytes must not change without them.
+            del reasons[code]
     split = pl.Series(dataset.assignment).replace_strict(
         [TRAIN, VALIDATION, TEST, DROPPED], names, return_dtype=pl.Enum(names)
     )
@@ -63,7 +64,9 @@ def load_recorded_dataset(
     """
     source = open_table(data, streamed=streamed)
     available = source.header.frame.columns
+    image = preprocessing.image
     keys = [*preprocessing.target.columns, *([] if data.weight is None else [data.weight])]
+    keys += [] if image is None else [image.name]
     table = source.read_columns([name for name in keys if name in available] or available[:1])
     _check_files(table, fingerprints)
     missing = [name for name in keys if name not in available]

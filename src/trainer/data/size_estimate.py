@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 from trainer.config.data import TEXT_FORMATS, WHOLE_FORMATS, Data
+from trainer.config.images import image_columns
 from trainer.data.sources import expand_sources, files_by_split
-from trainer.data.table_files import table_file
+from trainer.data.table_files import TableFile, table_file
 from trainer.errors import TrainerError
 
 # Bytes per cell while a table is read and encoded in memory: as read (8, or 16 and more as text, with
@@ -24,21 +26,23 @@ class TableSize:
         cells: Rows × columns.
         memory: Bytes needed to read, encode and train in memory.
         streamable: Whether the files can be read in parts.
+        images: Bytes of the decoded images, which are part of `memory`.
     """
 
     cells: int
     memory: int
     streamable: bool = True
+    images: int = 0
 
     @property
     def encoded(self) -> int:
-        """Bytes of the encoded rows, assuming one number per cell."""
-        return self.cells * ENCODED_CELL_BYTES
+        """Bytes of the encoded rows, assuming one number per cell, and of the images."""
+        return self.cells * ENCODED_CELL_BYTES + self.images
 
 
 def table_size(data: Data) -> TableSize | None:
     """Estimate the size of a source; None if its files are unreadable, which reading reports."""
-    cells = memory = 0
+    cells = memory = images = 0
     streamable = True
     try:
         for _, sources in files_by_split(data.source):
@@ -51,7 +55,16 @@ def table_size(data: Data) -> TableSize | None:
                 is_text = file.format in TEXT_FORMATS
                 cells += count
                 memory += count * (TEXT_CELL_BYTES if is_text else TYPED_CELL_BYTES)
+                images += _image_bytes(file, count, data)
                 streamable &= file.format not in WHOLE_FORMATS
     except (TrainerError, OSError, EOFError):
         return None
-    return TableSize(cells, memory, streamable)
+    return TableSize(cells, memory + images, streamable, images)
+
+
+def _image_bytes(file: TableFile, cells: int, data: Data) -> int:
+    """Return the bytes of the decoded images of a file, given its number of cells."""
+    if not image_columns(data) or file.format in WHOLE_FORMATS:
+        return 0
+    names, _ = file.schema()
+    return cells // max(1, len(names)) * prod(data.image.shape)

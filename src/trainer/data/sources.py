@@ -8,9 +8,10 @@ import re
 import shlex
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Literal, get_args
+from typing import Literal
 
 from trainer.config.data import FORMAT_SUFFIXES, TEXT_FORMATS, Data, FileFormat, NamedSources
+from trainer.config.image_folders import is_image_folder
 from trainer.data.compression import SUFFIXES, decompress_command, zip_member_name
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.errors import DataError, Problem, did_you_mean
@@ -61,7 +62,8 @@ def is_large(data: Data) -> bool:
     """Return whether reading the files takes long enough to do other work meanwhile."""
     _, sources = files_by_split(data.source)[0]
     paths, _ = expand_sources(sources)
-    return sum(path.stat().st_size for path in paths if path.is_file()) > _LARGE_BYTES
+    sizes = (_LARGE_BYTES + 1 if path.is_dir() else path.stat().st_size for path in paths)
+    return sum(sizes) > _LARGE_BYTES
 
 
 def file_format(path: Path, explicit: Literal["auto"] | FileFormat) -> FileFormat:
@@ -71,7 +73,7 @@ def file_format(path: Path, explicit: Literal["auto"] | FileFormat) -> FileForma
         DataError: If the extension is unknown, or the format cannot be read compressed.
     """
     kind = explicit if explicit != "auto" else _format_of_extension(path)
-    if kind not in TEXT_FORMATS and path.suffix.lower() in SUFFIXES:
+    if kind not in (*TEXT_FORMATS, "folder") and path.suffix.lower() in SUFFIXES:
         fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
         expected = f"an uncompressed {kind} file (only CSV and NDJSON can be compressed)"
         raise DataError(Problem(str(path), expected, f"a compressed one ({path.suffix})", fix))
@@ -79,10 +81,12 @@ def file_format(path: Path, explicit: Literal["auto"] | FileFormat) -> FileForma
 
 
 def _format_of_extension(path: Path) -> FileFormat:
+    if path.is_dir():
+        return "folder"
     suffix = inner_suffix(path)
     if suffix in FORMAT_SUFFIXES:
         return FORMAT_SUFFIXES[suffix]
-    *others, last = get_args(FileFormat)
+    *others, last = dict.fromkeys(FORMAT_SUFFIXES.values())
     fix = f"set data.format to {', '.join(others)} or {last}"
     if suffix in (".xlsx", ".xls", ".ods"):
         fix = "save the sheet as CSV"
@@ -128,6 +132,8 @@ def _file_problem(path: Path) -> Problem | None:
 
 def _not_a_file(path: Path) -> Problem | None:
     where = str(path)
+    if is_image_folder(path):
+        return None
     if path.is_dir():
         fix = f"use the files in it: '{path}/*.csv'"
         return Problem(where, "a file", "a directory", fix)

@@ -58,7 +58,7 @@ class Fold:
     count: int
 
 
-_SPLIT_CODES = {
+SPLIT_CODES = {
     "train": TRAIN,
     "training": TRAIN,
     "validation": VALIDATION,
@@ -310,7 +310,7 @@ def column_split(series: pl.Series) -> Assignment:
     unknown = [
         cell
         for cell in cells.unique(maintain_order=True).to_list()
-        if cell is None or cell.lower() not in _SPLIT_CODES
+        if cell is None or cell.lower() not in SPLIT_CODES
     ]
     if unknown:
         found = ", ".join(
@@ -325,7 +325,7 @@ def column_split(series: pl.Series) -> Assignment:
                 "data.split.column",
             )
         )
-    codes = names.replace_strict(_SPLIT_CODES, return_dtype=pl.Int8)
+    codes = names.replace_strict(SPLIT_CODES, return_dtype=pl.Int8)
     return np.array(codes.to_numpy(), dtype=np.int8)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from trainer.data.image_paths import with_image_paths
 from trainer.data.table_files import TableFile
 from trainer.data.tables import SourceFile, Table, cast_columns, split_of_rows
 from trainer.errors import DataError, Problem
@@ -35,11 +36,13 @@ class Stream:
         header: Every column with its type, and no row.
         files: The files, in the order of the rows.
         splits: The split code of each file if they are named by split, otherwise None.
+        images: The columns of image paths.
     """
 
     header: Table
     files: tuple[TableFile, ...]
     splits: tuple[int, ...] | None
+    images: tuple[str, ...] = ()
 
     @property
     def in_memory(self) -> bool:
@@ -100,6 +103,6 @@ class Stream:
         types = self._types(columns)
         rows = batch_rows(len(columns))
         for frame in file.blocks(types, rows):
-            typed = cast_columns(frame, types)
+            typed = with_image_paths(cast_columns(frame, types), file.path.parent, self.images)
             for start in range(0, frame.height, rows):
                 yield typed.slice(start, rows)

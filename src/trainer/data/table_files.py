@@ -17,6 +17,7 @@ from trainer.config.data import Csv, Data, FileFormat
 from trainer.data.compression import detect_compression, read_chunks
 from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks, read_csv_header
 from trainer.data.csv_text import collapse_spaces, separator_of
+from trainer.data.image_folders import FOLDER_SCHEMA, count_images, read_image_folder
 from trainer.data.ndjson_files import (
     conform_to_schema,
     ndjson_line,
@@ -157,8 +158,25 @@ class _NpzFile(TableFile):
         return self.path.stat().st_size // 8
 
 
+class _ImageFolder(TableFile):
+    format = "folder"
+
+    def read(self) -> tuple[pl.DataFrame, list[str]]:
+        return read_image_folder(self.path)
+
+    def count_cells(self) -> int:
+        return count_images(self.path) * len(FOLDER_SCHEMA)
+
+    def schema(self) -> tuple[pl.Schema, list[str]]:
+        return FOLDER_SCHEMA, []
+
+    def blocks(self, schema: Mapping[str, pl.DataType], rows: int) -> Iterator[pl.DataFrame]:
+        yield read_image_folder(self.path)[0].select(list(schema))
+
+
 FILE_CLASSES: dict[FileFormat, type[TableFile]] = {
-    cls.format: cls for cls in (_CsvFile, _NdjsonFile, _ParquetFile, _ArrowFile, _NpzFile)
+    cls.format: cls
+    for cls in (_CsvFile, _NdjsonFile, _ParquetFile, _ArrowFile, _NpzFile, _ImageFolder)
 }
 
 

@@ -16,6 +16,7 @@ import polars as pl
 
 from trainer.config.data import Csv, FileFormat
 from trainer.data.arrays import Assignment
+from trainer.data.image_folders import folder_fingerprint
 from trainer.data.ndjson_files import NESTED, as_nested
 from trainer.data.table_files import FILE_CLASSES
 from trainer.data.values import is_nested, number_expr
@@ -30,7 +31,8 @@ class SourceFile:
         path: The path, as in the config.
         bytes: Size in bytes.
         rows: Number of data rows.
-        sha256: SHA-256 of its bytes, in hexadecimal.
+        sha256: SHA-256 of its bytes, in hexadecimal; for a folder, a hash of the names and sizes of its
+            images.
     """
 
     path: str
@@ -41,6 +43,9 @@ class SourceFile:
     @classmethod
     def from_path(cls, path: Path, rows: int) -> SourceFile:
         """Return a file with its size and hash."""
+        if path.is_dir():
+            size, sha256 = folder_fingerprint(path)
+            return cls(str(path), size, rows, sha256)
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
         return cls(str(path), path.stat().st_size, rows, sha256)

@@ -5,6 +5,8 @@ The rules of `data.task: auto`, in order:
     one column, every cell a list of labels      multilabel
     several columns, every one yes/no            multilabel
     several columns, every one numbers           regression
+    kind: categorical, two values                binary
+    kind: categorical, more values               multiclass
     text or true/false, two values               binary
     text, more values                            multiclass
     numbers, two values, both integers           binary
@@ -139,6 +141,11 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
     if is_date_type(series.dtype):
         raise DataError(
             _problem("classes or numbers", f"dates in '{series.name}'", "convert them to numbers")
+        )
+    if data is not None and explicit_kind(data, series.name) == "categorical":
+        classes = level_text(series).n_unique()
+        return InferredTask(
+            "binary" if classes <= 2 else "multiclass", f"'{series.name}' is categorical"
         )
     numbers = _plain_numbers(series)
     detected = _detect_numbers(series, data, numbers)

@@ -19,6 +19,7 @@ from typing import Any
 
 from trainer.errors import StorageError
 from trainer.runs.files import json_bytes, sha256_of, write_atomically
+from trainer.runs.machine import user_cache
 
 MAX_BYTES = 100_000_000
 _INDEX = "index.json"
@@ -27,8 +28,7 @@ _FLAGS = "TF_XLA_FLAGS"
 
 def cache_root() -> Path:
     """Return the directory of all compiled programs: `$XDG_CACHE_HOME/trainer/programs`."""
-    home = os.environ["XDG_CACHE_HOME"] if os.environ.get("XDG_CACHE_HOME") else "~/.cache"
-    return Path(home).expanduser() / "trainer" / "programs"
+    return user_cache() / "programs"
 
 
 def use_cache(root: Path) -> None:

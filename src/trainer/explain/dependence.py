@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from trainer.data.arrays import Float32Array, Float64Array
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.images import ImageColumn
 from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
@@ -59,8 +60,8 @@ class ColumnGrid:
 
 
 def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
-    """Return the values at which the curve of a column is evaluated; None if all its cells are
-    missing.
+    """Return the values at which the curve of a column is evaluated; None for images, or if
+    all its cells are missing.
 
     Args:
         column: The fitted column.
@@ -90,6 +91,8 @@ def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
         case BooleanColumn():
             levels = ["false", "true", *([None] if column.has_missing_level else [])]
             return ColumnGrid(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
+        case ImageColumn():
+            return None
         case _:
             assert_never(column)
 
@@ -233,7 +236,7 @@ def _encoded(encoder: Preprocessing, series: pl.Series) -> NDArray[Any]:
     columns = tuple(column for column in encoder.columns if column.name == series.name)
     encoded = encoder.model_copy(update={"columns": columns}).transform(series.to_frame())
     (values,) = encoded.inputs.values()
-    return values
+    return values[:]
 
 
 def _grid(known: Float64Array) -> Float64Array:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,7 @@ class EncodedRows:
     """Rows in one encoding.
 
     Attributes:
-        inputs: The values of each input, (n, columns).
+        inputs: The values of each input, (n, *shape).
         columns: Column of the table → its columns of an input.
     """
 
@@ -47,7 +48,7 @@ class EncodedRows:
         place = self.columns.get(column)
         if place is None:
             return np.zeros((1, 0), np.float32)
-        return self.inputs[place.input][:, place.columns][rows]
+        return self.inputs[place.input][rows][:, place.columns]
 
     def subset(self, rows: NDArray[np.int64]) -> EncodedRows:
         """Return some of the rows."""
@@ -134,7 +135,7 @@ def _replace(
 
 
 def _width(encoded: EncodedRows) -> int:
-    return sum(values.shape[1] for values in encoded.inputs.values())
+    return sum(prod(values.shape[1:]) for values in encoded.inputs.values())
 
 
 def _copies(rows: int, width: int, count: int) -> int:

@@ -35,6 +35,12 @@ class GitState:
     dirty: bool | None
 
 
+def user_cache() -> Path:
+    """Return the folder of all caches: `$XDG_CACHE_HOME/trainer`."""
+    home = os.environ["XDG_CACHE_HOME"] if os.environ.get("XDG_CACHE_HOME") else "~/.cache"
+    return Path(home).expanduser() / "trainer"
+
+
 def package_versions(names: Sequence[str]) -> dict[str, str]:
     """Return the versions of those packages that are installed, without importing them."""
     versions = {}

@@ -257,7 +257,12 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     y = plan.task.target_values(plan.task.encode_targets(samples))
     predict = _prediction_function(evaluator, plan.task)
     validation_rows = dataset.rows("validation")
-    if should_compute_importance(settings.importance, validation_rows, len(preprocessing.columns)):
+    # An image is the only column, or takes as long as its values.
+    image = preprocessing.image
+    columns = len(preprocessing.columns) if image is None else preprocessing.input_count
+    is_alone = image is not None and len(preprocessing.columns) == 1
+    setting = False if is_alone and settings.importance == "auto" else settings.importance
+    if should_compute_importance(setting, validation_rows, columns):
         record_json = compute_importance(
             plan.task.name,
             EncodedRows(samples.inputs, preprocessing.input_columns),

@@ -9,6 +9,7 @@ from typing import assert_never
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import MISSING, RARE, BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
+from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.targets import FittedTarget
@@ -60,7 +61,7 @@ def _inputs(content: RunContent) -> Iterator[Block]:
     steps = _output_steps(content, networks)
     yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
-    if example is not None and all(map(Path.is_file, models)):
+    if preprocessing.image is None and example is not None and all(map(Path.is_file, models)):
         yield from _code(content, networks, example)
 
 
@@ -71,7 +72,9 @@ def _columns_table(preprocessing: Preprocessing) -> TableBlock:
         name, inputs = preprocessing.input_columns[column.name]
         last = inputs.stop - 1
         span = f"{inputs.start}" if inputs.start == last else f"{inputs.start}–{last}"
-        if preprocessing.embeddings:
+        if isinstance(column, ImageColumn):
+            span = name
+        elif len(preprocessing.inputs) > 1:
             span = f"{name} {span}"
         rows.append((column.name, column.kind, _missing_text(column), _formula(column), span))
     verb = "is" if count == 1 else "are"
@@ -103,6 +106,8 @@ def _missing_text(column: Column) -> str:
             waves = "0 for sin and cos" if column.cycles else ""
             one_hot = "all 0 for one-hot parts" if column.calendar else ""
             return ", ".join(part for part in (days, waves, one_hot) if part)
+        case ImageColumn():
+            return "black"
         case _:
             assert_never(column)
 
@@ -126,6 +131,12 @@ def _formula(column: Column) -> str:
                 days = f"x = days since {column.origin.removesuffix('T00:00:00')}"
                 parts.insert(0, f"{days}: {_scaled(column.elapsed, 'x')}{_bins(column.elapsed)}")
             return "; ".join(parts)
+        case ImageColumn():
+            scale = ", ".join(
+                f"(x - {number(mean)}) / {number(std)}"
+                for mean, std in zip(column.mean, column.std, strict=True)
+            )
+            return f"{column.height} × {column.width} × {column.channels}; in the network {scale}"
         case _:
             assert_never(column)
 

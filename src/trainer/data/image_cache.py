@@ -1,0 +1,388 @@
+"""Decoded images on disk: each image is decoded once, by several processes, and then memory-mapped.
+
+An entry of the cache is a folder with the arrays of `ImageFiles` and the list of broken files. Its name
+is a hash of the paths, sizes and times of change of the files, in order, of the size and colour, and of
+the version of Pillow. It is written under another name and then renamed; a lock, which the system
+releases with the process, keeps others from writing it at the same time. Entries that have not been used
+for the longest time are removed when the cache exceeds its limit. It can be deleted at any time.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import astuple, dataclass
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from trainer.data.arrays import BoolArray, RowIndex
+from trainer.data.decoding_progress import progress
+from trainer.data.image_decoding import Geometry, ImageFiles, worker_input
+from trainer.data.scratch_arrays import scratch_folder
+from trainer.errors import DataError, Problem, StorageError
+from trainer.packages import install_command
+from trainer.runs.machine import user_cache
+
+MAX_BYTES = 50_000_000_000
+SIZE_VARIABLE = "TRAINER_IMAGE_CACHE_GB"
+
+_FORMAT = 1
+_BROKEN = "broken.json"
+_PARTIAL, _LOCK = ".partial", ".lock"
+_CHUNK = 32
+# Fewer images are decoded before a process has started.
+_IMAGES_PER_PROCESS = 200
+_SPARE_BYTES = 1 << 28
+_MAX_PROCESSES = 64
+
+
+@dataclass(frozen=True)
+class CachedImages:
+    """Images as the values of an input.
+
+    Attributes:
+        files: The decoded images.
+        rows: int64 (n,): the image of each row.
+        broken: Position in `files` → why the file could not be decoded; such images are 0.
+    """
+
+    files: ImageFiles
+    rows: RowIndex
+    broken: dict[int, str]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self.rows), *self.files.pixels.shape[1:])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.files.pixels.dtype
+
+    @property
+    def base(self) -> object:
+        """The memory map, whose pages can be released."""
+        return self.files.pixels.base
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, rows: Any) -> NDArray[Any]:
+        chosen = self.rows[rows]
+        if (
+            len(chosen)
+            and chosen[-1] - chosen[0] == len(chosen) - 1
+            and np.all(np.diff(chosen) == 1)
+        ):
+            pixels: NDArray[Any] = self.files.pixels[chosen[0] : chosen[-1] + 1]
+            return pixels
+        gathered: NDArray[Any] = self.files.pixels[chosen]
+        return gathered
+
+    def select(self, rows: RowIndex) -> CachedImages:
+        """Return some rows."""
+        return CachedImages(self.files, self.rows[rows], self.broken)
+
+    def broken_mask(self) -> BoolArray:
+        """Return which rows have a broken image, bool (n,)."""
+        return np.isin(self.rows, list(self.broken))
+
+
+def cache_root() -> Path:
+    """Return the folder of the cache: `$XDG_CACHE_HOME/trainer/images`."""
+    return user_cache() / "images"
+
+
+def load_images(paths: pl.Series, geometry: Geometry) -> CachedImages:
+    """Return the images of a column of paths, decoding those that are not in the cache.
+
+    Args:
+        paths: The paths; a missing one counts as a broken image.
+        geometry: Size and colour.
+
+    Raises:
+        DataError: Pillow is not installed.
+        StorageError: There is not enough disk space.
+    """
+    if find_spec("PIL") is None:
+        fix = install_command("images")
+        raise DataError(Problem("", "Pillow, which decodes images", "no such package", fix))
+    text = paths.cast(pl.String).fill_null("")
+    distinct = text.unique(maintain_order=True)
+    rows = np.arange(len(text), dtype=np.int64)
+    if len(distinct) < len(text):
+        positions = pl.Series(np.arange(len(distinct)))
+        rows = text.replace_strict(distinct, positions, return_dtype=pl.Int64).to_numpy()
+    files, broken = _entry(distinct.to_list(), geometry)
+    return CachedImages(files, rows, broken)
+
+
+def _entry(paths: Sequence[str], geometry: Geometry) -> tuple[ImageFiles, dict[int, str]]:
+    size = len(paths) * geometry.height * geometry.width * geometry.channels
+    root = cache_root()
+    if size > max_bytes() or not _is_writable(root):
+        # Mapped files exist until they are closed, also when they have been deleted.
+        with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="images-") as folder:
+            _check_space(Path(folder), size)
+            _fill(Path(folder), paths, geometry)
+            return _open(Path(folder))
+    entry = root / _key(paths, geometry)
+    if (opened := _opened(entry)) is not None:
+        return opened
+    with _locked(entry):
+        if (opened := _opened(entry)) is not None:
+            return opened
+        shutil.rmtree(entry, ignore_errors=True)
+        _make_room(root, size)
+        _check_space(root, size)
+        partial = entry.with_name(entry.name + _PARTIAL)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        try:
+            _fill(partial, paths, geometry)
+            partial.rename(entry)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        return _open(entry)
+
+
+def _opened(entry: Path) -> tuple[ImageFiles, dict[int, str]] | None:
+    """Open an entry and mark it as used; None if there is none, or it is damaged."""
+    try:
+        opened = _open(entry)
+        os.utime(entry)
+    except (OSError, ValueError):
+        return None
+    return opened
+
+
+def _open(entry: Path) -> tuple[ImageFiles, dict[int, str]]:
+    broken = json.loads((entry / _BROKEN).read_bytes())
+    return ImageFiles(entry), {int(row): reason for row, reason in broken}
+
+
+def _key(paths: Sequence[str], geometry: Geometry) -> str:
+    settings = (_FORMAT, version("pillow"), *astuple(geometry))
+    digest = hashlib.sha256(repr(settings).encode())
+    for path in paths:
+        try:
+            info = os.stat(path)  # noqa: PTH116 (a Path costs more than the call)
+            stamp = f"{info.st_size} {info.st_mtime_ns} {info.st_ctime_ns}"
+        except (OSError, ValueError):
+            stamp = "missing"
+        digest.update(f"{os.path.abspath(path)}\0{stamp}\0".encode(errors="replace"))  # noqa: PTH100
+    return digest.hexdigest()[:32]
+
+
+def _fill(folder: Path, paths: Sequence[str], geometry: Geometry) -> None:
+    """Decode files into a folder."""
+    try:
+        ImageFiles.create(folder, len(paths), geometry)
+    except OSError as error:
+        found = (error.strerror or str(error)).lower()
+        fix = "set XDG_CACHE_HOME to another folder"
+        expected = "a folder that decoded images can be written to"
+        raise StorageError(Problem(str(folder), expected, found, fix)) from error
+    broken: list[tuple[int, str]] = []
+    done = 0
+    show = progress.get()
+    for part, count in _decoded_chunks(folder, paths, geometry):
+        broken += part
+        done += count
+        if show is not None:
+            show(done, len(paths))
+    for file in folder.iterdir():
+        with file.open("rb") as opened:
+            os.fsync(opened.fileno())
+    (folder / _BROKEN).write_text(json.dumps(sorted(broken)), encoding="utf-8")
+
+
+def _decoded_chunks(
+    folder: Path, paths: Sequence[str], geometry: Geometry
+) -> Iterator[tuple[list[tuple[int, str]], int]]:
+    """Yield the broken files and the number of files of each part that is decoded."""
+    chunks = [(first, paths[first : first + _CHUNK]) for first in range(0, len(paths), _CHUNK)]
+    workers = min(_cores(), len(paths) // _IMAGES_PER_PROCESS, _MAX_PROCESSES)
+    if workers < 2:
+        files = ImageFiles(folder, writable=True)
+        for first, part in chunks:
+            yield files.decode(first, part, geometry), len(part)
+        return
+    pool = _Workers(folder, geometry)
+    with ThreadPoolExecutor(workers, "decode") as threads:
+        try:
+            yield from threads.map(pool.decode, chunks)
+        finally:
+            threads.shutdown(cancel_futures=True)
+            pool.close()
+
+
+class _Workers:
+    """Processes that decode, one for each thread that calls `decode`."""
+
+    def __init__(self, folder: Path, geometry: Geometry) -> None:
+        self._folder, self._geometry = folder, geometry
+        self._idle: list[subprocess.Popen[str]] = []
+
+    def decode(self, chunk: tuple[int, Sequence[str]]) -> tuple[list[tuple[int, str]], int]:
+        """Decode files; one that makes the process end is broken."""
+        first, paths = chunk
+        broken = self._send(first, paths)
+        if broken is None:
+            broken = []
+            for row, path in enumerate(paths, first):
+                alone = self._send(row, [path])
+                broken += [(row, "the decoder crashed")] if alone is None else alone
+        return broken, len(paths)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._idle:
+            process.kill()
+            process.communicate()
+
+    def _send(self, first: int, paths: Sequence[str]) -> list[tuple[int, str]] | None:
+        try:
+            process = self._idle.pop()
+        except IndexError:
+            process = self._start()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        try:
+            process.stdin.write(json.dumps([first, *paths]) + "\n")
+            process.stdin.flush()
+            reply = process.stdout.readline()
+        except OSError:
+            reply = ""
+        if not reply:
+            process.kill()
+            process.communicate()
+            return None
+        self._idle.append(process)
+        return [(row, reason) for row, reason in json.loads(reply)]
+
+    def _start(self) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "trainer.data.image_decoding"]
+        path = os.pathsep.join(filter(None, sys.path))
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env={**os.environ, "PYTHONPATH": path},
+            # Ctrl-C is for the parent, which ends its workers.
+            start_new_session=True,
+        )
+        assert process.stdin is not None
+        process.stdin.write(worker_input(self._folder, self._geometry) + "\n")
+        return process
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def max_bytes() -> int:
+    """Return the limit of the cache in bytes: that of `TRAINER_IMAGE_CACHE_GB`, or 50 GB."""
+    try:
+        return int(float(os.environ[SIZE_VARIABLE]) * 1e9)
+    except (KeyError, ValueError):
+        return MAX_BYTES
+
+
+def cache_bytes() -> int:
+    """Return the size of the cache in bytes."""
+    return sum(size for _, size, _ in _entries(cache_root()))
+
+
+def clear_cache() -> int:
+    """Delete the cache, except entries that are being written; return the number of bytes freed."""
+    freed = 0
+    for entry, size, _ in _entries(cache_root()):
+        freed += size if _removed(entry) else 0
+    return freed
+
+
+def _make_room(root: Path, size: int) -> None:
+    """Remove what dead processes left, and entries, least recently used first, within the limit."""
+    entries = sorted(_entries(root), key=lambda item: item[2])
+    total = size + sum(length for _, length, _ in entries)
+    for entry, length, _ in entries:
+        if (total > max_bytes() or entry.name.endswith(_PARTIAL)) and _removed(entry):
+            total -= length
+
+
+def _removed(entry: Path) -> bool:
+    """Remove an entry, or what is left of one, unless a process is writing it."""
+    lock = _lock_path(entry.with_name(entry.name.removesuffix(_PARTIAL)))
+    with suppress(OSError), lock.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(entry, ignore_errors=True)
+        lock.unlink(missing_ok=True)
+        return True
+    return False
+
+
+def _entries(root: Path) -> list[tuple[Path, int, float]]:
+    """Return the entries with their sizes and the times of their last use."""
+    found = []
+    with suppress(OSError):
+        for entry in root.iterdir():
+            if entry.is_dir():
+                with suppress(OSError):
+                    size = sum(file.stat().st_size for file in entry.iterdir())
+                    found.append((entry, size, entry.stat().st_mtime))
+    return found
+
+
+@contextmanager
+def _locked(entry: Path) -> Iterator[None]:
+    """Wait for the right to write an entry."""
+    lock = _lock_path(entry)
+    while True:
+        with lock.open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            # Whoever had it may have removed the file.
+            if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
+                continue
+            try:
+                yield
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _lock_path(entry: Path) -> Path:
+    return entry.with_name(entry.name + _LOCK)
+
+
+def _is_writable(root: Path) -> bool:
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(root, os.W_OK)
+
+
+def _check_space(folder: Path, size: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < size + _SPARE_BYTES:
+        expected = f"{(size + _SPARE_BYTES) / 1e9:.1f} GB of free disk space for the decoded images"
+        fix = "set XDG_CACHE_HOME to a folder with more space, or lower data.image.size"
+        raise StorageError(Problem(str(folder), expected, f"{free / 1e9:.1f} GB", fix))

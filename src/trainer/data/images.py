@@ -1,0 +1,96 @@
+"""A column of image paths: how its images become the input `image` of the network."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import numpy as np
+from pydantic import Field
+
+from trainer.config.images import FixedScale, Image
+from trainer.data.arrays import Float64Array
+from trainer.data.fitted_base import FittedBase
+from trainer.data.image_decoding import Geometry
+from trainer.inputs import IMAGE, ImageScaling, InputSpec
+
+_MAX = 255.0
+_MIN_STD = 1e-3
+Positive = Annotated[float, Field(gt=0)]
+
+
+class ImageColumn(FittedBase):
+    """A fitted column of images.
+
+    Attributes:
+        name: The column, with paths.
+        height, width, resize, channels: See `Geometry`.
+        mean: Mean of each channel, of values from 0 to 255; the network subtracts it.
+        std: Standard deviation of each channel; the network divides by it.
+        drop_broken: Whether rows with broken images are dropped.
+    """
+
+    kind: Literal["image"] = "image"
+    name: str
+    height: Annotated[int, Field(ge=1)]
+    width: Annotated[int, Field(ge=1)]
+    resize: Annotated[int, Field(ge=1)] | None = None
+    channels: Literal[1, 3]
+    mean: tuple[float, ...]
+    std: tuple[Positive, ...]
+    drop_broken: bool = False
+
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The columns of the input `features`: none, as images are an input of their own."""
+        return ()
+
+    @property
+    def geometry(self) -> Geometry:
+        return Geometry(self.height, self.width, self.resize, self.channels)
+
+    @property
+    def spec(self) -> InputSpec:
+        """The input of the network."""
+        return InputSpec(IMAGE, (self.height, self.width, self.channels), "uint8")
+
+    @property
+    def scaling(self) -> ImageScaling:
+        """How the network scales the values."""
+        factors = tuple(1 / std for std in self.std)
+        offsets = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        return ImageScaling(factors, offsets)
+
+
+class ImageAccumulator:
+    """Accumulates nothing: a column of images is fitted by its settings."""
+
+
+def fit_image_column(name: str, image: Image) -> ImageColumn:
+    """Return a column; with `scale: standardize`, `with_statistics` must be called."""
+    height, width, channels = image.shape
+    mean, std = [0.0], [1.0]
+    if isinstance(image.scale, FixedScale):
+        mean, std = image.scale.mean, image.scale.std
+    return ImageColumn(
+        name=name,
+        height=height,
+        width=width,
+        resize=image.resize,
+        channels=1 if channels == 1 else 3,
+        mean=tuple(_MAX * value for value in (mean * channels)[:channels]),
+        std=tuple(_MAX * value for value in (std * channels)[:channels]),
+        drop_broken=image.broken == "drop",
+    )
+
+
+def with_statistics(column: ImageColumn, sums: Float64Array) -> ImageColumn:
+    """Return the column with the mean and standard deviation of images.
+
+    Args:
+        column: The column.
+        sums: (n, 2, channels); see `ImageFiles`.
+    """
+    first, second = sums.sum(axis=0) / (len(sums) * column.height * column.width)
+    std = np.sqrt(np.maximum(second - np.square(first), _MIN_STD**2))
+    scale = {"mean": tuple(first.tolist()), "std": tuple(std.tolist())}
+    return column.model_copy(update=scale)
