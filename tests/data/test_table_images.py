@@ -9,7 +9,7 @@ from trainer.data.image_decoding import decode_image
 from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
-from trainer.inputs import FEATURES, IMAGE, InputSpec
+from trainer.inputs import FEATURES, IMAGE, UNIT_SCALING, InputSpec
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ def test_a_table_of_paths_and_numbers(photos, tmp_path, prepared):
 def test_scaling(photos, prepared):
     column = prepared("{source: photos, image: {size: 5}}").preprocessing.image
     assert (column.mean, column.std) == ((0.0,) * 3, (255.0,) * 3)
+    assert column.scaling == UNIT_SCALING
     fixed = "{size: 5, scale: {mean: [0.5], std: [0.1, 0.2, 0.4]}}"
     column = prepared(f"{{source: photos, image: {fixed}}}").preprocessing.image
     assert column.mean == (127.5,) * 3

@@ -58,6 +58,8 @@ class ImageColumn(FittedBase):
         """How the network scales the values."""
         factors = tuple(1 / std for std in self.std)
         offsets = tuple(-mean / std for mean, std in zip(self.mean, self.std, strict=True))
+        if len({*zip(factors, offsets, strict=True)}) == 1:
+            return ImageScaling(factors[:1], offsets[:1])
         return ImageScaling(factors, offsets)
 
 

@@ -81,7 +81,11 @@ class Task:
 
     def network_shape(self, preprocessing: Preprocessing) -> NetworkShape:
         """Return the inputs and the output layer of a network for encoded rows."""
-        return NetworkShape(preprocessing.inputs, preprocessing.embeddings, self.head, self.outputs)
+        shape = NetworkShape(
+            preprocessing.inputs, preprocessing.embeddings, self.head, self.outputs
+        )
+        image = preprocessing.image
+        return shape if image is None else replace(shape, image_scaling=image.scaling)
 
     def prior(self) -> tuple[float, ...]:
         """Return class frequencies or means of the training rows, one per output."""
