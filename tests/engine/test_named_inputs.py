@@ -72,3 +72,19 @@ def test_ids_that_float32_cannot_represent_are_exact():
     }
     predictions = Evaluator(supervised(model, None)).predict(inputs)
     np.testing.assert_array_equal(predictions, [[0], [1]])
+
+
+def test_evaluation_steps_are_small_if_a_layer_has_large_outputs():
+    layers = [
+        keras.layers.Rescaling(1 / 255),
+        keras.layers.Conv2D(2048, 3, padding="same"),
+        keras.layers.GlobalAveragePooling2D(),
+        keras.layers.Dense(1),
+    ]
+    image = keras.Sequential([keras.Input((32, 32, 3), dtype="uint8"), *layers])
+    evaluator = Evaluator(supervised(image, keras.optimizers.SGD()))
+    assert evaluator._batch == 32
+    pixels = np.random.default_rng(0).integers(0, 256, (35, 32, 32, 3)).astype(np.uint8)
+    expected = image.predict(pixels, verbose=0)
+    assert evaluator.predict({"image": pixels}) == pytest.approx(expected, rel=1e-4, abs=1e-5)
+    assert Evaluator(supervised(network(), keras.optimizers.SGD()))._batch == 4096

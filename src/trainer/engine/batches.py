@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
+from math import prod
 from time import perf_counter
 from typing import Any, TypeVar, cast
 
@@ -21,6 +22,7 @@ Value = TypeVar("Value")
 # Rows per evaluation step: large enough for full speed, small enough for any memory.
 _EVALUATION_BATCH = 4096
 _EVALUATION_BATCHES = 64
+_EVALUATION_VALUES = 1 << 26
 
 # Upper limit on the duration of one device call, from a cautious estimate of the device's speed.
 # Training can be stopped and saved between two calls.
@@ -271,13 +273,24 @@ def train_in_batches(
     )
 
 
+def _evaluation_batch(learner: Learner) -> int:
+    """Return the rows per evaluation step: fewer if the output of a layer would take much memory."""
+    layers = [layer for network in learner.networks.values() for layer in network.layers]
+    outputs = [tensor for layer in layers for tensor in tf.nest.flatten(layer.output)]
+    values: int = max(prod(size or 1 for size in tensor.shape[1:]) for tensor in outputs)
+    return max(1, min(_EVALUATION_BATCH, _EVALUATION_VALUES // values))
+
+
 class Evaluator:
     """Computes the loss and outputs of a learner with its current weights."""
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
-        batches = steps_per_execution(learner.parameters, _EVALUATION_BATCH, operations=2)
-        self._rows = _EVALUATION_BATCH * min(batches, _EVALUATION_BATCHES)
+        self._batch = _evaluation_batch(learner)
+        batches = steps_per_execution(learner.parameters, self._batch, operations=2)
+        if self._batch < _EVALUATION_BATCH:
+            batches = 1
+        self._rows = self._batch * min(batches, _EVALUATION_BATCHES)
         self.evaluation = Program(self.in_graph, compiled=False)
         self.prediction = Program(self._predict, compiled=False)
 
@@ -317,7 +330,7 @@ class Evaluator:
         predictions, losses = run_in_batches(
             lambda rows: self._learner.test_step(gather_batch(x, y, weight, rows)),
             tf.range(int(y.shape[0])),
-            _EVALUATION_BATCH,
+            self._batch,
             (self._learner.outputs,),
         )
         return losses[-1], predictions
@@ -326,7 +339,7 @@ class Evaluator:
         predictions, _ = run_in_batches(
             lambda rows: (self._learner.predict_step(gather_rows(x, rows)), 0.0),
             tf.range(int(tf.nest.flatten(x)[0].shape[0])),
-            _EVALUATION_BATCH,
+            self._batch,
             (self._learner.outputs,),
         )
         return predictions
