@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
+from trainer.models.noise import (
+    CompiledDropout,
+    CompiledGaussianNoise,
+    stacked_normal,
+    stacked_uniform,
+)
 
 ONES = np.ones((400, 250), np.float32)
 
@@ -50,6 +55,31 @@ def test_draws_depend_only_on_seed_and_step(kind: Any) -> None:
     # Two steps are independent.
     if kind is CompiledDropout:
         assert np.mean((step_1 == 0) & (step_2 == 0)) == pytest.approx(0.09, abs=0.01)
+
+
+def test_values_are_uniform_and_independent_of_other_positions_and_draws() -> None:
+    # Neighboring seeds, and successive draws of each.
+    seeds = tf.constant([[3, 0], [3, 1], [4, 0], [4, 1]], tf.int64)
+    draws = stacked_uniform((500, 200), seeds).numpy().reshape(4, -1)
+    assert ((draws >= 0) & (draws < 1)).all()
+    expected = draws.size / 64
+    counts = np.bincount((draws * 64).astype(int).ravel(), minlength=64)
+    # 99.9% of a chi-squared distribution with 63 degrees of freedom is below 104.
+    assert ((counts - expected) ** 2 / expected).sum() < 104
+    scaled = (draws - 0.5) * 12**0.5
+    between = np.corrcoef(scaled) - np.eye(4)
+    along = [(scaled[:, lag:] * scaled[:, :-lag]).mean(1) for lag in (1, 2, 200)]
+    assert np.abs(between).max() < 0.015
+    assert np.abs(along).max() < 0.015
+
+
+@pytest.mark.parametrize("draw", [stacked_uniform, stacked_normal])
+def test_members_draw_the_same_values_with_more_rows(draw: Any) -> None:
+    seeds = tf.constant([[3, 5], [8, 5]], tf.int64)
+    values = draw((4, 6), seeds).numpy()
+    np.testing.assert_array_equal(values, draw((5, 6), seeds).numpy()[:, :4])
+    np.testing.assert_array_equal(values[1], draw((4, 6), seeds[1:]).numpy()[0])
+    assert not np.isin(values[0], values[1]).any()
 
 
 @pytest.mark.parametrize("kind", [CompiledDropout, CompiledGaussianNoise])

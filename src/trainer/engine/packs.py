@@ -297,18 +297,15 @@ class Pack:
             counts: (members,) rows of each member, the others are repeated; None for all.
         """
         x, y, weight = gather_by_member(data, rows, weight_rows)
-        mask: Any = None
-        noise_rows: tuple[int, ...] = ()
+        mask = None
         count = tf.cast(tf.shape(rows)[0], tf.float32)
         if counts is not None:
-            mask, noise_rows = tf.sequence_mask(counts, rows.shape[0], tf.float32), self._last_rows
+            mask = tf.sequence_mask(counts, rows.shape[0], tf.float32)
             count = tf.cast(counts, tf.float32)
             weight = mask if weight is None else weight * mask
         variables = [variable.value for variable in self._stack.trainable]
         with tf.GradientTape() as tape:
-            result = self._stack(
-                x, hyperparameters, training=True, mask=mask, noise_rows=noise_rows
-            )
+            result = self._stack(x, hyperparameters, training=True, mask=mask)
             losses = (
                 self._losses(y, result.outputs, weight, hyperparameters) / count + result.penalty
             )

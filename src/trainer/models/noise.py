@@ -1,24 +1,20 @@
 """Dropout and Gaussian noise with a random generator that is fast under XLA.
 
 Keras uses TensorFlow's `auto_select` generator, which takes a millisecond per step under XLA on a CPU;
-Threefry takes microseconds. The values depend on the layer's seed and the number of earlier draws, which
-its seed generator counts, and thus on (seed, layer, step).
+even Threefry takes as long as the matrix products of a small network. Here a value is a hash of its
+position and of a key: integer arithmetic that XLA merges with the layer's own loop. The key is the state
+of the layer's seed generator, which counts earlier draws, so that values depend on (seed, layer, step).
 
 These layers are for training only. A network that is saved has Keras's own layers instead.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from math import pi
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
-
-# TensorFlow's name for the counter-based generator of Salmon et al., "Parallel random numbers: as easy
-# as 1, 2, 3" (2011); available only under XLA.
-_GENERATOR = "threefry"
 
 
 class CompiledDropout(keras.layers.Dropout):  # type: ignore[misc]
@@ -27,9 +23,7 @@ class CompiledDropout(keras.layers.Dropout):  # type: ignore[misc]
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.rate == 0:
             return inputs
-        draw = tf.random.stateless_uniform(
-            tf.shape(inputs), seed=tf.cast(self.seed_generator.next(), tf.int64), alg=_GENERATOR
-        )
+        draw = _uniform(tf.shape(inputs), self.seed_generator.next())
         return tf.where(draw >= self.rate, inputs / (1 - self.rate), tf.zeros_like(inputs))
 
 
@@ -39,9 +33,7 @@ class CompiledGaussianNoise(keras.layers.GaussianNoise):  # type: ignore[misc]
     def call(self, inputs: Any, training: bool = False) -> Any:
         if not training or self.stddev == 0:
             return inputs
-        draw = tf.random.stateless_normal(
-            tf.shape(inputs), seed=tf.cast(self.seed_generator.next(), tf.int64), alg=_GENERATOR
-        )
+        draw = _normal(tf.shape(inputs), self.seed_generator.next())
         return inputs + tf.cast(self.stddev * draw, inputs.dtype)
 
 
@@ -52,41 +44,61 @@ COMPILED_LAYERS = {
 """Keras layers → layers that replace them in training under XLA."""
 
 
-def stacked_uniform(shape: tuple[int, ...], seeds: Any, rows: Sequence[int] = ()) -> Any:
+def stacked_uniform(shape: tuple[int, ...], seeds: Any) -> Any:
     """Return the (members, …) float32 values that `CompiledDropout` draws for each member's seed.
 
+    The first rows of a larger draw are those of a smaller one.
+
     Args:
-        shape: Shape of the values of one member.
+        shape: Shape of one member's draw.
         seeds: (members, 2) states of the members' seed generators.
-        rows: Number of rows that each member draws, zeros follow; empty for all of `shape`.
     """
-    return _drawn(tf.random.stateless_uniform, shape, seeds, rows)
+    return _uniform(shape, seeds)
 
 
-def stacked_normal(shape: tuple[int, ...], seeds: Any, rows: Sequence[int] = ()) -> Any:
+def stacked_normal(shape: tuple[int, ...], seeds: Any) -> Any:
     """Return the (members, …) float32 values that `CompiledGaussianNoise` draws for each seed."""
-    return _drawn(tf.random.stateless_normal, shape, seeds, rows)
+    return _normal(shape, seeds)
 
 
-def _drawn(draw: Any, shape: tuple[int, ...], seeds: Any, rows: Sequence[int]) -> Any:
-    if not rows:
-        return _stacked(draw, shape, seeds)
-    # The values depend on the number of values: each number of rows is drawn separately.
-    parts = []
-    members: list[int] = []
-    for count in sorted(set(rows)):
-        drawing = [number for number, member_rows in enumerate(rows) if member_rows == count]
-        values = _stacked(draw, (count, *shape[1:]), tf.gather(seeds, drawing))
-        padding = [(0, 0), (0, shape[0] - count), *[(0, 0)] * (len(shape) - 1)]
-        parts.append(tf.pad(values, padding))
-        members += drawing
-    return tf.gather(tf.concat(parts, axis=0), np.argsort(members))
+def _uniform(shape: Any, seeds: Any, stream: int = 0) -> Any:
+    """Return float32 values in [0, 1), multiples of 2⁻²⁴, of shape (*seeds.shape[:-1], *shape)."""
+    bits = tf.bitwise.right_shift(_random_bits(shape, seeds, stream), _uint32(8))
+    # XLA on a CPU vectorizes the conversion of signed integers only.
+    return tf.cast(tf.bitcast(bits, tf.int32), tf.float32) * 2.0**-24
 
 
-def _stacked(draw: Any, shape: tuple[int, ...], seeds: Any) -> Any:
-    # A loop in the graph: unrolled, the draws of many members would dominate the compilation.
-    return tf.map_fn(
-        lambda seed: draw(shape, seed=seed, alg=_GENERATOR),
-        tf.cast(seeds, tf.int64),
-        fn_output_signature=tf.TensorSpec(shape, tf.float32),
+def _normal(shape: Any, seeds: Any) -> Any:
+    """Return standard normal float32 values, by the transform of Box and Muller (1958)."""
+    # 1 - u is never 0.
+    radius = tf.sqrt(-2.0 * tf.math.log(1.0 - _uniform(shape, seeds)))
+    return radius * tf.cos(2 * pi * _uniform(shape, seeds, stream=1))
+
+
+def _random_bits(shape: Any, seeds: Any, stream: int) -> Any:
+    """Return 32 bits for each position: a permutation of all integers that two keys select.
+
+    A single key would only shift the positions. The second one depends on everything that
+    distinguishes draws: the seed, their number, and `stream` (0 or 1) within a draw.
+    """
+    words = tf.cast(seeds, tf.uint32)
+    seed, count = words[..., 0], words[..., 1]
+    first = _hash(seed)
+    second = _hash(_hash(seed ^ _uint32(0x9E3779B9)) + count * _uint32(2) + _uint32(stream))
+    axes = (1,) * len(shape) if isinstance(shape, tuple) else tf.ones_like(shape)
+    first, second = (
+        tf.reshape(key, tf.concat([tf.shape(key), axes], axis=0)) for key in (first, second)
     )
+    positions = tf.cast(tf.reshape(tf.range(tf.reduce_prod(shape)), shape), tf.uint32)
+    return _hash(_hash(positions + first) ^ second)
+
+
+def _hash(x: Any) -> Any:
+    """Permute 32-bit integers by `lowbias32` (C. Wellons, "Prospecting for hash functions", 2018)."""
+    for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
+        x = (x ^ tf.bitwise.right_shift(x, _uint32(shift))) * _uint32(factor)
+    return x ^ tf.bitwise.right_shift(x, _uint32(16))
+
+
+def _uint32(value: int) -> Any:
+    return tf.constant(value, tf.uint32)

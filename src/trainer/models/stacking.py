@@ -135,7 +135,6 @@ class StackedNetwork:
         training: bool,
         trainable: Any = None,
         mask: Any = None,
-        noise_rows: Sequence[int] = (),
     ) -> StackedOutput:
         """Run the forward pass; for use in a `tf.function`.
 
@@ -145,8 +144,6 @@ class StackedNetwork:
             training: Whether to apply dropout and noise and update normalization statistics and seeds.
             trainable: Values to use in place of the trainable variables, in their order, or None.
             mask: (members, rows), 1 for a row and 0 for padding; None without padding.
-            noise_rows: Number of rows of each member without padding, in training; empty without
-                padding.
         """
         values = (
             {}
@@ -156,7 +153,7 @@ class StackedNetwork:
                 for variable, value in zip(self.trainable, trainable, strict=True)
             }
         )
-        return _ForwardPass(self, hyperparameters, training, values, mask, noise_rows).run(x)
+        return _ForwardPass(self, hyperparameters, training, values, mask).run(x)
 
     def constrain(self) -> None:
         """Apply the constraints after an update; for use in a `tf.function`."""
@@ -218,10 +215,9 @@ class _ForwardPass:
         training: bool,
         values: dict[int, Any],
         mask: Any,
-        noise_rows: Sequence[int],
     ) -> None:
         self._stack, self._hyperparameters, self._training = stack, hyperparameters, training
-        self._values, self._mask, self._noise_rows = values, mask, noise_rows
+        self._values, self._mask = values, mask
         self._penalty = tf.zeros((stack.size,), tf.float32)
 
     def run(self, x: Any) -> StackedOutput:
@@ -317,14 +313,14 @@ class _ForwardPass:
         if not self._training or layer.rate == 0:
             return x
         rate = self._setting(f"{layer.name}/rate", x)
-        draw = stacked_uniform(x.shape[1:], self._next_seeds(layer), self._noise_rows)
+        draw = stacked_uniform(x.shape[1:], self._next_seeds(layer))
         keep = self._setting(f"{layer.name}/keep", x)
         return tf.where(draw >= rate, x / keep, tf.zeros_like(x))
 
     def _gaussian_noise(self, layer: Any, x: Any) -> Any:
         if not self._training or layer.stddev == 0:
             return x
-        draw = stacked_normal(x.shape[1:], self._next_seeds(layer), self._noise_rows)
+        draw = stacked_normal(x.shape[1:], self._next_seeds(layer))
         return x + self._setting(f"{layer.name}/stddev", x) * draw
 
     def _batch_normalization(self, layer: Any, x: Any) -> Any:
