@@ -14,6 +14,7 @@ from trainer.config.load import load_config
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import ConfigError, DivergedError
 from trainer.inputs import keras_inputs
+from trainer.models.weights import weights_sha256
 from trainer.prediction.trained_runs import load_network, open_trained
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.building import build_training
@@ -147,6 +148,29 @@ def test_long_training_is_compiled(small, steps, compiled):
     overrides = ("~fit.epochs", f"fit.steps={steps}", "fit.batch_size=36")
     setup = build_training(make_plan(load_config(small, overrides)), allow_custom=False)
     assert setup.execution.compiled is compiled
+
+
+CONVOLUTION = (
+    "model.layers=[{reshape: [-1, 1]}, "
+    "{residual: {layers: [{conv1d: {filters: 2, padding: same}}]}}, flatten]"
+)
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_convolutions_are_compiled_on_a_gpu_only(small, monkeypatch, gpu):
+    monkeypatch.setattr("trainer.workflows.building.uses_gpu", lambda: gpu)
+    overrides = ("~fit.epochs", "fit.steps=8000", "fit.batch_size=36", CONVOLUTION)
+    setup = build_training(make_plan(load_config(small, overrides)), allow_custom=False)
+    assert setup.execution.compiled is gpu
+    assert setup.execution.epochs_per_execution == 1
+
+
+def test_network_with_convolutions_is_trained_saved_and_evaluated(small, tmp_path):
+    result = run_fit(small, tmp_path / "runs", CONVOLUTION, "fit.epochs=2")
+    assert json.loads((result.run / "manifest.json").read_text())["engine"] == "resident"
+    model = keras.saving.load_model(result.run / "checkpoints" / "best" / "model.keras")
+    assert model.get_layer("residual").get_layer("residual_conv1d").filters == 2
+    assert weights_sha256(model) == result.weights_sha256
 
 
 def test_compiled_run(small, tmp_path):

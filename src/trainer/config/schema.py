@@ -232,7 +232,8 @@ class Runtime(Section):
     """Number of intra-op threads; auto: one for small models, all cores for large ones."""
     jit_compile: Literal["auto"] | bool = "auto"
     """Compile training with XLA; auto: if it saves more time than compilation takes, and for models that
-    are trained together. Dropout and noise draw different random numbers with and without XLA."""
+    are trained together; models with convolutions only on a GPU. Dropout and noise draw different random
+    numbers with and without XLA."""
 
 
 class Config(Section):

@@ -47,12 +47,15 @@ class Device:
     threads: int
 
 
-def choose_threads(parameters: int, batch_size: int) -> int:
+def choose_threads(multiplications: int, batch_size: int) -> int:
     """Return 1 for small networks and the number of usable cores for large ones.
 
-    A forward step of a dense network takes about `parameters · batch_size` multiplications.
+    Args:
+        multiplications: Multiplications of a forward pass for a row; about the parameters of a dense
+            network.
+        batch_size: Rows per step.
     """
-    return 1 if parameters * batch_size < _SMALL_STEP else usable_cores()
+    return 1 if multiplications * batch_size < _SMALL_STEP else usable_cores()
 
 
 def usable_cores() -> int:
@@ -100,6 +103,13 @@ def start(requested: Literal["auto", "cpu", "gpu"], threads: int) -> Device:
         return Device("gpu", name, "a GPU was found", threads_used)
     reason = "runtime.device is cpu" if requested == "cpu" else no_gpu_reason()
     return Device("cpu", "CPU", reason, threads_used)
+
+
+def uses_gpu() -> bool:
+    """Return whether programs run on a GPU, after `start`."""
+    import tensorflow as tf
+
+    return bool(tf.config.get_visible_devices("GPU"))
 
 
 @contextmanager
@@ -171,9 +181,11 @@ def _import_quietly() -> None:
         return
     use_cache(cache_root())
     with _hidden(_NOT_NEEDED), _captured_standard_error():
-        import keras  # noqa: F401
+        import keras
         import tensorflow as tf
 
+    # Whatever the user's keras.json says: a CPU has no convolutions with channels first.
+    keras.config.set_image_data_format("channels_last")
     # TensorFlow's warnings about retracing are for developers, not for users.
     tf.get_logger().setLevel("ERROR")
 

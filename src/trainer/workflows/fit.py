@@ -300,9 +300,9 @@ def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
 def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:
     if setting != "auto":
         return setting
-    if plan.parameters is None:
+    if plan.multiplications is None:
         return devices.usable_cores()
-    return devices.choose_threads(plan.parameters, plan.config.fit.batch_size)
+    return devices.choose_threads(plan.multiplications, plan.config.fit.batch_size)
 
 
 def _no_epoch(plan: RunPlan, run: Path) -> Problem:

@@ -75,6 +75,19 @@ class RunPlan:
     def config(self) -> Config:
         return self.loaded.config
 
+    @property
+    def multiplications(self) -> int | None:
+        """Approximate number of multiplications for a row; None if a custom layer hides it."""
+        counts = [
+            layer.multiplications for layer in self.layers if layer.multiplications is not None
+        ]
+        return sum(counts) if len(counts) == len(self.layers) else None
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether a layer convolves its input."""
+        return any(layer.settings.convolutional for layer in self.config.model.layers)
+
     def encoded_samples(self, split: SplitName) -> Samples | None:
         """Return the encoded rows of a split, with targets encoded for the head; None without rows."""
         samples = self.dataset.samples(split)

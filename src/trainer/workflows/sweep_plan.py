@@ -140,8 +140,7 @@ def choose_jobs(plan: RunPlan, trials: int | None, cluster: Cluster | None) -> i
     )
     if capacity is not None:
         return capacity if trials is None else max(1, min(capacity, trials // SMALLEST_PACK))
-    parameters = plan.parameters or 0
-    if devices.choose_threads(parameters, plan.config.fit.batch_size) > 1:
+    if devices.choose_threads(plan.multiplications or 0, plan.config.fit.batch_size) > 1:
         return 1
     limits = [devices.usable_cores()]
     free = available_memory()

@@ -151,9 +151,9 @@ def worker_threads(plan: RunPlan, networks: int, jobs: int) -> int:
         return threads
     if jobs > 1:
         return 1
-    if plan.parameters is None:
+    if plan.multiplications is None:
         return devices.usable_cores()
-    largest = plan.parameters * min(networks, LARGEST_PACK)
+    largest = plan.multiplications * min(networks, LARGEST_PACK)
     return devices.choose_threads(largest, plan.config.fit.batch_size)
 
 

@@ -59,7 +59,6 @@ class LayerKind(Section):
         random: Whether the Keras layer takes a seed.
         stacking: How the layer is computed in a pack.
         needs_shape: Whether the layer can be built only for a known input shape.
-        convolutional: Whether the layer is a convolution, which XLA computes slowly on a CPU.
     """
 
     kind: ClassVar[str]
@@ -69,7 +68,6 @@ class LayerKind(Section):
     random: ClassVar[bool] = False
     stacking: ClassVar[Stacking] = None
     needs_shape: ClassVar[bool] = False
-    convolutional: ClassVar[bool] = False
 
     @classmethod
     def is_optional(cls) -> bool:
@@ -108,6 +106,11 @@ class LayerKind(Section):
     def non_trainable(self, shape: Shape) -> int:
         """Return the number of non-trainable weights for an input shape."""
         return 0
+
+    @property
+    def convolutional(self) -> bool:
+        """Whether the layer convolves its input, which XLA does slowly on a CPU."""
+        return False
 
     def multiplications(self, shape: Shape) -> int:
         """Return the approximate number of multiplications for a sample: each weight is used once."""

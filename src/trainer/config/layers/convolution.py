@@ -26,7 +26,6 @@ class Convolution(LayerKind):
     """
 
     axes: ClassVar[int] = 2
-    convolutional: ClassVar[bool] = True
 
     kernel_size: Extents = 3
     """Height and width of the kernel: one number for both, or [height, width]."""
@@ -63,6 +62,10 @@ class Convolution(LayerKind):
         )
         strides = per_axis(self.strides, self.axes)
         return output_sizes(sizes, window, strides, self.padding, "kernel_size")
+
+    @property
+    def convolutional(self) -> bool:
+        return True
 
     @property
     def window(self) -> Shape:

@@ -83,6 +83,10 @@ class Residual(LayerKind):
         """Settings of the layers that the shortcut goes around."""
         return [layer.settings for layer in self.layers]
 
+    @property
+    def convolutional(self) -> bool:
+        return any(layer.convolutional for layer in self.block)
+
     def conflicts(self, key: str) -> Iterator[Conflict]:
         for index, layer in enumerate(self.block):
             yield from layer.conflicts(f"{key}.layers.{index}.{layer.kind}")
