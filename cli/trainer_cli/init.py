@@ -1,8 +1,9 @@
-"""`trainer init`: writes a commented config for a table."""
+"""`trainer init`: writes a commented config for a table or a folder of images."""
 
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -18,12 +19,22 @@ Effort = Literal["quick", "balanced", "best"]
 def command(
     data: Annotated[
         Path,
-        typer.Argument(metavar="DATA", help="A table: CSV, Parquet, NDJSON, …", readable=False),
+        typer.Argument(
+            metavar="DATA",
+            help="A table (CSV, Parquet, NDJSON, …), or a folder of images with a subfolder for each "
+            "class.",
+            readable=False,
+        ),
     ],
     target: Annotated[
-        list[str],
-        typer.Option("--target", "-t", help="The column to predict; can be repeated."),
-    ],
+        list[str] | None,
+        typer.Option(
+            "--target",
+            "-t",
+            help="The column to predict; can be repeated. Not for images.",
+            show_default=False,
+        ),
+    ] = None,
     settings: DataSettings = None,
     output: Annotated[
         Path | None,
@@ -47,11 +58,13 @@ def command(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Inspect a table and write a commented config for it.
+    """Inspect a table or a folder of images and write a commented config for it.
 
     Example: trainer init patients.csv --target diagnosis
 
     Example: trainer init patients.csv --target diagnosis --effort best
+
+    Example: trainer init photos
 
     Example: trainer init iris.data --target column_5 data.csv.header=false
     """
@@ -62,11 +75,12 @@ def command(
     elif json:
         expected, fix = "one result on stdout", "use only one of them"
         raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
+    _check_target(data, target or ())
     from trainer.data.config_proposal import propose_config
     from trainer.runs.files import write_atomically
 
     path = None if to_stdout else config
-    proposal = propose_config(data, tuple(target), path, settings or (), effort)
+    proposal = propose_config(data, tuple(target or ()), path, settings or (), effort)
     table = proposal.findings
     stderr = console.Console(quiet=quiet)
     stderr.print(f"{pluralize(table.rows, 'row')}; {table.task}: {table.reason}")
@@ -86,6 +100,20 @@ def command(
     else:
         stderr.print(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
         console.result(str(config))
+
+
+def _check_target(data: Path, target: Sequence[str]) -> None:
+    """Check that there is a target for a table, and none for a folder of images."""
+    from trainer.config.image_folders import is_image_folder
+
+    if is_image_folder(data):
+        if target:
+            fix = "leave it out: the class of an image is its subfolder"
+            found = f"--target {target[0]} for the folder {data}"
+            raise UsageError(Problem("trainer init", "a table with --target", found, fix))
+    elif not target:
+        fix = "name the column to predict"
+        raise UsageError(Problem("trainer init --target", "a column", "nothing", fix))
 
 
 def _check_output(config: Path, *, force: bool) -> None:

@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.config.image_folders import is_image_folder
 from trainer.config.read_options import data_section, non_default_read_options
 from trainer.config.template import TemplateColumn, TemplateInputs, render_template
+from trainer.data.image_proposal import propose_image_config
 from trainer.data.recipes import Effort, choose_recipe
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
 from trainer.data.text_formats import format_setting
@@ -51,8 +53,8 @@ def propose_config(
     """Inspect a table and propose a config for it.
 
     Args:
-        source: The table.
-        targets: The columns to predict.
+        source: The table, or a folder of images.
+        targets: The columns to predict; not used for a folder of images.
         config: The path of the config, to which the table's path is made relative; None for stdout,
             where it is relative to the working directory.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
@@ -62,9 +64,13 @@ def propose_config(
         ConfigError: A setting is invalid.
         DataError: The table cannot be read or lacks the target.
     """
+    folder = Path() if config is None else config.parent
+    if is_image_folder(source):
+        name = "config.yaml" if config is None else config.name
+        text, images = propose_image_config(source, os.path.relpath(source, folder), name)
+        return Proposal(text, images)
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)
-    folder = Path() if config is None else config.parent
     text = render_template(
         TemplateInputs(
             source=os.path.relpath(source, folder),

@@ -31,6 +31,7 @@ MAX_PIXELS = 150_000_000
 # Pillow also passes files to other programs (PostScript), and lists formats that it cannot decode.
 _EXCLUDED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5", "FPX", "MIC"})
 _ORIENTATION = 0x0112
+_TURNED = (5, 6, 7, 8)
 _MESSAGE_LENGTH = 80
 
 
@@ -68,6 +69,41 @@ class DecodedImage:
     pixels: NDArray[np.uint8]
     content: bytes
     look: int
+
+
+@dataclass(frozen=True, slots=True)
+class ImageHeader:
+    """What a file declares, as the image is displayed.
+
+    Attributes:
+        height: Rows of pixels.
+        width: Columns.
+        has_color: Whether it is not grey.
+    """
+
+    height: int
+    width: int
+    has_color: bool
+
+
+def read_header(path: str) -> ImageHeader:
+    """Read what a file declares, without decoding it.
+
+    Raises:
+        BrokenImageError: It is missing, empty, too large, damaged, or not an image.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            with _opened(_read(path)) as image:
+                width, height = image.size
+                if _orientation(image) in _TURNED:
+                    width, height = height, width
+                return ImageHeader(height, width, not image.mode.startswith(("1", "L", "I", "F")))
+        except BrokenImageError:
+            raise
+        except Exception as error:
+            raise BrokenImageError(_reason(error)) from error
 
 
 def decode_image(path: str, geometry: Geometry) -> DecodedImage:
@@ -120,17 +156,26 @@ def _reason(error: Exception) -> str:
     return f"damaged: {lines[0][:_MESSAGE_LENGTH]}"
 
 
-def _decoded(content: bytes, geometry: Geometry) -> Image:
-    """Return an image in mode L or RGB, of the size of the array."""
+def _opened(content: bytes) -> Image:
+    """Return an image whose header is read."""
     from PIL import Image
 
     Image.init()
     formats = [name for name in Image.ID if name not in _EXCLUDED_FORMATS]
-    with Image.open(io.BytesIO(content), formats=formats) as opened:
+    image = Image.open(io.BytesIO(content), formats=formats)
+    width, height = image.size
+    if width * height > MAX_PIXELS:
+        found = f"{width:,} × {height:,} pixels"
+        raise BrokenImageError(f"declares {found}, more than {MAX_PIXELS // 1_000_000} million")
+    return image
+
+
+def _decoded(content: bytes, geometry: Geometry) -> Image:
+    """Return an image in mode L or RGB, of the size of the array."""
+    from PIL import Image
+
+    with _opened(content) as opened:
         width, height = opened.size
-        if width * height > MAX_PIXELS:
-            found = f"{width:,} × {height:,} pixels"
-            raise BrokenImageError(f"declares {found}, more than {MAX_PIXELS // 1_000_000} million")
         mode = "L" if geometry.channels == 1 else "RGB"
         # A JPEG can be decoded at a fraction of its size; twice the size leaves enough to resize.
         target = 2 * max(geometry.height, geometry.width, geometry.resize or 0)
@@ -175,12 +220,18 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     return eight
 
 
+def _orientation(image: Image) -> int:
+    """Return how the image is turned and mirrored, from 1 for not at all to 8."""
+    orientation: int = image.getexif().get(_ORIENTATION, 1)
+    return orientation
+
+
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
     # EXIF data can be damaged although the picture is not.
     with suppress(Exception):
-        if image.getexif().get(_ORIENTATION, 1) != 1:
+        if _orientation(image) != 1:
             return ImageOps.exif_transpose(image)
     return image
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from stat import S_ISREG
@@ -20,7 +20,7 @@ import polars as pl
 from trainer.config.image_folders import is_image
 from trainer.config.images import FOLDER_LABEL, FOLDER_PATH
 from trainer.data.message_lists import quoted
-from trainer.data.splits import SPLIT_CODES, SPLIT_NAMES
+from trainer.data.splits import DROPPED, SPLIT_CODES, SPLIT_NAMES, SplitName
 from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem, pluralize
 
@@ -200,17 +200,27 @@ def _scan(folder: Path) -> os._ScandirIterator[str]:
         raise DataError(Problem(str(folder), "a readable folder", found, fix)) from error
 
 
+def split_folders(folder: Path) -> dict[SplitName, str]:
+    """Return the subfolder of each split, if all subfolders are named like splits."""
+    return _splits(_subfolders(folder, _Skipped()))
+
+
+def _splits(labels: Sequence[str]) -> dict[SplitName, str]:
+    codes = [SPLIT_CODES.get(label.lower(), DROPPED) for label in labels]
+    splits = {SPLIT_NAMES[code]: label for code, label in zip(codes, labels, strict=True)}
+    are_splits = len(labels) > 1 and DROPPED not in codes and len(splits) == len(labels)
+    return splits if are_splits and "train" in splits else {}
+
+
 def _check_labels(folder: Path, labels: list[str]) -> None:
     """Check that the subfolders are not splits.
 
     Raises:
         DataError: They are.
     """
-    codes = {SPLIT_CODES[label.lower()] for label in labels if label.lower() in SPLIT_CODES}
-    if 1 < len(labels) == len(codes):
-        named = ", ".join(
-            f"{SPLIT_NAMES[SPLIT_CODES[label.lower()]]}: {folder / label}" for label in labels
-        )
+    splits = _splits(labels)
+    if splits:
+        named = ", ".join(f"{split}: {folder / label}" for split, label in splits.items())
         found = quoted(labels, len(labels))
         fix = f"set data.source: {{{named}}}"
         raise DataError(Problem(str(folder), "a subfolder for each class", found, fix))

@@ -1,0 +1,179 @@
+"""Propose a config for a folder of images: the output of `trainer init FOLDER`."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data, NamedSources
+from trainer.config.images import FOLDER_LABEL, FOLDER_PATH
+from trainer.config.yaml_writer import flow_text, scalar_text
+from trainer.data.image_decoding import BrokenImageError, ImageHeader, read_header
+from trainer.data.image_folders import split_folders
+from trainer.data.opening import open_table
+from trainer.data.table_inspection import TableFindings
+from trainer.data.values import natural_sort
+from trainer.errors import DataError, Problem, pluralize
+from trainer.packages import install_command
+
+_SAMPLED = 300
+_KEPT_SIDE = 96
+"""Images of one size up to this are not resized."""
+_SIDES = (32, 48, 64, 96, 128)
+_SMALLEST_MAP = 8
+_FILTERS = (32, 64, 128, 256)
+# Minimum number of training images, batch size, epochs, patience.
+_TRAINING = ((0, 16, 60, 12), (2_000, 32, 40, 8), (20_000, 64, 30, 5), (200_000, 128, 15, 3))
+_MAX_LISTED = 12
+_MIN_IMAGES = 20
+
+
+def propose_image_config(folder: Path, path: str, file_name: str) -> tuple[str, TableFindings]:
+    """Look at the names of the images in a folder and the headers of some, and propose a config.
+
+    Args:
+        folder: A folder with a subfolder for each class, or for each split.
+        path: Its path in the config.
+        file_name: File name of the config, for its header.
+
+    Raises:
+        DataError: There are no images, or only one class; or Pillow is not installed.
+    """
+    if find_spec("PIL") is None:
+        found, fix = "no such package", install_command("images")
+        raise DataError(Problem("trainer init", "Pillow, which reads images", found, fix))
+    splits = split_folders(folder)
+    source: str | dict[str, str] = path
+    data_source: str | NamedSources = str(folder)
+    if splits:
+        source = {name: os.path.join(path, inner) for name, inner in splits.items()}  # noqa: PTH118
+        data_source = NamedSources(**{name: str(folder / inner) for name, inner in splits.items()})
+    data = Data(source=data_source, target=FOLDER_LABEL)
+    table = open_table(data, streamed=False).read_columns([FOLDER_PATH, FOLDER_LABEL])
+    counts = Counter(table.frame[FOLDER_LABEL].drop_nulls().to_list())
+    classes = {name: counts[name] for name in natural_sort(list(counts))}
+    if len(classes) < 2:
+        found = pluralize(len(classes), "class") + (f", '{next(iter(classes))}'" if classes else "")
+        fix = "put the images of each class into a subfolder of its own"
+        raise DataError(
+            Problem(str(folder), "a subfolder for each of two or more classes", found, fix)
+        )
+    headers, broken = _headers(table.frame[FOLDER_PATH])
+    findings = TableFindings(
+        files=table.files,
+        rows=sum(classes.values()),
+        target=(FOLDER_LABEL,),
+        task="binary" if len(classes) == 2 else "multiclass",
+        reason=f"{len(classes)} subfolders",
+        classes=classes,
+        number_formats={},
+        order=None,
+        duplicates=0,
+        columns=(),
+        warnings=(*table.warnings, *broken),
+    )
+    lines = _lines(findings, source, headers, file_name)
+    return "\n".join(lines) + "\n", findings
+
+
+def _headers(paths: pl.Series) -> tuple[list[ImageHeader], list[str]]:
+    """Return the headers of some images, and a warning if others cannot be read."""
+    rows = np.unique(np.linspace(0, len(paths) - 1, _SAMPLED).astype(np.int64))
+    headers, broken = [], []
+    for path in paths.gather(rows):
+        try:
+            headers.append(read_header(path))
+        except BrokenImageError as error:
+            broken.append(f"{path} ({error})")
+    if not headers:
+        problem = Problem(str(paths[0]), "an image", f"none in {len(rows)} files, {broken[0]}")
+        raise DataError(problem)
+    shown = ", ".join(broken[:3])
+    line = f"{len(broken)} of {len(rows)} files are broken: {shown}; see data.image.broken"
+    return headers, [line] if broken else []
+
+
+def _image_settings(headers: Sequence[ImageHeader]) -> tuple[dict[str, Any], int]:
+    """Return `data.image`, and the length of the shorter side of the input."""
+    sizes = {(header.height, header.width) for header in headers}
+    color = {} if any(header.has_color for header in headers) else {"color": "grey"}
+    height, width = next(iter(sizes))
+    if len(sizes) == 1 and max(height, width) <= _KEPT_SIDE:
+        return {"size": height if height == width else [height, width], **color}, min(height, width)
+    shorter = float(np.median([min(header.height, header.width) for header in headers]))
+    side = max((side for side in _SIDES if side <= shorter), default=_SIDES[0])
+    if all(height == width for height, width in sizes):
+        return {"size": side, **color}, side
+    return {"resize": side * 9 // 8, "crop": side, **color}, side
+
+
+def _layers(side: int, is_small: bool) -> list[str]:
+    """Return the layers: convolutions with pooling until little is left of the image."""
+    lines = []
+    for filters in _FILTERS:
+        lines += [
+            f"- conv2d: {{filters: {filters}, kernel_size: 3, padding: same, use_bias: false}}",
+            "- batch_normalization",
+            "- activation: relu",
+        ]
+        if side < 2 * _SMALLEST_MAP:
+            break
+        lines.append("- max_pool2d: 2")
+        side //= 2
+    return [*lines, "- global_average_pool", f"- dropout: {0.3 if is_small else 0.1}"]
+
+
+def _lines(
+    findings: TableFindings,
+    source: str | Mapping[str, str],
+    headers: Sequence[ImageHeader],
+    file_name: str,
+) -> list[str]:
+    image, side = _image_settings(headers)
+    rows = findings.rows
+    batch_size, epochs, patience = [size[1:] for size in _TRAINING if rows >= size[0]][-1]
+    shown = list(findings.classes.items())[:_MAX_LISTED]
+    counts = ", ".join(f"{_comment(name)} {count:,}" for name, count in shown)
+    more = len(findings.classes) - len(shown)
+    counts += f" and {more:,} more classes" if more else ""
+    text = scalar_text(source) if isinstance(source, str) else flow_text(dict(source))
+    has_validation = not isinstance(source, str) and "validation" in source
+    test = 0.2 if rows >= _MIN_IMAGES else 0.0
+    split = [] if not isinstance(source, str) else [f"test: {test}"]
+    split += [] if has_validation else ["validation: 0.2"]
+    sizes = Counter((header.width, header.height) for header in headers).most_common()
+    (width, height), _ = sizes[0]
+    found = f"{width} × {height}" + (f" and {len(sizes) - 1} other sizes" if len(sizes) > 1 else "")
+    return [
+        "# Predicts the class of images, the subfolder that they are in.",
+        "#",
+        f"#   trainer check {_comment(file_name)}    show what would be read, split and built",
+        f"#   trainer fit {_comment(file_name)}      train, evaluate, write a run directory",
+        "#",
+        "# All settings and their defaults: trainer schema --markdown",
+        "data:",
+        f"  source: {text}  # {pluralize(rows, 'image')}: {counts}",
+        f"  image: {flow_text(image)}  # found {found}",
+        *([f"  split: {{{', '.join(split)}}}"] if split else []),
+        "model:",
+        "  layers:",
+        *(f"    {line}" for line in _layers(side, rows < _TRAINING[1][0])),
+        "optimizer: {name: adamw, weight_decay: 0.01, schedule: cosine}",
+        "fit:",
+        f"  epochs: {epochs}",
+        f"  batch_size: {batch_size}",
+        f"  early_stopping: {{monitor: val_loss, patience: {patience}}}",
+        "evaluate:",
+        "  calibrate: true  # temperature scaling, fitted on validation images",
+    ]
+
+
+def _comment(text: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in text)
