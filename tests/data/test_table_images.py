@@ -134,6 +134,13 @@ def test_broken_images_are_dropped(photos, prepared, streamed):
     assert dataset.samples("train").inputs[IMAGE][:].any(axis=(1, 2, 3)).all()
 
 
+def test_no_image_can_be_decoded(photos, prepared):
+    for path in photos.rglob("*.*"):
+        path.write_bytes(b"text")
+    with pytest.raises(DataError, match="an image that can be decoded, found none in 20 rows: "):
+        prepared("{source: photos, image: {size: 5, broken: drop}}")
+
+
 def test_new_rows_with_broken_images_are_black_and_unseen(photos, prepared):
     preprocessing = prepared("{source: photos, image: {size: 5}}").preprocessing
     frame = pl.DataFrame({"path": [str(photos / "cat/0.png"), "gone.jpg", None]})

@@ -20,8 +20,15 @@ def is_image_folder(path: str | Path) -> bool:
     try:
         with os.scandir(path) as entries:
             visible = (entry for entry in entries if not entry.name.startswith("."))
-            return any(is_image(entry.name) or entry.is_dir() for entry in visible)
+            return any(is_image(entry.name) or _is_folder(entry) for entry in visible)
     except OSError:
+        return False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
         return False
 
 

@@ -140,6 +140,8 @@ def _images(
                 if _is_visible_folder(entry):
                     if nested and _is_new(entry, visited):
                         pending.append(f"{name}/")
+                elif entry.name in _SYSTEM_FOLDERS:
+                    continue
                 elif not entry.name.startswith("."):
                     size = _image_size(entry, name, skipped, stat=stat)
                     if size is not None:
@@ -151,8 +153,7 @@ def _images(
 def _image_size(entry: os.DirEntry[str], name: str, skipped: _Skipped, *, stat: bool) -> int | None:
     """Return the size of an image; None for other files."""
     if not is_image(entry.name):
-        if not entry.is_dir():
-            skipped.others.append(_printable(name))
+        skipped.others.append(_printable(name))
         return None
     if not _is_utf8(name):
         skipped.unnamed.append(_printable(name))
@@ -174,8 +175,12 @@ def _image_size(entry: os.DirEntry[str], name: str, skipped: _Skipped, *, stat: 
 
 
 def _is_visible_folder(entry: os.DirEntry[str]) -> bool:
-    name = entry.name
-    return not name.startswith(".") and name not in _SYSTEM_FOLDERS and entry.is_dir()
+    if entry.name.startswith(".") or entry.name in _SYSTEM_FOLDERS:
+        return False
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _is_new(entry: os.DirEntry[str], visited: set[tuple[int, int]]) -> bool:

@@ -24,12 +24,19 @@ def image_feature(data: Data, features: Sequence[str]) -> str | None:
 
 
 def broken_images(table: Table, name: str, data: Data) -> tuple[BoolArray, list[str]]:
-    """Return which rows have a broken image, bool (rows,), and a warning with the first ones."""
+    """Return which rows have a broken image, bool (rows,), and a warning with the first ones.
+
+    Raises:
+        DataError: All are broken.
+    """
     images = load_images(table.frame[name], fit_image_column(name, data.image).geometry)
     mask = images.broken_mask()
     rows = np.flatnonzero(mask)
     shown = [_broken_text(table, name, images, int(row)) for row in rows[:_SHOWN]]
     more = f" and {len(rows) - _SHOWN:,} more" if len(rows) > _SHOWN else ""
+    if mask.all():
+        found = f"none in {pluralize(len(rows), 'row')}: {', '.join(shown)}{more}"
+        raise DataError(Problem(table.name, "an image that can be decoded", found))
     count = pluralize(len(rows), "broken image")
     return mask, [f"{count}: {', '.join(shown)}{more}"] if shown else []
 
