@@ -1,26 +1,30 @@
-"""`trainer fit`: trains and evaluates one or more configs, one after the other."""
+"""`trainer fit`: trains and evaluates one or more configs, one after the other, or a table."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainer.errors import ConfigError, Problem, TrainerError, UsageError
+from trainer.errors import ConfigError, InputError, Problem, TrainerError, UsageError
 from trainer_cli import console
 from trainer_cli.fit_output import RunView, Timings
+from trainer_cli.fit_table import EFFORT_HELP, is_data, propose, table_problems
 from trainer_cli.following import Signals, View, show_training
 from trainer_cli.members_output import MembersView
 from trainer_cli.options import (
     DEFAULT_RUNS,
     AllowCustom,
-    ConfigArguments,
     JsonLines,
+    MaxSeconds,
     Quiet,
     Runs,
     configs_and_overrides,
+    max_seconds_problems,
+    runs_folder_problems,
 )
 
 if TYPE_CHECKING:
@@ -30,7 +34,24 @@ if TYPE_CHECKING:
 
 
 def command(
-    arguments: ConfigArguments,
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="CONFIG|TABLE|FOLDER|KEY=VALUE|~KEY",
+            help="Config files, or one table or folder of images, and settings that override those of "
+            "the config: optimizer.learning_rate=3e-4; ~KEY removes a setting.",
+            show_default=False,
+        ),
+    ],
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", "-t", help="The column of the table to predict; can be repeated."),
+    ] = None,
+    effort: Annotated[
+        str | None,
+        typer.Option("--effort", "-e", help=EFFORT_HELP, show_default="balanced, for a table"),
+    ] = None,
+    max_seconds: MaxSeconds = None,
     runs: Runs = DEFAULT_RUNS,
     quiet: Quiet = False,
     json: JsonLines = False,
@@ -45,52 +66,86 @@ def command(
     ] = False,
     allow_custom: AllowCustom = False,
 ) -> int:
-    """Train and evaluate one or more configs. Prints the run directory of each.
+    """Train and evaluate configs, a table or a folder of images. Prints the run directory of each.
+
+    A table or a folder is trained with the config that trainer init proposes, which the run keeps as
+    proposed.yaml.
 
     Example: trainer fit configs/breast_cancer.yaml optimizer.learning_rate=3e-4
-    """
-    from trainer.config.members import member_count
 
-    configs, overrides = configs_and_overrides(arguments)
-    if runs.exists() and not runs.is_dir():
-        raise UsageError(
-            Problem("--runs", "a folder for run directories", f"the file {runs}", "use a folder")
-        )
-    loaded = _load_all(configs, overrides)
+    Example: trainer fit patients.csv --target diagnosis --max-seconds 60
+    """
     stderr = console.Console(quiet=quiet)
     signals = Signals()
-    session = signals.session(allow_custom=allow_custom)
+    files, overrides = configs_and_overrides(arguments)
+    problems = [*max_seconds_problems(max_seconds), *runs_folder_problems(runs)]
+    # Its time begins before the table is read.
+    limit = None if problems else max_seconds
+    session = signals.session(allow_custom=allow_custom, max_seconds=limit)
+    for_table = table_problems(files, target or (), effort, overrides)
+    loaded: list[LoadedConfig] = []
+    try:
+        if is_data(files[0]) and not for_table:
+            loaded = [propose(files[0], target or (), effort, overrides, stderr)]
+        elif not for_table:
+            loaded = _load_all(files, overrides)
+    except InputError as error:
+        if not problems:
+            raise
+        problems += error.problems
+    if problems or for_table:
+        raise UsageError([*for_table, *problems])
+    options = _Options(runs, stderr, json, timings, resume_or_start)
+    return signals.run(lambda: _fit_all(loaded, session, signals, options))
 
-    def fit_one(config: LoadedConfig) -> int:
-        stderr.announce_loading(f"data for {config.config.name}")
-        training = _training(config, session, runs, resume_or_start=resume_or_start)
-        view: View[Any] = (
-            MembersView(stderr, json=json)
-            if member_count(config.config) > 1
-            else RunView(stderr, json=json, timings=timings)
-        )
-        if isinstance(training, Generator):
-            return show_training(training, view, signals)
-        stderr.print(f"{training.run} has finished: {training.stopped_because}")
-        view.print_result(training)
-        return 0
 
-    def fit_all() -> int:
-        if len(loaded) == 1:
-            return fit_one(loaded[0])
-        code = 0
-        for config in loaded:
-            try:
-                stopped = fit_one(config)
-            except TrainerError as error:
-                # An error in one of several configs does not stop the others.
-                code = console.print_error(error, json=json)
-                continue
-            if stopped:
-                return stopped
-        return code
+@dataclass(frozen=True, slots=True)
+class _Options:
+    """The options that all runs of the command share."""
 
-    return signals.run(fit_all)
+    runs: Path
+    stderr: console.Console
+    json: bool
+    timings: bool
+    resume_or_start: bool
+
+
+def _fit_all(
+    loaded: list[LoadedConfig], session: Session, signals: Signals, options: _Options
+) -> int:
+    """Train all configs, which share the time that is left; return the exit code."""
+    if len(loaded) == 1:
+        return _fit_one(loaded[0], session, signals, options)
+    code = 0
+    for index, config in enumerate(loaded):
+        try:
+            share = session.share(1, len(loaded) - index)
+            stopped = _fit_one(config, share, signals, options)
+        except TrainerError as error:
+            # An error in one of several configs does not stop the others.
+            code = console.print_error(error, json=options.json)
+            continue
+        if stopped:
+            return stopped
+    return code
+
+
+def _fit_one(config: LoadedConfig, session: Session, signals: Signals, options: _Options) -> int:
+    from trainer.config.members import member_count
+
+    stderr = options.stderr
+    stderr.announce_loading(f"data for {config.config.name}")
+    training = _training(config, session, options.runs, resume_or_start=options.resume_or_start)
+    view: View[Any] = (
+        MembersView(stderr, json=options.json)
+        if member_count(config.config) > 1
+        else RunView(stderr, json=options.json, timings=options.timings)
+    )
+    if isinstance(training, Generator):
+        return show_training(training, view, signals)
+    stderr.print(f"{training.run} has finished: {training.stopped_because}")
+    view.print_result(training)
+    return 0
 
 
 def _training(

@@ -16,7 +16,7 @@ from trainer_cli.options import SPLITS
 
 if TYPE_CHECKING:
     from trainer.report.decisions import DecisionSummary
-    from trainer.workflows.events import RunEvent, RunFinished
+    from trainer.workflows.events import MembersFinished, RunEvent, RunFinished
     from trainer.workflows.plan import RunPlan
     from trainer_cli.progress import Progress
 
@@ -100,7 +100,14 @@ def _print_end(event: RunFinished, stderr: console.Console) -> None:
     print_summary(event.run, event.sentence, stderr)
     if event.weights_sha256 is not None:
         stderr.print(f"weights sha256: {event.weights_sha256}")
-    if event.status == "stopped":
+    print_resume_command(event, stderr)
+
+
+def print_resume_command(event: RunFinished | MembersFinished, stderr: console.Console) -> None:
+    """Print how to resume a run that was stopped, or whose time was over."""
+    from trainer.runs.manifest import TIME_LIMIT
+
+    if event.status == "stopped" or event.stopped_because.startswith(TIME_LIMIT):
         stderr.print(f"resume with: {command_text('resume', event.run)}")
 
 

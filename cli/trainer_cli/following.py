@@ -45,11 +45,12 @@ class Signals:
             return None
         return "stopped by SIGTERM" if self._received == signal.SIGTERM else "stopped by Ctrl-C"
 
-    def session(self, *, allow_custom: bool) -> Session:
-        """Return the session of this command, which the signals interrupt."""
-        from trainer.workflows.session import Session
+    def session(self, *, allow_custom: bool, max_seconds: float | None = None) -> Session:
+        """Return the session of this command, which the signals interrupt; its time starts now."""
+        from trainer.workflows.session import Session, TimeLimit
 
-        return Session(("trainer", *sys.argv[1:]), allow_custom, self.reason)
+        limit = None if max_seconds is None else TimeLimit.from_now(max_seconds)
+        return Session(("trainer", *sys.argv[1:]), allow_custom, self.reason, limit)
 
     def run(self, train: Callable[[], int]) -> int:
         """Train while the signals are handled; return the exit code."""

@@ -6,10 +6,16 @@ from dataclasses import asdict
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from trainer.errors import command_text, pluralize
+from trainer.errors import pluralize
 from trainer.report.text import duration, number
 from trainer_cli import console
-from trainer_cli.fit_output import data_summary, print_metrics, print_remarks, print_summary
+from trainer_cli.fit_output import (
+    data_summary,
+    print_metrics,
+    print_remarks,
+    print_resume_command,
+    print_summary,
+)
 from trainer_cli.following import Signals, View
 
 if TYPE_CHECKING:
@@ -95,7 +101,8 @@ def _epoch_text(epoch: int, epochs: int, results: Any) -> str:
 
 def _print_end(event: MembersFinished, stderr: console.Console) -> None:
     finished = sum(member.status == "finished" for member in event.members)
-    stderr.print(f"{pluralize(finished, 'network')} finished; {duration(event.seconds)}")
+    ended = f"{pluralize(finished, 'network')} finished: {event.stopped_because}"
+    stderr.print(f"{ended}; {duration(event.seconds)}")
     if event.aggregates:
         stderr.print()
         texts = {
@@ -106,8 +113,7 @@ def _print_end(event: MembersFinished, stderr: console.Console) -> None:
         print_metrics(event.run, texts, stderr, note)
         stderr.print()
     print_summary(event.run, f"ensemble: {event.sentence}" if event.sentence else "", stderr)
-    if event.status == "stopped":
-        stderr.print(f"resume with: {command_text('resume', event.run)}")
+    print_resume_command(event, stderr)
 
 
 def _interval(interval: Any) -> str:

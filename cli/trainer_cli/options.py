@@ -32,6 +32,15 @@ AllowCustom = Annotated[
         help="Allow the config to import user-defined functions (custom: package.module:function).",
     ),
 ]
+MaxSeconds = Annotated[
+    float | None,
+    typer.Option(
+        "--max-seconds",
+        help="Time limit of the command: training ends in time for evaluation and report, with the best "
+        "epoch so far. The run can be resumed.",
+        show_default="no limit",
+    ),
+]
 Jobs = Annotated[
     int | None,
     typer.Option(
@@ -171,6 +180,22 @@ def cluster_of(engine: str | None, address: str | None) -> Cluster | None:
         expected, fix = "none without --engine ray", "add --engine ray, or remove --address"
         raise UsageError(Problem("--address", expected, f"'{address}'", fix))
     return None
+
+
+def runs_folder_problems(runs: Path) -> list[Problem]:
+    """Return the problem with --runs, if it is a file."""
+    if not runs.exists() or runs.is_dir():
+        return []
+    found = f"the file {runs}"
+    return [Problem("--runs", "a folder for run directories", found, "use a folder")]
+
+
+def max_seconds_problems(seconds: float | None) -> list[Problem]:
+    """Return the problem with --max-seconds, if there is one."""
+    if seconds is None or 0 < seconds < float("inf"):
+        return []
+    expected = "a number of seconds above 0"
+    return [Problem("--max-seconds", expected, f"{seconds:g}", "for example, --max-seconds 60")]
 
 
 def device_name(name: str) -> Literal["auto", "cpu", "gpu"]:

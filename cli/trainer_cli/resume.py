@@ -13,7 +13,17 @@ from trainer_cli import console
 from trainer_cli.fit_output import RunView, Timings
 from trainer_cli.following import Signals, View, show_training
 from trainer_cli.members_output import MembersView
-from trainer_cli.options import Address, AllowCustom, Engine, Jobs, Json, Quiet, cluster_of
+from trainer_cli.options import (
+    Address,
+    AllowCustom,
+    Engine,
+    Jobs,
+    Json,
+    MaxSeconds,
+    Quiet,
+    cluster_of,
+    max_seconds_problems,
+)
 from trainer_cli.sweep_output import SweepView
 
 
@@ -28,6 +38,7 @@ def command(
             show_default=False,
         ),
     ] = None,
+    max_seconds: MaxSeconds = None,
     quiet: Quiet = False,
     json: Json = False,
     timings: Timings = False,
@@ -53,26 +64,29 @@ def command(
     from trainer.runs.directory import RunDirectory
     from trainer.runs.sweeps import is_sweep
 
+    if problems := max_seconds_problems(max_seconds):
+        raise UsageError(problems)
+    signals = Signals()
+    session = signals.session(allow_custom=allow_custom, max_seconds=max_seconds)
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
     from trainer.workflows.members import resume_members
     from trainer.workflows.resume import resume_run
     from trainer.workflows.sweep import resume_sweep
 
-    signals = Signals()
-    session = signals.session(allow_custom=allow_custom)
-    sweep_options = {"--jobs": jobs, "--engine": engine, "--address": address}
-    run_options = {"--timings": timings, "--accept-differences": accept_differences}
+    sweep_options: dict[str, Any] = {"--jobs": jobs, "--engine": engine, "--address": address}
+    network_options = {"--timings": timings, "--accept-differences": accept_differences}
     events: Generator[Any, None, None]
     view: View[Any]
     if is_sweep(run):
         fix = "start another sweep with trainer sweep"
-        _reject_ignored(run, "a sweep", run_options, arguments, fix)
+        options = {**network_options, "--max-seconds": max_seconds}
+        _reject_ignored(run, "a sweep", options, arguments, fix)
         events = resume_sweep(run, session, jobs=jobs, cluster=cluster_of(engine, address))
         view = SweepView(stderr, json=json)
     elif RunDirectory(run).has_members:
         fix = f"extend one of its members: {command_text('resume', run / 'members/0001')}"
-        options = {**run_options, **sweep_options}
+        options = {**sweep_options, **network_options}
         _reject_ignored(run, "a run of several networks", options, arguments, fix)
         events, view = resume_members(run, session), MembersView(stderr, json=json)
     else:

@@ -56,7 +56,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "config that is not there": (["fit", "goood.yaml"], ["goood.yaml", "'good.yaml'"]),
     "setting before a bad config": (["fit", "fit.epochs=3", "bad"], ["bad", "no such file"]),
-    "table in place of a config": (["fit", "table.csv"], ["table.csv", "trainer init table.csv"]),
+    "table in place of a config": (["check", "table.csv"], ["table.csv", "trainer init table.csv"]),
     "file in place of a folder of runs": (
         ["fit", "good.yaml", "--runs", "table.csv"],
         ["table.csv", "a folder"],

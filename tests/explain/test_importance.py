@@ -193,8 +193,9 @@ def test_constant_target_uses_rmse():
 
 
 def test_importance_at_the_end_of_fit_is_for_small_tables():
-    assert should_compute_importance("auto", 455, 30)
-    assert not should_compute_importance("auto", 100_000, 41)
-    assert should_compute_importance(True, 100_000, 41)
-    assert not should_compute_importance(False, 455, 30)
-    assert not should_compute_importance(True, 0, 30)
+    assert should_compute_importance("auto", 455, 30, 30)
+    assert not should_compute_importance("auto", 100_000, 41, 41)
+    assert not should_compute_importance("auto", 800, 784, 784)
+    assert should_compute_importance(True, 100_000, 41, 41)
+    assert not should_compute_importance(False, 455, 30, 30)
+    assert not should_compute_importance(True, 0, 30, 30)

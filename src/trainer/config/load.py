@@ -24,6 +24,7 @@ from trainer.config.nodes import (
     Entry,
     KeyPath,
     Node,
+    Source,
     find_location,
     mapping_node,
     parse_key,
@@ -37,10 +38,11 @@ from trainer.config.paths import UnsetVariableError, expand_path, resolve_paths
 from trainer.config.schema import Config
 from trainer.config.validation import MAX_PROBLEMS, issues_from_pydantic, validation_issues
 from trainer.config.value_fixes import format_value
-from trainer.config.yaml_reader import read_yaml
+from trainer.config.yaml_reader import parse_yaml, read_yaml
 from trainer.errors import ConfigError, Problem, command_text
 
-_TABLES = {".gz", ".zip", ".zst", *FORMAT_SUFFIXES}
+TABLE_SUFFIXES = frozenset({".gz", ".zip", ".zst", *FORMAT_SUFFIXES})
+"""The extensions of tables, compressed ones included."""
 _MAX_CHAIN = 20
 
 
@@ -52,11 +54,13 @@ class LoadedConfig:
         config: The config; its paths are absolute.
         path: The file, as given by the user.
         root: The config as a tree of nodes.
+        text: The content of the file, of a config that is not in a file; its run keeps it.
     """
 
     config: Config
     path: Path
     root: Node = field(repr=False, compare=False)
+    text: str | None = field(default=None, repr=False, compare=False)
 
     def locate(self, problem: Problem) -> Problem:
         """Return the problem with the location of its key: `file:line:column`, or the override.
@@ -110,21 +114,26 @@ def _without_repeated_key(problem: Problem) -> Problem:
     return problem
 
 
-def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
+def load_config(path: Path, overrides: Sequence[str] = (), text: str | None = None) -> LoadedConfig:
     """Load a config file with the file it extends and overrides.
+
+    Args:
+        path: The file.
+        overrides: The overrides, as typed.
+        text: The content of a config that is not in a file; `path` is what problems call it.
 
     Raises:
         InvalidConfigError: The config has errors; all of them are reported, in the order of the files.
     """
     problems: list[Problem] = []
     parsed: list[Override] = []
-    for text in overrides:
-        override = parse_override(text, Path.cwd())
+    for given in overrides:
+        override = parse_override(given, Path.cwd())
         if isinstance(override, Problem):
             problems.append(override)
         else:
             parsed.append(override)
-    root = _read(path, (), problems)
+    root = _read(path, (), problems, text)
     if root is None:
         raise ConfigError(problems)
     root, override_problems = apply_overrides(root, parsed)
@@ -142,7 +151,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
         raise InvalidConfigError(
             [_without_repeated_key(problem) for problem in problems], valid_config, removed
         )
-    return LoadedConfig(config, path, root)
+    return LoadedConfig(config, path, root, text)
 
 
 def name_from_path(path: Path) -> str:
@@ -153,9 +162,12 @@ def name_from_path(path: Path) -> str:
     return stem or "run"
 
 
-def _read(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node | None:
+def _read(
+    path: Path, chain: tuple[Path, ...], problems: list[Problem], text: str | None = None
+) -> Node | None:
     """Return the content of a file merged with the file it extends; None if it cannot be used."""
-    document = read_yaml(path)
+    source = Source(str(path), Path.cwd())
+    document = read_yaml(path) if text is None else parse_yaml(text, source)
     problems += document.problems
     root = document.root
     if root is None or root.entries is None:
@@ -172,7 +184,7 @@ def _read(path: Path, chain: tuple[Path, ...], problems: list[Problem]) -> Node 
 
 def _no_mapping(path: Path, root: Node | None) -> Problem:
     expected = "a mapping with at least data.source and data.target"
-    if path.suffix in _TABLES:
+    if path.suffix in TABLE_SUFFIXES:
         fix = (
             f"a table is not a config; write one with: {command_text('init', path)} --target COLUMN"
         )

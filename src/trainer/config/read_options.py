@@ -39,6 +39,19 @@ def parse_read_options(texts: Sequence[str], command: str) -> list[Override]:
     return overrides
 
 
+def split_read_options(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Separate settings for reading files from other overrides, as typed."""
+    reading: list[str] = []
+    others: list[str] = []
+    for text in texts:
+        override = parse_override(text, Path.cwd())
+        is_reading = isinstance(override, Override) and any(
+            override.steps[: len(known)] == known for known in _READING
+        )
+        (reading if is_reading else others).append(text)
+    return reading, others
+
+
 def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> Data:
     """Return a `data` section for a file, with options for reading it.
 

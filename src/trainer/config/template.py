@@ -84,6 +84,8 @@ class TemplateInputs:
         positive: The positive class of a binary task; None for the default.
         recipe: The network and its training.
         file_name: File name of the config, for the commands in its header.
+        name: The name of the experiment, if it is not that of the file.
+        overrides: Overrides that it is used with, for its header.
         order: A date column by which rows can be split; None if there is none.
         is_ordered: Whether the rows are sorted by it, so that the split is by time.
         target_columns: Target columns that need settings.
@@ -102,6 +104,8 @@ class TemplateInputs:
     positive: str | None = None
     recipe: Recipe = Recipe()
     file_name: str = "config.yaml"
+    name: str | None = None
+    overrides: tuple[str, ...] = ()
     order: str | None = None
     is_ordered: bool = False
     target_columns: tuple[TemplateColumn, ...] = ()
@@ -121,16 +125,20 @@ def _head(inputs: TemplateInputs) -> list[str]:
     if inputs.schema is not None:
         lines.append(f"# yaml-language-server: $schema={_comment_text(inputs.schema)}")
     target = ", ".join(_comment_text(name) for name in inputs.target[:3])
-    name = _comment_text(inputs.file_name)
+    check, fit = (
+        _comment_text(command_text(verb, inputs.file_name, *inputs.overrides))
+        for verb in ("check", "fit")
+    )
     explanation = TASK_RULES[inputs.task].explanation
     return [
         *lines,
         f"# Predicts {target} ({explanation}) from {_comment_text(inputs.source)}.",
         "#",
-        f"#   {command_text('check', name)}    show what would be read, split and built, in a second",
-        f"#   {command_text('fit', name)}      train, evaluate, write a run directory",
+        f"#   {check}    show what would be read, split and built, in a second",
+        f"#   {fit}      train, evaluate, write a run directory",
         "#",
         "# All settings and their defaults: trainer schema --markdown",
+        *([] if inputs.name is None else [f"name: {scalar_text(inputs.name)}"]),
     ]
 
 

@@ -17,13 +17,15 @@ from trainer.data.sources import expand_sources, is_large
 from trainer.errors import DataError, Problem
 
 
-def load_checked(path: Path, overrides: Sequence[str] = ()) -> LoadedConfig:
-    """Load the config in a file.
+def load_checked(
+    path: Path, overrides: Sequence[str] = (), text: str | None = None
+) -> LoadedConfig:
+    """Load the config in a file, or with the given text; see `load_config`.
 
     Raises:
         ConfigError: All problems, including those of its data.
     """
-    return _checked(lambda: load_config(path, overrides))
+    return _checked(lambda: load_config(path, overrides, text))
 
 
 def load_sweep_checked(path: Path, arguments: Sequence[str] = ()) -> LoadedConfig:

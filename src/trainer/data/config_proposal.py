@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.image_folders import is_image_folder
+from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
 from trainer.config.template import TemplateColumn, TemplateInputs, render_template
 from trainer.data.image_proposal import propose_image_config
 from trainer.data.recipes import Effort, choose_recipe
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
 from trainer.data.text_formats import format_setting
+from trainer.runs.directory import PROPOSED_CONFIG
 
 _EXCLUSIONS = {
     "orders the rows": (
@@ -49,6 +51,7 @@ def propose_config(
     config: Path | None,
     read_options: Sequence[str] = (),
     effort: Effort = "balanced",
+    overrides: Sequence[str] | None = None,
 ) -> Proposal:
     """Inspect a table and propose a config for it.
 
@@ -59,21 +62,27 @@ def propose_config(
             where it is relative to the working directory.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
         effort: The effort of training: of the number and size of networks.
+        overrides: The overrides of a run that uses the config at once and keeps it: then it has a name
+            and the absolute path of the table.
 
     Raises:
         ConfigError: A setting is invalid.
         DataError: The table cannot be read or lacks the target.
     """
-    folder = Path() if config is None else config.parent
+    path = os.path.relpath(source, Path() if config is None else config.parent)
+    file_name = "config.yaml" if config is None else config.name
+    name = None
+    if overrides is not None:
+        path, file_name = str(source.absolute()), PROPOSED_CONFIG
+        name = name_from_path(Path(source.name.split(".")[0]))
     if is_image_folder(source):
-        name = "config.yaml" if config is None else config.name
-        text, images = propose_image_config(source, os.path.relpath(source, folder), name)
+        text, images = propose_image_config(source, path, file_name, name)
         return Proposal(text, images)
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)
     text = render_template(
         TemplateInputs(
-            source=os.path.relpath(source, folder),
+            source=path,
             target=targets,
             task=findings.task,
             rows=findings.rows,
@@ -89,7 +98,9 @@ def propose_config(
                 *(_target_column(findings, name) for name in findings.number_formats),
                 *_case_of_target(findings),
             ),
-            file_name="config.yaml" if config is None else config.name,
+            file_name=file_name,
+            name=name,
+            overrides=tuple(overrides or ()),
         )
     )
     return Proposal(text, findings)

@@ -35,13 +35,16 @@ _MAX_LISTED = 12
 _MIN_IMAGES = 20
 
 
-def propose_image_config(folder: Path, path: str, file_name: str) -> tuple[str, TableFindings]:
+def propose_image_config(
+    folder: Path, path: str, file_name: str, name: str | None
+) -> tuple[str, TableFindings]:
     """Look at the names of the images in a folder and the headers of some, and propose a config.
 
     Args:
         folder: A folder with a subfolder for each class, or for each split.
         path: Its path in the config.
         file_name: File name of the config, for its header.
+        name: The name of the experiment, if it is not that of the file.
 
     Raises:
         DataError: There are no images, or only one class; or Pillow is not installed.
@@ -80,6 +83,8 @@ def propose_image_config(folder: Path, path: str, file_name: str) -> tuple[str, 
         warnings=(*table.warnings, *broken),
     )
     lines = _lines(findings, source, headers, file_name)
+    if name is not None:
+        lines.insert(lines.index("data:"), f"name: {scalar_text(name)}")
     return "\n".join(lines) + "\n", findings
 
 

@@ -30,7 +30,15 @@ RawValue = str | float | bool | None
 def raw_row(preprocessing: Preprocessing, row: pl.DataFrame) -> dict[str, RawValue]:
     """Return the parsed feature columns of a table with one row."""
     row = preprocessing.parse_number_columns(row)
-    return {column.name: _value(column, row) for column in preprocessing.columns}
+    names = [column.name for column in preprocessing.columns if isinstance(column, NumericColumn)]
+    # All at once: with hundreds of columns, one call for each would take seconds.
+    numbers = dict(zip(names, number_matrix(row, names)[0], strict=True)) if names else {}
+    return {
+        column.name: _number(float(numbers[column.name]))
+        if column.name in numbers
+        else _value(column, row[column.name])
+        for column in preprocessing.columns
+    }
 
 
 def example_row(dataset: Dataset) -> ExampleRow:
@@ -52,11 +60,11 @@ def example_row(dataset: Dataset) -> ExampleRow:
     raise AssertionError(f"no {split} rows")
 
 
-def _value(column: Column, row: pl.DataFrame) -> RawValue:
-    cell = row[column.name]
+def _value(column: Column, cell: pl.Series) -> RawValue:
+    """Return a cell of a column that is not numeric."""
     match column:
         case NumericColumn():
-            return _number(float(number_matrix(row, [column.name])[0, 0]))
+            raise AssertionError("numbers are parsed together")
         case CategoricalColumn():
             level = level_text(cell)[0]
             return None if level is None else str(level)

@@ -41,7 +41,7 @@ from trainer.task_names import TaskName
 
 REPEATS = 5
 MAX_ROWS = 200_000
-_AUTOMATIC_CELLS = 20_000_000
+_AUTOMATIC_ROWS, _AUTOMATIC_VALUES = 20_000_000, 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,18 +158,23 @@ def permutation_importance(
     return PermutationImportance(metric, baseline.value, len(y), repeats, tuple(columns))
 
 
-def should_compute_importance(setting: Literal["auto"] | bool, rows: int, columns: int) -> bool:
+def should_compute_importance(
+    setting: Literal["auto"] | bool, rows: int, columns: int, inputs: int
+) -> bool:
     """Return whether training ends with permutation importance.
 
-    Auto: for up to 20 million cells, rows × columns × repeats.
+    Auto: if its predictions take a few seconds at most: up to 20 million rows with up to a billion
+    values.
 
     Args:
         setting: `evaluate.importance`.
         rows: Validation rows.
         columns: Feature columns of the table.
+        inputs: Values of an encoded row.
     """
     if setting == "auto":
-        setting = rows * columns * REPEATS <= _AUTOMATIC_CELLS
+        predicted = rows * columns * REPEATS
+        setting = predicted <= _AUTOMATIC_ROWS and predicted * inputs <= _AUTOMATIC_VALUES
     return setting and rows > 0 and columns > 0
 
 

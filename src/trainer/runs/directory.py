@@ -1,7 +1,7 @@
 """The run directory: its layout, and how it is created.
 
     <root>/<name>/<time>-<short hash>/
-        config.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
+        config.yaml  proposed.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
         decisions.json  findings.json  example.json  explanation/  report.html
         tensorboard/  tracking.json  lock
@@ -36,6 +36,9 @@ from trainer.runs.files import (
 )
 from trainer.runs.manifest import Manifest, read_manifest, write_manifest
 from trainer.runs.records import to_json
+
+PROPOSED_CONFIG = "proposed.yaml"
+"""The commented config of a run of a table."""
 
 _MAX_ATTEMPTS = 1000
 
@@ -105,6 +108,11 @@ class RunDirectory:
     def config(self) -> Path:
         """The resolved config; `trainer fit` on it repeats the run."""
         return self.path / "config.yaml"
+
+    @property
+    def proposed_config(self) -> Path:
+        """The commented config that was proposed for a table; only in a run of a table."""
+        return self.path / PROPOSED_CONFIG
 
     @property
     def manifest(self) -> Path:
@@ -188,10 +196,15 @@ class RunDirectory:
     def has_ended(self) -> bool:
         """Return whether the run has finished or failed, according to its manifest.
 
+        A run that a time limit ended has not: it can be resumed.
+
         Raises:
             RunError: The manifest is damaged.
         """
-        return self.manifest.exists() and self.read_manifest().status in {"finished", "failed"}
+        if not self.manifest.exists():
+            return False
+        manifest = self.read_manifest()
+        return manifest.status in {"finished", "failed"} and not manifest.is_out_of_time
 
     def has_checkpoint(self, name: str) -> bool:
         """Return whether a checkpoint was ever written."""
@@ -222,6 +235,10 @@ class RunDirectory:
     def write_config(self, text: str) -> None:
         """Write `config.yaml`."""
         write_atomically(self.config, text.encode("utf-8"))
+
+    def write_proposed_config(self, text: str) -> None:
+        """Write `proposed.yaml`."""
+        write_atomically(self.proposed_config, text.encode("utf-8"))
 
     def write_manifest(self, manifest: Manifest) -> None:
         """Write `manifest.json`."""

@@ -18,6 +18,8 @@ from trainer.runs.process import ProcessIdentity, is_alive, this_process
 from trainer.runs.records import from_json, optional_field, to_json
 
 FORMAT = 1
+TIME_LIMIT = "--max-seconds"
+"""The option that limits the time of a command; the reason of a run that it ended begins with it."""
 Status = Literal["running", "finished", "stopped", "failed"]
 DisplayStatus = Status | Literal["dead", "damaged"]
 """`dead`: recorded as running, but without a live process. `damaged`: the manifest is unreadable."""
@@ -135,6 +137,11 @@ class Manifest:
     warnings: tuple[str, ...] = ()
     resumptions: tuple[Resumption, ...] = optional_field(())
     rollbacks: tuple[RollbackRecord, ...] = optional_field(())
+
+    @property
+    def is_out_of_time(self) -> bool:
+        """Whether a time limit ended the run, which was evaluated but can be resumed."""
+        return self.status == "finished" and (self.stopped_because or "").startswith(TIME_LIMIT)
 
     def with_heartbeat(self, now: datetime) -> Self:
         """Return a copy with a new heartbeat."""

@@ -41,8 +41,8 @@ from trainer.runs.files import json_bytes
 from trainer.tasks.task import Task
 from trainer.workflows.events import RunEvent, RunFinished, RunStarted
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
-from trainer.workflows.reporting import write_run_findings
-from trainer.workflows.session import InterruptCheck, Session
+from trainer.workflows.reporting import seconds_after_training, write_run_findings
+from trainer.workflows.session import InterruptCheck, Session, TimeLimit
 
 if TYPE_CHECKING:
     from trainer.engine.batches import EpochOutput, Evaluator
@@ -105,7 +105,7 @@ def fit_run(
                 plan,
                 built,
                 record,
-                session.interrupted,
+                session,
                 start_time=start_time,
                 is_member=run_path is not None,
                 splits=splits,
@@ -156,7 +156,7 @@ def train_and_evaluate(
     plan: RunPlan,
     built: TrainingSetup,
     record: Recording,
-    interrupted: InterruptCheck,
+    session: Session,
     *,
     start_time: float,
     is_member: bool = False,
@@ -164,11 +164,13 @@ def train_and_evaluate(
 ) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, RunFinished]:
     """Complete the training and evaluate the best weights.
 
+    A run whose time is over is evaluated and counts as finished, but its checkpoint can be resumed.
+
     Args:
         plan: The plan of the run.
         built: Network, optimizer and training state, at the start or restored.
         record: Writes the run directory.
-        interrupted: Returns the reason to end training, if there is one.
+        session: The session of the calling command; the time limit of a member is that of its training.
         start_time: Start of the process by `perf_counter`.
         is_member: Whether the run is a member of a run with one report.
         splits: The splits that the best weights are evaluated on.
@@ -179,25 +181,30 @@ def train_and_evaluate(
     from trainer.models.weights import weights_sha256
 
     training = built.training
-    yield from _train_epochs(built, record, interrupted)
+    if session.time_limit is not None and not is_member:
+        limit = session.time_limit.with_reserve(seconds_after_training(plan))
+        session = replace(session, time_limit=limit)
+    yield from _train_epochs(built, record, session.training_stop)
     with record.timed("write"):
         record.save_checkpoint()
-    metrics: dict[str, dict[str, float]] = {}
+    is_stopped = training.is_interrupted and not session.is_time_over(training.stop_reason)
+    metrics: dict[str, dict[str, float]] | None = {}
     digest, sentence = None, ""
     if training.best_epoch:
         built.network.set_weights(training.best_weights)
         digest = weights_sha256(built.network)
-        if not training.is_interrupted:
+        if not is_stopped:
             with record.timed("evaluate"):
-                metrics = _evaluate(plan, built, record, interrupted, splits)
-        if not (training.is_interrupted or is_member):
+                metrics = _evaluate(plan, built, record, session.interrupted, splits)
+            is_stopped = metrics is None
+        if not (is_stopped or is_member):
             with record.timed("report"):
                 _explain(plan, built, record)
                 if plan.config.evaluate.report:
                     sentence = write_run_findings(record.run, plan)
-    elif not training.is_interrupted:
-        raise TrainingError(_no_epoch(plan, record.run.path))
-    record.write_end("stopped" if training.is_interrupted else "finished", weights_sha256=digest)
+    elif not is_stopped:
+        raise TrainingError(_no_epoch(plan, session.time_limit, record.run.path))
+    record.write_end("stopped" if is_stopped else "finished", weights_sha256=digest)
     if sentence:
         # The page shows how the run ended, so it comes last.
         with record.timed("page"):
@@ -205,7 +212,7 @@ def train_and_evaluate(
         record.run.write_manifest(record.manifest)
     seconds = perf_counter() - start_time
     return RunFinished.from_manifest(
-        record.run, record.manifest, metrics, sentence=sentence, seconds=seconds
+        record.run, record.manifest, metrics or {}, sentence=sentence, seconds=seconds
     )
 
 
@@ -262,7 +269,8 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
     columns = len(preprocessing.columns) if image is None else preprocessing.input_count
     is_alone = image is not None and len(preprocessing.columns) == 1
     setting = False if is_alone and settings.importance == "auto" else settings.importance
-    if should_compute_importance(setting, validation_rows, columns):
+    inputs = preprocessing.input_count
+    if should_compute_importance(setting, validation_rows, columns, inputs):
         record_json = compute_importance(
             plan.task.name,
             EncodedRows(samples.inputs, preprocessing.input_columns),
@@ -305,12 +313,24 @@ def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:
     return devices.choose_threads(plan.multiplications, plan.config.fit.batch_size)
 
 
-def _no_epoch(plan: RunPlan, run: Path) -> Problem:
+def _no_epoch(plan: RunPlan, limit: TimeLimit | None, run: Path) -> Problem:
+    if limit is not None:
+        return no_epoch_problem(run, limit)
     return Problem(
         str(run),
         f"at least one epoch within fit.max_seconds ({plan.config.fit.max_seconds:g})",
         "less than one",
         f"give it more time: {command_text('resume', run, 'fit.max_seconds=+60')}",
+    )
+
+
+def no_epoch_problem(run: Path, limit: TimeLimit) -> Problem:
+    """Return the problem of a run that has no epoch to evaluate when its time is over."""
+    return Problem(
+        str(run),
+        f"at least one epoch within {limit.seconds:g} seconds (--max-seconds), evaluation included",
+        "less than one",
+        f"give it more time: {command_text('resume', run)}",
     )
 
 
@@ -320,8 +340,8 @@ def _evaluate(
     record: Recording,
     interrupted: InterruptCheck,
     splits: Sequence[SplitName],
-) -> dict[str, dict[str, float]]:
-    """Evaluate the best weights on each split and return split → metric → value.
+) -> dict[str, dict[str, float]] | None:
+    """Evaluate the best weights on each split and return split → metric → value; None if interrupted.
 
     The test rows are encoded here for the first time. Nothing is written if interrupted.
     """
@@ -340,9 +360,8 @@ def _evaluate(
                 outputs[split] = (encoded, ended.value)
                 break
             if (reason := interrupted()) is not None:
-                built.training.is_interrupted = True
                 record.set_stop_reason(reason)
-                return {}
+                return None
     metrics = {
         split: record.write_split(plan, split, *outputs[split])
         for split in evaluation_order(outputs)

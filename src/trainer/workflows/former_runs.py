@@ -57,7 +57,7 @@ def read_finished(run: RunDirectory) -> RunFinished | MembersFinished | None:
     manifest = summary.manifest
     if summary.problems:
         raise RunError(summary.problems)
-    if manifest is None or manifest.status != "finished":
+    if manifest is None or manifest.status != "finished" or manifest.is_out_of_time:
         return None
     findings = read_findings(run)
     sentence = "" if findings is None else findings.sentence
@@ -85,7 +85,12 @@ def read_ended_member(number: int, run: RunDirectory) -> MemberEnded:
     best = next(
         (row for row in read_log(run.metrics) if row.get("epoch") == manifest.best_epoch), {}
     )
-    status: Literal["finished", "failed"] = "failed" if manifest.status == "failed" else "finished"
+    status: Literal["finished", "failed", "stopped"] = "finished"
+    if manifest.status == "failed":
+        status = "failed"
+    elif not manifest.best_epoch:
+        # Its time was over within the first epoch.
+        status = "stopped"
     return MemberEnded(
         number=number,
         run=run.path,

@@ -12,7 +12,7 @@ Importing this module does not import TensorFlow; running it does.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,13 +22,13 @@ from trainer.config.dump import dump_config
 from trainer.config.load import LoadedConfig
 from trainer.config.members import Member, member_configs
 from trainer.data.splits import SPLIT_NAMES
-from trainer.errors import Problem, RunError, TrainingError, command_text
+from trainer.errors import Problem, RunError, TrainingError, command_text, pluralize
 from trainer.prediction.trained_runs import read_run_config
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Intervals
 from trainer.runs.lock import RunLock
-from trainer.runs.manifest import Manifest, Resumption
+from trainer.runs.manifest import TIME_LIMIT, Manifest, Resumption
 from trainer.runs.process import this_process
 from trainer.runs.run_record import RunRecord, record_errors
 from trainer.workflows.events import (
@@ -38,15 +38,21 @@ from trainer.workflows.events import (
     MembersStarted,
     PacksScheduled,
 )
+from trainer.workflows.fit import no_epoch_problem
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, manifest_of_plan
-from trainer.workflows.reporting import aggregate_members, write_ensemble_findings
+from trainer.workflows.reporting import (
+    aggregate_members,
+    seconds_after_training,
+    write_ensemble_findings,
+)
 from trainer.workflows.resume_checks import check_unchanged
-from trainer.workflows.session import Session
+from trainer.workflows.session import Session, TimeLimit
 from trainer.workflows.work_items import (
     ItemSettings,
     plan_work_items,
     run_in_process,
+    run_within_limit,
     worker_threads,
 )
 
@@ -74,6 +80,8 @@ def fit_members(
     run = RunDirectory.create(runs, loaded.config.name, text, now)
     with RunLock(run.lock):
         run.write_config(text)
+        if loaded.text is not None:
+            run.write_proposed_config(loaded.text)
         manifest = manifest_of_plan(plan, session.command, now)
         run.write_manifest(manifest)
         training = _MembersTraining(run, loaded, plan, tables, session, start_time)
@@ -91,7 +99,7 @@ def resume_members(path: Path, session: Session) -> Generator[MembersEvent, None
     run = RunDirectory(path)
     with RunLock(run.lock):
         manifest = run.read_manifest()
-        if manifest.status == "finished":
+        if manifest.status == "finished" and not manifest.is_out_of_time:
             fix = f"extend one of its members: {command_text('resume', run.member(1), 'fit.epochs=+20')}"
             raise RunError(
                 Problem(str(path), "a run with training left to do", "a finished run", fix)
@@ -128,6 +136,8 @@ def _specs(run: RunDirectory, loaded: LoadedConfig) -> list[RunSpec]:
 class _MembersTraining:
     """The training of all networks of a run.
 
+    If its time is over, the networks that have an epoch are evaluated; it can be resumed.
+
     Attributes:
         run: The run directory.
         loaded: Its config.
@@ -152,17 +162,28 @@ class _MembersTraining:
         with record_errors(record):
             run.packs.mkdir(exist_ok=True)
             yield MembersStarted(run.path, self.plan, len(specs), fit.repeats, fit.folds)
-            members, reason = yield from self._train_members(specs)
+            limit = self.session.time_limit
+            if limit is not None:
+                limit = limit.with_reserve(
+                    seconds_after_training(self.plan, len(specs), fit.folds or 1)
+                )
+            members, reason = yield from self._train_members(specs, limit)
             aggregates: Intervals = {}
             sentence = ""
+            end_reason = reason or _ALL_DONE
             if reason is None:
-                _check_some_finished(run, members)
+                _check_some_finished(run, members, limit)
+                if limit is not None and _is_incomplete(members, len(specs), limit):
+                    end_reason = limit.reason
+                    record.manifest = record.manifest.with_warnings(
+                        *_untrained(members, len(specs))
+                    )
                 configs = member_configs(self.loaded.config)
                 aggregates = aggregate_members(run, configs, members, self.plan)
                 if self.plan.config.evaluate.report:
                     loaded_configs = [spec.loaded for spec in specs]
                     sentence = write_ensemble_findings(run, loaded_configs, self.tables)
-            record.set_stop_reason(reason or _ALL_DONE)
+            record.set_stop_reason(end_reason)
             epochs = max((member.epochs for member in members), default=0)
             record.manifest = replace(record.manifest, epochs=epochs)
             record.write_end("finished" if reason is None else "stopped")
@@ -172,7 +193,7 @@ class _MembersTraining:
         yield MembersFinished(
             run=run.path,
             status="finished" if reason is None else "stopped",
-            stopped_because=reason or _ALL_DONE,
+            stopped_because=end_reason,
             members=members,
             aggregates=aggregates,
             sentence=sentence,
@@ -180,7 +201,7 @@ class _MembersTraining:
         )
 
     def _train_members(
-        self, specs: Sequence[RunSpec]
+        self, specs: Sequence[RunSpec], limit: TimeLimit | None
     ) -> Generator[MembersEvent, None, tuple[tuple[MemberEnded, ...], str | None]]:
         """Train the networks that have not ended; return how all ended, and why training stopped."""
         spec_of = {spec.number: spec for spec in specs}
@@ -196,7 +217,12 @@ class _MembersTraining:
         )
         yield PacksScheduled(schedule)
         ended = {member.number: member for member in ended_before}
-        working = run_in_process(items, self.tables, self.session.interrupted)
+        interrupted = self.session.interrupted
+        working = (
+            run_in_process(items, self.tables, interrupted)
+            if limit is None
+            else run_within_limit(items, self.tables, interrupted, limit)
+        )
         while True:
             try:
                 event = next(working)
@@ -207,9 +233,30 @@ class _MembersTraining:
             yield event
 
 
-def _check_some_finished(run: RunDirectory, ended: Sequence[MemberEnded]) -> None:
+def _is_incomplete(ended: Sequence[MemberEnded], count: int, limit: TimeLimit) -> bool:
+    """Return whether the time was over before the training of all networks."""
+    return len(ended) < count or any(member.stopped_because == limit.reason for member in ended)
+
+
+def _untrained(ended: Sequence[MemberEnded], count: int) -> Iterator[str]:
+    """Yield a warning if some networks have no epoch."""
+    trained = sum(member.status != "stopped" for member in ended)
+    if trained < count:
+        yield f"{TIME_LIMIT}: {trained} of {pluralize(count, 'network')} were trained"
+
+
+def _check_some_finished(
+    run: RunDirectory, ended: Sequence[MemberEnded], limit: TimeLimit | None
+) -> None:
+    """Check that a network was trained.
+
+    Raises:
+        TrainingError: All failed, or the time was over in the first epoch.
+    """
     if any(member.status == "finished" for member in ended):
         return
+    if limit is not None and not any(member.problems for member in ended):
+        raise TrainingError(no_epoch_problem(run.path, limit))
     problems = [
         replace(problem, where=f"{member.run}: {problem.where}")
         for member in ended[:3]

@@ -56,12 +56,13 @@ def train_pack(
 ) -> Generator[PackEvent, Mapping[int, str] | None, str | None]:
     """Train a pack from the start or from its checkpoint.
 
-    After each `PackEpochEnded` the caller sends the members to end with that epoch, and why.
+    After each `PackEpochEnded` the caller sends the members to end with that epoch, and why. A pack
+    whose time is over is evaluated, and its state is kept to be resumed.
 
     Args:
         spec: The pack; its members are those in `pack.json`, if that exists.
         directory: The directory of the pack's state.
-        session: The session of the calling command.
+        session: The session of the calling command, with the time limit of this pack's training.
         splits: The splits that the best weights of each member are evaluated on.
         threads: Maximum number of threads inside one operation; None chooses.
 
@@ -92,14 +93,19 @@ def train_pack(
         first = spec.members[0].plan
         epochs = first.total_steps // first.steps_per_epoch
         yield PackStarted(spec.numbers, setup.group.epoch, epochs, device)
-        yield from pack.train_epochs(session.interrupted)
+        yield from pack.train_epochs(session.training_stop)
         trained = perf_counter()
-        if setup.group.is_interrupted:
+        is_out_of_time = session.is_time_over(pack.interrupted_by)
+        if pack.interrupted_by is not None:
+            pack.write_checkpoint()
+        if pack.interrupted_by is not None and not is_out_of_time:
             return pack.stop()
         pack.evaluate(splits)
         pack.add_times(built - start_time, trained - built, perf_counter() - trained)
         for index in range(len(records)):
             yield pack.end(index)
+    if is_out_of_time:
+        return None
     write_pack_record(directory, PackRecord(spec.numbers, is_done=True))
     # Each member has its own checkpoint now.
     remove_with_previous(directory / "last")
@@ -256,7 +262,7 @@ class _PackTraining:
             reasons = {self._numbers.index(number): reason for number, reason in to_end.items()}
             group.end({index: reasons[index] for index in group.live if index in reasons})
             if any(schedule.is_due(*self._progress()) for schedule in self._schedules):
-                self._write_checkpoint()
+                self.write_checkpoint()
         index_programs(cache_root())
 
     def _progress(self) -> tuple[int, int]:
@@ -264,7 +270,14 @@ class _PackTraining:
         trainings = self._group.members
         return self._group.epoch, max(training.step for training in trainings)
 
-    def _write_checkpoint(self) -> None:
+    @property
+    def interrupted_by(self) -> str | None:
+        """Why training was interrupted; None if all members have ended."""
+        members = self._group.members
+        return next((member.stop_reason for member in members if member.is_interrupted), None)
+
+    def write_checkpoint(self) -> None:
+        """Write the state of the pack."""
         from trainer.engine.pack_checkpoint import pack_snapshot
 
         start_time = monotonic()
@@ -277,13 +290,8 @@ class _PackTraining:
             schedule.record_write(*self._progress(), start_time)
 
     def stop(self) -> str:
-        """Write the state of an interrupted pack; return why it was interrupted."""
-        self._write_checkpoint()
-        reason = next(
-            training.stop_reason or ""
-            for training in self._group.members
-            if training.is_interrupted
-        )
+        """Write that the members are stopped; return why."""
+        reason = self.interrupted_by or ""
         for record in self._records:
             record.set_stop_reason(reason)
             record.write_end("stopped")
@@ -329,13 +337,16 @@ class _PackTraining:
         """Write the checkpoints of a member and how it ended."""
         training, record = self._group.members[index], self._records[index]
         with record.timed("write"):
-            if training.problem is None:
+            if training.problem is None and self.interrupted_by is None:
                 record.save_checkpoint()
             else:
+                # An interrupted pack is resumed from its own state.
                 record.save_best_checkpoint()
                 record.sync_logs()
         record.set_stop_reason(training.stop_reason or "")
-        status: Status = "finished" if training.problem is None else "failed"
+        status: Status = "finished" if training.best_epoch else "stopped"
+        if training.problem is not None:
+            status = "failed"
         problems = () if training.problem is None else (training.problem,)
         record.write_end(status, problems, weights_sha256=record.best_sha256)
         return read_ended_member(self._numbers[index], record.run)

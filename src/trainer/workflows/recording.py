@@ -301,6 +301,8 @@ def new_recording(
     with RunLock(run.lock):
         run.write_manifest(manifest)
         run.write_config(text)
+        if plan.loaded.text is not None and run_path is None:
+            run.write_proposed_config(plan.loaded.text)
         write_fitted_data(run, fitted_data(plan))
         if plan.inherited is not None:
             # The run keeps them in case the run they come from is deleted.

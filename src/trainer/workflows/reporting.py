@@ -10,11 +10,13 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from trainer.assessment.baselines import MAX_ROWS
 from trainer.assessment.boosting_baseline import start_boosting_baseline
 from trainer.assessment.decisions import choose_decisions
 from trainer.assessment.findings import Baselines, EvaluatedRun, make_findings
@@ -24,6 +26,7 @@ from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.members import Member
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.out_of_fold import FoldPredictions, out_of_fold
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.raw_rows import example_row
@@ -48,6 +51,9 @@ from trainer.runs.opening import open_run
 from trainer.tasks.task import Task, make_task
 from trainer.workflows.events import MemberEnded
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
+
+_LINEAR_EVALUATIONS = 300
+"""Evaluations of the loss until the linear model of a classification has converged, typically."""
 
 
 def write_evaluation(
@@ -294,3 +300,30 @@ def _fold_predictions(run: RunDirectory, member: Member, plan: RunPlan) -> FoldP
     frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
     predictions = frame.select(names).to_numpy()
     return FoldPredictions(frame["row"].to_numpy(), predictions, member.fold or 0, member.repeat)
+
+
+def seconds_after_training(plan: RunPlan, networks: int = 1, folds: int = 1) -> float:
+    """Estimate the CPU seconds of evaluation and report.
+
+    The constants are measured: evaluation, intervals and slices take longer for more rows, the linear
+    baseline for more inputs and outputs.
+
+    Args:
+        plan: The plan of one of the networks.
+        networks: Their number.
+        folds: The number of folds.
+    """
+    dataset, outputs = plan.dataset, len(plan.task.prediction_names)
+    rows = sum(dataset.rows(split) for split in SPLIT_NAMES)
+    seconds = 1.0 + rows * (2e-6 * networks + 1e-5 * outputs)
+    if not plan.config.evaluate.report:
+        return seconds
+    seconds += 2.0 + rows * (5e-5 + 1e-5 * outputs)
+    if TASK_RULES[plan.task.name].has_classes:
+        preprocessing = dataset.preprocessing.with_linear_scaling()
+        inputs = preprocessing.input_count
+        if preprocessing.image is not None:
+            inputs -= prod(preprocessing.image.spec.shape)
+        evaluation = min(dataset.rows("train"), MAX_ROWS) * outputs * (6e-10 * inputs + 2e-8)
+        seconds += _LINEAR_EVALUATIONS * folds * evaluation
+    return seconds

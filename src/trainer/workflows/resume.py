@@ -153,7 +153,7 @@ def resume_run(
                     comparison.plan,
                     built,
                     record,
-                    session.interrupted,
+                    session,
                     start_time=start_time,
                     is_member=is_member,
                     splits=splits,
@@ -343,7 +343,7 @@ def _epoch_seconds(run: RunDirectory) -> float:
 def _check_unfinished(
     run: RunDirectory, manifest: Manifest, changed: Mapping[str, str], fit: Fit
 ) -> None:
-    if manifest.status == "finished" and not changed:
+    if manifest.status == "finished" and not manifest.is_out_of_time and not changed:
         override = _extending_override(manifest.stopped_because, fit)
         raise RunError(
             Problem(

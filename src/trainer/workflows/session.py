@@ -3,15 +3,71 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from time import perf_counter, process_time
+from typing import Self
+
+from trainer.runs.manifest import TIME_LIMIT
 
 InterruptCheck = Callable[[], str | None]
 """Called about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
+
+_MIN_CPU_SECONDS, _MAX_SLOWDOWN = 0.5, 5.0
 
 
 def never_interrupted() -> str | None:
     """Return None: training is not interrupted."""
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class TimeLimit:
+    """The time limit of a command. It is no setting: it changes when training stops, never its bytes.
+
+    Attributes:
+        seconds: The limit.
+        start: When it started, by `perf_counter`.
+        cpu_start: The CPU seconds of this process at that time.
+        training_end: When training ends, by `perf_counter`.
+    """
+
+    seconds: float
+    start: float
+    cpu_start: float
+    training_end: float
+
+    @classmethod
+    def from_now(cls, seconds: float) -> Self:
+        """Return a limit that starts now."""
+        now = perf_counter()
+        return cls(seconds, now, process_time(), now + seconds)
+
+    @property
+    def reason(self) -> str:
+        """Why training ended, for the manifest."""
+        return f"{TIME_LIMIT}: the {self.seconds:g} seconds are over"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether training must end."""
+        return perf_counter() >= self.training_end
+
+    def with_reserve(self, cpu_seconds: float) -> Self:
+        """Return the limit with time set aside for what follows the training.
+
+        Args:
+            cpu_seconds: Its CPU seconds; on a busy machine they take longer.
+        """
+        waited = (perf_counter() - self.start) / max(
+            _MIN_CPU_SECONDS, process_time() - self.cpu_start
+        )
+        seconds = cpu_seconds * min(max(1.0, waited), _MAX_SLOWDOWN)
+        return replace(self, training_end=self.training_end - seconds)
+
+    def share(self, part: int, whole: int) -> Self:
+        """Return a limit that ends after `part / whole` of the time that is left."""
+        now = perf_counter()
+        return replace(self, training_end=now + (self.training_end - now) * part / whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +78,26 @@ class Session:
         command: The command line, for the manifests.
         allow_custom: Whether custom functions may be imported.
         interrupted: Returns the reason to end training, if there is one.
+        time_limit: The time limit; None for none.
     """
 
     command: tuple[str, ...] = ()
     allow_custom: bool = False
     interrupted: InterruptCheck = never_interrupted
+    time_limit: TimeLimit | None = None
+
+    def share(self, part: int, whole: int) -> Self:
+        """Return the session for `part` of `whole` runs, with that share of the time left."""
+        limit = None if self.time_limit is None else self.time_limit.share(part, whole)
+        return replace(self, time_limit=limit)
+
+    def training_stop(self) -> str | None:
+        """Return the reason to end training, if there is one; the end of its time is one."""
+        reason = self.interrupted()
+        if reason is None and self.time_limit is not None and self.time_limit.is_over:
+            return self.time_limit.reason
+        return reason
+
+    def is_time_over(self, reason: str | None) -> bool:
+        """Return whether training ended for this reason because its time was over."""
+        return self.time_limit is not None and reason == self.time_limit.reason

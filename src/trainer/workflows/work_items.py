@@ -41,7 +41,7 @@ from trainer.workflows.pack_schedule import (
 from trainer.workflows.packs import train_pack
 from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
 from trainer.workflows.resume import resume_run
-from trainer.workflows.session import Session
+from trainer.workflows.session import Session, TimeLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +131,29 @@ def run_in_process(
     for item in items:
         # Check before TensorFlow is loaded or the next pack is compiled.
         reason = interrupted() or (yield from run_work_item(item, tables, interrupted))
+        if reason is not None:
+            return reason
+    return None
+
+
+def run_within_limit(
+    items: Sequence[WorkItem],
+    tables: TableCache,
+    interrupted: Callable[[], str | None],
+    limit: TimeLimit,
+) -> Generator[PackEvent, EndReasons | None, str | None]:
+    """Run the work items in this process until the time for training is over.
+
+    Each network has an equal share of the time, so that no fold is left without one; what a network does
+    not need is left to the others. The first item is trained for at least an epoch.
+    """
+    networks = sum(len(item.specs) for item in items)
+    for index, item in enumerate(items):
+        if index and limit.is_over:
+            break
+        share = limit.share(len(item.specs), networks)
+        networks -= len(item.specs)
+        reason = interrupted() or (yield from run_work_item(item, tables, interrupted, share))
         if reason is not None:
             return reason
     return None
@@ -263,9 +286,18 @@ def _members(
 
 
 def run_work_item(
-    item: WorkItem, tables: TableCache, interrupted: Callable[[], str | None]
+    item: WorkItem,
+    tables: TableCache,
+    interrupted: Callable[[], str | None],
+    limit: TimeLimit | None = None,
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
     """Train in this process; the caller sends the members to end after each `PackEpochEnded`.
+
+    Args:
+        item: The networks.
+        tables: A cache of tables.
+        interrupted: Returns the reason to end training, if there is one.
+        limit: The time limit of the training.
 
     Returns:
         Why it was stopped; None if all members have ended.
@@ -274,9 +306,9 @@ def run_work_item(
         TrainerError: Training failed.
     """
     if item.is_single:
-        return (yield from _train_single(item, tables, interrupted))
+        return (yield from _train_single(item, tables, interrupted, limit))
     settings = item.settings
-    session = Session(settings.command, settings.allow_custom, interrupted)
+    session = Session(settings.command, settings.allow_custom, interrupted, limit)
     pack = _pack_spec(item.specs, tables)
     return (
         yield from train_pack(
@@ -286,7 +318,10 @@ def run_work_item(
 
 
 def _train_single(
-    item: WorkItem, tables: TableCache, interrupted: Callable[[], str | None]
+    item: WorkItem,
+    tables: TableCache,
+    interrupted: Callable[[], str | None],
+    limit: TimeLimit | None,
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
     from trainer.engine.events import EpochEnd
 
@@ -302,7 +337,7 @@ def _train_single(
     def stopped() -> str | None:
         return eliminated[0] if eliminated else interrupted()
 
-    session = Session(settings.command, settings.allow_custom, stopped)
+    session = Session(settings.command, settings.allow_custom, stopped, limit)
     if run.has_checkpoint("last"):
         events = resume_run(run.path, (), session, is_member=True, splits=settings.splits)
     else:

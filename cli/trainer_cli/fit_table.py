@@ -1,0 +1,136 @@
+"""`trainer fit TABLE --target Y` and `trainer fit FOLDER`: the config that `trainer init` would write,
+without a file for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from trainer.errors import Problem, TrainerError, command_text, pluralize
+from trainer_cli import console
+
+if TYPE_CHECKING:
+    from trainer.config.load import LoadedConfig
+
+Effort = Literal["quick", "balanced", "best"]
+EFFORT_HELP = (
+    "quick: small networks, in seconds. balanced: five networks, one for each fold. best: ten or more, "
+    "wider ones."
+)
+_EFFORTS = ("quick", "balanced", "best")
+_SETTINGS = re.compile(rb"^(data|extends|name)[ \t]*:", re.MULTILINE)
+
+
+def is_data(path: Path) -> bool:
+    """Return whether a path is a table or a folder of images rather than a config.
+
+    A table has the extension of one, and does not begin as a config does.
+    """
+    from trainer.config.image_folders import is_image_folder
+    from trainer.config.load import TABLE_SUFFIXES
+
+    if path.is_dir():
+        return is_image_folder(path)
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml", ".json"):
+        return False
+    try:
+        with path.open("rb") as file:
+            is_config = _SETTINGS.search(file.read(10_000)) is not None
+    except OSError:
+        is_config = False
+    return not is_config and suffix in TABLE_SUFFIXES
+
+
+def table_problems(
+    paths: Sequence[Path], targets: Sequence[str], effort: str | None, settings: Sequence[str]
+) -> list[Problem]:
+    """Return problems with the combination of files and the options for a table.
+
+    Args:
+        paths: The tables and configs.
+        targets: The values of --target.
+        effort: The value of --effort.
+        settings: The overrides.
+    """
+    from trainer.config.image_folders import is_image_folder
+
+    tables = [path for path in paths if is_data(path)]
+    options = {"trainer fit --target": targets, "trainer fit --effort": effort}
+    given = [name for name, value in options.items() if value]
+    problems = []
+    if effort is not None and effort not in _EFFORTS:
+        problems.append(Problem("trainer fit --effort", "quick, balanced or best", f"'{effort}'"))
+    if not tables:
+        fixes = {
+            "trainer fit --target": "set data.target in the config, or with data.target=COLUMN",
+            "trainer fit --effort": "choose epochs, folds and repeats in the config",
+        }
+        found = f"the config {paths[0]}"
+        problems += [Problem(name, "a table", found, fixes[name]) for name in given]
+        return problems
+    if len(paths) > 1:
+        found = ", ".join(str(path) for path in paths)
+        fix = "use one table, or write a config for each with trainer init"
+        problems.append(Problem("trainer fit", "one table, without configs", found, fix))
+    if is_image_folder(tables[0]):
+        if targets:
+            fix = "leave it out: the class of an image is its subfolder"
+            problems.append(
+                Problem("trainer fit --target", "a table", f"the folder {tables[0]}", fix)
+            )
+    elif not targets:
+        problems += _missing_target(tables[0], settings)
+    return problems
+
+
+def _missing_target(table: Path, settings: Sequence[str]) -> tuple[Problem, ...]:
+    """Return the problem of a table without --target, which lists likely columns."""
+    from trainer.config.read_options import split_read_options
+    from trainer.data.likely_targets import likely_targets
+
+    try:
+        columns = likely_targets(str(table), split_read_options(settings)[0])
+    except TrainerError as error:
+        return error.problems
+    shown = ", ".join(f"'{name}'" for name in columns)
+    fix = f"for example: {command_text('fit', table, '--target', columns[0])}"
+    found = f"none; likely columns: {shown}"
+    return (Problem("trainer fit --target", "the column to predict", found, fix),)
+
+
+def propose(
+    table: Path,
+    targets: Sequence[str],
+    effort: str | None,
+    settings: Sequence[str],
+    stderr: console.Console,
+) -> LoadedConfig:
+    """Return the config that `trainer init` would write for a table, with these settings.
+
+    Raises:
+        ConfigError: A setting is invalid.
+        DataError: The table cannot be read or lacks the target.
+    """
+    from trainer.config.read_options import split_read_options
+    from trainer.data.checking import load_checked
+    from trainer.data.config_proposal import propose_config
+
+    reading, others = split_read_options(settings)
+    proposal = propose_config(
+        table,
+        tuple(targets),
+        None,
+        reading,
+        cast(Effort, effort or "balanced"),
+        overrides=others,
+    )
+    findings = proposal.findings
+    stderr.print(f"{pluralize(findings.rows, 'row')}; {findings.task}: {findings.reason}")
+    for column in findings.columns:
+        if column.exclude is not None:
+            stderr.print(f"excluded: {column.name} ({column.exclude})")
+    return load_checked(Path(f"config for {table}"), others, proposal.text)
