@@ -166,3 +166,13 @@ def test_columns_with_many_levels_have_the_mean_target(proposed, levels, setting
     (column,) = (column for column in dataset.preprocessing.columns if column.name == "x")
     assert (column.target_means is not None) == bool(settings)
     assert dataset.warnings == ()
+
+
+@pytest.mark.parametrize(("rows", "bins"), [(800, None), (1_700, 34), (6_000, 64)])
+def test_dates_have_as_many_bins_as_there_are_rows_for(tmp_path, rows, bins):
+    path = tmp_path / "t.csv"
+    days = [date(2021, 1, 1) + timedelta(days=row * 7 % 731) for row in range(rows)]
+    pl.DataFrame({"when": days, "y": np.arange(rows) % 13 + 0.5}).write_csv(path)
+    (tmp_path / "t.yaml").write_text(propose_config(path, ("y",), tmp_path / "t.yaml").text)
+    columns = load_config(tmp_path / "t.yaml").config.data.columns
+    assert (columns["when"].piecewise_bins if "when" in columns else None) == bins

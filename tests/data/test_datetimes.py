@@ -15,6 +15,7 @@ from trainer.data.datetimes import (
     cycle_position,
     cycle_waves,
     fit_datetime,
+    year_days,
 )
 from trainer.data.hashing import row_keys
 from trainer.data.sketches import BottomKSample
@@ -27,11 +28,12 @@ def settings(**datetimes):
 
 
 def fit(series, settings):
-    dates = DatetimeAccumulator(NumericAccumulator(BottomKSample(None)))
+    dates = DatetimeAccumulator(
+        NumericAccumulator(BottomKSample(None)), NumericAccumulator(BottomKSample(None))
+    )
     rows = np.arange(len(series))
     dates.add(series, settings.format, rows, row_keys(0, rows))
-    calendar = {part: sorted(values) for part, values in dates.calendar.items()}
-    return fit_datetime(series.name, dates.days(), dates.first, dates.varying(), calendar, settings)
+    return fit_datetime(series.name, dates.summary(), settings)
 
 
 @pytest.mark.parametrize(
@@ -146,3 +148,36 @@ def test_encoded_calendar_parts_follow_the_cycles(prepare_frame):
     ]  # fmt: skip
     content = dataset.preprocessing.to_json()
     assert dataset.preprocessing.from_json(content) == dataset.preprocessing
+
+
+def test_a_calendar_date_has_the_same_day_of_the_year_in_every_year():
+    moments = ["2023-01-01", "2023-02-28", "2024-02-29", "2023-03-01", "1964-07-04T23:59",
+               "2024-07-04", "1999-12-31", None]  # fmt: skip
+    days = year_days(to_microseconds(pl.Series("t", moments), None))
+    assert days[:-1].tolist() == [0, 58, 59, 60, 185, 185, 365]
+    assert np.isnan(days[-1])
+
+
+def test_day_of_the_year_is_a_numeric_column(prepare_frame):
+    frame = {"t": ["2023-07-04", "2024-07-04", "2024-01-05", None, "2023-12-31"] * 4,
+             "y": ["a", "b"] * 10}  # fmt: skip
+    numeric = {"indicator": True, "scale": "none"}
+    settings = {"split": {"test": 0.0, "validation": 0.0}, "numeric": numeric}
+    columns = {"t": {"parts": ["elapsed", "yearday", "week"], "piecewise_bins": 4}}
+    preprocessing = prepare_frame(frame, **settings, columns=columns).preprocessing
+    (column,) = preprocessing.columns
+    assert column.yearday.piecewise.edges == (4, 185, 365)
+    assert column.features[-5:] == (
+        "t.yearday", "t.yearday=4…185", "t.yearday=185…365", "t.week.sin", "t.week.cos",
+    )  # fmt: skip
+    x = preprocessing.transform(pl.DataFrame(frame)).inputs["features"]
+    place = column.features.index("t.yearday")
+    # The median is imputed; one indicator is enough for both numbers.
+    assert x[:5, place].tolist() == [185, 185, 4, 185, 365]
+    assert [name for name in column.features if "(missing)" in name] == ["t.elapsed=(missing)"]
+    assert preprocessing.from_json(preprocessing.to_json()) == preprocessing
+    linear = preprocessing.with_linear_scaling().columns[0].features
+    assert linear == ("t.elapsed", "t.elapsed=(missing)", "t.yearday", "t.week.sin", "t.week.cos")
+    alone = {"t": {"parts": ["yearday"]}}
+    only = prepare_frame(frame, **settings, columns=alone).preprocessing.feature_names
+    assert only == ("t.yearday", "t.yearday=(missing)")

@@ -149,6 +149,8 @@ SETTINGS = {
     "bins": {"numeric": {"piecewise_bins": 5, "indicator": True},
              "clean": {"outliers": {"method": "iqr", "factor": 0.5}}},
     "calendar": {"datetime": {"parts": ["weekday", "month", "hour", "day"]}},
+    "day of the year": {"datetime": {"parts": ["elapsed", "yearday"]},
+                        "numeric": {"piecewise_bins": 6, "indicator": True}},
     "target means": {"categorical": {"target_mean": True, "min_count": 30},
                      "datetime": {"parts": ["date", "week"]}},
     "target means of numbers": {"target": ["number", "whole"], "task": "regression",

@@ -37,6 +37,11 @@ CASES: dict[str, dict[str, Any]] = {
         "clean": {"outliers": {"method": "iqr", "factor": 0.5, "action": "clip"}},
     },
     "calendar": {"datetime": {"parts": ["weekday", "month", "hour", "elapsed", "year"]}},
+    "day of the year": {
+        "datetime": {"parts": ["yearday", "elapsed", "week"]},
+        "numeric": {"indicator": True, "piecewise_bins": 5},
+    },
+    "day of the year only": {"datetime": {"parts": ["yearday"]}, "numeric": {"indicator": True}},
     "calendar of one column": {"columns": {"when": {"parts": ["hour"]}}},
     "target means": {"categorical": {"target_mean": True, "min_count": 12}},
     "target means and ordinal": {

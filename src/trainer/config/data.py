@@ -19,7 +19,7 @@ CategoricalImpute = Literal["drop", "separate_level", "constant", "most_frequent
 Encode = Literal["onehot", "ordinal", "embedding"]
 SplitBy = Literal["auto", "random", "stratified", "group", "time", "column", "hash"]
 Scalar = str | int | float | bool
-DatePart = Literal["elapsed", "year", "week", "day", "weekday", "month", "hour", "date"]
+DatePart = Literal["elapsed", "yearday", "year", "week", "day", "weekday", "month", "hour", "date"]
 DateParts = Annotated[list[DatePart], Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 PiecewiseBins = Annotated[int, Field(ge=2, le=1000)]
@@ -190,10 +190,11 @@ class Datetime(Section):
         "week",
         "day",
     ]
-    """elapsed: days since the earliest date in training, imputed and scaled like a number. year,
-    week, day: sine and cosine of the position in that cycle. weekday, month, hour: a 0/1 input for each
-    value in training, all 0 for others and missing dates. date: the mean target of the calendar day, as
-    by `data.categorical.target_mean`. Parts that do not vary in training are omitted."""
+    """elapsed: days since the earliest date in training, imputed and scaled like a number. yearday: the
+    same for the day of the year, from 0, counted as in a leap year, so that a holiday has one number.
+    year, week, day: sine and cosine of the position in that cycle. weekday, month, hour: a 0/1 input for
+    each value in training, all 0 for others and missing dates. date: the mean target of the calendar
+    day, as by `data.categorical.target_mean`. Parts that do not vary in training are omitted."""
     format: str | None = None
     """Format of dates in text columns (`%d.%m.%Y`). If unset, ISO 8601 or the one format that fits all
     training rows; if several fit, because no day is above 12, the column stays text and `fit` and

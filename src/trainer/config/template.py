@@ -235,7 +235,7 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
         lines.append(f"  categorical: {settings}  # {_count_text(categorical)}")
     dates = [column for column in used if column.kind == "datetime"]
     if dates:
-        parts = "[elapsed, year, week, day, weekday, month, hour, date]"
+        parts = "[elapsed, yearday, year, week, day, weekday, month, hour, date]"
         about = "parts that do not vary are omitted"
         lines.append(f"  datetime: {{parts: {parts}}}  # {_count_text(dates)}; {about}")
     configured = [column for column in used if column.settings]

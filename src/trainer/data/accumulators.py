@@ -15,9 +15,11 @@ from trainer.data.datetimes import (
     CYCLES,
     CalendarPart,
     Cycle,
+    DateSummary,
     calendar_values,
     cycle_position,
     elapsed_days,
+    year_days,
 )
 from trainer.data.numeric import SortedValues
 from trainer.data.sketches import BottomKSample, Moments, Sketch
@@ -134,9 +136,12 @@ class BooleanAccumulator:
 
 @dataclass(slots=True)
 class DatetimeAccumulator:
-    """Accumulates dates: elapsed days, the earliest date, which cycles vary, and calendar values."""
+    """Accumulates dates: elapsed days, days of the year, the earliest date, which cycles vary, and
+    calendar values.
+    """
 
     numbers: NumericAccumulator
+    year_days: NumericAccumulator
     origin: int | None = None
     first: int = 0
     last: int = 0
@@ -150,6 +155,7 @@ class DatetimeAccumulator:
     ) -> None:
         """Add cells with their source rows and row keys."""
         stamps = to_microseconds(series, date_format)
+        self.year_days.add(year_days(stamps), rows, keys)
         known = stamps.drop_nulls().to_numpy()
         if len(known):
             low, high = int(known.min()), int(known.max())
@@ -169,6 +175,13 @@ class DatetimeAccumulator:
             self.numbers.missing += len(series)
         else:
             self.numbers.add(elapsed_days(stamps, self.origin), rows, keys)
+
+    def summary(self) -> DateSummary:
+        """Return the statistics of the dates."""
+        calendar = {part: sorted(values) for part, values in self.calendar.items()}
+        return DateSummary(
+            self.days(), self.year_days.summary(), self.first, self.varying(), calendar
+        )
 
     def days(self) -> SortedValues | Sketch:
         """Return the statistics of the days since the earliest date."""

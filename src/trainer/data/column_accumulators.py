@@ -226,7 +226,8 @@ class ColumnAccumulator:
                 return BooleanAccumulator(missing=missing)
             case "datetime":
                 return DatetimeAccumulator(
-                    NumericAccumulator(BottomKSample(self.limit), missing=missing)
+                    NumericAccumulator(BottomKSample(self.limit), missing=missing),
+                    NumericAccumulator(BottomKSample(self.limit), missing=missing),
                 )
             case "image":
                 return ImageAccumulator()
@@ -252,11 +253,7 @@ class ColumnAccumulator:
                 )
             case DatetimeAccumulator():
                 dates = datetime_settings(self.data, self.name, self.spec.date_format)
-                seen = self.statistics
-                calendar = {part: sorted(values) for part, values in seen.calendar.items()}
-                return fit_datetime(
-                    self.name, seen.days(), seen.first, seen.varying(), calendar, dates
-                )
+                return fit_datetime(self.name, self.statistics.summary(), dates)
             case ImageAccumulator():
                 return fit_image_column(self.name, self.data.image)
             case _:

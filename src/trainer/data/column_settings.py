@@ -36,11 +36,11 @@ _APPLICABLE: Mapping[ColumnKind, tuple[str, ...]] = {
 
 @dataclass(frozen=True, slots=True)
 class DatetimeSettings:
-    """Settings of a date column: its parts, its format, and how `elapsed` is imputed and scaled."""
+    """Settings of a date column: its parts, its format, and how numeric parts are imputed and scaled."""
 
     parts: tuple[DatePart, ...]
     format: str | None
-    elapsed: Numeric
+    numbers: Numeric
 
 
 def numeric_settings(data: Data, name: str) -> Numeric:

@@ -1,20 +1,23 @@
 """Date columns: elapsed days, and positions in the year, the week and the day.
 
     elapsed   days since the earliest training date, then treated as a numeric column
+    yearday   days since 1 January in a leap year, from 0 to 365, likewise: the same for a calendar date
+              in every year
     year      sine and cosine of 2π · (time since 1 January) / (length of that year)
     week      the same for the time since Monday, 0:00, and 7 days
     day       the same for the time since 0:00, and 24 hours
     weekday, month, hour   a 0/1 column for each value in training
     date      the mean target of the calendar day (`target_means`)
 
-Times with an offset are converted to UTC. For a missing date, `elapsed` is imputed, and the others are
-0, for sine and cosine the center of the circle.
+Times with an offset are converted to UTC. For a missing date, `elapsed` and `yearday` are imputed, and
+the others are 0, for sine and cosine the center of the circle.
 """
 
 from __future__ import annotations
 
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, assert_never
 
 import numpy as np
@@ -39,6 +42,9 @@ CALENDAR_NAMES: dict[CalendarPart, tuple[str, ...]] = {
     "hour": tuple(str(hour) for hour in range(24)),
 }  # fmt: skip
 """Calendar part → the names of its values 0, 1, …"""
+
+_MONTH_STARTS = np.array([0, 31, 60, 91, 121, 152, 182, 213, 244, 274, 305, 335], np.float64)
+"""The days before each month of a leap year."""
 
 _HOUR = 3_600_000_000
 _DAY = 24 * _HOUR
@@ -86,6 +92,7 @@ class DatetimeColumn(FittedBase):
         format: The format of dates as text; null for ISO 8601.
         origin: The earliest training date, ISO 8601, from which elapsed days count.
         elapsed: The elapsed days as a numeric column; null if not configured or constant.
+        yearday: The day of the year as a numeric column; omitted if not configured or constant.
         cycles: The cycles that vary in training.
         calendar: The one-hot calendar parts with two or more values in training; omitted without any.
         dates: The target by calendar day; omitted without it.
@@ -98,42 +105,65 @@ class DatetimeColumn(FittedBase):
     format: str | None
     origin: str
     elapsed: NumericColumn | None
+    yearday: NumericColumn | None = Field(default=None, exclude_if=lambda value: value is None)
     cycles: tuple[Cycle, ...]
     calendar: tuple[CalendarValues, ...] = Field(default=(), exclude_if=operator.not_)
     dates: CalendarDays | None = Field(default=None, exclude_if=lambda value: value is None)
     features: tuple[str, ...]
 
+    @property
+    def numbers(self) -> tuple[NumericColumn, ...]:
+        """The parts that are numeric columns, in the order of their inputs, which are the first."""
+        return tuple(part for part in (self.elapsed, self.yearday) if part is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class DateSummary:
+    """Statistics of the training dates of a column.
+
+    Attributes:
+        elapsed: Of the days since the earliest date.
+        yearday: Of the day of the year.
+        first: The earliest date, in microseconds since 1970.
+        varying: The cycles that vary.
+        calendar: The values of each calendar part, increasing.
+    """
+
+    elapsed: NumericSummary
+    yearday: NumericSummary
+    first: int
+    varying: Sequence[Cycle]
+    calendar: Mapping[CalendarPart, Sequence[int]]
+
 
 def fit_datetime(
-    name: str,
-    days: NumericSummary,
-    first: int,
-    varying: Sequence[Cycle],
-    calendar: Mapping[CalendarPart, Sequence[int]],
-    settings: DatetimeSettings,
+    name: str, dates: DateSummary, settings: DatetimeSettings
 ) -> DatetimeColumn | None:
     """Fit one column, without dates; None if it has no other features and dates are not configured.
 
     Args:
         name: The column.
-        days: Statistics of the days since the earliest date.
-        first: The earliest date, in microseconds since 1970.
-        varying: The cycles that vary.
-        calendar: The values of each calendar part, increasing.
+        dates: Statistics of its dates.
         settings: The column's settings.
     """
-    elapsed = None
-    if "elapsed" in settings.parts:
-        elapsed = fit_numeric(f"{name}.elapsed", days, settings.elapsed, None)
+    elapsed = yearday = None
     parts = settings.parts
-    cycles = sorted((cycle for cycle in varying if cycle in parts), key=parts.index)
+    if "elapsed" in parts:
+        elapsed = fit_numeric(f"{name}.elapsed", dates.elapsed, settings.numbers, None)
+    if "yearday" in parts:
+        # One indicator is enough.
+        indicator = settings.numbers.indicator and elapsed is None
+        numbers = settings.numbers.model_copy(update={"indicator": indicator})
+        yearday = fit_numeric(f"{name}.yearday", dates.yearday, numbers, None)
+    cycles = sorted((cycle for cycle in dates.varying if cycle in parts), key=parts.index)
     one_hot = [
         CalendarValues(part=part, values=tuple(values))
-        for part, values in calendar.items()
+        for part, values in dates.calendar.items()
         if part in parts and len(values) > 1
     ]
     one_hot.sort(key=lambda item: parts.index(item.part))
-    features = list(elapsed.features) if elapsed is not None else []
+    numbers_of = [part for part in (elapsed, yearday) if part is not None]
+    features = [feature for part in numbers_of for feature in part.features]
     features += [f"{name}.{part}.{wave}" for part in cycles for wave in ("sin", "cos")]
     features += [
         f"{name}.{item.part}={CALENDAR_NAMES[item.part][value]}"
@@ -144,23 +174,27 @@ def fit_datetime(
         return None
     return DatetimeColumn(
         name=name,
-        missing=days.missing,
+        missing=dates.elapsed.missing,
         format=settings.format,
-        origin=np.datetime64(first, "us").item().isoformat(),
+        origin=np.datetime64(dates.first, "us").item().isoformat(),
         elapsed=elapsed,
+        yearday=yearday,
         cycles=tuple(cycles),
         calendar=tuple(one_hot),
         features=tuple(features),
     )
 
 
-def with_linear_elapsed(column: DatetimeColumn) -> DatetimeColumn:
-    """Return the column with linear scaling of the elapsed days; see `with_linear_scaling`."""
-    if column.elapsed is None:
-        return column
-    elapsed = with_linear_scaling(column.elapsed)
-    features = elapsed.features + column.features[len(column.elapsed.features) :]
-    return column.model_copy(update={"elapsed": elapsed, "features": features})
+def with_linear_numbers(column: DatetimeColumn) -> DatetimeColumn:
+    """Return the column with linear scaling of its numeric parts; see `with_linear_scaling`."""
+    before = sum(len(part.features) for part in column.numbers)
+    elapsed, yearday = (
+        None if part is None else with_linear_scaling(part)
+        for part in (column.elapsed, column.yearday)
+    )
+    linear = column.model_copy(update={"elapsed": elapsed, "yearday": yearday})
+    features = [feature for part in linear.numbers for feature in part.features]
+    return linear.model_copy(update={"features": (*features, *column.features[before:])})
 
 
 def origin_stamp(column: DatetimeColumn) -> int:
@@ -172,6 +206,16 @@ def elapsed_days(stamps: pl.Series, origin: int) -> Float64Array:
     """Return the days since the origin, float64 (n,), NaN where missing."""
     days = (stamps - origin).cast(pl.Float64) / _DAY
     return np.array(days.to_numpy(), dtype=np.float64)
+
+
+def year_days(stamps: pl.Series) -> Float64Array:
+    """Return the days since 1 January in a leap year, float64 (n,), NaN where missing."""
+    days = stamps.fill_null(0).to_numpy().astype("datetime64[us]").astype("datetime64[D]")
+    months = days.astype("datetime64[M]")
+    day_of_month = (days - months).astype(np.int64)
+    values: Float64Array = np.array(_MONTH_STARTS[months.astype(np.int64) % 12] + day_of_month)
+    values[stamps.is_null().to_numpy()] = np.nan
+    return values
 
 
 def cycle_position(cycle: Cycle, stamps: RowIndex) -> Float64Array:

@@ -26,6 +26,7 @@ from trainer.data.datetimes import (
     cycle_waves,
     elapsed_days,
     origin_stamp,
+    year_days,
 )
 from trainer.data.number_formats import NumberFormat, parse_number_columns
 from trainer.data.numeric import NumericColumn, apply_numeric
@@ -155,14 +156,16 @@ class ColumnEncoder:
         self.warn(column.name, invalid, "a value that is not a date (read as missing)")
         stamps = to_microseconds(series, column.format)
         x = self.inputs[FEATURES]
-        if column.elapsed is not None:
-            days = elapsed_days(stamps, origin_stamp(column)).reshape(-1, 1)
-            self.put_bins([column.elapsed], days, [start])
-            scaled, missing = apply_numeric([column.elapsed], days)
+        for part in column.numbers:
+            is_elapsed = part is column.elapsed
+            days = elapsed_days(stamps, origin_stamp(column)) if is_elapsed else year_days(stamps)
+            values = days.reshape(-1, 1)
+            self.put_bins([part], values, [start])
+            scaled, missing = apply_numeric([part], values)
             x[:, start] = scaled[:, 0]
-            if column.elapsed.indicator:
+            if part.indicator:
                 x[:, start + 1] = missing[:, 0]
-            start += len(column.elapsed.features)
+            start += len(part.features)
         for cycle in column.cycles:
             sine, cosine = cycle_waves(cycle, stamps)
             x[:, start], x[:, start + 1] = sine, cosine

@@ -26,7 +26,7 @@ from trainer.data.categorical import (
 )
 from trainer.data.datetimes import (
     DatetimeColumn,
-    with_linear_elapsed,
+    with_linear_numbers,
 )
 from trainer.data.encoder import ColumnEncoder, EncodingWarnings, number_formats
 from trainer.data.fitted_base import FittedBase
@@ -247,7 +247,7 @@ class Preprocessing(FittedBase):
                 case NumericColumn():
                     return with_linear_scaling(column)
                 case DatetimeColumn():
-                    return with_linear_elapsed(column)
+                    return with_linear_numbers(column)
                 case _:
                     return column
 

@@ -43,10 +43,10 @@ def _width(column: _Column) -> int:
         case BooleanColumn():
             return 1 + column.has_missing_level
         case DatetimeColumn():
-            elapsed = 0 if column.elapsed is None else _width(column.elapsed)
+            numbers = sum(map(_width, column.numbers))
             calendar = sum(len(item.values) for item in column.calendar)
             dates = 0 if column.dates is None else column.dates.means.width
-            return elapsed + 2 * len(column.cycles) + calendar + dates
+            return numbers + 2 * len(column.cycles) + calendar + dates
         case ImageColumn():
             return 0
         case _:
@@ -83,8 +83,8 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
                 np.datetime64(column.origin, "us")
             except ValueError:
                 yield f"'{column.origin}' at {where}.origin"
-            if column.elapsed is not None:
-                yield from _check_column(column.elapsed, f"{where}.elapsed")
+            for part in column.numbers:
+                yield from _check_column(part, f"{where}.{part.name.rpartition('.')[2]}")
             if column.dates is not None:
                 days = column.dates.days
                 yield from _check_means(column.dates.means, len(days), f"{where}.dates.means")

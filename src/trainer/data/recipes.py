@@ -20,6 +20,8 @@ _MIN_ROWS_FOR_FOLDS, _MAX_ROWS_FOR_FOLDS = 50, 100_000
 _MAX_ROWS_FOR_QUICK_FOLDS = 1_000
 _MIN_ROWS_FOR_VALIDATION = 300
 _MIN_ROWS_FOR_TEST = 20
+DEFAULT_BINS = 16
+"""Bins of the piecewise-linear encoding of numbers."""
 # With so many numeric columns, wider layers pay, and bins would multiply the inputs of the first one.
 _WIDE, _MAX_BINNED = 100, 200
 # Minimum number of rows, batch size, epochs, patience: large tables need few epochs.
@@ -52,7 +54,7 @@ def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
     return Recipe(
         hidden=_hidden(findings, numbers, effort),
         dropout=0.1 if rows >= _MIN_ROWS_FOR_TEST else 0.0,
-        piecewise_bins=None if without_bins or not numbers else 16,
+        piecewise_bins=None if without_bins or not numbers else DEFAULT_BINS,
         without_bins=without_bins,
         label_smoothing=0.05 if smooths else 0.0,
         batch_size=batch_size,

@@ -20,8 +20,7 @@ class UsedColumns:
         self.levels = [column for column in columns if isinstance(column, CategoricalColumn)]
         self.booleans = [column for column in columns if isinstance(column, BooleanColumn)]
         self.plain = [column for column in columns if isinstance(column, NumericColumn)]
-        elapsed = [column.elapsed for column in self.dates if column.elapsed is not None]
-        self.numbers = [*self.plain, *elapsed]
+        self.numbers = [*self.plain, *(part for date in self.dates for part in date.numbers)]
 
     @property
     def is_affine(self) -> bool:
@@ -156,6 +155,12 @@ def _dated_function(used: UsedColumns) -> Iterator[str]:
         yield '        origin, day = np.datetime64(column["origin"], "us"), np.timedelta64(1, "D")'
         yield "        days = None if time is None else (time - origin) / day"
         yield '        x += scaled(column["elapsed"], days)'
+    if any(column.yearday is not None for column in used.dates):
+        # In the year 2000, a leap year, so that a calendar date has the same number in every year.
+        yield '    if "yearday" in column:'
+        yield "        day = None if time is None else time.item().replace(year=2000)"
+        yield "        days = None if day is None else day.timetuple().tm_yday - 1"
+        yield '        x += scaled(column["yearday"], days)'
     cycles = {cycle for column in used.dates for cycle in column.cycles}
     if cycles:
         yield '    for cycle in column["cycles"]:'

@@ -102,7 +102,10 @@ def _missing_text(column: Column) -> str:
                 return "0, with an indicator input"
             return f"{int(column.fill)} ({column.impute.replace('_', ' ')})"
         case DatetimeColumn():
-            days = "" if column.elapsed is None else f"{number(column.elapsed.fill)} days"
+            days = ", ".join(
+                f"{number(part.fill)} days" + (" of the year" if part is column.yearday else "")
+                for part in column.numbers
+            )
             waves = "0 for sin and cos" if column.cycles else ""
             one_hot = "all 0 for one-hot parts" if column.calendar else ""
             return ", ".join(part for part in (days, waves, one_hot) if part)
@@ -127,6 +130,9 @@ def _formula(column: Column) -> str:
             ]
             if column.dates is not None:
                 parts.append(f"date: {_MEANS}")
+            if column.yearday is not None:
+                day = _scaled(column.yearday, "x")
+                parts.insert(0, f"x = day of a leap year, from 0: {day}{_bins(column.yearday)}")
             if column.elapsed is not None:
                 days = f"x = days since {column.origin.removesuffix('T00:00:00')}"
                 parts.insert(0, f"{days}: {_scaled(column.elapsed, 'x')}{_bins(column.elapsed)}")
