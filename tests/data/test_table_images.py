@@ -134,6 +134,13 @@ def test_broken_images_are_dropped(photos, prepared, streamed):
     assert dataset.samples("train").inputs[IMAGE][:].any(axis=(1, 2, 3)).all()
 
 
+def test_copies_are_dropped_by_content(photos, prepared):
+    (photos / "cat" / "copy.jpg").write_bytes((photos / "cat" / "0.png").read_bytes())
+    (photos / "dog" / "other class.png").write_bytes((photos / "cat" / "0.png").read_bytes())
+    dataset = prepared("{source: photos, image: {size: 5}, clean: {duplicates: drop}}")
+    assert dataset.dropped == {"duplicate": 1}
+
+
 def test_no_image_can_be_decoded(photos, prepared):
     for path in photos.rglob("*.*"):
         path.write_bytes(b"text")

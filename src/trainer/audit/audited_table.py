@@ -19,6 +19,8 @@ from trainer.data.column_kinds import unreadable_mask
 from trainer.data.column_scan import infer_kinds
 from trainer.data.dataset import Dataset
 from trainer.data.features import split_column, target_columns
+from trainer.data.image_cache import CachedImages, load_images
+from trainer.data.images import fit_image_column
 from trainer.data.nested_columns import nested_problem
 from trainer.data.number_formats import parse_number_columns
 from trainer.data.splits import TRAIN
@@ -92,6 +94,15 @@ class AuditedTable:
         used = {*self.features, *self.targets, self.data.weight, split_column(self.data)}
         schema = self.frame.schema
         return [name for name in schema if name not in used and not is_nested(schema[name])]
+
+    @cached_property
+    def images(self) -> CachedImages | None:
+        """The images of the rows; None without a column of images."""
+        name = next((name for name in self.features if self.kinds.get(name) == "image"), None)
+        if name is None:
+            return None
+        geometry = fit_image_column(name, self.data.image).geometry
+        return load_images(self.frame[name], geometry)
 
     @cached_property
     def matrix(self) -> Float64Array:

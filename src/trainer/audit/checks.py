@@ -19,6 +19,7 @@ from trainer.audit.drift import find_drift, find_time_order
 from trainer.audit.duplicate_rows import find_duplicate_rows
 from trainer.audit.findings import Finding
 from trainer.audit.groups import find_group_leaks
+from trainer.audit.images import find_broken_images
 from trainer.audit.target_leakage import find_target_leakage
 from trainer.audit.targets import (
     find_imbalance,
@@ -50,6 +51,7 @@ def audit(audited: AuditedTable, config: Config) -> list[Finding]:
     leaking = _columns(leakage)
     levels = find_category_problems(audited, [*group_columns, *identifier_columns, *mistyped])
     findings = [
+        *find_broken_images(audited),
         *find_duplicate_rows(audited, [*identifier_columns, *group_columns]),
         *group_leaks,
         *leakage,

@@ -1,5 +1,7 @@
 """Checks for duplicate rows: in two splits, equal up to rounding, or with different targets.
 
+Images are compared by the content of their files, and instead of rounding by how they look.
+
 Rows of a table with few columns or few distinct values repeat by chance. The number of near misses, the
 pairs of rows that agree in every feature but one, shows how often. If they are as many as the pairs that
 agree in all features, rows repeat by chance, and the finding is a note. The column with the most near
@@ -16,6 +18,7 @@ import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding
+from trainer.audit.images import look_hashes
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
 from trainer.data.hashing import mix64
@@ -59,20 +62,23 @@ def find_duplicate_rows(audited: AuditedTable, ignored: Sequence[str]) -> list[F
     exact = _row_hashes(audited, compared, rounded=False)
     features = exact.rows
     rows = features + target
+    # Files do not repeat by chance.
+    has_images = audited.images is not None
     findings = []
     shared = _in_two_splits(audited, rows)
     if shared.any():
-        by_chance = _pairs(rows) <= _near_misses(exact)
+        by_chance = not has_images and _pairs(rows) <= _near_misses(exact)
         findings.append(_shared(audited, shared, by_chance=by_chance))
     rounded = _row_hashes(audited, compared, rounded=True)
     rounded_rows = rounded.rows + target
     near = _in_two_splits(audited, rounded_rows) & ~shared
     if near.any():
-        by_chance = _pairs(rounded_rows) <= _near_misses(rounded)
+        by_chance = not has_images and _pairs(rounded_rows) <= _near_misses(rounded)
         findings.append(_near(audited, near, by_chance=by_chance))
     conflicting, sets = _conflicting_rows(audited, features, target)
     if len(conflicting):
-        by_chance = _pairs(features) - _pairs(rows) <= _near_misses(exact)
+        same_features = _pairs(features) - _pairs(rows)
+        by_chance = not has_images and same_features <= _near_misses(exact)
         findings.append(_conflict(audited, conflicting, sets, by_chance=by_chance))
     return findings
 
@@ -87,10 +93,23 @@ def _row_hashes(audited: AuditedTable, columns: Sequence[str], *, rounded: bool)
             if is_text is not None:
                 text_hashes = level_text(audited.frame[name]).hash(seed=index).to_numpy()
                 content[is_text] = text_hashes[is_text]
+        elif audited.kinds[name] == "image":
+            content = _image_hashes(audited, rounded=rounded)
         else:
             content = level_text(audited.frame[name]).hash(seed=index).to_numpy()
         hashes.append(mix64(content + mix64(np.array([index], dtype=np.uint64))))
     return _RowHashes(hashes)
+
+
+def _image_hashes(audited: AuditedTable, *, rounded: bool) -> UInt64Array:
+    """Return a hash of how each image looks, or of its file; broken images are all different."""
+    images = audited.images
+    assert images is not None
+    if rounded:
+        return look_hashes(images, audited.split)
+    files = images.files.content[images.rows].view(np.uint64)[:, 0]
+    broken = mix64(np.arange(len(files), dtype=np.uint64))
+    return np.where(images.broken_mask(), broken, files)
 
 
 def _float_bits(values: Float64Array) -> UInt64Array:
@@ -174,14 +193,18 @@ def _shared(audited: AuditedTable, shared: BoolArray, *, by_chance: bool) -> Fin
 
 
 def _near(audited: AuditedTable, near: BoolArray, *, by_chance: bool) -> Finding:
+    likeness = f"are identical to rows of another split to {_DIGITS} significant digits"
+    fix = "remove the copies, or round the columns in the file and drop its duplicates"
+    if audited.images is not None:
+        likeness = "look like an image of another split"
+        fix = "compare them, and remove the copies"
     return Finding(
         "near_duplicate_rows", "note" if by_chance else "warning",
         audited.affected_rows(np.flatnonzero(near)),
         "each row in one split only",
-        f"{_split_counts(audited, near)} that are identical to rows of another split "
-        f"to {_DIGITS} significant digits",
+        f"{_split_counts(audited, near)} that {likeness}",
         "their metrics include rows almost identical to training rows",
-        "remove the copies, or round the columns in the file and drop its duplicates",
+        fix,
     )  # fmt: skip
 
 

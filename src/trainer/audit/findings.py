@@ -17,6 +17,7 @@ FindingKind = Literal[
     "duplicate_rows",
     "near_duplicate_rows",
     "conflicting_rows",
+    "broken_images",
     "group_leak",
     "row_identifier",
     "empty_column",

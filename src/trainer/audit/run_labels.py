@@ -10,9 +10,10 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.labels import LabelIssue, find_label_issues
-from trainer.config.data import Data
+from trainer.config.data import Data, FileFormat
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array
+from trainer.data.image_folders import read_image_folder
 from trainer.data.out_of_fold import out_of_fold_names
 from trainer.data.sources import file_format
 from trainer.data.splits import SplitName
@@ -103,11 +104,16 @@ def label_issues_of(
 
 
 def files_of(run: RunDirectory, data: Data) -> Table:
-    """Return the files of a run, which are not read, to locate its rows."""
+    """Return the files of a run to locate its rows; only folders of images are read."""
     files = tuple(
         SourceFile(file.path, file.bytes, file.rows, file.sha256)
         for file in run.read_manifest().data
     )
+    folders = [Path(file.path) for file in files if Path(file.path).is_dir()]
+    if len(folders) == len(files):
+        frame = pl.concat([read_image_folder(folder)[0] for folder in folders])
+        kinds: list[FileFormat] = ["folder"] * len(files)
+        return Table(frame, files, None, data.csv, tuple(kinds))
     formats = tuple(file_format(Path(file.path), data.format) for file in files)
     return Table(pl.DataFrame(), files, None, data.csv, formats)
 

@@ -37,7 +37,12 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.row_checks import check_weights, row_weights, rows_with_target
 from trainer.data.row_timestamps import time_notes
 from trainer.data.splits import DROPPED, TRAIN
-from trainer.data.table_images import broken_images, image_feature, standardized
+from trainer.data.table_images import (
+    broken_images,
+    image_feature,
+    standardized,
+    with_image_contents,
+)
 from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets, fit_table_target, task_of_table
 from trainer.data.target_mean_fitting import fit_target_means
@@ -175,7 +180,9 @@ def _split_rows(
     reasons[~has_target] = NO_TARGET
     reasons[has_target & (assignment == DROPPED)] = LATER
     if data.clean.duplicates == "drop":
-        _drop(assignment, reasons, _duplicates(table, [*names, *targets], assignment), DUPLICATE)
+        image = image_feature(data, names)
+        content = table if image is None else with_image_contents(table, image, data)
+        _drop(assignment, reasons, _duplicates(content, [*names, *targets], assignment), DUPLICATE)
     return assignment, reasons
 
 

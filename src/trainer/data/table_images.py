@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
 from trainer.config.data import Data
 from trainer.config.images import image_columns
@@ -39,6 +41,15 @@ def broken_images(table: Table, name: str, data: Data) -> tuple[BoolArray, list[
         raise DataError(Problem(table.name, "an image that can be decoded", found))
     count = pluralize(len(rows), "broken image")
     return mask, [f"{count}: {', '.join(shown)}{more}"] if shown else []
+
+
+def with_image_contents(table: Table, name: str, data: Data) -> Table:
+    """Return a table with a hash of the content of each image file in place of its path."""
+    images = load_images(table.frame[name], fit_image_column(name, data.image).geometry)
+    hashes = pl.Series(name, images.files.content.view(np.uint64)[images.rows, 0]).cast(pl.String)
+    broken = pl.Series(images.broken_mask())
+    content = pl.select(pl.when(broken).then(table.frame[name]).otherwise(hashes)).to_series()
+    return replace(table, frame=table.frame.with_columns(content.alias(name)))
 
 
 def standardized(

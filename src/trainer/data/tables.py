@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Csv, FileFormat
+from trainer.config.images import FOLDER_PATH
 from trainer.data.arrays import Assignment
 from trainer.data.image_folders import folder_fingerprint
 from trainer.data.ndjson_files import NESTED, as_nested
@@ -92,8 +93,11 @@ class Table:
     def where(self, row: int) -> str:
         """Return the location of a source row, for messages: `x.csv:17`, `x.parquet row 16`.
 
-        Lines count from 1, including the header; rows of formats without lines count from 1.
+        Lines count from 1, including the header; rows of formats without lines count from 1. A row of a
+        folder of images is the path of its image.
         """
+        if "folder" in self.formats and FOLDER_PATH in self.frame.columns:
+            return str(self.frame[FOLDER_PATH][row])
         for file, kind in zip(self.files, self.formats, strict=True):
             if row < file.rows:
                 line = FILE_CLASSES[kind](Path(file.path), self.csv).line(row)
