@@ -121,10 +121,9 @@ class Pack:
         self._loss_sum = tf.Variable(tf.zeros((self.size,)), trainable=False)
         self._row_count = tf.Variable(tf.zeros((self.size,)), trainable=False)
         self._train_program = Program(self._train_in_graph, compiled=True)
-        self._validation_program = Program(self._evaluate_in_graph, compiled=True)
-        # Runs once per split: compiling it would take longer than running it.
+        # Large batches run as fast without XLA, whose compilation takes as long as many evaluations.
         self._evaluation_program = Program(self._evaluate_in_graph, compiled=False)
-        self.programs = (self._train_program, self._validation_program)
+        self.programs = (self._train_program, self._evaluation_program)
 
     # Epochs -------------------------------------------------------------------------------------
 
@@ -174,11 +173,11 @@ class Pack:
         """Return each member's output on its validation rows; uses averaged weights if there are any."""
         if self._validation is None:
             return None
-        return (yield from self._evaluate(self._validation, self._validation_program))
+        return (yield from self._evaluate(self._validation))
 
     def evaluate(self, samples: Sequence[Samples]) -> Generator[None, None, list[EpochOutput]]:
         """Return each member's output on its samples."""
-        return (yield from self._evaluate(PackRows(samples), self._evaluation_program))
+        return (yield from self._evaluate(PackRows(samples)))
 
     @property
     def yields_between_calls(self) -> bool:
@@ -229,7 +228,10 @@ class Pack:
     def set_weights(self, weights: Sequence[Sequence[Any]]) -> None:
         """Set the weights of each member for evaluation, after training has ended."""
         self._state.set_weights(weights)
-        self._averages = False
+        if self._averages:
+            self._averages = False
+            # The graph for validation reads the averages.
+            self._evaluation_program = Program(self._evaluate_in_graph, compiled=False)
 
     # Programs -----------------------------------------------------------------------------------
 
@@ -322,9 +324,7 @@ class Pack:
         losses = self._loss(y, outputs, hyperparameters)
         return tf.reduce_sum(losses if weight is None else losses * weight, axis=1)
 
-    def _evaluate(
-        self, rows: PackRows, program: Program
-    ) -> Generator[None, None, list[EpochOutput]]:
+    def _evaluate(self, rows: PackRows) -> Generator[None, None, list[EpochOutput]]:
         max_count = int(rows.count.max())
         order = np.minimum(np.arange(max_count, dtype=np.int32)[:, None], rows.count - 1)
         mask = (np.arange(max_count)[:, None] < rows.count).astype(np.float32)
@@ -335,7 +335,7 @@ class Pack:
             if begin:
                 yield
             part = slice(begin, begin + call)
-            output, sums = program(
+            output, sums = self._evaluation_program(
                 tf.constant(order[part] + rows.first),
                 tf.constant(order[part] + rows.first_weight),
                 tf.constant(mask[part]),
