@@ -12,9 +12,13 @@ from trainer.report.class_table import split_lines
 from trainer.report.text import Table, cell, format_bytes, inputs_text
 from trainer.report.wrapping import table_lines, wrap_text
 from trainer_cli import console
+from trainer_cli.fit_table import propose
 from trainer_cli.options import SPLITS, ConfigArguments, Json, Quiet, one_config
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trainer.config.load import LoadedConfig
     from trainer.config.schema import Fit
     from trainer.workflows.audit import Audit
     from trainer.workflows.plan import RunPlan
@@ -39,11 +43,13 @@ def command(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Validate a config and its data, and show what `fit` would do.
+    """Validate a config and its data, or a folder of images, and show what `fit` would do.
 
     Example: trainer check configs/breast_cancer.yaml model.layers.0.dense.units=128
 
     Example: trainer check --data configs/breast_cancer.yaml
+
+    Example: trainer check photos
     """
     if data:
         _audit(arguments, strict=strict, quiet=quiet, json=json)
@@ -51,11 +57,9 @@ def command(
     if strict:
         raise UsageError(Problem("trainer check --strict", "--data as well", "no --data"))
     from trainer.config.members import member_configs
-    from trainer.data.checking import load_checked
     from trainer.workflows.plan import make_plan
 
-    config, overrides = one_config(arguments, "trainer check")
-    loaded = load_checked(config, overrides)
+    loaded = _load(*one_config(arguments, "trainer check"), quiet=quiet)
     members = member_configs(loaded.config)
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
@@ -88,9 +92,19 @@ def command(
             )
 
 
+def _load(path: Path, overrides: list[str], *, quiet: bool) -> LoadedConfig:
+    """Return a config, or the one that `trainer init` would write for a folder of images."""
+    from trainer.config.image_folders import is_image_folder
+    from trainer.data.checking import load_checked
+    from trainer.runs.search import is_run
+
+    if is_image_folder(path) and not is_run(path):
+        return propose(path, (), None, overrides, console.Console(quiet=quiet))
+    return load_checked(path, overrides)
+
+
 def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
     from trainer.config.members import member_configs
-    from trainer.data.checking import load_checked
     from trainer.runs.search import is_run
     from trainer.workflows.audit import audit_data, audit_labels
 
@@ -103,7 +117,7 @@ def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> No
             )
         audit = audit_labels(path)
     else:
-        loaded = load_checked(path, overrides)
+        loaded = _load(path, overrides, quiet=quiet)
         audit = audit_data(replace(loaded, config=member_configs(loaded.config)[0].config))
     for warning in audit.warnings:
         console.warn(warning)

@@ -1,0 +1,77 @@
+"""Commands that take a folder of images in place of a config or a table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from tests.data.images import make_images
+
+
+@pytest.fixture
+def photos(folder: Path) -> Path:
+    return make_images(folder / "photos", count=12).relative_to(folder)
+
+
+def test_init_and_check(photos: Path, trainer: Callable[..., Any]) -> None:
+    written = trainer("init", photos)
+    assert (written.code, written.out) == (0, "photos.yaml\n")
+    assert "24 rows; binary: 2 subfolders" in written.err
+    checked = trainer("check", "photos.yaml", "--json")
+    assert checked.json["inputs"] == [{"name": "image", "shape": [12, 16, 3], "dtype": "uint8"}]
+    direct = trainer("check", photos, "--json")
+    assert direct.json["parameters"] == checked.json["parameters"]
+    smaller = trainer("check", photos, "--json", "data.image.size=8")
+    assert smaller.json["inputs"][0]["shape"] == [8, 8, 3]
+
+
+def test_audit(photos: Path, trainer: Callable[..., Any]) -> None:
+    clean = trainer("check", "--data", photos)
+    assert (clean.code, clean.out) == (0, "photos: 0 errors, 0 warnings in 14 train, 5 validation, "
+                                          "5 test rows, 1 feature\n")  # fmt: skip
+    for label in ("cat", "dog"):
+        (photos / label / "broken.jpg").write_bytes(b"")
+    broken = trainer("check", "--data", photos)
+    assert broken.code == 2
+    assert "photos/cat/broken.jpg [broken_images]" in broken.err
+
+
+def test_a_target_is_refused(photos: Path, refused: Callable[..., Any]) -> None:
+    for command in ("init", "fit"):
+        refused(
+            command, photos, "--target=label", mentions=["the class of an image is its subfolder"]
+        )
+
+
+@pytest.mark.slow
+def test_fit_predict_and_evaluate(photos: Path, trainer: Callable[..., Any]) -> None:
+    fitted = trainer("fit", photos, "fit.epochs=3", "fit.batch_size=4", "--quiet")
+    assert fitted.code == 0, fitted
+    run = fitted.out.strip()
+    assert (Path(run) / "report.html").stat().st_size > 10_000
+    for source in ("photos", "t.csv"):
+        paths = sorted(str(path) for path in photos.rglob("*.*"))
+        pl.DataFrame({"path": paths}).write_csv("t.csv")
+        result = trainer("predict", run, source, "-o", f"{source}.out.csv", "--keep", "path")
+        assert result.code == 0, result
+    first, second = pl.read_csv("photos.out.csv"), pl.read_csv("t.csv.out.csv")
+    assert first["path"].sort().equals(second["path"].sort())
+    assert first.sort("path").drop("row").equals(second.sort("path").drop("row"))
+    evaluated = trainer("eval", run, "--data", photos)
+    assert evaluated.code == 0, evaluated
+    streamed = trainer(
+        "fit", photos, "fit.epochs=3", "fit.batch_size=4", "runtime.engine=streaming", "-q"
+    )
+    weights = [
+        Path(path.strip(), "checkpoints/best/model.keras").exists() for path in (run, streamed.out)
+    ]
+    assert weights == [True, True]
+    for command in ("explain", "report", "show", "eval"):
+        result = trainer(command, run)
+        assert result.code == 0, result
+    resumed = trainer("resume", run, "fit.epochs=+1", "--quiet")
+    assert resumed.code == 0, resumed
