@@ -7,8 +7,8 @@ including HDF5, is the same for the same network.
 from __future__ import annotations
 
 import json
-from io import BytesIO
 from pathlib import Path
+from shutil import copyfileobj
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import keras
@@ -26,16 +26,19 @@ def save_network(network: keras.Model, path: Path) -> None:
         OSError: The disk is full or fails.
         RuntimeError: The same, raised by HDF5.
     """
-    network.save(path)
-    buffer = BytesIO()
-    with ZipFile(path) as original, ZipFile(buffer, "w", ZIP_STORED) as archive:
+    original_path = path.with_name(f"original-{path.name}")
+    network.save(original_path)
+    # Member by member: the weights can take most of the memory.
+    with ZipFile(original_path) as original, ZipFile(path, "w", ZIP_STORED) as archive:
         for name in sorted(original.namelist()):
-            content = original.read(name)
-            if name == _METADATA:
-                version = json.loads(content)["keras_version"]
-                content = json.dumps({"keras_version": version}).encode()
             # The default date is in 1980, the earliest in a zip archive.
             member = ZipInfo(name)
             member.create_system = _UNIX
-            archive.writestr(member, content)
-    path.write_bytes(buffer.getbuffer())
+            if name == _METADATA:
+                version = json.loads(original.read(name))["keras_version"]
+                archive.writestr(member, json.dumps({"keras_version": version}))
+                continue
+            member.file_size = original.getinfo(name).file_size
+            with original.open(name) as source, archive.open(member, "w") as target:
+                copyfileobj(source, target)
+    original_path.unlink()

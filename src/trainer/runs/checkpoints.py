@@ -89,12 +89,11 @@ def write_checkpoint(
     reserved = {"format", "files", "sha256"} & set(metadata)
     if reserved or keep < 1:
         raise ValueError(f"metadata with {sorted(reserved)}, keep {keep}")
-    packed = pack_arrays(state)
 
     def write(new: Path) -> None:
         if write_model is not None:
             write_model(new / MODEL)
-        disk.write(new / STATE, packed)
+        disk.write(new / STATE, pack_arrays(state))
         names = sorted(path.name for path in new.iterdir())
         files = {
             name: {"sha256": sha256_of(new / name), "bytes": (new / name).stat().st_size}
