@@ -177,6 +177,7 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
             "weights": plan.memory.weights if plan.memory else None,
             "gradients": plan.memory.gradients if plan.memory else None,
             "optimizer": plan.memory.optimizer if plan.memory else None,
+            "activations": plan.memory.activations if plan.memory else None,
         },
         "engine": {"name": plan.engine.engine, "reason": plan.engine.reason},
         "steps_per_epoch": plan.steps_per_epoch,
@@ -246,6 +247,7 @@ def _lines(plan: RunPlan) -> list[str]:
             ("weights", memory.weights),
             ("gradients", memory.gradients),
             ("optimizer", memory.optimizer),
+            ("activations", memory.activations),
         ]
     lines.append(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     lines += [

@@ -5,14 +5,14 @@ from math import prod
 from typing import Any
 
 import keras
-import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config.model import Model
 from trainer.errors import ConfigError
-from trainer.models.summary import estimate_memory, layer_names, summarize_layers
+from trainer.models.memory import estimate_memory
+from trainer.models.summary import layer_names, summarize_layers
 
 Maker = Callable[..., Any]
 
@@ -105,52 +105,6 @@ def test_summary_equals_the_built_network(
         assert sorted(expected.trainable_shapes or ()) == shapes
 
 
-OPTIMIZERS = [
-    {"name": "sgd"},
-    {"name": "sgd", "momentum": 0.9},
-    {"name": "rmsprop"},
-    {"name": "rmsprop", "momentum": 0.5, "centered": True},
-    {"name": "adam"},
-    {"name": "adam", "amsgrad": True, "ema": 0.9, "gradient_accumulation_steps": 2},
-    {"name": "adamw"},
-    {"name": "adamw", "amsgrad": True, "gradient_accumulation_steps": 3},
-    {"name": "adamax"},
-    {"name": "nadam", "ema": 0.9},
-    {"name": "lamb"},
-    {"name": "schedule_free_adamw"},
-    {"name": "adadelta"},
-    {"name": "adagrad"},
-    {"name": "adafactor"},
-    {"name": "ftrl"},
-    {"name": "lion"},
-    {"name": "muon"},
-]
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
-def test_memory_matches_keras_variables(
-    config_of: Maker, network_of: Maker, shape_of: Maker, optimizer: dict[str, Any]
-) -> None:
-    from trainer.models.optimizers import build_optimizer
-
-    layers = [{"dense": 7}, "batch_normalization", {"reshape": [7, 1]}, {"dense": 3}, "flatten"]
-    embeddings = [(5, 2), (11, 3)]
-    config = config_of(layers, optimizer=optimizer)
-    network = network_of(layers, width=6, embeddings=embeddings)
-    built = build_optimizer(config.optimizer, 10, 100, "float32")
-    built.build(network.trainable_variables)
-    memory = estimate_memory(
-        summarize_layers(config.model, shape_of(6, embeddings)), config.optimizer
-    )
-    assert memory is not None
-    sizes = [
-        np.asarray(variable.value).nbytes for variable in built.variables if len(variable.shape)
-    ]
-    assert memory.optimizer == sum(sizes)
-    assert memory.weights == sum(np.asarray(w.value).nbytes for w in network.weights)
-    assert memory.gradients == sum(np.asarray(w.value).nbytes for w in network.trainable_weights)
-
-
 def test_layer_names_are_numbered_by_kind() -> None:
     model = Model.model_validate(
         {"layers": [{"dense": 2}, {"dropout": 0.1}, {"dense": 3}, {"dense": 4}, "flatten"]}
@@ -166,7 +120,7 @@ def test_shapes_after_a_custom_layer_are_unknown(config_of: Maker, shape_of: Mak
     assert (dense.output_shape, dense.parameters) == ((2,), 10)
     assert all(layer.output_shape is None and layer.parameters is None for layer in unknown)
     assert (head.output_shape, head.parameters) == ((3,), None)
-    assert estimate_memory([dense, *unknown, head], config_of().optimizer) is None
+    assert estimate_memory([dense, *unknown, head], config_of().optimizer, 32) is None
 
 
 def test_shapes_that_do_not_fit_are_reported_at_their_layer(shape_of: Maker) -> None:

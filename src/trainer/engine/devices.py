@@ -149,9 +149,18 @@ def resource_errors() -> Iterator[None]:
 
 def free_gpu_memory() -> int | None:
     """Return the free memory of the first GPU in bytes, or None; does not use TensorFlow."""
+    return _gpu_memory("free")
+
+
+def total_gpu_memory() -> int | None:
+    """Return the memory of the first GPU in bytes, or None; does not use TensorFlow."""
+    return _gpu_memory("total")
+
+
+def _gpu_memory(part: Literal["free", "total"]) -> int | None:
     if shutil.which("nvidia-smi") is None:
         return None
-    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    command = ["nvidia-smi", f"--query-gpu=memory.{part}", "--format=csv,noheader,nounits"]
     try:
         output = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)
         return int(output.stdout.split()[0]) << 20

@@ -12,8 +12,8 @@ from trainer.config.data import Data
 from trainer.config.schema import Config
 from trainer.config.streaming_conflicts import streaming_conflicts
 from trainer.data.size_estimate import table_size
-from trainer.engine.devices import free_gpu_memory
-from trainer.runs.machine import available_memory
+from trainer.engine.devices import free_gpu_memory, total_gpu_memory
+from trainer.runs.machine import available_memory, total_memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,12 @@ def choose_engine(config: Config) -> EngineChoice:
     if conflict is not None:
         return EngineChoice("resident", f"{reason}, but {conflict.keys[0]} requires it in memory")
     return EngineChoice("streaming", reason)
+
+
+def device_memory(config: Config) -> tuple[int | None, str]:
+    """Return the memory in bytes of the device that a run trains on, None if unknown, and its name."""
+    gpu = None if config.runtime.device == "cpu" else total_gpu_memory()
+    return (total_memory(), "this machine") if gpu is None else (gpu, "the GPU")
 
 
 def exceeds_memory(data: Data) -> bool:

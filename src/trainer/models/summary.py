@@ -1,4 +1,4 @@
-"""Summary of a network, without Keras: names, output shapes, parameters and memory of its layers.
+"""Summary of a network, without Keras: names, output shapes and parameters of its layers.
 
 `trainer.models.network` builds the network with these layers and names.
 """
@@ -11,7 +11,6 @@ from math import prod
 
 from trainer.config.layers.base import LayerEntry, LayerKind, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
-from trainer.config.optimizers import AnyOptimizer
 from trainer.errors import ConfigError, Problem
 from trainer.inputs import CATEGORIES, IMAGE, UNIT_SCALING, ImageScaling, InputSpec
 
@@ -19,8 +18,6 @@ EMBEDDINGS = "embeddings"
 IMAGE_SCALING = "image_scaling"
 CONCATENATE = "concatenate"
 HEAD = "head"
-WEIGHT_BYTES = 4
-"""Weights are float32 under every dtype policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,21 +79,6 @@ class LayerSummary:
     trainable_shapes: tuple[Shape, ...] | None
     multiplications: int | None
     activations: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryEstimate:
-    """Memory of a network in bytes, without data and activations.
-
-    Attributes:
-        weights: All weights.
-        gradients: Gradients of the trainable weights.
-        optimizer: Optimizer variables, moving averages and accumulated gradients, without scalars.
-    """
-
-    weights: int
-    gradients: int
-    optimizer: int
 
 
 def layer_names(layers: Sequence[LayerEntry]) -> tuple[str, ...]:
@@ -170,39 +152,6 @@ def _head_problem(model: Model, shape: Shape) -> Problem:
         fix=f"add `- flatten` {'or `- global_average_pool` ' if is_image else ''}as the last layer",
         key=f"model.layers.{last}" if model.layers else "model.layers",
     )
-
-
-def estimate_memory(
-    layers: Sequence[LayerSummary], optimizer: AnyOptimizer
-) -> MemoryEstimate | None:
-    """Estimate the bytes of weights, gradients and optimizer variables; None with a custom layer."""
-    parameters = 0
-    trainable = 0
-    slots = 0
-    for layer in layers:
-        if layer.parameters is None or layer.trainable is None or layer.trainable_shapes is None:
-            return None
-        parameters += layer.parameters
-        trainable += layer.trainable
-        for shape in layer.trainable_shapes:
-            slots += slot_elements(optimizer, shape, embedded=layer.kind == EMBEDDINGS)
-    return MemoryEstimate(
-        weights=WEIGHT_BYTES * parameters,
-        gradients=WEIGHT_BYTES * trainable,
-        optimizer=WEIGHT_BYTES * slots,
-    )
-
-
-def slot_elements(optimizer: AnyOptimizer, shape: Shape, *, embedded: bool = False) -> int:
-    """Return the number of elements that an optimizer stores for one variable.
-
-    Args:
-        optimizer: The `optimizer` section.
-        shape: Shape of the variable.
-        embedded: Whether it is an embedding table, for which Muon uses Adam.
-    """
-    shared = (optimizer.ema is not None) + (optimizer.gradient_accumulation_steps is not None)
-    return shared * prod(shape) + optimizer.slots(shape, embedded=embedded)
 
 
 def _summarize(

@@ -73,12 +73,20 @@ def processor_name() -> str:
     return match[1] if match else platform.machine()
 
 
+def total_memory() -> int | None:
+    """Return the bytes of memory of this machine, within the cgroup limit; None if unknown."""
+    total = _memory_line("MemTotal")
+    try:
+        limit = int(Path("/sys/fs/cgroup/memory.max").read_text())
+    except (OSError, ValueError):
+        return total
+    return None if total is None else min(total, limit)
+
+
 def available_memory() -> int | None:
     """Return the bytes that a process can still allocate, within its cgroup limit; None if unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        (free,) = (int(line.split()[1]) * 1024 for line in lines if line[:13] == "MemAvailable:")
-    except (OSError, ValueError):
+    free = _memory_line("MemAvailable")
+    if free is None:
         return None
     try:
         group = Path("/sys/fs/cgroup")
@@ -86,6 +94,16 @@ def available_memory() -> int | None:
         return min(free, max(0, limit - int((group / "memory.current").read_text())))
     except (OSError, ValueError):
         return free
+
+
+def _memory_line(name: str) -> int | None:
+    """Return a size in `/proc/meminfo`, in bytes; None if it is not there."""
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        (size,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
+    except (OSError, ValueError):
+        return None
+    return size
 
 
 def _git(directory: Path, *arguments: str) -> str | None:

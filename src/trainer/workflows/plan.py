@@ -5,7 +5,7 @@ the starting point of `fit`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,15 +26,20 @@ from trainer.data.features import split_column
 from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.engine.selection import EngineChoice, choose_engine
+from trainer.engine.selection import EngineChoice, choose_engine, device_memory
 from trainer.errors import ConfigError, DataError, Problem, TrainerError
-from trainer.models.summary import LayerSummary, MemoryEstimate, estimate_memory, summarize_layers
+from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
+from trainer.models.summary import LayerSummary, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
 from trainer.prediction.trained_runs import open_trained
 from trainer.runs.decisions import Decisions
+from trainer.runs.machine import total_memory
 from trainer.runs.manifest import DataFile, Manifest, new_manifest
 from trainer.tasks.task import Task, make_task
 from trainer.tracking.trackers import tracking_problems
+
+# Smaller networks fit any machine; looking for a GPU takes a moment.
+_CHECKED_BYTES = 1 << 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +53,7 @@ class RunPlan:
         task: Head, loss and metrics.
         layers: Each layer with its output shape and number of parameters.
         parameters: The total number of parameters; None if a custom layer hides it.
-        memory: Bytes of weights, gradients and optimizer state; None likewise.
+        memory: Bytes of weights, gradients, optimizer state and activations; None likewise.
         data_bytes: Bytes of the encoded rows.
         steps_per_epoch: Batches per epoch.
         total_steps: Batches of the whole training run.
@@ -179,6 +184,9 @@ def make_plan(
             inherited = read_inherited_decisions(config, target)
         preprocessing = dataset.preprocessing
         layers = summarize_layers(config.model, task.network_shape(preprocessing))
+        batch = min(config.fit.batch_size, dataset.rows("train"))
+        memory = estimate_memory(layers, config.optimizer, batch)
+        memory_warnings = () if memory is None else _check_memory(config, layers, memory, batch)
     rows = dataset.rows("train")
     steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
     parameters = [layer.parameters for layer in layers if layer.parameters is not None]
@@ -189,12 +197,12 @@ def make_plan(
         task=task,
         layers=layers,
         parameters=sum(parameters) if len(parameters) == len(layers) else None,
-        memory=estimate_memory(layers, config.optimizer),
+        memory=memory,
         data_bytes=len(dataset.assignment) * preprocessing.row_bytes,
         steps_per_epoch=steps_per_epoch,
         total_steps=resolved_steps(config.fit, steps_per_epoch),
         inherited=inherited,
-        warnings=(*dataset.warnings, *_warnings(config, dataset)),
+        warnings=(*dataset.warnings, *_warnings(config, dataset), *memory_warnings),
         notes=dataset.notes,
     )
 
@@ -217,6 +225,30 @@ def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
         raise ConfigError(problems)
     if config.fit.warm_start is not None:
         _check_warm_start(Path(config.fit.warm_start))
+
+
+def _check_memory(
+    config: Config, layers: Sequence[LayerSummary], memory: MemoryEstimate, batch: int
+) -> tuple[str, ...]:
+    """Check that a network fits the memory of its device; return a warning if only its copies do not.
+
+    Raises:
+        ConfigError: It does not fit.
+    """
+    if memory.total + memory.copies < _CHECKED_BYTES:
+        return ()
+    available, device = device_memory(config)
+    if available is not None:
+        problem = memory_problem(config.model, config.optimizer, layers, batch, available, device)
+        if problem is not None:
+            raise ConfigError(problem)
+    needed, total = memory.total + memory.copies, total_memory()
+    if total is None or needed <= total:
+        return ()
+    return (
+        f"training takes about {needed / 1e9:.1f} GB with the copies for checkpoints, and this machine "
+        f"has {total / 1e9:.1f} GB: it may be killed while it writes a checkpoint",
+    )
 
 
 def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> Manifest:
