@@ -35,6 +35,36 @@ def test_intervals_are_centered_on_predictions() -> None:
     assert coverage.low < coverage.value < coverage.high
 
 
+@pytest.mark.parametrize("level", [0.5, 0.9])
+def test_quantiles_are_moved_by_the_corrected_quantile_of_distances(level: float) -> None:
+    rng = np.random.default_rng(0)
+    y, lower = rng.normal(size=(2, 99, 2))
+    upper = lower + rng.exponential(3, size=lower.shape)
+    result = fit_conformal(y, lower, level, upper)
+    # The distance from the nearest quantile, negative between the two.
+    nearest = np.minimum(np.abs(y - lower), np.abs(y - upper))
+    distances = np.sort(np.where((y >= lower) & (y <= upper), -nearest, nearest), axis=0)
+    np.testing.assert_allclose(result.half_width, distances[int(100 * level) - 1])
+    coverage = empirical_coverage(result, y, lower, upper=upper)
+    assert [item.value for item in coverage] == pytest.approx([100 * level / 99] * 2)
+
+
+def test_coverage_of_quantiles_holds_for_any_quantiles() -> None:
+    # Here too narrow and biased; the width follows the noise of the row.
+    rng = np.random.default_rng(0)
+    scale = rng.uniform(0.1, 3, (1_000, 500))
+    targets = scale * rng.normal(size=scale.shape)
+    shares, of_quiet_rows = [], []
+    for y, s in zip(targets[:, :, None], scale[:, :, None], strict=True):
+        result = fit_conformal(y[:99], -0.5 * s[:99], 0.9, s[:99])
+        low, high = result.intervals(-0.5 * s[99:], s[99:])
+        inside = (low <= y[99:]) & (y[99:] <= high)
+        shares.append(inside.mean())
+        of_quiet_rows.append((high - low)[s[99:] < 0.3].mean() / (high - low)[s[99:] > 2.8].mean())
+    assert np.mean(shares) == pytest.approx(0.9, abs=0.004)
+    assert np.mean(of_quiet_rows) < 0.7
+
+
 def test_rounding_of_the_rank() -> None:
     # 100 · 0.55 is 55.00000000000001 in floats.
     y = np.arange(1.0, 100)[:, None]

@@ -44,8 +44,9 @@ CASES: dict[str, dict[str, Any]] = {
         "evaluate": {"calibrate": True},
         "fit": {"repeats": 2},
     },
-    # An embedding, quantiles, targets scaled by a log and a power.
+    # An embedding, quantiles of columns and targets, targets scaled by a log and a power.
     "regression": {
+        "loss": {"name": "quantile", "quantiles": [0.1, 0.4, 0.95]},
         "data": {
             "target": ["amount", "other"],
             "features": {"include": ["a", "b", "size", "color"]},

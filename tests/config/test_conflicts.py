@@ -139,6 +139,16 @@ STOP = "fit: {early_stopping: {monitor: "
         (config("loss: {alpha: 1}"), "loss.alpha", "alpha only with"),
         (config("loss: {name: poisson, delta: 2}"), "loss.delta", "delta only with huber"),
         (
+            config("loss: {name: quantile, quantiles: [0.9, 0.1]}"),
+            "loss.quantiles",
+            "increasing numbers",
+        ),
+        (
+            config("loss: {name: huber, quantiles: [0.1]}"),
+            "loss.quantiles",
+            "quantiles only with quantile",
+        ),
+        (
             config("loss: kl_divergence\nmodel: {head: sigmoid}"),
             "loss",
             "a loss that fits the sigmoid head",

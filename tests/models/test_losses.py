@@ -5,11 +5,13 @@ from typing import Any, get_args
 import keras
 import numpy as np
 import pytest
+from sklearn.metrics import mean_pinball_loss
 
 from trainer.config.losses import LOSSES, Loss, LossName, LossSetting
 from trainer.models.losses import HalfSquaredError, StackedLoss, build_loss
 
 NAMES = [name for name in LOSSES if name != "auto"]
+OWN = ("half_squared_error", "quantile")
 Y = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 P = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]], dtype=np.float32)
 
@@ -18,7 +20,7 @@ def value(loss: Any, weight: Any = None) -> float:
     return float(loss(Y, P, sample_weight=weight))
 
 
-@pytest.mark.parametrize("name", [name for name in NAMES if name != "half_squared_error"])
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in OWN])
 def test_name_is_that_of_keras(name: LossName) -> None:
     expected = keras.losses.get(name)
     balanced = {"apply_class_balancing": True} if name == "binary_focal_crossentropy" else {}
@@ -45,11 +47,33 @@ def test_half_squared_error_is_half_the_mean_squared_error() -> None:
     assert value(again) == value(half)
 
 
+@pytest.mark.parametrize("quantiles", [[0.3], [0.1, 0.5], [0.05, 0.5, 0.95]])
+@pytest.mark.parametrize("columns", [1, 2])
+def test_quantile_loss_is_the_pinball_loss_of_each_quantile(
+    quantiles: list[float], columns: int
+) -> None:
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=(7, columns))
+    p = rng.normal(size=(7, columns, len(quantiles)))
+    expected = [
+        mean_pinball_loss(y[:, column], p[:, column, index], alpha=quantile)
+        for column in range(columns)
+        for index, quantile in enumerate(quantiles)
+    ]
+    loss = build_loss(Loss(name="quantile", quantiles=quantiles))
+    repeated = np.repeat(y, len(quantiles), axis=1).astype(np.float32)
+    outputs = p.reshape(7, -1).astype(np.float32)
+    assert float(loss(repeated, outputs)) == pytest.approx(np.mean(expected), rel=1e-5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert float(again(repeated, outputs)) == float(loss(repeated, outputs))
+
+
 @pytest.mark.parametrize("setting", get_args(LossSetting))
 @pytest.mark.parametrize("name", NAMES)
 def test_setting_has_an_effect_or_is_ignored(setting: str, name: LossName) -> None:
     loss = build_loss(Loss(name=name))
-    other = build_loss(Loss(**{"name": name, setting: 0.05}))
+    changed = [0.2, 0.6, 0.7] if setting == "quantiles" else 0.05
+    other = build_loss(Loss(**{"name": name, setting: changed}))
     assert (value(loss) != value(other)) == (setting in LOSSES[name].settings)
 
 

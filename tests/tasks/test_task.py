@@ -70,6 +70,67 @@ def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
     ).all()
 
 
+def quantile_task(scale: str, quantiles: list[float]) -> Task:
+    rng = np.random.default_rng(0)
+    frame = pl.DataFrame(
+        {"y": rng.normal(3, 1, 50).clip(0.1), "z": rng.normal(300, 90, 50).clip(1)}
+    )
+    config = Config.model_validate(
+        {
+            "data": {"source": "x.csv", "target": ["y", "z"]},
+            "loss": {"name": "quantile", "quantiles": quantiles},
+        }
+    )
+    target = fit_target(frame, ["y", "z"], infer_task(frame), config.data, [scale, "standard"], str)
+    return make_task(config, target)
+
+
+@pytest.mark.parametrize("scale", ["none", "standard", "log", "power"])
+def test_quantiles_are_sorted_and_in_the_unit_of_the_target(scale: str) -> None:
+    fitted = quantile_task(scale, [0.1, 0.45, 0.9])
+    assert fitted.outputs == 6
+    outputs = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    decoded = fitted.decode_outputs(outputs)
+    by_quantile = np.sort(outputs.reshape(5, 2, 3), axis=2).transpose(2, 0, 1)
+    expected = [fitted.target.inverse_transform(values) for values in by_quantile]
+    np.testing.assert_array_equal(decoded, np.hstack([expected[1], *expected]))
+    np.testing.assert_array_equal(fitted.point_predictions(decoded), expected[1])
+    names = [
+        "predicted_y", "predicted_y_low", "predicted_y_high",
+        "predicted_z", "predicted_z_low", "predicted_z_high",
+        "predicted_y_q0.1", "predicted_z_q0.1", "predicted_y_q0.45", "predicted_z_q0.45",
+        "predicted_y_q0.9", "predicted_z_q0.9",
+    ]  # fmt: skip
+    with_intervals = replace(fitted, half_widths=(0.0, 0.0))
+    columns = with_intervals.prediction_columns(decoded)
+    assert list(columns) == names
+    for column in ("y", "z"):
+        for end, quantile in (("low", "0.1"), ("high", "0.9")):
+            np.testing.assert_allclose(
+                columns[f"predicted_{column}_{end}"], columns[f"predicted_{column}_q{quantile}"]
+            )
+    assert (
+        np.diff([columns[f"predicted_y_q{q}"] for q in ("0.1", "0.45", "0.9")], axis=0) >= 0
+    ).all()
+
+
+def test_targets_of_quantiles_are_those_of_their_column() -> None:
+    fitted = quantile_task("standard", [0.1, 0.5])
+    y = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
+    samples = Samples(inputs={}, y=y, weight=None, rows=np.arange(4), unseen=np.zeros(4, bool))
+    encoded = fitted.encode_targets(samples)
+    np.testing.assert_array_equal(encoded.y, y[:, [0, 0, 1, 1]])
+    np.testing.assert_array_equal(
+        fitted.decode_targets(encoded.y), fitted.target.inverse_transform(y)
+    )
+
+
+def test_single_quantile_is_the_prediction() -> None:
+    fitted = quantile_task("none", [0.9])
+    assert (fitted.outputs, fitted.quantiles) == (2, ())
+    assert fitted.file_columns == fitted.prediction_names
+
+
 @pytest.mark.parametrize(
     ("head", "scale", "low", "high"),
     [

@@ -55,6 +55,7 @@ PREDICT_ROWS = 65_536
 _LOSSES: Mapping[LossName, str] = {
     "mean_absolute_error": "absolute_error",
     "poisson": "poisson",
+    "quantile": "absolute_error",
 }
 """Losses of the network that boosting minimizes too; otherwise the squared error."""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")

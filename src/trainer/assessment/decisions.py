@@ -50,12 +50,9 @@ def choose_decisions(
         return replace(decisions, note=note)
     rules = TASK_RULES[task_name]
     if not rules.has_classes:
-        to_interval_scale = task.target.to_interval_scale
-        conformal = fit_conformal(
-            to_interval_scale(validation.y),
-            to_interval_scale(validation.p),
-            settings.prediction_interval,
-        )
+        first, last = task.interval_base(validation.all_predictions())
+        y = task.target.to_interval_scale(validation.y)
+        conformal = fit_conformal(y, first, settings.prediction_interval, last)
         if not np.isfinite(conformal.half_width).all():
             note = (
                 f"no intervals around predictions: {conformal.rows} validation rows are too few to "
@@ -68,6 +65,7 @@ def choose_decisions(
             decisions,
             coverage=settings.prediction_interval,
             half_widths=widths,
+            quantiles=(task.quantiles[0], task.quantiles[-1]) if task.quantiles else (),
             target_scales={name: fitted.kind for name, fitted in columns if fitted is not None},
         )
     if settings.calibrate:

@@ -165,13 +165,9 @@ def _interval_coverage(
 ) -> dict[str, MetricValue]:
     """Return the share of the rows of each column whose prediction interval has the true value."""
     fitted = ConformalIntervals(np.array(task.half_widths), settings.prediction_interval, 0)
-    to_interval_scale = task.target.to_interval_scale
-    coverage = empirical_coverage(
-        fitted,
-        to_interval_scale(predictions.y),
-        to_interval_scale(predictions.p),
-        settings.confidence_level,
-    )
+    first, last = task.interval_base(predictions.all_predictions())
+    y = task.target.to_interval_scale(predictions.y)
+    coverage = empirical_coverage(fitted, y, first, settings.confidence_level, last)
     return _metric_values(dict(zip(predictions.names, coverage, strict=True)))
 
 

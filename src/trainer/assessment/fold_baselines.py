@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.assessment.decisions import choose_decisions
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
 from trainer.metrics.predictions import Predictions
@@ -63,7 +64,7 @@ def fit_baseline(
         for split, predictions_of_folds in by_fold.items()
         if predictions_of_folds
     }
-    if "validation" not in predictions:
+    if "validation" not in predictions or not TASK_RULES[task.name].has_classes:
         return Baseline(predictions, task.threshold)
     settings = config.evaluate.model_copy(update={"calibrate": False})
     decisions = choose_decisions(settings, folds[0].task, predictions["validation"])

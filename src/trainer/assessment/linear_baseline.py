@@ -62,13 +62,13 @@ def linear_predictions(
     """
     encoder = dataset.preprocessing.with_linear_scaling()
     table = dataset if encoder == dataset.preprocessing else dataset.with_preprocessing(encoder)
-    train = table.samples("train")
-    assert train is not None, "a run has training rows"
-    train = task.apply_class_weights(task.encode_targets(train), config.fit.class_weight)
+    samples = table.samples("train")
+    assert samples is not None, "a run has training rows"
+    train = task.apply_class_weights(task.encode_targets(samples), config.fit.class_weight)
     target = task.target
     # Fit transformed targets too: prices that span orders of magnitude are not a linear
     # function of the features.
-    y = train.y if target.transforms else task.target_values(train)
+    y = samples.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings
     model = fit_linear(target.task, _one_hot(train.inputs, embeddings), y, weight)

@@ -32,6 +32,10 @@ def loss_conflicts(config: Config) -> Iterator[Conflict]:
                 f"set loss.name, or remove {key}",
                 "loss.name",
             )
+    increasing = sorted(set(loss.quantiles))
+    if loss.quantiles != increasing:
+        fix = f"set loss.quantiles: {increasing}"
+        yield conflict("loss.quantiles", "increasing numbers", f"{loss.quantiles}", fix)
     if config.model.head != "auto" and config.data.task == "auto":
         yield from _loss_head_conflicts(config, config.model.head)
 

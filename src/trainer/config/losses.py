@@ -6,7 +6,7 @@ them, for one network and for a pack.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
@@ -30,8 +30,9 @@ LossName = Literal[
     "mean_squared_logarithmic_error",
     "huber",
     "log_cosh",
+    "quantile",
 ]
-LossSetting = Literal["label_smoothing", "gamma", "alpha", "delta"]
+LossSetting = Literal["label_smoothing", "gamma", "alpha", "delta", "quantiles"]
 
 
 class Loss(Section):
@@ -39,7 +40,7 @@ class Loss(Section):
 
     name: LossName = "auto"
     """auto: the cross-entropy of the head, or the mean squared error for regression. poisson, for
-    counts: prediction - target · log(prediction)."""
+    counts: prediction - target · log(prediction). quantile: the pinball loss."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How far the targets of a cross-entropy are moved towards the uniform distribution."""
     gamma: Annotated[float, Field(ge=0)] = 2.0
@@ -48,17 +49,33 @@ class Loss(Section):
     """Focal losses: weight of the positive class."""
     delta: Annotated[float, Field(gt=0)] = 1.0
     """huber: error at which it changes from squared to linear."""
+    quantiles: Annotated[
+        list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=99)
+    ] = [0.05, 0.5, 0.95]
+    """quantile: the quantiles that are predicted, increasing, each by its own output. The one closest to
+    0.5 is the prediction; prediction intervals are based on the first and the last."""
 
     @property
     def kind(self) -> LossKind:
         """The definition of the loss."""
         return LOSSES[self.name]
 
+    @property
+    def predicted_quantiles(self) -> tuple[float, ...]:
+        """The quantiles that have outputs of their own; empty with one output for each target."""
+        is_quantile = self.name == "quantile" and len(self.quantiles) > 1
+        return tuple(self.quantiles) if is_quantile else ()
+
     def keras_arguments(self) -> dict[str, Any]:
         """Return the arguments of the Keras loss."""
         arguments: dict[str, Any] = dict(self.kind.constants)
         arguments.update((name, getattr(self, name)) for name in self.kind.settings)
         return arguments
+
+
+def center_quantile(quantiles: Sequence[float]) -> int:
+    """Return the index of the quantile closest to 0.5, which is the prediction."""
+    return min(range(len(quantiles)), key=lambda index: abs(quantiles[index] - 0.5))
 
 
 def _expand_name(value: Any) -> Any:
@@ -154,6 +171,13 @@ LOSSES: dict[LossName, LossKind] = {
     ),
     "huber": LossKind("Huber", settings=("delta",), is_robust=True),
     "log_cosh": LossKind("LogCosh", is_robust=True),
+    "quantile": LossKind(
+        "QuantileLoss",
+        ("linear", "softplus", "exponential"),
+        ("quantiles",),
+        is_robust=True,
+        aliases="pinball pinball_loss quantile_loss quantile_regression",
+    ),
 }
 """All losses; `auto` has what is known of it before the head is chosen."""
 

@@ -25,6 +25,8 @@ class Predictions:
         rows: (n,) unique row numbers in the source.
         weight: (n,), non-negative, or None for equal weights.
         group: (n,) group codes, or None; the bootstrap resamples whole groups.
+        quantiles: (n, q k) predicted quantiles, those of all columns for the first quantile, then for
+            the next; None if there are none.
     """
 
     task: TaskName
@@ -34,6 +36,7 @@ class Predictions:
     rows: Int64Array
     weight: Float64Array | None = None
     group: IntArray | None = None
+    quantiles: FloatArray | None = None
 
     def __post_init__(self) -> None:
         assert self.y.ndim == 2, self.y.shape
@@ -45,6 +48,10 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    def all_predictions(self) -> FloatArray:
+        """Return the predictions, then the predicted quantiles, if any: (n, k) or (n, k + q k)."""
+        return self.p if self.quantiles is None else np.hstack([self.p, self.quantiles])
 
     def weights(self) -> Float64Array:
         """Return the weights (n,); 1 where there are none."""
@@ -61,4 +68,5 @@ class Predictions:
             rows=self.rows[index],
             weight=None if self.weight is None else self.weight[index],
             group=None if self.group is None else self.group[index],
+            quantiles=None if self.quantiles is None else self.quantiles[index],
         )

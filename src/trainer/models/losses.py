@@ -24,7 +24,31 @@ class HalfSquaredError(keras.losses.Loss):  # type: ignore[misc]
         return 0.5 * keras.ops.mean(keras.ops.square(y_true - y_pred), axis=-1)
 
 
-_OWN_LOSSES = {"HalfSquaredError": HalfSquaredError}
+@keras.saving.register_keras_serializable("trainer")
+class QuantileLoss(keras.losses.Loss):  # type: ignore[misc]
+    """max(q (y - p), (q - 1) (y - p)), averaged over the outputs of a row.
+
+    The outputs of a row are the quantiles of the first target column, then those of the next.
+    """
+
+    def __init__(
+        self, quantiles: Sequence[float], name: str = "quantile_loss", **settings: Any
+    ) -> None:
+        super().__init__(name=name, **settings)
+        self.quantiles = list(quantiles)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        columns = y_pred.shape[-1] // len(self.quantiles)
+        quantiles = keras.ops.convert_to_tensor(self.quantiles * columns, y_pred.dtype)
+        errors = y_true - y_pred
+        losses = keras.ops.maximum(quantiles * errors, (quantiles - 1) * errors)
+        return keras.ops.mean(losses, axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "quantiles": self.quantiles}
+
+
+_OWN_LOSSES = {"HalfSquaredError": HalfSquaredError, "QuantileLoss": QuantileLoss}
 
 
 def build_loss(loss: Loss) -> keras.losses.Loss:

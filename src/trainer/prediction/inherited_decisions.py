@@ -52,6 +52,12 @@ def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions 
             fix = "name a run with the same target, or remove the setting"
             expected = f"a run whose target has the same {attribute}: {_listed(expected_value)}"
             raise RunError(Problem("", expected, _listed(found), fix, _KEY))
+    levels = config.loss.predicted_quantiles
+    if decisions.half_widths and decisions.quantiles != (levels[:1] + levels[-1:]):
+        fix = "name a run with the same loss, or remove the setting"
+        expected = "a run whose intervals are based on " + _interval_base(levels[:1] + levels[-1:])
+        found = f"intervals based on {_interval_base(decisions.quantiles)}"
+        raise RunError(Problem("", expected, found, fix, _KEY))
     problems = list(_conflicts(config, decisions))
     if problems:
         raise ConfigError(problems)
@@ -89,6 +95,10 @@ def _conflicts(config: Config, decisions: Decisions) -> Iterator[Problem]:
         yield Problem(
             "", expected, f"{settings.prediction_interval:g}", fix, "evaluate.prediction_interval"
         )
+
+
+def _interval_base(quantiles: tuple[float, ...]) -> str:
+    return f"the quantiles {quantiles[0]:g} and {quantiles[1]:g}" if quantiles else "the prediction"
 
 
 def _listed(value: str | tuple[str, ...]) -> str:

@@ -39,7 +39,7 @@ class MeanPredictions:
     """The predictions of one network, or the mean of several.
 
     Attributes:
-        mean: (rows, numbers), probabilities or numbers in the target's unit.
+        mean: (rows, numbers), decoded outputs: probabilities or numbers in the target's unit.
         std: The standard deviation between networks (n - 1); None for a single network.
     """
 
@@ -116,8 +116,9 @@ class Predictor:
         Returns:
             One row per input row, in the same order: `row`, from 0; the columns that are passed
             through; `label` and `probability_<class>`, or `predicted_<column>` with `_low` and `_high`
-            if the run has prediction intervals; `<name>_std`, the standard deviation between
-            members, for folds and repeats; and `unseen`, whether a category did not occur in training.
+            if the run has prediction intervals, and `_q<quantile>` for each predicted quantile;
+            `<name>_std`, the standard deviation between members, for folds and repeats; and `unseen`,
+            whether a category did not occur in training.
 
         Raises:
             DataError: Columns are missing or have other types of values, or there are no rows.
@@ -152,8 +153,8 @@ class Predictor:
         return MeanPredictions(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))
 
     def predict_mean(self, inputs: Sequence[Inputs]) -> FloatArray:
-        """Return the mean of `predict_numbers`, the predict function that is explained."""
-        return self.predict_numbers(inputs).mean
+        """Return the mean predictions without quantiles, the predict function that is explained."""
+        return self.task.point_predictions(self.predict_numbers(inputs).mean)
 
     def evaluate(self, samples: Sequence[Samples]) -> EvaluatedSamples:
         """Evaluate the mean prediction for samples with targets.
@@ -164,7 +165,7 @@ class Predictor:
         task, encoded = self.task, self.task.encode_targets(samples[0])
         loss: dict[str, float] = {}
         if self.has_members:
-            predictions = self.predict_mean([rows.inputs for rows in samples])
+            predictions = self.predict_numbers([rows.inputs for rows in samples]).mean
         else:
             output = self._networks.evaluator.evaluate(encoded)
             predictions, loss = task.decode_outputs(output.predictions), {"loss": output.loss}

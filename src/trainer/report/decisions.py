@@ -166,6 +166,10 @@ def class_weight_text(
 
 
 def _widths(chosen: Decisions, preprocessing: Any) -> Iterator[tuple[str, str]]:
+    if chosen.quantiles:
+        for name, half in chosen.half_widths.items():
+            yield name, chosen.width_text(name, number(half), half)
+        return
     match preprocessing:
         case {"target": {"transforms": [_, *_]}}:
             # Imports pydantic and numpy.

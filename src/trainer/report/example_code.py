@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from trainer.config.losses import center_quantile
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
@@ -32,6 +33,8 @@ class Example:
         members: The directories of the members, relative to the run; empty for a single network.
         is_calibrated: Whether a network has a temperature other than 1.
         has_custom: Whether the network has custom layers.
+        quantiles: The quantiles that have outputs of their own; empty if there is one output for each
+            target.
     """
 
     path: str
@@ -40,6 +43,7 @@ class Example:
     members: Sequence[str] = ()
     is_calibrated: bool = False
     has_custom: bool = False
+    quantiles: Sequence[float] = ()
 
 
 def example_code(example: Example) -> tuple[str, ...]:
@@ -150,6 +154,9 @@ def _decoded(example: Example, target: FittedTarget) -> Iterator[str]:
 
 def _unscaled_lines(example: Example) -> Iterator[str]:
     targets = [preprocessing.target for preprocessing in example.preprocessing]
+    if example.quantiles:
+        count, center = len(example.quantiles), center_quantile(example.quantiles)
+        yield f"output = np.sort(output.reshape(-1, {count}))[:, {center}]"
     if any(set(target.scale) != {1.0} or set(target.offset) != {0.0} for target in targets):
         yield 'target = fitted["target"]'
         yield 'p = output * target["scale"] + target["offset"]'

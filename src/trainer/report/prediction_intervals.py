@@ -54,9 +54,10 @@ def interval_widths(preprocessing: Any, decisions: Decisions | None) -> Mapping[
         decisions: The decisions made on the validation rows.
 
     Returns:
-        Column → width; empty if `preprocessing.json` is damaged.
+        Column → width; empty if `preprocessing.json` is damaged, or for intervals based on quantiles,
+            whose width differs from row to row.
     """
-    if decisions is None:
+    if decisions is None or decisions.quantiles:
         return {}
     try:
         transforms = dict(_transforms(preprocessing))

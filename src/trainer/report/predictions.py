@@ -37,7 +37,8 @@ def predictions_to_parquet(
     columns: dict[str, Any] = {"row": predictions.rows, **_actual(predictions)}
     # Probabilities are computed in float32; reading gives the same values.
     dtype = np.float32 if TASK_RULES[predictions.task].has_classes else np.float64
-    columns |= {name: predictions.p[:, index].astype(dtype) for index, name in enumerate(names)}
+    p = predictions.all_predictions()
+    columns |= {name: p[:, index].astype(dtype) for index, name in enumerate(names)}
     if predictions.weight is not None:
         columns["weight"] = predictions.weight
     if groups is not None:
@@ -57,7 +58,7 @@ def read_split_predictions(
         split: The name of a split, with the suffix of a baseline or none.
         task: The task.
         names: Classes (binary: negative, positive), or target columns.
-        columns: The columns of predicted values.
+        columns: The columns of predicted values, then those of quantiles, if they are needed.
 
     Raises:
         RunError: The file is damaged.
@@ -69,14 +70,16 @@ def read_split_predictions(
         frame = pl.read_parquet(io.BytesIO(run.read_predictions(path.name)))
         p = frame.select(columns).to_numpy()
         y = _targets(frame, task, names)
+        width = y.shape[1]
         return Predictions(
             task=task,
             names=tuple(names),
             y=y,
-            p=p,
+            p=p[:, :width],
             rows=frame["row"].to_numpy(),
             weight=_optional(frame, "weight"),
             group=_group(frame),
+            quantiles=p[:, width:] if len(columns) > width else None,
         )
     except (pl.exceptions.PolarsError, ValueError) as error:
         found = str(error).splitlines()[0]

@@ -32,6 +32,8 @@ class Decisions:
         note: A warning for the user.
         source: The run directory that the decisions were taken from; None if chosen in this run.
         target_scales: Column → log or power, for columns with such a `data.target_scale`.
+        quantiles: The first and the last predicted quantile, if intervals are based on them: the half
+            width is by how much they are moved outwards. Empty if they are based on the prediction.
     """
 
     threshold: float = DEFAULT_THRESHOLD
@@ -43,6 +45,7 @@ class Decisions:
     note: str = optional_field("")
     source: str | None = optional_field(None)
     target_scales: Mapping[str, str] = optional_field(default_factory=dict)
+    quantiles: tuple[float, ...] = optional_field(())
 
     @property
     def chosen_for(self) -> str | None:
@@ -57,6 +60,21 @@ class Decisions:
         # The last two path components, because trials are named by number.
         return f"the validation rows of {'/'.join(PurePath(self.source).parts[-2:])}"
 
+    def width_text(self, name: str, shown: str, half: float) -> str:
+        """Return the half width of the interval of a column as text.
+
+        Args:
+            name: The column.
+            shown: The half width as text.
+            half: The half width.
+        """
+        kind = self.target_scales.get(name)
+        if not self.quantiles:
+            return half_width_text(shown, half, kind)
+        first, last = self.quantiles
+        scale = "" if kind is None else f" on the {kind} scale"
+        return f"quantiles {first:g} and {last:g}, moved outwards by {shown}{scale}"
+
     def summary(self) -> str:
         """Return the decisions as a phrase; empty if there are none."""
         parts = []
@@ -68,7 +86,7 @@ class Decisions:
             parts.append(f"temperature {self.temperature:.4g}")
         if self.half_widths:
             widths = ", ".join(
-                f"{name} {half_width_text(f'{half:.4g}', half, self.target_scales.get(name))}"
+                f"{name} {self.width_text(name, f'{half:.4g}', half)}"
                 for name, half in self.half_widths.items()
             )
             parts.append(f"{100 * (self.coverage or 0):g}% intervals ({widths})")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from trainer.data.column_names import free_name
 from trainer.data.targets import FittedTarget
 from trainer.metrics.arrays import FloatArray
@@ -12,6 +14,12 @@ class Regression(TaskKind):
     """y (rows, columns) has numbers, scaled by the fitted target to fit the head."""
 
     name = "regression"
+
+    def encode_for_head(self, y: FloatArray, units: int) -> FloatArray:
+        """Return y with each column repeated for each of its quantiles."""
+        repeats, remainder = divmod(units, y.shape[1])
+        assert remainder == 0, (y.shape, units)
+        return y if repeats == 1 else np.repeat(y, repeats, axis=1)
 
     def prediction_columns(
         self, target: FittedTarget, p: FloatArray, threshold: float, interval: Interval | None

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.config.losses import Loss
+from trainer.config.losses import Loss, center_quantile
 from trainer.config.metrics import MetricName
 from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
@@ -48,7 +48,12 @@ class Task:
         threshold: Minimum probability at which the positive class is predicted.
         temperature: The divisor of the logits.
         half_widths: Half the width of the prediction interval of each target column, on the scale of
-            its transform, if any (`FittedTarget.to_interval_scale`); empty without intervals.
+            its transform, if any (`FittedTarget.to_interval_scale`); empty without intervals. With
+            predicted quantiles, by how much the first and the last are moved outwards.
+
+    Decoded outputs and predictions of all kinds have one column per class, label or target column, k in
+    all. If the loss has several quantiles, these are the predictions of the quantile closest to 0.5, and
+    the predictions of each quantile follow, k columns each, never decreasing from one to the next.
     """
 
     target: FittedTarget
@@ -75,6 +80,17 @@ class Task:
         """Return the names of the prediction columns: one per class or target column."""
         return tuple(self.kind.prediction_names(self.target.names))
 
+    @property
+    def quantiles(self) -> tuple[float, ...]:
+        """The predicted quantiles; empty if only one number is predicted."""
+        return self.loss.predicted_quantiles
+
+    @property
+    def file_columns(self) -> tuple[str, ...]:
+        """Return the names of all columns of decoded outputs."""
+        names = self.prediction_names
+        return names + tuple(f"{name}_q{q:g}" for q in self.quantiles for name in names)
+
     def encode_targets(self, samples: Samples) -> Samples:
         """Return the samples with targets encoded for the head, (rows, outputs)."""
         return samples.encoded_for_head(self.kind.encode_for_head, self.outputs)
@@ -97,11 +113,13 @@ class Task:
 
         Returns:
             binary: (rows, 1), the probability of the positive class. multiclass: (rows, classes).
-            multilabel: (rows, columns). regression: (rows, columns).
+            multilabel: (rows, columns). regression: (rows, columns), and columns for each quantile.
         """
         if self.head in POSITIVE_HEADS:
             # The exponential of a large input is infinite, that of a small one 0.
             outputs = np.clip(outputs, np.finfo(np.float32).tiny, np.finfo(np.float32).max)
+        if self.quantiles:
+            return self._decode_quantiles(outputs)
         predictions = self._unscaled(outputs)
         if self.temperature == 1.0:
             return predictions
@@ -109,20 +127,37 @@ class Task:
         return calibrated.astype(predictions.dtype)
 
     def decode_targets(self, y: Float32Array) -> FloatArray:
-        """Convert targets encoded for the head (rows, outputs) to the form of decoded outputs."""
-        return self._unscaled(y)
+        """Convert targets encoded for the head (rows, outputs) to the form of predictions (rows, k)."""
+        return self._unscaled(y[:, :: len(self.quantiles) or 1])
+
+    def point_predictions(self, decoded: FloatArray) -> FloatArray:
+        """Return the predictions of decoded outputs without their quantiles, (rows, k)."""
+        return decoded[:, : len(self.prediction_names)]
+
+    def _decode_quantiles(self, outputs: Float32Array) -> FloatArray:
+        """Sort the quantiles of each column, so that they do not cross.
+
+        Sorting never increases the pinball loss (Chernozhukov, Fernández-Val, Galichon, Quantile and
+        probability curves without crossing, 2010).
+        """
+        count, center = len(self.quantiles), center_quantile(self.quantiles)
+        by_column = np.sort(outputs.reshape(len(outputs), -1, count), axis=2)
+        return np.hstack(
+            [self._unscaled(by_column[:, :, index]) for index in (center, *range(count))]
+        )
 
     def target_values(self, samples: Samples) -> FloatArray:
         """Return the targets of samples in the form of decoded outputs; numbers as in the table."""
         return self.decode_targets(samples.y) if samples.values is None else samples.values
 
-    def prediction_intervals(self, predictions: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def prediction_intervals(self, decoded: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return both ends of the prediction intervals, (rows, columns), in the target's unit."""
         target, widths = self.target, np.array(self.half_widths)
-        center = target.to_interval_scale(predictions)
+        predictions = self.point_predictions(decoded)
+        first, last = self.interval_base(decoded)
         low, high = (
-            target.from_interval_scale(center - widths),
-            target.from_interval_scale(center + widths),
+            target.from_interval_scale(first - widths),
+            target.from_interval_scale(last + widths),
         )
         if self.head != "linear":
             # No number of the training rows is outside the range of the head.
@@ -130,6 +165,17 @@ class Task:
         if self.head == "sigmoid":
             high = np.minimum(high, 1.0)
         return np.minimum(low, predictions), np.maximum(high, predictions)
+
+    def interval_base(self, decoded: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Return what intervals extend by their half widths, (rows, columns), on the interval scale.
+
+        That is the first and the last quantile, or twice the prediction.
+        """
+        columns, to_scale = len(self.prediction_names), self.target.to_interval_scale
+        if not self.quantiles:
+            center = to_scale(decoded)
+            return center, center
+        return to_scale(decoded[:, columns : 2 * columns]), to_scale(decoded[:, -columns:])
 
     def json_values(self, targets: FloatArray) -> list[Any]:
         """Return targets as JSON values, one per row: the class as text, or a list of numbers."""
@@ -145,24 +191,26 @@ class Task:
         """
         return self.make_predictions(samples, self.decode_outputs(outputs))
 
-    def make_predictions(self, samples: Samples, predictions: FloatArray) -> Predictions:
+    def make_predictions(self, samples: Samples, decoded: FloatArray) -> Predictions:
         """Return predictions with the targets of samples, which are encoded for the head."""
+        columns = len(self.prediction_names)
         return Predictions(
             task=self.name,
             names=self.target.names,
             y=self.target_values(samples),
-            p=predictions,
+            p=self.point_predictions(decoded),
             rows=samples.rows,
             weight=None if samples.weight is None else samples.weight.astype(np.float64),
+            quantiles=decoded[:, columns:] if decoded.shape[1] > columns else None,
         )
 
-    def prediction_metrics(self, predictions: FloatArray, samples: Samples) -> dict[str, float]:
-        """Compute the metrics of predictions for all rows of samples with encoded targets."""
+    def prediction_metrics(self, decoded: FloatArray, samples: Samples) -> dict[str, float]:
+        """Compute the metrics of decoded outputs for all rows of samples with encoded targets."""
         return compute_metrics(
             self.metrics,
             self.name,
             self._metric_targets(samples),
-            predictions,
+            self.point_predictions(decoded),
             samples.weight,
             self.threshold,
         )
@@ -176,7 +224,7 @@ class Task:
             self.metrics,
             self.name,
             self._metric_targets(samples, rows),
-            self.decode_outputs(outputs),
+            self.point_predictions(self.decode_outputs(outputs)),
             weight,
             self.threshold,
         )
@@ -197,12 +245,17 @@ class Task:
         """Return class indices: (rows, 1) for binary and multiclass, (rows, columns) for multilabel."""
         return self.kind.predicted_labels(predictions, self.threshold)
 
-    def prediction_columns(self, predictions: FloatArray) -> dict[str, Column]:
-        """Return the predictions as named columns for the user: labels, probabilities, numbers with
-        their intervals.
+    def prediction_columns(self, decoded: FloatArray) -> dict[str, Column]:
+        """Return decoded outputs as named columns for the user: labels, probabilities, numbers with
+        their intervals and quantiles.
         """
-        interval = self.prediction_intervals(predictions) if self.half_widths else None
-        return self.kind.prediction_columns(self.target, predictions, self.threshold, interval)
+        interval = self.prediction_intervals(decoded) if self.half_widths else None
+        predictions = self.point_predictions(decoded)
+        columns = self.kind.prediction_columns(self.target, predictions, self.threshold, interval)
+        for index in range(predictions.shape[1], decoded.shape[1]):
+            name = free_name(self.file_columns[index], columns, "_of_quantile")
+            columns[name] = decoded[:, index]
+        return columns
 
     def std_columns(self, std: FloatArray, others: Collection[str]) -> dict[str, Column]:
         """Return the standard deviation of each predicted number as `<name>_std`.
@@ -255,12 +308,13 @@ class Task:
 def make_task(config: Config, target: FittedTarget) -> Task:
     """Return the learning task of a config for a fitted target."""
     head = resolved_head(config, target.task)
-    threshold = config.evaluate.threshold
+    threshold, loss = config.evaluate.threshold, resolved_loss(config, head)
     return Task(
         target=target,
         head=head,
-        outputs=get_task_kind(target.task).head_units(head, target.width),
-        loss=resolved_loss(config, head),
+        outputs=get_task_kind(target.task).head_units(head, target.width)
+        * max(1, len(loss.predicted_quantiles)),
+        loss=loss,
         metrics=resolved_metrics(config, target.task),
         # A threshold that is optimized is chosen after training, on the validation rows.
         threshold=threshold if isinstance(threshold, float) else DEFAULT_THRESHOLD,

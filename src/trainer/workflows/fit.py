@@ -300,7 +300,7 @@ def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
     """Return a function that predicts rows of one encoding with a network in memory."""
 
     def predict(encoded: Sequence[Inputs]) -> FloatArray:
-        return task.decode_outputs(evaluator.predict(encoded[0]))
+        return task.point_predictions(task.decode_outputs(evaluator.predict(encoded[0])))
 
     return predict
 

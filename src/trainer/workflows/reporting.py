@@ -87,7 +87,7 @@ def _write_predictions(
     run: RunDirectory, plan: RunPlan, split: SplitName, predictions: Predictions
 ) -> None:
     groups = row_groups(plan, predictions.rows)
-    content = predictions_to_parquet(predictions, plan.task.prediction_names, groups)
+    content = predictions_to_parquet(predictions, plan.task.file_columns, groups)
     run.write_predictions(f"{split}.parquet", content)
 
 
@@ -185,7 +185,7 @@ def _read_predictions(run: RunDirectory, task: Task) -> dict[SplitName, Predicti
     """Return the predictions of each split that has some, in the order of the splits."""
     target = task.target
     predictions = {
-        split: read_split_predictions(run, split, target.task, target.names, task.prediction_names)
+        split: read_split_predictions(run, split, target.task, target.names, task.file_columns)
         for split in SPLIT_NAMES
     }
     return {split: stored for split, stored in predictions.items() if stored is not None}
@@ -221,7 +221,7 @@ def aggregate_members(
             ),
         )
     runs = [RunDirectory(member.run) for member in finished]
-    names = plan.task.prediction_names
+    names = plan.task.file_columns
     validation = _mean_predictions(runs, "validation", plan) if folding is None else None
     if folding is not None:
         fold_predictions = [
@@ -260,14 +260,20 @@ def _mean_predictions(
     for run in runs:
         member_task = _member_task(run, plan)
         member_predictions = read_split_predictions(
-            run, split, target.task, member_task.target.names, member_task.prediction_names
+            run, split, target.task, member_task.target.names, member_task.file_columns
         )
         if member_predictions is not None:
             predictions.append(member_predictions)
     if not predictions:
         return None
-    p = np.stack([member.p for member in predictions]).mean(axis=0)
-    return replace(predictions[0], names=target.names, p=p)
+    decoded = np.stack([member.all_predictions() for member in predictions]).mean(axis=0)
+    width = predictions[0].p.shape[1]
+    return replace(
+        predictions[0],
+        names=target.names,
+        p=decoded[:, :width],
+        quantiles=decoded[:, width:] if plan.task.quantiles else None,
+    )
 
 
 def _member_task(run: RunDirectory, plan: RunPlan) -> Task:
@@ -285,18 +291,21 @@ def _with_targets(frame: pl.DataFrame, plan: RunPlan) -> Predictions:
     target, rows = plan.task.target, frame["row"].to_numpy()
     values = plan.dataset.target_values(rows)
     weight = plan.dataset.weight
+    decoded = frame.select(plan.task.file_columns).to_numpy()
+    width = len(plan.task.prediction_names)
     return Predictions(
         task=target.task,
         names=target.names,
         y=plan.dataset.targets(rows)[0] if values is None else values,
-        p=frame.select(plan.task.prediction_names).to_numpy(),
+        p=decoded[:, :width],
         rows=rows,
         weight=None if weight is None else weight[rows].astype(np.float64),
+        quantiles=decoded[:, width:] if plan.task.quantiles else None,
     )
 
 
 def _fold_predictions(run: RunDirectory, member: Member, plan: RunPlan) -> FoldPredictions:
-    names = _member_task(run, plan).prediction_names
+    names = _member_task(run, plan).file_columns
     frame = pl.read_parquet(io.BytesIO(run.read_predictions("validation.parquet")))
     predictions = frame.select(names).to_numpy()
     return FoldPredictions(frame["row"].to_numpy(), predictions, member.fold or 0, member.repeat)

@@ -228,12 +228,24 @@ def _output_steps(content: RunContent, networks: Sequence[Network]) -> Iterator[
         yield "output", _probability(target)
         yield from _temperature_steps(networks, target)
     else:
+        if quantiles := _quantiles(content):
+            values = ", ".join(f"{quantile:g}" for quantile in quantiles)
+            yield "quantiles", f"the outputs of a column, sorted: {values}"
         yield from _regression_steps(target)
     if len(networks) > 1:
         what = "p" if has_classes else "prediction"
         yield "ensemble", f"mean {what} of {len(networks):,} networks"
     if has_classes:
         yield "label", _label(target, content.threshold)
+
+
+def _quantiles(content: RunContent) -> tuple[float, ...]:
+    """Return the quantiles that have outputs of their own."""
+    match content.settings:
+        case {"loss": {"name": "quantile", "quantiles": [_, _, *_] as quantiles}}:
+            return tuple(value for value in quantiles if isinstance(value, float))
+        case _:
+            return ()
 
 
 def _probability(target: FittedTarget) -> str:
@@ -292,6 +304,7 @@ def _code(content: RunContent, networks: Sequence[Network], row: ExampleRow) -> 
         members=[path.relative_to(content.run.path).as_posix() for path in members],
         is_calibrated=any(network.temperature != 1 for network in networks),
         has_custom=_has_custom(content.settings.get("model")),
+        quantiles=_quantiles(content),
     )
     yield Paragraph(
         f"This code reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "

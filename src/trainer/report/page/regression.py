@@ -161,7 +161,11 @@ def _coverage_table(content: RunContent) -> Block:
     decisions, findings = content.decisions, content.split_findings
     rows = []
     if decisions is not None and decisions.coverage is not None:
-        for name, width in interval_widths(content.preprocessing, decisions).items():
+        widths: dict[str, object] = dict(interval_widths(content.preprocessing, decisions))
+        if decisions.quantiles:
+            halves = decisions.half_widths.items()
+            widths = {name: decisions.width_text(name, number(half), half) for name, half in halves}
+        for name, width in widths.items():
             coverage = findings.interval_coverage.get(name) if findings is not None else None
             fraction = "–" if coverage is None else number(coverage.value)
             interval = "–" if coverage is None else format_interval(coverage.low, coverage.high)
