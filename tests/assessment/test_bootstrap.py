@@ -12,7 +12,12 @@ from scipy import stats
 
 from tests.metrics.samples import make_predictions, random_predictions
 from trainer.assessment import bootstrap as drawing
-from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.assessment.bootstrap import (
+    Resampling,
+    bootstrap,
+    bootstrap_with_differences,
+    paired_bootstrap,
+)
 from trainer.metrics.arrays import Float64Array
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.evaluator import compute_all_metrics
@@ -163,6 +168,29 @@ def test_differences_use_the_same_draws() -> None:
     assert paired_bootstrap(mixed, sample) == result
     turned = paired_bootstrap(sample, little)["auc"]
     assert (turned.value, turned.low) == pytest.approx((-result["auc"].value, -result["auc"].high))
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_intervals_and_differences_on_shared_draws_equal_those_of_separate_ones(
+    task: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "CHUNK", 600)
+    sample = random_predictions(task, 60, 3)
+    worse = replace(sample, p=np.roll(sample.p, 1, axis=0))
+    mixed = worse.take(np.random.default_rng(1).permutation(60))
+    names = tuple(compute_all_metrics(sample))[1:3]
+    metrics, differences = bootstrap_with_differences(
+        sample,
+        {"worse": (mixed, 0.4), "same": (sample, 0.5)},
+        names=names,
+        resampling=Resampling(50),
+        difference_resamples=30,
+    )
+    assert metrics == bootstrap(sample, resampling=Resampling(50))
+    assert differences["worse"] == paired_bootstrap(
+        sample, worse, other_threshold=0.4, names=names, resampling=Resampling(30)
+    )
+    assert {entry.low for entry in differences["same"].values()} == {0}
 
 
 def test_differences_need_the_same_rows() -> None:

@@ -8,7 +8,7 @@ same resamples. The same seed gives the same intervals for any order of the rows
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -83,10 +83,63 @@ def bootstrap(
     evaluator = MetricEvaluator(predictions, threshold, names)
     (values,) = evaluator.compute(predictions.weights()[None, :])
     draws = np.concatenate([evaluator.compute(w) for w in _draw_weights(predictions, resampling)])
-    low, high = percentile_interval(draws, resampling.confidence_level)
-    return {
-        name: ConfidenceInterval(float(values[i]), float(low[i]), float(high[i]))
-        for i, name in enumerate(evaluator.names)
+    return _intervals(evaluator.names, values, draws, resampling)
+
+
+def bootstrap_with_differences(
+    predictions: Predictions,
+    others: Mapping[str, tuple[Predictions, float]],
+    *,
+    names: Collection[str],
+    threshold: float = 0.5,
+    resampling: Resampling = DEFAULT_RESAMPLING,
+    difference_resamples: int | None = None,
+) -> tuple[dict[str, ConfidenceInterval], dict[str, dict[str, PairedDifference]]]:
+    """Compute all metrics as `bootstrap`, and differences from several models on the same resamples.
+
+    Drawing takes most of the time for large splits, so the resamples are drawn once.
+
+    Args:
+        predictions: The predictions with their targets.
+        others: Name of a model → its predictions for the same rows in any order, and its threshold.
+        names: The metrics to compare.
+        threshold: Minimum probability of a positive label (binary, multilabel).
+        resampling: Number of resamples, confidence level and seed.
+        difference_resamples: Number of them for the differences; None for all.
+
+    Returns:
+        Name of a metric → interval, and name of a model → name of a metric → difference.
+    """
+    predictions = _sort(predictions)
+    evaluator = MetricEvaluator(predictions, threshold)
+    compared = [evaluator.names.index(name) for name in names]
+    evaluators = {
+        model: MetricEvaluator(_same_rows(predictions, _sort(other)), other_threshold, names)
+        for model, (other, other_threshold) in others.items()
+    }
+    weights = predictions.weights()[None, :]
+    (values,) = evaluator.compute(weights)
+    other_values = {model: other.compute(weights)[0] for model, other in evaluators.items()}
+    draws: list[Float64Array] = []
+    other_draws: dict[str, list[Float64Array]] = {model: [] for model in evaluators}
+    drawn, needed = (
+        0,
+        resampling.resamples if difference_resamples is None else difference_resamples,
+    )
+    for resample_weights in _draw_weights(predictions, resampling):
+        draws.append(evaluator.compute(resample_weights))
+        for model, other in evaluators.items():
+            other_draws[model].append(other.compute(resample_weights[: max(0, needed - drawn)]))
+        drawn += len(resample_weights)
+    all_draws = np.concatenate(draws)
+    return _intervals(evaluator.names, values, all_draws, resampling), {
+        model: _differences(
+            names,
+            values[compared] - other_values[model],
+            all_draws[:needed, compared] - np.concatenate(of_model),
+            resampling,
+        )
+        for model, of_model in other_draws.items()
     }
 
 
@@ -114,10 +167,8 @@ def paired_bootstrap(
     Raises:
         ValueError: The two sets are not for the same rows.
     """
-    predictions, other = _sort(predictions), _sort(other)
-    if not (predictions.task == other.task and np.array_equal(predictions.y, other.y)
-            and np.array_equal(predictions.rows, other.rows)):  # fmt: skip
-        raise ValueError("the two sets of predictions are not for the same rows")
+    predictions = _sort(predictions)
+    other = _same_rows(predictions, _sort(other))
     first = MetricEvaluator(predictions, threshold, names)
     second = MetricEvaluator(
         other, threshold if other_threshold is None else other_threshold, names
@@ -127,6 +178,22 @@ def paired_bootstrap(
     draws = np.concatenate(
         [first.compute(w) - second.compute(w) for w in _draw_weights(predictions, resampling)]
     )
+    return _differences(first.names, values, draws, resampling)
+
+
+def _intervals(
+    names: Collection[str], values: Float64Array, draws: Float64Array, resampling: Resampling
+) -> dict[str, ConfidenceInterval]:
+    low, high = percentile_interval(draws, resampling.confidence_level)
+    return {
+        name: ConfidenceInterval(float(values[i]), float(low[i]), float(high[i]))
+        for i, name in enumerate(names)
+    }
+
+
+def _differences(
+    names: Collection[str], values: Float64Array, draws: Float64Array, resampling: Resampling
+) -> dict[str, PairedDifference]:
     low, high = percentile_interval(draws, resampling.confidence_level)
     return {
         name: PairedDifference(
@@ -135,8 +202,16 @@ def paired_bootstrap(
             float(high[i]),
             is_significant=bool(low[i] > 0 or high[i] < 0),
         )
-        for i, name in enumerate(first.names)
+        for i, name in enumerate(names)
     }
+
+
+def _same_rows(predictions: Predictions, other: Predictions) -> Predictions:
+    """Return `other`; raise a ValueError if it is not for the same rows in the same order."""
+    if not (predictions.task == other.task and np.array_equal(predictions.y, other.y)
+            and np.array_equal(predictions.rows, other.rows)):  # fmt: skip
+        raise ValueError("the two sets of predictions are not for the same rows")
+    return other
 
 
 def _sort(predictions: Predictions) -> Predictions:

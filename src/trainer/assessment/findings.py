@@ -14,7 +14,7 @@ import numpy as np
 from trainer.assessment import bootstrap as bootstrapped
 from trainer.assessment.baselines import fit_prior
 from trainer.assessment.boosting_baseline import BoostingResult
-from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.assessment.bootstrap import Resampling, bootstrap_with_differences
 from trainer.assessment.calibration import calibration_error
 from trainer.assessment.conformal import ConformalIntervals, empirical_coverage
 from trainer.assessment.fold_baselines import Baseline, FoldData
@@ -118,34 +118,29 @@ def _split(
     config, task = evaluated.config, evaluated.task
     settings, task_name = config.evaluate, task.name
     size = max(1, len(predictions) * max(1, len(predictions.names) // 10))
-    metric_resampling, difference_resampling = (
-        Resampling(
-            min(settings.resamples, max(_MIN_RESAMPLES, limit // size)),
-            settings.confidence_level,
-            config.seed,
-        )
+    resamples, difference_resamples = (
+        min(settings.resamples, max(_MIN_RESAMPLES, limit // size))
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
-    metrics = bootstrap(predictions, threshold=task.threshold, resampling=metric_resampling)
+    models = {} if split == "train" else _compared_models(evaluated, baselines, split)
+    metrics, differences = bootstrap_with_differences(
+        predictions,
+        models,
+        names=names,
+        threshold=task.threshold,
+        resampling=Resampling(resamples, settings.confidence_level, config.seed),
+        difference_resamples=difference_resamples,
+    )
     findings = SplitFindings(
         rows=len(predictions),
         metrics=_metric_values(metrics),
-        resamples=metric_resampling.resamples,
-        difference_resamples=difference_resampling.resamples,
+        resamples=resamples,
+        difference_resamples=difference_resamples,
     )
-    if split != "train":
-        for name, (other, threshold) in _compared_models(evaluated, baselines, split).items():
-            differences = paired_bootstrap(
-                predictions,
-                other,
-                threshold=task.threshold,
-                other_threshold=threshold,
-                names=names,
-                resampling=difference_resampling,
-            )
-            of_model = _defined_metrics(compute_all_metrics(other, threshold))
-            fields: dict[str, Any] = {name: of_model, f"vs_{name}": _differences(differences)}
-            findings = replace(findings, **fields)
+    for name, (other, threshold) in models.items():
+        of_model = _defined_metrics(compute_all_metrics(other, threshold))
+        fields: dict[str, Any] = {name: of_model, f"vs_{name}": _differences(differences[name])}
+        findings = replace(findings, **fields)
     if TASK_RULES[task_name].has_classes:
         error = calibration_error(
             task_name, predictions.y, predictions.p, weight=predictions.weight
