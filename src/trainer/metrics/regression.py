@@ -12,6 +12,8 @@ from trainer.metrics.arrays import Float64Array, FloatArray
 from trainer.metrics.labels import squared_errors
 from trainer.metrics.weighting import WeightedMetrics
 
+_AVERAGED = ("errors", "squared_errors", "centered", "centered_squares")
+
 
 class RegressionMetrics:
     """Regression metrics of fixed predictions.
@@ -55,6 +57,15 @@ class RegressionMetrics:
         return centered - np.where(np.ptp(self.y, axis=0) > 0, centered.mean(axis=0), 0.0)
 
     @cached_property
+    def centered_squares(self) -> Float64Array:
+        return np.square(self.centered)
+
+    @cached_property
+    def averaged(self) -> Float64Array:
+        """The columns of `_AVERAGED` side by side, (n, 4k)."""
+        return np.concatenate([getattr(self, name) for name in _AVERAGED], axis=1)
+
+    @cached_property
     def order(self) -> npt.NDArray[np.intp]:
         """The rows of each column by absolute error."""
         return np.argsort(self.errors, axis=0, kind="stable")
@@ -66,6 +77,20 @@ class WeightedErrors(WeightedMetrics):
     def __init__(self, rows: RegressionMetrics, weights: Float64Array | None) -> None:
         super().__init__(weights, len(rows.y))
         self.rows = rows
+
+    def mean(self, name: str) -> Float64Array:
+        """Return the means of the columns of one of `_AVERAGED`, (r, k).
+
+        For several weightings, one product gives them all in half the time of one for each.
+        """
+        if self.weighting.weights is None or len(self.weighting.weights) == 1:
+            return self.weighting.means(getattr(self.rows, name))
+        return self._means[:, _AVERAGED.index(name)]
+
+    @cached_property
+    def _means(self) -> Float64Array:
+        means = self.weighting.means(self.rows.averaged)
+        return means.reshape(len(means), len(_AVERAGED), -1)
 
     def _compute_by_part(self, name: str) -> Float64Array:
         return _BY_PART[name](self)
@@ -89,8 +114,8 @@ def _r2(errors: WeightedErrors) -> Float64Array:
     squared, rows = errors.by_part("mse"), errors.rows
     if len(rows.y) < 2:
         return np.full(squared.shape, np.nan)
-    second = errors.weighting.means(rows.centered**2)
-    variance = second - errors.weighting.means(rows.centered) ** 2
+    second = errors.mean("centered_squares")
+    variance = second - errors.mean("centered") ** 2
     # Rounding errors of equal targets are not variance.
     return r2_score(squared, np.where(variance > 1e-12 * second, variance, 0.0))
 
@@ -127,8 +152,8 @@ def weighted_medians(ordered: Float64Array, weights: Float64Array) -> Float64Arr
 
 
 _BY_PART: Mapping[str, Callable[[WeightedErrors], Float64Array]] = {
-    "mae": lambda errors: errors.weighting.means(errors.rows.errors),
-    "mse": lambda errors: errors.weighting.means(errors.rows.squared_errors),
+    "mae": lambda errors: errors.mean("errors"),
+    "mse": lambda errors: errors.mean("squared_errors"),
     "rmse": lambda errors: np.sqrt(errors.by_part("mse")),
     "r2": _r2,
     "median_absolute_error": _median_absolute_error,
