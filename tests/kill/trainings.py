@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.data.images import make_images
+
 _CONFIG = """\
 name: {name}
 seed: 11
@@ -90,6 +92,24 @@ fit:
 """
 
 
+_IMAGES = """\
+model:
+  layers:
+    - conv2d: {filters: 8, kernel_size: 3, use_bias: false}
+    - batch_normalization
+    - activation: relu
+    - max_pool2d: 2
+    - spatial_dropout: 0.2
+    - global_average_pool
+    - dense: {units: 16, activation: relu}
+optimizer: {name: adamw, learning_rate: 0.003, ema: 0.9}
+fit:
+  epochs: 12
+  batch_size: 16
+  checkpoint: {every: 10 steps}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingCase:
     """A training run.
@@ -99,18 +119,25 @@ class TrainingCase:
         text: Its config without the `data` section.
         rows: Number of rows of its table.
         patches: Module, name and value, set in each process before it trains.
+        images: Whether the rows are images.
     """
 
     name: str
     text: str
     rows: int
     patches: tuple[tuple[str, str, object], ...] = ()
+    images: bool = False
 
     def write(self, folder: Path) -> Path:
         """Write table and config to a directory; return the config."""
-        write_table(folder / "table.csv", self.rows)
+        data = _CONFIG.format(name=self.name)
+        if self.images:
+            make_images(folder / "photos", count=self.rows // 2)
+            data = data.replace("table.csv", "photos\n  image: {size: 10, scale: standardize}")
+        else:
+            write_table(folder / "table.csv", self.rows)
         config = folder / f"{self.name}.yaml"
-        config.write_text(_CONFIG.format(name=self.name) + self.text, encoding="utf-8")
+        config.write_text(data + self.text, encoding="utf-8")
         return config
 
 
@@ -139,6 +166,7 @@ CASES = (
     ),
     TrainingCase("long", _LONG, 60_000, (_OFTEN,)),
     TrainingCase("blocks", _BLOCKS, 60, (_OFTEN,)),
+    TrainingCase("images", _IMAGES, 400, (_OFTEN,), images=True),
 )
 """`everything` has no patch; the epochs of `long` take several calls without one."""
 
