@@ -20,13 +20,18 @@ from sklearn.preprocessing import OrdinalEncoder
 from threadpoolctl import threadpool_limits
 
 from trainer.assessment import boosting_baseline, boosting_process
-from trainer.assessment.boosting_baseline import BoostingResult, fit_boosting_baseline
+from trainer.assessment.boosting_baseline import (
+    BoostingResult,
+    estimated_seconds,
+    fit_boosting_baseline,
+)
 from trainer.assessment.fold_baselines import FoldData
 from trainer.config.load import load_config
 from trainer.workflows.plan import RunPlan, make_plan
 
 ROWS = 300
 SETTINGS = {"max_iter": 20, "early_stopping": False, "random_state": 0}
+OFF = "evaluate.baselines=[linear]"
 FEATURES = ["size", "height", "color"]
 
 
@@ -231,7 +236,7 @@ def test_label_of_no_row_or_all_rows(labels: Any, expected: int) -> None:
 
 
 def test_turned_off(table: tuple[Path, pl.DataFrame]) -> None:
-    plan = planned(table[0], "number", "evaluate.baselines=[linear]")
+    plan = planned(table[0], "number", OFF)
     assert fitted(plan) == BoostingResult()
 
 
@@ -281,19 +286,22 @@ def test_large_table_is_sampled(
     plan = planned(table[0], "number")
     rows = plan.dataset.rows("train")
     fold = FoldData(plan.dataset, plan.task)
-    assert boosting_baseline._plan([fold])[0] == boosting_baseline._Plan(rows, 20)
+    assert boosting_baseline._plan(fold, 1)[0] == boosting_baseline._Plan(rows, 20)
     monkeypatch.setattr(boosting_baseline, "MAX_CELLS", 90)
-    monkeypatch.setattr(boosting_baseline, "MAX_SECONDS", 0.008)
-    limited, seconds = boosting_baseline._plan([fold])
+    monkeypatch.setattr(boosting_baseline, "MAX_SECONDS", 0.01)
+    limited, seconds = boosting_baseline._plan(fold, 1)
     assert limited.rows == 30
-    assert limited.rounds == int(20 * 0.008 / seconds)
+    assert limited.rounds == int(20 * 0.01 / seconds)
     assert limited.learning_rate == pytest.approx(min(0.3, 2 / limited.rounds))
     note = boosting_baseline._plan_note(limited, [fold])
     assert note == (
         f"Gradient boosting was fitted on a sample of 30 of {rows} training rows with "
         f"{limited.rounds} rounds instead of 20, to save time."
     )
+    assert estimated_seconds(plan.config, fold, 1) == pytest.approx(1.51)
+    assert estimated_seconds(planned(table[0], "number", OFF).config, fold, 1) == 0
     monkeypatch.setattr(boosting_baseline, "MAX_SECONDS", 1e-4)
+    assert estimated_seconds(plan.config, fold, 1) == 0
     assert fitted(plan).note == (
         "There is no comparison with gradient boosting: for a table of this size it would take about "
         "1 min."

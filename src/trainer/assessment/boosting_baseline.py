@@ -46,6 +46,8 @@ from trainer.tasks.task import Task
 MAX_ROWS, MAX_CELLS = 100_000, 20_000_000
 ROUNDS, MIN_ROUNDS = 100, 10
 LEARNING_RATE, MAX_LEARNING_RATE = 0.1, 0.3
+START_SECONDS = 1.5
+"""Time to start the process and import scikit-learn."""
 MAX_SECONDS = 20.0
 """Approximate time of all fits."""
 KILLED_AFTER = 300.0
@@ -128,7 +130,7 @@ def fit_boosting_baseline(config: Config, task: Task, folds: Sequence[FoldData])
         if settings == "auto":
             return BoostingResult(note=f"{text}.")
         return BoostingResult(warning=f"{text}; evaluate.baselines requires it.")
-    plan, seconds = _plan(folds)
+    plan, seconds = _plan(folds[0], len(folds))
     if plan.rounds < MIN_ROUNDS:
         return BoostingResult(
             note="There is no comparison with gradient boosting: for a table of this size it would take "
@@ -151,15 +153,30 @@ def is_installed() -> bool:
     return find_spec("sklearn") is not None
 
 
-def _plan(folds: Sequence[FoldData]) -> tuple[_Plan, float]:
+def estimated_seconds(config: Config, fold: FoldData, folds: int) -> float:
+    """Estimate the CPU seconds of `fit_boosting_baseline`.
+
+    Args:
+        config: The config of the run.
+        fold: The table of one of the folds.
+        folds: The number of folds.
+    """
+    settings, width = config.evaluate.baselines, raw_width(fold.dataset.preprocessing)
+    is_on = settings == "auto" or "boosting" in settings
+    if not is_on or not width or not is_installed():
+        return 0.0
+    plan, seconds = _plan(fold, folds)
+    return 0.0 if plan.rounds < MIN_ROUNDS else START_SECONDS + min(seconds, MAX_SECONDS)
+
+
+def _plan(first: FoldData, folds: int) -> tuple[_Plan, float]:
     """Return how each model is fitted, and about how many seconds all rounds would take."""
-    first = folds[0]
     width = raw_width(first.dataset.preprocessing)
     rows = min(first.dataset.rows("train"), MAX_ROWS, max(1, MAX_CELLS // width))
     predicted = sum(first.dataset.rows(split) for split in COMPARED_SPLITS)
     # Measured with one thread of scikit-learn 1.9: building histograms, finding splits, predicting.
     tree = 5e-4 + width * (rows * 5e-9 + 1.1e-4) + predicted * 5e-8
-    trees = len(folds) * len(first.task.prediction_names)
+    trees = folds * len(first.task.prediction_names)
     seconds = ROUNDS * trees * tree
     return _Plan(rows, min(ROUNDS, int(ROUNDS * MAX_SECONDS / seconds))), seconds
 

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from trainer.assessment.baselines import MAX_ROWS
-from trainer.assessment.boosting_baseline import start_boosting_baseline
+from trainer.assessment.boosting_baseline import estimated_seconds, start_boosting_baseline
 from trainer.assessment.decisions import choose_decisions
 from trainer.assessment.findings import Baselines, EvaluatedRun, make_findings
 from trainer.assessment.fold_baselines import FoldData
@@ -328,6 +328,7 @@ def seconds_after_training(plan: RunPlan, networks: int = 1, folds: int = 1) -> 
     if not plan.config.evaluate.report:
         return seconds
     seconds += 2.0 + rows * (5e-5 + 1e-5 * outputs)
+    seconds += estimated_seconds(plan.config, FoldData(dataset, plan.task), folds)
     if TASK_RULES[plan.task.name].has_classes:
         preprocessing = dataset.preprocessing.with_linear_scaling()
         inputs = preprocessing.input_count
