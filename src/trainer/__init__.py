@@ -49,8 +49,8 @@ function or method, in the order of their calls:
 Commands that do not train import neither TensorFlow nor Keras. Without them, all modules can be
 imported except `building` and `recording` in `workflows` and most of `engine` and `models`: in `engine`
 `checkpoint_schedule`, `devices`, `divergence`, `divergence_advice`, `events`, `monitors`,
-`program_cache` and `selection` can, in `models` `custom`, `kernel_padding`, `pack_compatibility`,
-`seeds` and `summary`.
+`program_cache` and `selection` can, in `models` `custom`, `kernel_padding`, `memory`,
+`pack_compatibility`, `seeds` and `summary`.
 """
 
 from __future__ import annotations
