@@ -24,7 +24,9 @@ def command(
     data: Annotated[
         Path,
         typer.Argument(
-            metavar="FILE", help="The rows to predict; - for CSV on stdin.", readable=False
+            metavar="FILE",
+            help="The rows to predict: a table, images or a folder of them; - for CSV on stdin.",
+            readable=False,
         ),
     ],
     out: Annotated[
@@ -44,7 +46,7 @@ def command(
     json: Json = False,
     allow_custom: AllowCustom = False,
 ) -> None:
-    """Predict the rows of a file. The output has the same rows in the same order.
+    """Predict the rows of a file, or images. The output has the same rows in the same order.
 
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
 

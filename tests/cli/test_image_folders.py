@@ -61,6 +61,20 @@ def test_fit_predict_and_evaluate(photos: Path, trainer: Callable[..., Any]) -> 
     first, second = pl.read_csv("photos.out.csv"), pl.read_csv("t.csv.out.csv")
     assert first["path"].sort().equals(second["path"].sort())
     assert first.sort("path").drop("row").equals(second.sort("path").drop("row"))
+    one = trainer("predict", run, "photos/cat/0.png", "-o", "-")
+    assert one.out.splitlines()[1] == Path("photos.out.csv").read_text().splitlines()[1].replace(
+        ",photos/cat/0.png", ""
+    )
+    Path("deep").mkdir()
+    photos.rename("deep/photos")
+    moved = trainer("predict", run, "deep/photos", "-o", "-")
+    assert moved.out.splitlines() == [
+        line.replace(f",{line.split(',')[1]}", "", 1)
+        for line in Path("photos.out.csv").read_text().splitlines()
+    ]
+    Path("deep/photos").rename(photos)
+    several = trainer("predict", run, "photos/*/*.jpg", "-o", "-")
+    assert len(several.out.splitlines()) == 13
     evaluated = trainer("eval", run, "--data", photos)
     assert evaluated.code == 0, evaluated
     streamed = trainer(

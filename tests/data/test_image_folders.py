@@ -98,3 +98,10 @@ def test_the_fingerprint_changes_with_names_and_sizes_only(tmp_path):
     assert folder_fingerprint(folder) == before == (2, before[1])
     (folder / "a" / "2.jpg").rename(folder / "a" / "3.jpg")
     assert folder_fingerprint(folder)[1] != before[1]
+
+
+def test_a_single_image_has_the_label_of_its_folder(tmp_path):
+    image = touch(tmp_path, "cat/1.jpg") / "cat" / "1.jpg"
+    frame, _ = read_image_folder(image)
+    assert frame.rows() == [(str(image), "cat")]
+    assert count_images(image) == 1

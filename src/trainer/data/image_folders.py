@@ -61,10 +61,15 @@ class _Skipped:
 def read_image_folder(folder: Path) -> tuple[pl.DataFrame, list[str]]:
     """Return the images of a folder with their labels, and warnings.
 
+    A single image is a folder of one, whose label is that of the folder that it is in.
+
     Raises:
         DataError: A subfolder cannot be read, there are no images, or the subfolders are named like
             splits.
     """
+    if folder.is_file():
+        single = {FOLDER_PATH: [str(folder)], FOLDER_LABEL: [folder.absolute().parent.name]}
+        return pl.DataFrame(single, schema=FOLDER_SCHEMA), []
     skipped = _Skipped()
     paths: list[str] = []
     labels: list[str | None] = []
@@ -97,6 +102,8 @@ def read_image_folder(folder: Path) -> tuple[pl.DataFrame, list[str]]:
 
 def count_images(folder: Path) -> int:
     """Return the number of images, without sorting them."""
+    if folder.is_file():
+        return 1
     return sum(1 for _ in _images(folder, _Skipped(), stat=False))
 
 

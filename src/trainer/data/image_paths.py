@@ -7,14 +7,18 @@ from pathlib import Path
 
 import polars as pl
 
+from trainer.data.table_files import TableFile
 
-def with_image_paths(frame: pl.DataFrame, folder: Path, columns: Sequence[str]) -> pl.DataFrame:
-    """Return a frame whose image paths, relative to the folder of the table, can be opened."""
+
+def with_image_paths(frame: pl.DataFrame, file: TableFile, columns: Sequence[str]) -> pl.DataFrame:
+    """Return rows of a file whose image paths can be opened; those of a folder of images can be."""
+    if file.format == "folder" or file.path.parent == Path():
+        return frame
     paths = [name for name in columns if frame.schema.get(name) == pl.String]
     return frame.with_columns(
         pl.when(pl.col(name).str.starts_with("/"))
         .then(pl.col(name))
-        .otherwise(pl.lit(f"{folder}/") + pl.col(name))
+        .otherwise(pl.lit(f"{file.path.parent}/") + pl.col(name))
         .alias(name)
         for name in paths
     )

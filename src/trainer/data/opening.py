@@ -75,7 +75,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         except OSError as error:
             problems.append(Problem(str(path), "a readable file", error.strerror or str(error)))
             continue
-        frames.append(with_image_paths(frame, path.parent, images))
+        frames.append(with_image_paths(frame, file, images))
         opened.append(file)
         warnings += notes
         unread = SourceFile(str(path), path.stat().st_size, 0, "")

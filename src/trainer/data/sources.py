@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from trainer.config.data import FORMAT_SUFFIXES, TEXT_FORMATS, Data, FileFormat, NamedSources
-from trainer.config.image_folders import is_image_folder
+from trainer.config.image_folders import is_image, is_image_folder
 from trainer.data.compression import SUFFIXES, decompress_command, zip_member_name
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.errors import DataError, Problem, did_you_mean
@@ -81,7 +81,7 @@ def file_format(path: Path, explicit: Literal["auto"] | FileFormat) -> FileForma
 
 
 def _format_of_extension(path: Path) -> FileFormat:
-    if path.is_dir():
+    if path.is_dir() or is_image(path.name):
         return "folder"
     suffix = inner_suffix(path)
     if suffix in FORMAT_SUFFIXES:

@@ -103,6 +103,6 @@ class Stream:
         types = self._types(columns)
         rows = batch_rows(len(columns))
         for frame in file.blocks(types, rows):
-            typed = with_image_paths(cast_columns(frame, types), file.path.parent, self.images)
+            typed = with_image_paths(cast_columns(frame, types), file, self.images)
             for start in range(0, frame.height, rows):
                 yield typed.slice(start, rows)
