@@ -68,6 +68,12 @@ def test_smoothing_is_for_several_classes_with_validation_rows():
     ("changes", "bins"),
     [
         ({}, 16),
+        ({"rows": 9_999}, 16),
+        ({"rows": 10_000}, 64),
+        ({"columns": NUMBERS.columns * 200}, 16),
+        ({"rows": 10_000, "columns": NUMBERS.columns * 20}, 25),
+        ({"rows": 10_000, "columns": NUMBERS.columns * 100}, 16),
+        ({"rows": 90_000, "columns": NUMBERS.columns * 100}, 32),
         ({"are_redundant": True}, None),
         ({"columns": NUMBERS.columns * 201}, None),
         ({"columns": ()}, None),

@@ -16,7 +16,7 @@ from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
 from trainer.config.template import TemplateColumn, TemplateInputs, render_template
 from trainer.data.image_proposal import propose_image_config
-from trainer.data.recipes import DEFAULT_BINS, Effort, choose_recipe
+from trainer.data.recipes import Effort, choose_recipe
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
 from trainer.data.text_formats import format_setting
 from trainer.runs.directory import PROPOSED_CONFIG
@@ -36,7 +36,7 @@ _EXCLUSIONS = {
 _MAX_ONEHOT_LEVELS, _MIN_LEVEL_ROWS = 24, 3
 _MAX_LEVELS_WITHOUT_MEAN = 8
 # The effect of a date lasts for days, while that of most numbers is smooth.
-_MAX_DATE_BINS, _ROWS_PER_DATE_BIN = 64, 50
+_MIN_DATE_BINS, _MAX_DATE_BINS, _ROWS_PER_DATE_BIN = 16, 64, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +82,18 @@ def propose_config(
         return Proposal(text, images)
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)
+    recipe = choose_recipe(findings, effort)
     text = render_template(
         TemplateInputs(
             source=path,
             target=targets,
             task=findings.task,
             rows=findings.rows,
-            columns=tuple(_column(column, findings.rows) for column in findings.columns),
+            columns=tuple(
+                _column(column, findings.rows, recipe.piecewise_bins) for column in findings.columns
+            ),
             classes=tuple(findings.classes.items()),
-            recipe=choose_recipe(findings, effort),
+            recipe=recipe,
             separator=findings.separator,
             scale=findings.scale,
             read_options=non_default_read_options(data),
@@ -134,7 +137,7 @@ def _target_column(findings: TableFindings, name: str) -> TemplateColumn:
     return TemplateColumn(name, "numeric", settings=settings, comment=note.partition("; ")[0])
 
 
-def _column(column: ColumnFinding, rows: int) -> TemplateColumn:
+def _column(column: ColumnFinding, rows: int, bins: int | None) -> TemplateColumn:
     spec = column.spec
     settings: dict[str, str | bool | int] = {}
     comment = ""
@@ -155,7 +158,11 @@ def _column(column: ColumnFinding, rows: int) -> TemplateColumn:
         if column.distinct > _MAX_ONEHOT_LEVELS:
             settings |= {"max_levels": _MAX_ONEHOT_LEVELS, "min_count": _MIN_LEVEL_ROWS}
     date_bins = min(_MAX_DATE_BINS, rows // _ROWS_PER_DATE_BIN)
-    if column.kind == "datetime" and column.exclude is None and date_bins > DEFAULT_BINS:
+    if (
+        column.kind == "datetime"
+        and column.exclude is None
+        and date_bins > (bins or _MIN_DATE_BINS)
+    ):
         settings = {**settings, "piecewise_bins": date_bins}
         comment = comment or "bins of a few days, as holidays and seasons are short"
     excluded = ""
