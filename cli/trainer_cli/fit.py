@@ -86,7 +86,7 @@ def command(
     loaded: list[LoadedConfig] = []
     try:
         if is_data(files[0]) and not for_table:
-            loaded = [propose(files[0], target or (), effort, overrides, stderr)]
+            loaded = [propose(files[0], target or (), effort, overrides, stderr, limit)]
         elif not for_table:
             loaded = _load_all(files, overrides)
     except InputError as error:

@@ -31,9 +31,10 @@ def is_data(path: Path) -> bool:
     """
     from trainer.config.image_folders import is_image_folder
     from trainer.config.load import TABLE_SUFFIXES
+    from trainer.runs.search import is_run
 
     if path.is_dir():
-        return is_image_folder(path)
+        return is_image_folder(path) and not is_run(path)
     suffix = path.suffix.lower()
     if suffix in (".yaml", ".yml", ".json"):
         return False
@@ -108,8 +109,11 @@ def propose(
     effort: str | None,
     settings: Sequence[str],
     stderr: console.Console,
+    max_seconds: float | None = None,
 ) -> LoadedConfig:
     """Return the config that `trainer init` would write for a table, with these settings.
+
+    With the effort `best`, a time limit determines the number of networks.
 
     Raises:
         ConfigError: A setting is invalid.
@@ -127,6 +131,7 @@ def propose(
         reading,
         cast(Effort, effort or "balanced"),
         overrides=others,
+        seconds=max_seconds,
     )
     findings = proposal.findings
     stderr.print(f"{pluralize(findings.rows, 'row')}; {findings.task}: {findings.reason}")

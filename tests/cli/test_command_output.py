@@ -48,6 +48,22 @@ def test_missing_test_rows_are_a_warning_without_folds(
     assert ("there are no test rows" in result.out + result.err) == is_warned
 
 
+@pytest.mark.parametrize(
+    ("settings", "is_warned"),
+    [
+        ([], True),
+        (["fit.folds=5"], False),
+        (["data.split.validation=0"], False),
+    ],
+)
+def test_few_validation_rows_are_a_warning_without_folds(
+    folder: Path, trainer: Callable, settings: list[str], is_warned: bool
+) -> None:
+    result = trainer("check", "good.yaml", *settings, *SMALL)
+    warning = "12 validation rows are too few to choose the best epoch by: with fit.folds=5, "
+    assert (warning in result.err) == is_warned
+
+
 def test_check_reports_the_number_of_models(folder: Path, trainer: Callable) -> None:
     def last(*settings: str) -> str:
         return trainer("check", "good.yaml", *settings, *SMALL).out.splitlines()[-1]

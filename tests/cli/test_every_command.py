@@ -65,6 +65,8 @@ WARNINGS: dict[str, tuple[str, ...]] = {
     ),
 }
 """Case → how its warnings begin."""
+FEW_VALIDATION_ROWS = "validation rows are too few to choose the best epoch by"
+"""In a warning about the tables that the tests write."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,11 @@ def command(
         warnings = [line for line in result.err.splitlines() if "warning:" in line.lower()]
         warnings += [record.getMessage() for record in caplog.records if record.levelno >= 30]
         expected = WARNINGS.get(name, ("\0",))
-        unexpected = [line for line in warnings if not line.startswith(expected)]
+        unexpected = [
+            line
+            for line in warnings
+            if not line.startswith(expected) and FEW_VALIDATION_ROWS not in line
+        ]
         assert not unexpected, (arguments, unexpected)
         assert "damage" not in (result.err + result.out).lower(), arguments
         return result

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
+from math import inf
 from pathlib import Path
 from threading import Thread, Timer
 from typing import IO, Any
@@ -96,14 +97,14 @@ class _Plan:
 
 
 def start_boosting_baseline(
-    config: Config, task: Task, folds: Sequence[FoldData]
+    config: Config, task: Task, folds: Sequence[FoldData], max_seconds: float = inf
 ) -> Future[BoostingResult]:
     """Start `fit_boosting_baseline` in a thread, so that other baselines are fitted meanwhile."""
     future: Future[BoostingResult] = Future()
 
     def fit() -> None:
         try:
-            future.set_result(fit_boosting_baseline(config, task, folds))
+            future.set_result(fit_boosting_baseline(config, task, folds, max_seconds))
         except BaseException as error:
             future.set_exception(error)
 
@@ -112,13 +113,16 @@ def start_boosting_baseline(
     return future
 
 
-def fit_boosting_baseline(config: Config, task: Task, folds: Sequence[FoldData]) -> BoostingResult:
+def fit_boosting_baseline(
+    config: Config, task: Task, folds: Sequence[FoldData], max_seconds: float = inf
+) -> BoostingResult:
     """Fit gradient boosting for each fold, if it is installed and not turned off.
 
     Args:
         config: The config of the run; its class weights apply to boosting too.
         task: The task with the decisions of the run.
         folds: The table with its splits, for each fold.
+        max_seconds: The time that it may take, unless the config requires it.
     """
     settings = config.evaluate.baselines
     if settings != "auto" and "boosting" not in settings:
@@ -135,6 +139,10 @@ def fit_boosting_baseline(config: Config, task: Task, folds: Sequence[FoldData])
         return BoostingResult(
             note="There is no comparison with gradient boosting: for a table of this size it would take "
             f"about {max(1, round(seconds / 60)):,} min."
+        )
+    if settings == "auto" and estimated_seconds(config, folds[0], len(folds)) > max_seconds:
+        return BoostingResult(
+            note="There is no comparison with gradient boosting: it would take too much of the time."
         )
     try:
         with _process() as process:

@@ -15,6 +15,7 @@ from trainer.config.image_folders import is_image_folder
 from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
 from trainer.config.template import TemplateColumn, TemplateInputs, render_template
+from trainer.data.ensemble_size import with_networks_for
 from trainer.data.image_proposal import propose_image_config
 from trainer.data.recipes import Effort, choose_recipe
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
@@ -54,6 +55,7 @@ def propose_config(
     read_options: Sequence[str] = (),
     effort: Effort = "balanced",
     overrides: Sequence[str] | None = None,
+    seconds: float | None = None,
 ) -> Proposal:
     """Inspect a table and propose a config for it.
 
@@ -66,6 +68,7 @@ def propose_config(
         effort: The effort of training: of the number and size of networks.
         overrides: The overrides of a run that uses the config at once and keeps it: then it has a name
             and the absolute path of the table.
+        seconds: The time limit of that run; it determines the number of networks of the effort `best`.
 
     Raises:
         ConfigError: A setting is invalid.
@@ -83,6 +86,8 @@ def propose_config(
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)
     recipe = choose_recipe(findings, effort)
+    if effort == "best" and seconds is not None:
+        recipe = with_networks_for(recipe, findings, seconds)
     text = render_template(
         TemplateInputs(
             source=path,

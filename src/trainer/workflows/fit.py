@@ -182,7 +182,8 @@ def train_and_evaluate(
 
     training = built.training
     if session.time_limit is not None and not is_member:
-        limit = session.time_limit.with_reserve(seconds_after_training(plan))
+        limit = session.time_limit
+        limit = limit.with_reserve(seconds_after_training(plan, limit))
         session = replace(session, time_limit=limit)
     yield from _train_epochs(built, record, session.training_stop)
     with record.timed("write"):
@@ -201,7 +202,7 @@ def train_and_evaluate(
             with record.timed("report"):
                 _explain(plan, built, record)
                 if plan.config.evaluate.report:
-                    sentence = write_run_findings(record.run, plan)
+                    sentence = write_run_findings(record.run, plan, session.time_limit)
     elif not is_stopped:
         raise TrainingError(_no_epoch(plan, session.time_limit, record.run.path))
     record.write_end("stopped" if is_stopped else "finished", weights_sha256=digest)

@@ -165,7 +165,7 @@ class _MembersTraining:
             limit = self.session.time_limit
             if limit is not None:
                 limit = limit.with_reserve(
-                    seconds_after_training(self.plan, len(specs), fit.folds or 1)
+                    seconds_after_training(self.plan, limit, len(specs), fit.folds or 1)
                 )
             members, reason = yield from self._train_members(specs, limit)
             aggregates: Intervals = {}
@@ -182,7 +182,7 @@ class _MembersTraining:
                 aggregates = aggregate_members(run, configs, members, self.plan)
                 if self.plan.config.evaluate.report:
                     loaded_configs = [spec.loaded for spec in specs]
-                    sentence = write_ensemble_findings(run, loaded_configs, self.tables)
+                    sentence = write_ensemble_findings(run, loaded_configs, self.tables, limit)
             record.set_stop_reason(end_reason)
             epochs = max((member.epochs for member in members), default=0)
             record.manifest = replace(record.manifest, epochs=epochs)

@@ -14,6 +14,7 @@ import polars as pl
 
 from trainer.assessment.slice_findings import slice_problems
 from trainer.config.conflicts import task_conflicts
+from trainer.config.data import NamedSources
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.resolve import monitored_metrics, resolved_steps
@@ -27,7 +28,7 @@ from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.selection import EngineChoice, choose_engine, device_memory
-from trainer.errors import ConfigError, DataError, Problem, TrainerError
+from trainer.errors import ConfigError, DataError, Problem, TrainerError, pluralize
 from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
 from trainer.models.summary import LayerSummary, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
@@ -40,6 +41,8 @@ from trainer.tracking.trackers import tracking_problems
 
 # Smaller networks fit any machine; looking for a GPU takes a moment.
 _CHECKED_BYTES = 1 << 29
+_MIN_VALIDATION_ROWS = 50
+"""With fewer, the standard error of an accuracy exceeds 5%, more than epochs differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,6 +329,16 @@ def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
         has_classes = TASK_RULES[dataset.preprocessing.target.task].has_classes
         if not has_classes and config.evaluate.decisions_from is None:
             yield "there are no validation rows: predictions have no intervals"
+    elif dataset.rows("validation") < _MIN_VALIDATION_ROWS and config.data.split.fold is None:
+        rows = pluralize(dataset.rows("validation"), "validation row")
+        data = config.data
+        cannot_fold = (
+            data.split.by == "column"
+            or isinstance(data.source, NamedSources)
+            or not dataset.source.in_memory
+        )
+        fix = "" if cannot_fold else ": with fit.folds=5, the mean of five networks predicts"
+        yield f"{rows} are too few to choose the best epoch by{fix}"
     # With folds, each row is predicted by networks that were not trained on it.
     if dataset.rows("test") == 0 and config.data.split.fold is None:
         yield "there are no test rows: performance on new rows is not estimated"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from math import prod
+from math import inf, prod
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +51,10 @@ from trainer.runs.opening import open_run
 from trainer.tasks.task import Task, make_task
 from trainer.workflows.events import MemberEnded
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
+from trainer.workflows.session import TimeLimit
 
+_BOOSTING_SHARE = 0.2
+"""Share of a time limit that gradient boosting may take."""
 _LINEAR_EVALUATIONS = 300
 """Evaluations of the loss until the linear model of a classification has converged, typically."""
 
@@ -91,8 +94,13 @@ def _write_predictions(
     run.write_predictions(f"{split}.parquet", content)
 
 
-def write_run_findings(run: RunDirectory, plan: RunPlan) -> str:
+def write_run_findings(run: RunDirectory, plan: RunPlan, limit: TimeLimit | None = None) -> str:
     """Write the findings of an evaluated run.
+
+    Args:
+        run: The run directory.
+        plan: The plan of the run.
+        limit: The time limit of the command.
 
     Returns:
         The summary sentence.
@@ -100,11 +108,14 @@ def write_run_findings(run: RunDirectory, plan: RunPlan) -> str:
     Raises:
         StorageError: The run directory cannot be written.
     """
-    return _write_findings(run, plan.config, (FoldData(plan.dataset, plan.task),))
+    return _write_findings(run, plan.config, (FoldData(plan.dataset, plan.task),), limit)
 
 
 def write_ensemble_findings(
-    run: RunDirectory, members: Sequence[LoadedConfig], tables: TableCache
+    run: RunDirectory,
+    members: Sequence[LoadedConfig],
+    tables: TableCache,
+    limit: TimeLimit | None = None,
 ) -> str:
     """Write the findings of a run with repeats or folds for the ensemble of its members.
 
@@ -112,6 +123,7 @@ def write_ensemble_findings(
         run: The run directory.
         members: The configs of the members.
         tables: The tables that they were trained on.
+        limit: The time limit of the command.
 
     Returns:
         The summary sentence.
@@ -122,7 +134,7 @@ def write_ensemble_findings(
     folds = {member.config.data.split.fold: member for member in members}
     plans = [make_plan(member, tables) for member in folds.values()]
     parts = tuple(FoldData(plan.dataset, plan.task) for plan in plans)
-    return _write_findings(run, members[0].config, parts)
+    return _write_findings(run, members[0].config, parts, limit)
 
 
 def write_missing_findings(path: Path) -> None:
@@ -147,7 +159,12 @@ def write_missing_findings(path: Path) -> None:
     _write_findings(run, members[0].loaded.config, tuple(parts))
 
 
-def _write_findings(run: RunDirectory, config: Config, parts: tuple[FoldData, ...]) -> str:
+def _write_findings(
+    run: RunDirectory,
+    config: Config,
+    parts: tuple[FoldData, ...],
+    limit: TimeLimit | None = None,
+) -> str:
     decisions = read_decisions(run)
     assert decisions is not None, "an evaluated run has decisions"
     task = parts[0].task.with_decisions(decisions)
@@ -156,7 +173,7 @@ def _write_findings(run: RunDirectory, config: Config, parts: tuple[FoldData, ..
         config = config.model_copy(update={"evaluate": settings})
     write_example(run, example_row(parts[0].dataset))
     predictions = _read_predictions(run, task)
-    baselines = _fit_baselines(run, config, task, parts)
+    baselines = _fit_baselines(run, config, task, parts, limit)
     findings = make_findings(EvaluatedRun(config, task, parts, predictions), baselines)
     advice = boosting_advice(findings, is_ensemble=config.fit.folds is not None)
     findings = replace(findings, sentence=f"{summary_sentence(findings)} {advice}".strip())
@@ -165,11 +182,15 @@ def _write_findings(run: RunDirectory, config: Config, parts: tuple[FoldData, ..
 
 
 def _fit_baselines(
-    run: RunDirectory, config: Config, task: Task, parts: tuple[FoldData, ...]
+    run: RunDirectory,
+    config: Config,
+    task: Task,
+    parts: tuple[FoldData, ...],
+    limit: TimeLimit | None,
 ) -> Baselines:
     """Fit the baselines of a run, and write their predictions."""
     names = config.evaluate.baselines
-    boosting = start_boosting_baseline(config, task, parts)
+    boosting = start_boosting_baseline(config, task, parts, _max_boosting_seconds(limit))
     is_linear = names == "auto" or "linear" in names
     linear = fit_linear_baseline(config, task, parts) if is_linear else None
     baselines = Baselines(linear, boosting.result())
@@ -179,6 +200,10 @@ def _fit_baselines(
             content = predictions_to_parquet(predictions, task.prediction_names)
             run.write_predictions(f"{split}{suffix}.parquet", content)
     return baselines
+
+
+def _max_boosting_seconds(limit: TimeLimit | None) -> float:
+    return inf if limit is None else _BOOSTING_SHARE * limit.seconds
 
 
 def _read_predictions(run: RunDirectory, task: Task) -> dict[SplitName, Predictions]:
@@ -311,7 +336,9 @@ def _fold_predictions(run: RunDirectory, member: Member, plan: RunPlan) -> FoldP
     return FoldPredictions(frame["row"].to_numpy(), predictions, member.fold or 0, member.repeat)
 
 
-def seconds_after_training(plan: RunPlan, networks: int = 1, folds: int = 1) -> float:
+def seconds_after_training(
+    plan: RunPlan, limit: TimeLimit, networks: int = 1, folds: int = 1
+) -> float:
     """Estimate the CPU seconds of evaluation and report.
 
     The constants are measured: evaluation, intervals and slices take longer for more rows, the linear
@@ -319,6 +346,7 @@ def seconds_after_training(plan: RunPlan, networks: int = 1, folds: int = 1) -> 
 
     Args:
         plan: The plan of one of the networks.
+        limit: The time limit of the command.
         networks: Their number.
         folds: The number of folds.
     """
@@ -328,12 +356,16 @@ def seconds_after_training(plan: RunPlan, networks: int = 1, folds: int = 1) -> 
     if not plan.config.evaluate.report:
         return seconds
     seconds += 2.0 + rows * (5e-5 + 1e-5 * outputs)
-    seconds += estimated_seconds(plan.config, FoldData(dataset, plan.task), folds)
+    boosting = estimated_seconds(plan.config, FoldData(dataset, plan.task), folds)
+    if plan.config.evaluate.baselines == "auto" and boosting > _max_boosting_seconds(limit):
+        boosting = 0.0
+    linear = 0.0
     if TASK_RULES[plan.task.name].has_classes:
         preprocessing = dataset.preprocessing.with_linear_scaling()
         inputs = preprocessing.input_count
         if preprocessing.image is not None:
             inputs -= prod(preprocessing.image.spec.shape)
         evaluation = min(dataset.rows("train"), MAX_ROWS) * outputs * (6e-10 * inputs + 2e-8)
-        seconds += _LINEAR_EVALUATIONS * folds * evaluation
-    return seconds
+        linear = _LINEAR_EVALUATIONS * folds * evaluation
+    # In two processes.
+    return seconds + max(linear, boosting)

@@ -12,7 +12,7 @@ from trainer.runs.manifest import TIME_LIMIT
 InterruptCheck = Callable[[], str | None]
 """Called about once a second and at the end of each epoch; a reason ends training with a checkpoint."""
 
-_MIN_CPU_SECONDS, _MAX_SLOWDOWN = 0.5, 5.0
+_MIN_CPU_SECONDS = 0.5
 
 
 def never_interrupted() -> str | None:
@@ -53,7 +53,7 @@ class TimeLimit:
         return perf_counter() >= self.training_end
 
     def with_reserve(self, cpu_seconds: float) -> Self:
-        """Return the limit with time set aside for what follows the training.
+        """Return the limit with time set aside for what follows the training, at most half of it.
 
         Args:
             cpu_seconds: Its CPU seconds; on a busy machine they take longer.
@@ -61,7 +61,7 @@ class TimeLimit:
         waited = (perf_counter() - self.start) / max(
             _MIN_CPU_SECONDS, process_time() - self.cpu_start
         )
-        seconds = cpu_seconds * min(max(1.0, waited), _MAX_SLOWDOWN)
+        seconds = min(cpu_seconds * max(1.0, waited), self.seconds / 2)
         return replace(self, training_end=self.training_end - seconds)
 
     def share(self, part: int, whole: int) -> Self:

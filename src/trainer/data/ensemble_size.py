@@ -1,0 +1,53 @@
+"""The number of networks that a time limit allows, for the effort `best`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from trainer.config.template import Recipe
+from trainer.data.table_inspection import TableFindings
+
+_MAX_REPEATS = 20
+# Of the time, for start, compilation, evaluation and report; and the rest's margin for a slow machine.
+_START_SECONDS, _TRAINING_SHARE = 15.0, 0.7
+# Early stopping ends training after about half of the epochs.
+_EPOCH_SHARE = 0.5
+# Of one core; cautious, as in `trainer.engine.batches`.
+_STEP_SECONDS, _OPERATIONS_PER_SECOND = 60e-6, 30e9
+# Inputs of a date, and the most of a category.
+_DATE_INPUTS, _LEVEL_INPUTS = 30, 25
+
+
+def with_networks_for(recipe: Recipe, findings: TableFindings, seconds: float) -> Recipe:
+    """Return the recipe with as many networks for each fold as can be trained within a time limit.
+
+    Args:
+        recipe: The recipe of the effort `best`.
+        findings: The table.
+        seconds: The time limit.
+    """
+    if recipe.folds is None:
+        return recipe
+    inputs = sum(_inputs(recipe, column.kind, column.distinct) for column in findings.columns)
+    widths = (inputs, *recipe.hidden)
+    parameters = sum(first * second for first, second in pairwise(widths))
+    rows = findings.rows * (1 - 1 / recipe.folds)
+    steps = rows / recipe.batch_size * recipe.epochs * _EPOCH_SHARE
+    operations = 6 * parameters * recipe.batch_size
+    per_network = steps * (_STEP_SECONDS + operations / _OPERATIONS_PER_SECOND)
+    training = (seconds - _START_SECONDS) * _TRAINING_SHARE
+    repeats = int(training / (recipe.folds * per_network))
+    return replace(recipe, repeats=min(max(1, repeats), _MAX_REPEATS))
+
+
+def _inputs(recipe: Recipe, kind: str | None, distinct: int) -> int:
+    match kind:
+        case "numeric":
+            return 1 + (recipe.piecewise_bins or 0)
+        case "datetime":
+            return _DATE_INPUTS
+        case "categorical":
+            return min(distinct, _LEVEL_INPUTS)
+        case _:
+            return 1
