@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from trainer.inputs import InputSpec
 from trainer.report.text import (
     Table,
     age,
@@ -11,6 +12,7 @@ from trainer.report.text import (
     duration,
     format_bytes,
     format_count,
+    inputs_text,
     number,
     plain_lines,
     sparkline,
@@ -22,6 +24,16 @@ from trainer.report.text import (
 def test_plain_lines() -> None:
     table = Table("rows", ("split", "rows"), (("train", "1,000"), ("test", "5")), frozenset({1}))
     assert plain_lines(table) == ["rows", "split   rows", "train  1,000", "test       5"]
+
+
+def test_inputs_are_counted_and_images_have_a_shape() -> None:
+    features, image = (
+        InputSpec("features", (1_200,), "float32"),
+        InputSpec("image", (48, 56, 3), "uint8"),
+    )
+    assert inputs_text([features]) == "1,200 inputs"
+    assert inputs_text([image]) == "image 48 × 56 × 3"
+    assert inputs_text([features, image]) == "9,264 inputs (features: 1,200, image: 48 × 56 × 3)"
 
 
 def test_table_without_header_or_rows() -> None:

@@ -125,7 +125,8 @@ def _layers(side: int, is_small: bool) -> list[str]:
     for filters in _FILTERS:
         lines += [
             f"- conv2d: {{filters: {filters}, kernel_size: 3, padding: same, use_bias: false}}",
-            "- batch_normalization",
+            # The average of Keras's 0.99 lags behind the weights for hundreds of steps.
+            "- batch_normalization: {momentum: 0.9}",
             "- activation: relu",
         ]
         if side < 2 * _SMALLEST_MAP:

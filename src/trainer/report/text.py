@@ -37,12 +37,13 @@ class Table:
 
 
 def inputs_text(inputs: Sequence[InputSpec]) -> str:
-    """Return the number of values of a sample; with several inputs, also of each of them."""
-    counts = {spec.name: prod(spec.shape) for spec in inputs}
-    text = pluralize(sum(counts.values()), "input")
-    if len(counts) == 1:
-        return text
-    return f"{text} ({', '.join(f'{name}: {count:,}' for name, count in counts.items())})"
+    """Return the number of values of a sample, or the shape of an image; each of several inputs."""
+    sizes = {spec.name: " × ".join(f"{size:,}" for size in spec.shape) for spec in inputs}
+    total = pluralize(sum(prod(spec.shape) for spec in inputs), "input")
+    if len(inputs) == 1:
+        (name,) = sizes
+        return total if len(inputs[0].shape) == 1 else f"{name} {sizes[name]}"
+    return f"{total} ({', '.join(f'{name}: {size}' for name, size in sizes.items())})"
 
 
 def plain_lines(table: Table) -> list[str]:
