@@ -40,6 +40,14 @@ def test_number_of_networks(rows, effort, folds, repeats):
     assert chosen.test == (0.0 if folds else 0.2)
 
 
+def test_quick_has_no_comparison_with_boosting_that_takes_longer_than_the_network():
+    digits = {"classes": dict.fromkeys("0123456789", 500), "rows": 5_000}
+    wide = replace(CLASSES, columns=CLASSES.columns * 400)
+    assert recipe(CLASSES, effort="quick", **digits).boosting
+    assert not recipe(wide, effort="quick", **digits).boosting
+    assert recipe(wide, effort="balanced", **digits).boosting
+
+
 @pytest.mark.parametrize(("rarest", "folds"), [(5, 5), (4, 4), (3, 3), (2, None)])
 def test_every_fold_has_rows_of_each_class(rarest, folds):
     assert recipe(CLASSES, classes={"a": 2_000, "b": rarest}).folds == folds

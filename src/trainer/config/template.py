@@ -55,6 +55,7 @@ class Recipe:
         repeats: Number of networks for each fold.
         test: Fraction of test rows.
         validation: Fraction of validation rows; not used with folds.
+        boosting: Whether the report compares the network with gradient boosting.
     """
 
     hidden: tuple[int, ...] = (64, 64)
@@ -69,6 +70,7 @@ class Recipe:
     repeats: int = 1
     test: float = 0.2
     validation: float = 0.2
+    boosting: bool = True
 
 
 @dataclass(frozen=True)
@@ -298,10 +300,14 @@ def _rest(inputs: TemplateInputs) -> list[str]:
         monitor = "val_loss" if recipe.folds or recipe.validation > 0 else "loss"
         stop = {"monitor": monitor, "patience": recipe.patience, "restore_best": True}
         lines.append(f"  early_stopping: {flow_text(stop)}")
+    evaluate = []
     if recipe.label_smoothing and (recipe.folds or recipe.validation > 0):
         about = "temperature scaling, fitted on validation rows"
-        lines += ["evaluate:", f"  calibrate: true  # {about}"]
-    return lines
+        evaluate.append(f"  calibrate: true  # {about}")
+    if not recipe.boosting:
+        about = "gradient boosting would take longer than the network"
+        evaluate.append(f"  baselines: [linear]  # {about}")
+    return [*lines, "evaluate:", *evaluate] if evaluate else lines
 
 
 def _folds(recipe: Recipe) -> list[str]:
