@@ -14,7 +14,7 @@ def test_a_network_that_exceeds_the_memory_is_an_error_at_its_layer(small, monke
     config.write_text("\n".join(lines))
     monkeypatch.setattr(plan, "device_memory", lambda config: (10**8, "the GPU"))
     with pytest.raises(
-        ConfigError, match=r"within the 0\.1 GB of the GPU, found 0\.4 GB"
+        ConfigError, match=r"within the 0\.1 GB of the GPU, found 0\.5 GB"
     ) as caught:
         make_plan(load_config(config, []))
     (problem,) = caught.value.problems
