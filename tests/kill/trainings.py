@@ -69,6 +69,23 @@ fit:
   checkpoint: {every: 10 steps}
 """
 
+_CONVOLUTIONS = """\
+model:
+  layers:
+    - reshape: [-1, 1]
+    - conv1d: {filters: 8, padding: same, activation: relu}
+    - residual:
+        layers: [{conv1d: {filters: 12, padding: same}}, batch_normalization]
+        normalize_shortcut: true
+    - spatial_dropout: 0.2
+    - global_average_pool
+optimizer: {name: adam, learning_rate: 0.003}
+fit:
+  epochs: 12
+  batch_size: 32
+  checkpoint: {every: 20 steps}
+"""
+
 _BLOCKS = """\
 model:
   layers:
@@ -166,6 +183,13 @@ CASES = (
         ),
     ),
     TrainingCase("long", _LONG, 60_000, (_OFTEN,)),
+    TrainingCase(
+        "convolutions",
+        _CONVOLUTIONS,
+        2_000,
+        # Several calls per epoch.
+        (_OFTEN, ("trainer.engine.batches", "_CALL_SECONDS", 0.001_55)),
+    ),
     TrainingCase("blocks", _BLOCKS, 60, (_OFTEN,)),
     TrainingCase("images", _IMAGES, 400, (_OFTEN,), images=True),
 )

@@ -45,6 +45,11 @@ LAYERS = {
         "batch_normalization",
         "layer_normalization",
         "{reshape: [2, 3]}, flatten",
+        # Adam divides the rounding errors of a bias before a normalization by themselves.
+        "{reshape: [3, 2]}, {residual: {layers: [{conv1d: {filters: 4, padding: same, use_bias: "
+        "false}}, batch_normalization], normalize_shortcut: true}}, {max_pool1d: 2}, flatten",
+        "{reshape: [3, 2, 1]}, {separable_conv2d: {filters: 4, kernel_size: 2}}, "
+        "{group_normalization: 2}, global_average_pool",
         "{dense: {units: 4, kernel_regularizer: {l1: 0.01, l2: 0.02}}}",
         "{dense: {units: 4, activity_regularizer: {l2: 0.01}}}",
         "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}, bias_constraint: non_negative}}",
