@@ -21,7 +21,7 @@ def proposed(folder):
         ((28, 28), "L", (28, 28, 1)),
         ((40, 30), "RGB", (30, 40, 3)),
         ((96, 96), "1", (96, 96, 1)),
-        ((500, 500), "RGB", (128, 128, 3)),
+        ((500, 500), "RGB", (96, 96, 3)),
         ((130, 75), "RGBA", (64, 64, 3)),
         ((9, 500), "RGB", (32, 32, 3)),
     ],
@@ -37,6 +37,14 @@ def test_the_size_and_colour_of_the_images(tmp_path, size, mode, expected):
     plan = make_plan(loaded)
     assert plan.dataset.preprocessing.inputs[0].shape == expected
     assert plan.layers[-3].output_shape in ((128,), (64,), (256,))
+
+
+def test_effort(tmp_path):
+    folder = make_images(tmp_path / "photos", count=2, size=300)
+    texts = [propose_config(folder, (), None, (), effort).text for effort in ("quick", "best")]
+    assert "{resize: 54, crop: 48}" in texts[0]
+    assert "epochs: 20" in texts[0]
+    assert "{resize: 180, crop: 160}" in texts[1]
 
 
 def test_turned_images(tmp_path):

@@ -81,7 +81,7 @@ def propose_config(
         path, file_name = str(source.absolute()), PROPOSED_CONFIG
         name = name_from_path(Path(source.name.split(".")[0]))
     if is_image_folder(source):
-        text, images = propose_image_config(source, path, file_name, name)
+        text, images = propose_image_config(source, path, file_name, name, effort)
         return Proposal(text, images)
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)

@@ -18,15 +18,17 @@ from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.data.image_decoding import BrokenImageError, ImageHeader, read_header
 from trainer.data.image_folders import split_folders
 from trainer.data.opening import open_table
+from trainer.data.recipes import Effort
 from trainer.data.table_inspection import TableFindings
 from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem, pluralize
 from trainer.packages import install_command
 
 _SAMPLED = 300
-_KEPT_SIDE = 96
-"""Images of one size up to this are not resized."""
-_SIDES = (32, 48, 64, 96, 128)
+_SIDES = (32, 48, 64, 96, 128, 160)
+# Twice the side is four times the time. Images of one size up to this are not resized.
+_MAX_SIDE: Mapping[Effort, int] = {"quick": 48, "balanced": 96, "best": 160}
+_QUICK_EPOCHS = 3
 _SMALLEST_MAP = 8
 _FILTERS = (32, 64, 128, 256)
 # Minimum number of training images, batch size, epochs, patience.
@@ -36,7 +38,7 @@ _MIN_IMAGES = 20
 
 
 def propose_image_config(
-    folder: Path, path: str, file_name: str, name: str | None
+    folder: Path, path: str, file_name: str, name: str | None, effort: Effort
 ) -> tuple[str, TableFindings]:
     """Look at the names of the images in a folder and the headers of some, and propose a config.
 
@@ -45,6 +47,7 @@ def propose_image_config(
         path: Its path in the config.
         file_name: File name of the config, for its header.
         name: The name of the experiment, if it is not that of the file.
+        effort: The effort of training: of the size of the images and the number of epochs.
 
     Raises:
         DataError: There are no images, or only one class; or Pillow is not installed.
@@ -82,7 +85,7 @@ def propose_image_config(
         columns=(),
         warnings=(*table.warnings, *broken),
     )
-    lines = _lines(findings, source, headers, file_name)
+    lines = _lines(findings, source, headers, file_name, effort)
     if name is not None:
         lines.insert(lines.index("data:"), f"name: {scalar_text(name)}")
     return "\n".join(lines) + "\n", findings
@@ -105,15 +108,16 @@ def _headers(paths: pl.Series) -> tuple[list[ImageHeader], list[str]]:
     return headers, [line] if broken else []
 
 
-def _image_settings(headers: Sequence[ImageHeader]) -> tuple[dict[str, Any], int]:
-    """Return `data.image`, and the length of the shorter side of the input."""
+def _image_settings(headers: Sequence[ImageHeader], max_side: int) -> tuple[dict[str, Any], int]:
+    """Return `data.image`, and the length of the shorter side of the input, at most `max_side`."""
     sizes = {(header.height, header.width) for header in headers}
     color = {} if any(header.has_color for header in headers) else {"color": "grey"}
     height, width = next(iter(sizes))
-    if len(sizes) == 1 and max(height, width) <= _KEPT_SIDE:
+    if len(sizes) == 1 and max(height, width) <= max_side:
         return {"size": height if height == width else [height, width], **color}, min(height, width)
     shorter = float(np.median([min(header.height, header.width) for header in headers]))
-    side = max((side for side in _SIDES if side <= shorter), default=_SIDES[0])
+    sides = [side for side in _SIDES if side <= min(shorter, max_side)]
+    side = max(sides, default=_SIDES[0])
     if all(height == width for height, width in sizes):
         return {"size": side, **color}, side
     return {"resize": side * 9 // 8, "crop": side, **color}, side
@@ -141,10 +145,13 @@ def _lines(
     source: str | Mapping[str, str],
     headers: Sequence[ImageHeader],
     file_name: str,
+    effort: Effort,
 ) -> list[str]:
-    image, side = _image_settings(headers)
+    image, side = _image_settings(headers, _MAX_SIDE[effort])
     rows = findings.rows
     batch_size, epochs, patience = [size[1:] for size in _TRAINING if rows >= size[0]][-1]
+    if effort == "quick":
+        epochs //= _QUICK_EPOCHS
     shown = list(findings.classes.items())[:_MAX_LISTED]
     counts = ", ".join(f"{_comment(name)} {count:,}" for name, count in shown)
     more = len(findings.classes) - len(shown)
