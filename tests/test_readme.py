@@ -49,7 +49,7 @@ def test_readme_commands_run(workspace, capsys):
         ]
         assert run(arguments[1:]) == 0, (line, capsys.readouterr().err)
         ran.append(arguments[1])
-    assert ran == ["init", "check", "fit", "predict", "fit", "sweep"]
+    assert ran == ["fit", "predict", "init", "check", "fit", "fit", "sweep"]
     lines = (workspace / "predictions.csv").read_text().splitlines()
     assert lines[0].startswith("row,id,label,probability_")
     assert len(lines) == 20

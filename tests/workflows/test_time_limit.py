@@ -69,12 +69,12 @@ def test_run_whose_time_is_over_is_evaluated_and_resumes_exactly(finished, tmp_p
 @pytest.mark.slow
 def test_folds_whose_time_is_over_are_evaluated_and_resume_exactly(folds_run, tmp_path):
     config = folds_run.run.parents[2] / "config.yaml"
-    loaded = load_config(config, ["fit.folds=3", "fit.repeats=2"])
+    loaded = load_config(config, ["fit.folds=2", "fit.repeats=2"])
     *_, last = fit_members(loaded, limited(3), tmp_path / "runs")
     assert isinstance(last, MembersFinished)
     assert (last.status, last.stopped_because) == ("finished", REASON)
     assert {member.epochs for member in last.members} < set(range(1, 4))
-    assert last.aggregates["validation"]["loss"].n == 6
+    assert last.aggregates["validation"]["loss"].n == 4
     predict_table(last.run, config.with_name("small.csv"))
     assert read_finished(RunDirectory(last.run)) is None
     *_, resumed = resume_members(last.run, Session())
@@ -88,11 +88,11 @@ def test_folds_whose_time_is_over_are_evaluated_and_resume_exactly(folds_run, tm
 
 @pytest.mark.slow
 def test_networks_that_have_no_time_are_left_out(folds_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.workflows.pack_schedule.LARGEST_PACK", 3)
+    monkeypatch.setattr("trainer.workflows.pack_schedule.LARGEST_PACK", 2)
     config = folds_run.run.parents[2] / "config.yaml"
-    loaded = load_config(config, ["fit.folds=3", "fit.repeats=2"])
+    loaded = load_config(config, ["fit.folds=2", "fit.repeats=2"])
     *_, last = fit_members(loaded, limited(4), tmp_path / "runs")
-    assert [member.number for member in last.members] == [1, 2, 3]
+    assert [member.number for member in last.members] == [1, 2]
     manifest = json.loads((last.run / "manifest.json").read_text(encoding="utf-8"))
     assert manifest["stopped_because"] == REASON
-    assert "--max-seconds: 3 of 6 networks were trained" in manifest["warnings"]
+    assert "--max-seconds: 2 of 4 networks were trained" in manifest["warnings"]
