@@ -56,7 +56,7 @@ def test_readme_commands_run(workspace, capsys):
     (code,) = blocks("python")
     (name,) = re.findall(r'"(runs/patients/[^"]+)"', code)
     names = {"frame": pl.read_csv("new.csv")}
-    exec(code.replace(name, str(runs[-1])), names)
+    exec(code.replace(name, str(runs[0])), names)
     names["predictions"].write_csv("from_python.csv")
     assert (workspace / "from_python.csv").read_bytes() == (
         workspace / "predictions.csv"

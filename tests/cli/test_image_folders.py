@@ -56,22 +56,19 @@ def test_fit_predict_and_evaluate(photos: Path, trainer: Callable[..., Any]) -> 
     for source in ("photos", "t.csv"):
         paths = sorted(str(path) for path in photos.rglob("*.*"))
         pl.DataFrame({"path": paths}).write_csv("t.csv")
-        result = trainer("predict", run, source, "-o", f"{source}.out.csv", "--keep", "path")
+        # The path of an image in a folder is kept anyway.
+        keep = ["--keep", "path"] if source == "t.csv" else []
+        result = trainer("predict", run, source, "-o", f"{source}.out.csv", *keep)
         assert result.code == 0, result
     first, second = pl.read_csv("photos.out.csv"), pl.read_csv("t.csv.out.csv")
     assert first["path"].sort().equals(second["path"].sort())
     assert first.sort("path").drop("row").equals(second.sort("path").drop("row"))
     one = trainer("predict", run, "photos/cat/0.png", "-o", "-")
-    assert one.out.splitlines()[1] == Path("photos.out.csv").read_text().splitlines()[1].replace(
-        ",photos/cat/0.png", ""
-    )
+    assert one.out.splitlines()[1] == Path("photos.out.csv").read_text().splitlines()[1]
     Path("deep").mkdir()
     photos.rename("deep/photos")
     moved = trainer("predict", run, "deep/photos", "-o", "-")
-    assert moved.out.splitlines() == [
-        line.replace(f",{line.split(',')[1]}", "", 1)
-        for line in Path("photos.out.csv").read_text().splitlines()
-    ]
+    assert moved.out.replace("deep/photos", "photos") == Path("photos.out.csv").read_text()
     Path("deep/photos").rename(photos)
     several = trainer("predict", run, "photos/*/*.jpg", "-o", "-")
     assert len(several.out.splitlines()) == 13
