@@ -23,6 +23,13 @@ def oracle(x: Any, classes: Any, weight: Any = None) -> Any:
     return LogisticRegression(tol=1e-8, max_iter=5_000).fit(x, classes, weight).predict_proba(x)
 
 
+@pytest.fixture
+def exact(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Minimize the loss further than a baseline needs."""
+    monkeypatch.setattr(baselines, "TOLERANCE", 1e-6)
+
+
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("weighted", [False, True])
 def test_binary(weighted: bool) -> None:
     x, y = load_breast_cancer(return_X_y=True)
@@ -31,6 +38,7 @@ def test_binary(weighted: bool) -> None:
     assert result[:, 0] == pytest.approx(oracle(x, y, weight)[:, 1], abs=1e-3)
 
 
+@pytest.mark.usefixtures("exact")
 @pytest.mark.parametrize("load", [load_wine, load_digits])
 def test_multiclass(load: Any) -> None:
     x, y = load(return_X_y=True)
@@ -40,6 +48,7 @@ def test_multiclass(load: Any) -> None:
     assert result.sum(axis=1) == pytest.approx(np.ones(len(y)))
 
 
+@pytest.mark.usefixtures("exact")
 def test_multilabel_columns_are_independent() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(3, 5, (300, 6)).astype(np.float32)
@@ -47,6 +56,16 @@ def test_multilabel_columns_are_independent() -> None:
     result = fit_linear("multilabel", x, y).predict(x)
     for k in range(3):
         assert result[:, k] == pytest.approx(oracle(x, y[:, k])[:, 1], abs=1e-3)
+
+
+def test_default_tolerance_hardly_changes_the_predictions(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = load_breast_cancer(return_X_y=True)
+    losses = []
+    for tolerance in (baselines.TOLERANCE, 1e-6):
+        monkeypatch.setattr(baselines, "TOLERANCE", tolerance)
+        p = fit_linear("binary", x, y[:, None].astype(float)).predict(x)
+        losses.append(-np.log(np.where(y == 1, p[:, 0], 1 - p[:, 0])).mean())
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
 
 
 @pytest.mark.parametrize("rows", [442, 7])

@@ -10,6 +10,7 @@ import pytest
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
+from trainer.assessment import baselines
 from trainer.assessment.linear_baseline import linear_predictions
 from trainer.config.load import load_config
 from trainer.metrics.predictions import Predictions
@@ -114,7 +115,10 @@ def test_outliers_are_clipped_for_network_and_baseline(
 
 
 @pytest.mark.parametrize("weights", ["balanced", "{no: 1, yes: 12}", None])
-def test_class_weights_apply_to_network_and_baseline(tmp_path: Path, weights: str | None) -> None:
+def test_class_weights_apply_to_network_and_baseline(
+    tmp_path: Path, weights: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(baselines, "TOLERANCE", 1e-6)
     rng = np.random.default_rng(2)
     size, height = rng.normal(size=(2, 900))
     frame = pl.DataFrame(

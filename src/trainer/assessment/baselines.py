@@ -29,7 +29,9 @@ MAX_ROWS = 100_000
 PENALTY = 1.0
 MAX_ITERATIONS = 500
 PAIRS = 10
-TOLERANCE = 1e-6
+TOLERANCE = 1e-4
+"""Largest gradient entry per row at which a logistic model has converged, as in scikit-learn. With 1e-6,
+the fit takes up to three times as long, and the log loss on other rows hardly changes."""
 PREDICT_ROWS = 65_536
 MIN_CURVATURE = 1e-12
 
