@@ -11,8 +11,8 @@ from trainer.data.table_inspection import TableFindings
 _MAX_REPEATS = 20
 # Of the time, for start, compilation, evaluation and report; and the rest's margin for a slow machine.
 _START_SECONDS, _TRAINING_SHARE = 15.0, 0.7
-# Early stopping ends training after about half of the epochs.
-_EPOCH_SHARE = 0.5
+# Early stopping ends training after 15% to 60% of the epochs; a limit that is too short ends it too.
+_EPOCH_SHARE = 0.25
 # Of one core; cautious, as in `trainer.engine.batches`.
 _STEP_SECONDS, _OPERATIONS_PER_SECOND = 60e-6, 30e9
 # Inputs of a date, and the most of a category.
