@@ -495,8 +495,8 @@ def test_directory_in_place_of_a_config(folder: Path, refused_by_check_and_fit: 
     refused_by_check_and_fit(folder, mentions=[str(folder), "a directory", "good.yaml"])
 
 
-def test_table_in_place_of_a_config(folder: Path, refused_by_check_and_fit: Callable) -> None:
-    refused_by_check_and_fit("table.csv", mentions=["table.csv:1:1", "trainer init table.csv"])
+def test_table_in_place_of_a_config(folder: Path, refused: Callable) -> None:
+    refused("check", "table.csv", mentions=["table.csv:1:1", "trainer init table.csv"])
 
 
 def test_all_problems_are_reported_at_once(folder: Path, refused: Callable) -> None:

@@ -21,7 +21,7 @@ from trainer.data.opening import open_table
 from trainer.data.recipes import Effort
 from trainer.data.table_inspection import TableFindings
 from trainer.data.values import natural_sort
-from trainer.errors import DataError, Problem, pluralize
+from trainer.errors import DataError, Problem, command_text, pluralize
 from trainer.packages import install_command
 
 _SAMPLED = 300
@@ -164,11 +164,12 @@ def _lines(
     sizes = Counter((header.width, header.height) for header in headers).most_common()
     (width, height), _ = sizes[0]
     found = f"{width} × {height}" + (f" and {len(sizes) - 1} other sizes" if len(sizes) > 1 else "")
+    check, fit = (_comment(command_text(verb, file_name)) for verb in ("check", "fit"))
     return [
         "# Predicts the class of images, the subfolder that they are in.",
         "#",
-        f"#   trainer check {_comment(file_name)}    show what would be read, split and built",
-        f"#   trainer fit {_comment(file_name)}      train, evaluate, write a run directory",
+        f"#   {check}    show what would be read, split and built",
+        f"#   {fit}      train, evaluate, write a run directory",
         "#",
         "# All settings and their defaults: trainer schema --markdown",
         "data:",
