@@ -83,8 +83,6 @@ def fit(
     Returns:
         A function from features (n, d) to probabilities or numbers (n, k).
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
-
     if weight is not None:
         counts = weight > 0
         x, y, weight = x[counts], y[counts], weight[counts]
@@ -103,32 +101,15 @@ def fit(
         "random_state": 0,
     }
 
-    def classifier(labels: Array, classes: int) -> Predict:
-        found = np.unique(labels)
-        if len(found) == 1:
-            return lambda new: np.tile(np.eye(classes)[found], (len(new), 1))
-        model = HistGradientBoostingClassifier(**settings).fit(x, labels, weight)
-
-        def predict(new: Array) -> Array:
-            probabilities = np.zeros((len(new), classes))
-            probabilities[:, found] = model.predict_proba(new)
-            return probabilities
-
-        return predict
-
-    def regressor(values: Array) -> Predict:
-        # Gradients are float32: standardized values keep their digits.
-        center, scale = (0.0, 1.0) if loss == "poisson" else (values.mean(), values.std() or 1.0)
-        model = HistGradientBoostingRegressor(loss=loss, **settings)
-        model.fit(x, (values - center) / scale, weight)
-        return lambda new: model.predict(new) * scale + center
-
     if task == "multiclass":
-        models = [classifier(y.argmax(axis=1), y.shape[1])]
+        models = [_fit_classifier(x, y.argmax(axis=1), y.shape[1], weight, settings)]
     elif task == "regression":
-        models = [regressor(values) for values in y.T]
+        models = [_fit_regressor(x, values, weight, loss, settings) for values in y.T]
     else:
-        models = [classifier((labels > 0.5).astype(np.int64), 2) for labels in y.T]
+        models = [
+            _fit_classifier(x, (labels > 0.5).astype(np.int64), 2, weight, settings)
+            for labels in y.T
+        ]
 
     def predict_rows(new: Array) -> Array:
         new = _merge_rare_levels(new, kept)
@@ -140,6 +121,38 @@ def fit(
         )
 
     return predict_rows
+
+
+def _fit_classifier(
+    x: Array, labels: Array, classes: int, weight: Array | None, settings: dict[str, Any]
+) -> Predict:
+    """Fit a model of class indices; it predicts the probabilities (n, classes)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    found = np.unique(labels)
+    if len(found) == 1:
+        return lambda new: np.tile(np.eye(classes)[found], (len(new), 1))
+    model = HistGradientBoostingClassifier(**settings).fit(x, labels, weight)
+
+    def predict(new: Array) -> Array:
+        probabilities = np.zeros((len(new), classes))
+        probabilities[:, found] = model.predict_proba(new)
+        return probabilities
+
+    return predict
+
+
+def _fit_regressor(
+    x: Array, values: Array, weight: Array | None, loss: str, settings: dict[str, Any]
+) -> Predict:
+    """Fit a model of numbers; it predicts (n,)."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    # Gradients are float32: standardized values keep their digits.
+    center, scale = (0.0, 1.0) if loss == "poisson" else (values.mean(), values.std() or 1.0)
+    model = HistGradientBoostingRegressor(loss=loss, **settings)
+    model.fit(x, (values - center) / scale, weight)
+    return lambda new: model.predict(new) * scale + center
 
 
 def _frequent_levels(codes: Array) -> Array:

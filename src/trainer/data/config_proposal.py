@@ -14,7 +14,7 @@ from pathlib import Path
 from trainer.config.image_folders import is_image_folder
 from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
-from trainer.config.template import TemplateColumn, TemplateInputs, render_template
+from trainer.config.template import Recipe, TemplateColumn, TemplateInputs, render_template
 from trainer.data.ensemble_size import with_networks_for
 from trainer.data.image_proposal import propose_image_config
 from trainer.data.recipes import Effort, choose_recipe
@@ -81,8 +81,7 @@ def propose_config(
         path, file_name = str(source.absolute()), PROPOSED_CONFIG
         name = name_from_path(Path(source.name.split(".")[0]))
     if is_image_folder(source):
-        text, images = propose_image_config(source, path, file_name, name, effort)
-        return Proposal(text, images)
+        return Proposal(*propose_image_config(source, path, file_name, name, effort))
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = inspect_table(data)
     recipe = choose_recipe(findings, effort)
@@ -94,9 +93,7 @@ def propose_config(
             target=targets,
             task=findings.task,
             rows=findings.rows,
-            columns=tuple(
-                _column(column, findings.rows, recipe.piecewise_bins) for column in findings.columns
-            ),
+            columns=_columns(findings, recipe),
             classes=tuple(findings.classes.items()),
             recipe=recipe,
             separator=findings.separator,
@@ -104,16 +101,23 @@ def propose_config(
             read_options=non_default_read_options(data),
             order=None if findings.order is None else findings.order.column,
             is_ordered=findings.order is not None and findings.order.is_sorted,
-            target_columns=(
-                *(_target_column(findings, name) for name in findings.number_formats),
-                *_case_of_target(findings),
-            ),
+            target_columns=_target_columns(findings),
             file_name=file_name,
             name=name,
             overrides=tuple(overrides or ()),
         )
     )
     return Proposal(text, findings)
+
+
+def _columns(findings: TableFindings, recipe: Recipe) -> tuple[TemplateColumn, ...]:
+    bins = recipe.piecewise_bins
+    return tuple(_column(column, findings.rows, bins) for column in findings.columns)
+
+
+def _target_columns(findings: TableFindings) -> tuple[TemplateColumn, ...]:
+    names = findings.number_formats
+    return (*(_target_column(findings, name) for name in names), *_case_of_target(findings))
 
 
 def _one_or_several(targets: tuple[str, ...]) -> str | list[str]:

@@ -191,20 +191,7 @@ class Preprocessing(FittedBase):
             DataError: If feature columns are missing, or there are images and Pillow is not installed.
             StorageError: If there is not enough disk space for decoded images.
         """
-        available = frame.columns
-        missing = {column.name for column in self.columns}.difference(available)
-        problems = [
-            Problem(
-                "",
-                f"a column '{column.name}'",
-                "no such column",
-                did_you_mean(column.name, available, "the network needs it to predict"),
-            )
-            for column in self.columns
-            if column.name in missing
-        ]
-        if problems:
-            raise DataError(problems)
+        self._check_columns(frame.columns)
         height = frame.height if rows is None else len(rows)
         inputs = {
             spec.name: np.zeros((height, *spec.shape), spec.dtype)
@@ -238,6 +225,21 @@ class Preprocessing(FittedBase):
         if images is not None:
             arrays[IMAGE] = images
         return EncodedRows(arrays, encoder.unseen, encoder.encoding_warnings)
+
+    def _check_columns(self, available: Sequence[str]) -> None:
+        missing = {column.name for column in self.columns}.difference(available)
+        problems = [
+            Problem(
+                "",
+                f"a column '{column.name}'",
+                "no such column",
+                did_you_mean(column.name, available, "the network needs it to predict"),
+            )
+            for column in self.columns
+            if column.name in missing
+        ]
+        if problems:
+            raise DataError(problems)
 
     def with_linear_scaling(self) -> Preprocessing:
         """Return a copy with linear scaling of numbers and dates, for linear models."""

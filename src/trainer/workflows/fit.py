@@ -181,10 +181,8 @@ def train_and_evaluate(
     from trainer.models.weights import weights_sha256
 
     training = built.training
-    if session.time_limit is not None and not is_member:
-        limit = session.time_limit
-        limit = limit.with_reserve(seconds_after_training(plan, limit))
-        session = replace(session, time_limit=limit)
+    if not is_member:
+        session = _with_reserve(session, plan)
     yield from _train_epochs(built, record, session.training_stop)
     with record.timed("write"):
         record.save_checkpoint()
@@ -215,6 +213,15 @@ def train_and_evaluate(
     return RunFinished.from_manifest(
         record.run, record.manifest, metrics or {}, sentence=sentence, seconds=seconds
     )
+
+
+def _with_reserve(session: Session, plan: RunPlan) -> Session:
+    """Return the session with a time limit, if any, that leaves time for what follows training."""
+    limit = session.time_limit
+    if limit is None:
+        return session
+    limit = limit.with_reserve(seconds_after_training(plan, limit))
+    return replace(session, time_limit=limit)
 
 
 def _train_epochs(
