@@ -166,8 +166,7 @@ def _read(
     path: Path, chain: tuple[Path, ...], problems: list[Problem], text: str | None = None
 ) -> Node | None:
     """Return the content of a file merged with the file it extends; None if it cannot be used."""
-    source = Source(str(path), Path.cwd())
-    document = read_yaml(path) if text is None else parse_yaml(text, source)
+    document = read_yaml(path) if text is None else parse_yaml(text, Source(str(path), Path.cwd()))
     problems += document.problems
     root = document.root
     if root is None or root.entries is None:
