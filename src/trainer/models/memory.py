@@ -41,8 +41,7 @@ class MemoryEstimate:
     def copies(self) -> int:
         """Bytes of further copies in main memory: the best weights, and a checkpoint being written.
 
-        Measured as the peak of runs with 25 million weights: 7 copies of the weights and 2 of the
-        optimizer's variables, within 10 % for sgd with momentum and adam.
+        Fitted to the peak of runs with 25 million weights, by sgd with momentum and by adam.
         """
         return 7 * self.weights + 2 * self.optimizer
 
