@@ -1,4 +1,4 @@
-"""Commands in messages can be pasted into a shell, whatever the path in them."""
+"""Commands in messages can be pasted into a shell, for any path."""
 
 import re
 import shlex

@@ -1,4 +1,4 @@
-"""Shows how many images are decoded: a bar on a terminal, occasional lines elsewhere."""
+"""Show how many images are decoded: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIRST_SECONDS, _LINE_SECONDS = 1.0, 10.0
 
 @contextmanager
 def shown(*, quiet: bool) -> Iterator[None]:
-    """While active, show the decoding of images that takes more than a second."""
+    """While active, show the progress of image decoding that takes more than a second."""
     shows = _Decoding(console.Console(quiet=quiet))
     token = progress.set(None if quiet else shows.show)
     try:
@@ -46,7 +46,7 @@ class _Decoding:
                 self._stderr.print(f"decoding images: {done:,} of {total:,}")
 
     def close(self) -> None:
-        """Remove the bar; the next images are shown from the start."""
+        """Remove the bar; the next decoding starts from zero."""
         if self._bar is not None:
             self._bar.stop()
         self._bar = self._started = None

@@ -79,7 +79,7 @@ def command(
     signals = Signals()
     files, overrides = configs_and_overrides(arguments)
     problems = [*max_seconds_problems(max_seconds), *runs_folder_problems(runs)]
-    # Its time begins before the table is read.
+    # The time limit starts before the table is read.
     limit = None if problems else max_seconds
     session = signals.session(allow_custom=allow_custom, max_seconds=limit)
     for_table = table_problems(files, target or (), effort, overrides)
@@ -101,7 +101,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Options:
-    """The options that all runs of the command share."""
+    """The options shared by all runs of the command."""
 
     runs: Path
     stderr: console.Console
@@ -113,7 +113,7 @@ class _Options:
 def _fit_all(
     loaded: list[LoadedConfig], session: Session, signals: Signals, options: _Options
 ) -> int:
-    """Train all configs, which share the time that is left; return the exit code."""
+    """Train all configs, which share the remaining time; return the exit code."""
     if len(loaded) == 1:
         return _fit_one(loaded[0], session, signals, options)
     code = 0

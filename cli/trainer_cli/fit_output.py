@@ -104,7 +104,7 @@ def _print_end(event: RunFinished, stderr: console.Console) -> None:
 
 
 def print_resume_command(event: RunFinished | MembersFinished, stderr: console.Console) -> None:
-    """Print how to resume a run that was stopped, or whose time was over."""
+    """Print how to resume a run that was stopped or ran out of time."""
     from trainer.runs.manifest import TIME_LIMIT
 
     if event.status == "stopped" or event.stopped_because.startswith(TIME_LIMIT):

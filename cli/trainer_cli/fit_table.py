@@ -79,7 +79,7 @@ def table_problems(
         problems.append(Problem("trainer fit", "one table, without configs", found, fix))
     if is_image_folder(tables[0]):
         if targets:
-            fix = "leave it out: the class of an image is its subfolder"
+            fix = "remove it: the class of an image is its subfolder"
             problems.append(
                 Problem("trainer fit --target", "a table", f"the folder {tables[0]}", fix)
             )

@@ -108,7 +108,7 @@ def _check_target(data: Path, target: Sequence[str]) -> None:
 
     if is_image_folder(data):
         if target:
-            fix = "leave it out: the class of an image is its subfolder"
+            fix = "remove it: the class of an image is its subfolder"
             found = f"--target {target[0]} for the folder {data}"
             raise UsageError(Problem("trainer init", "a table with --target", found, fix))
     elif not target:

@@ -1,4 +1,4 @@
-"""Shows training progress: a bar on a terminal, occasional lines elsewhere."""
+"""Show training progress: a bar on a terminal, occasional lines elsewhere."""
 
 from __future__ import annotations
 

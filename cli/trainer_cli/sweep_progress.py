@@ -1,4 +1,4 @@
-"""Shows the progress of a sweep: a live table on a terminal, lines elsewhere."""
+"""Show the progress of a sweep: a live table on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     config file ─ load ─► Config ─ prepare ─► Dataset ─ plan ─► RunPlan ─ build ─► Training
         ─ fit ─► epochs… ─ record ─► run directory ─ evaluate ─► evaluation
 
-The packages from high to low level; a package imports only from lower levels:
+The packages, from high to low level; each imports only from lower levels:
 
     9  trainer_cli   the command line: one module per command, output, exit codes
     8  workflows     combines the packages below into check, fit, resume, explain, sweep
@@ -33,7 +33,7 @@ function or method, in the order of their calls:
     trainer_cli.main.run ─► trainer_cli.fit.command: the arguments
     data.checking.load_checked ─► config.load.load_config: YAML ─► Config, or all problems at once
     following.show_training ─► following.follow: prints the events of workflows.fit.fit_run:
-      workflows.plan.make_plan: all that is known without TensorFlow
+      workflows.plan.make_plan: everything known without TensorFlow
         data.prepare.prepare: open_table, assign_splits, fit_columns, fit_table_target ─► Dataset
         tasks.task.make_task ─► Task; models.summary.summarize_layers ─► shapes and parameters
       engine.devices.start: imports TensorFlow, chooses the device and the number of threads

@@ -248,7 +248,9 @@ def test_not_installed(
     monkeypatch.setattr(boosting_baseline, "install_command", lambda extra: f"install {extra}")
     plan = planned(table[0], "number", *["evaluate.baselines=[boosting]"] * is_required)
     result = fitted(plan)
-    text = "There is no comparison with gradient boosting: install boosting"
+    text = (
+        "No comparison with gradient boosting, as scikit-learn is not installed: install boosting"
+    )
     if is_required:
         assert result == BoostingResult(warning=f"{text}; evaluate.baselines requires it.")
     else:
@@ -276,7 +278,7 @@ def test_failing_process_is_a_warning(
     monkeypatch.setattr(boosting_baseline, "KILLED_AFTER", 0.5)
     result = fitted(planned(table[0], "number"))
     assert result == BoostingResult(
-        warning=f"There is no comparison with gradient boosting: its process failed ({reason})."
+        warning=f"No comparison with gradient boosting: its process failed ({reason})."
     )
 
 
@@ -303,8 +305,7 @@ def test_large_table_is_sampled(
     monkeypatch.setattr(boosting_baseline, "MAX_SECONDS", 1e-4)
     assert estimated_seconds(plan.config, fold, 1) == 0
     assert fitted(plan).note == (
-        "There is no comparison with gradient boosting: for a table of this size it would take about "
-        "1 min."
+        "No comparison with gradient boosting: for a table of this size it would take about 1 min."
     )
 
 

@@ -60,7 +60,7 @@ def test_few_validation_rows_are_a_warning_without_folds(
     folder: Path, trainer: Callable, settings: list[str], is_warned: bool
 ) -> None:
     result = trainer("check", "good.yaml", *settings, *SMALL)
-    warning = "12 validation rows are too few to choose the best epoch by: with fit.folds=5, "
+    warning = "12 validation rows are too few to choose the best epoch by: fit.folds=5 trains "
     assert (warning in result.err) == is_warned
 
 

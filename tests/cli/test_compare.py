@@ -76,7 +76,7 @@ def test_damaged_evaluation_is_a_warning(runs: list[RunDirectory], trainer: Call
     [
         ([], ["trainer compare RUN"]),
         (["{one}"], ["two runs or more", "found one"]),
-        (["{one}", "{one}/config.yaml"], ["each run once"]),
+        (["{one}", "{one}/config.yaml"], ["distinct runs"]),
         (["{one}", "{two}s", "all my runs"], ["did you mean '{two}'?", "a folder with 2 runs"]),
         (["{one}", "{two}", "--csv"], ["either --csv or --json"]),
     ],

@@ -12,7 +12,7 @@ from tests.report.page.predicted_runs import make_predicted_run
 from trainer_cli.console import Console
 from trainer_cli.fit_output import print_summary
 
-WARNING = "There is no comparison with gradient boosting: its process failed (no memory)."
+WARNING = "No comparison with gradient boosting: its process failed (no memory)."
 
 
 @pytest.fixture

@@ -85,7 +85,7 @@ def test_run_whose_time_is_over_says_so_and_is_resumed(trainer, folder):
     assert result.code == 0, result.err
     run = Path(result.json["run"])
     assert (result.json["status"], result.json["epochs"]) == ("finished", 1)
-    reason = "--max-seconds: the 0.001 seconds are over"
+    reason = "--max-seconds: 0.001 seconds have passed"
     assert result.json["stopped_because"] == reason
     assert result.json["metrics"]["test"]
     assert f"resume with: trainer resume {run}" in result.err

@@ -1,4 +1,4 @@
-"""Following a training run: its last event is returned, and it is closed whatever happens."""
+"""Following a training run: its last event is returned, and it is always closed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -95,7 +95,7 @@ def test_changed_data(change: str, folder: Path, stopped_run: Callable, refused:
         lines.append("33,1500,B,yes")
     table.write_text("\n".join(lines) + "\n")
     rows = len(lines) - 1
-    mentions = ["table.csv: expected the content it had: 60 rows, SHA-256", f"found {rows} rows"]
+    mentions = ["table.csv: expected unchanged content: 60 rows, SHA-256", f"found {rows} rows"]
     refused("resume", run, mentions=mentions, kind="run")
 
 
@@ -117,8 +117,8 @@ def test_added_and_missing_data_file(
     run = stopped_run("good.yaml", "data.source=parts/*.csv")
     (parts / "2.csv").rename(parts / "3.csv")
     mentions = [
-        "2.csv: expected this file of the data",
-        "3.csv: expected the files of the run so far",
+        "2.csv: expected this data file, as in the run so far",
+        "3.csv: expected the data files of the run so far",
     ]
     refused("resume", run, mentions=mentions, kind="run")
 
@@ -143,7 +143,7 @@ def test_all_differences_are_reported_at_once(
         kind="run",
         mentions=[
             "seed: expected 0, as in the run so far, found 5",
-            "table.csv: expected the content it had",
+            "table.csv: expected unchanged content",
             f"numpy: expected 1.0, as in the run so far, found {packages['numpy']}",
             "extra: expected 3.1, as in the run so far, found none",
             "python: expected 3.1.4",

@@ -73,7 +73,7 @@ def test_compare_compares_the_best_trials(
     run = make_run(folder / "runs", evaluations=scores(auc=0.7)).path.relative_to(folder)
     both = trainer("compare", run, swept, "--json").json["runs"]
     assert [run["run"] for run in both] == [str(run), ranked[0]["run"]]
-    refused("compare", swept, ranked[0]["run"], mentions=["each run once"])
+    refused("compare", swept, ranked[0]["run"], mentions=["distinct runs"])
     refused("compare", swept, "--best", "1", mentions=["2 or more trials", "use --best 2"])
     assert len(trainer("compare", swept, run, "--best", "1", "--json").json["runs"]) == 2
     refused("compare", swept, "--best", "0", mentions=["--best"])

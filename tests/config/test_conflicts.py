@@ -128,7 +128,7 @@ STOP = "fit: {early_stopping: {monitor: "
         (
             data("split: {validation: 0}}\nfit: {early_stopping: 3").model_copy(),
             "fit.early_stopping.monitor",
-            "a metric of the training rows, as there are no validation rows",
+            "a training metric, as there are no validation rows",
         ),
         (
             config("loss: {name: huber, label_smoothing: 0.1}"),
@@ -255,7 +255,7 @@ STOP = "fit: {early_stopping: {monitor: "
             "data.csv.separator",
             "a character other than a line break",
         ),
-        (data("csv: {names: [a, b, a]}"), "data.csv.names", "each name once"),
+        (data("csv: {names: [a, b, a]}"), "data.csv.names", "unique names"),
         (
             data("features: {include: [y]}"),
             "data.features.include",

@@ -148,7 +148,7 @@ def test_problem_in_base_config_has_its_location(write: Write) -> None:
         (
             {"config.yaml": "extends: d", "d/x": ""},
             "DIR/config.yaml:1:10 extends: expected a YAML file, "
-            "found 'd': a directory; give a file",
+            "found 'd': a directory; pass a file",
         ),
     ],
 )

@@ -114,7 +114,7 @@ def test_old_setting_in_a_sweep(write: Write, key: str, value: str, new: str) ->
 
 @pytest.mark.parametrize(("key", "value", "new"), VALUES)
 def test_old_value(write: Write, key: str, value: str, new: str) -> None:
-    message = f"expected '{new}', found '{value}'; write {new}, its new name"
+    message = f"expected '{new}', found '{value}'; use {new} instead"
     text, column = config_with(key, value)
     column = text.splitlines()[1].index(value) + 1
     location = f"config.yaml:2:{column}"

@@ -155,12 +155,12 @@ def test_valid_sweep(write: Write, text: str) -> None:
         ),
         (
             "space: {seed: [1, 2]}\npairs: [{seed: [1, 2], fit.epochs: [1, 2]}]",
-            "8:18 sweep.pairs.0.seed: expected each setting once, found 'seed' twice; keep one of "
+            "8:18 sweep.pairs.0.seed: expected unique settings, found 'seed' twice; keep one of "
             "the two",
         ),
         (
             'space: {optimizer.learning_rate: [1], optimizer."learning_rate": [1]}',
-            '7:68 sweep.space."optimizer.\\"learning_rate\\"": expected each setting once, found '
+            '7:68 sweep.space."optimizer.\\"learning_rate\\"": expected unique settings, found '
             "'optimizer.\"learning_rate\"' twice; keep one of the two",
         ),
         (
@@ -271,7 +271,7 @@ def test_valid_sweep(write: Write, text: str) -> None:
         (
             "space: {seed: [1]}\nhalving: 20 epochs",
             "8:12 sweep.halving.first: expected less than the length of training, 20 epochs, found "
-            "'20 epochs'; shorten it, or raise fit.epochs",
+            "'20 epochs'; shorten it, or increase fit.epochs",
         ),
     ],
 )  # fmt: skip

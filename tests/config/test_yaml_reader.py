@@ -155,9 +155,9 @@ def test_windows_line_breaks() -> None:
          "define it before with &a"),
         ("a: 1\n---\nb: 1\n", "c.yaml:2:1: expected one document, found a second one; put each config "
          "in a separate file"),
-        ("a: {b: 1, b: 2}\n", "c.yaml:1:11 a.b: expected each key once, found 'b' again (first on line "
+        ("a: {b: 1, b: 2}\n", "c.yaml:1:11 a.b: expected unique keys, found 'b' again (first on line "
          "1); remove one of the two"),
-        ("- a: 1\n- a: 1\n  a: 2\n", "c.yaml:3:3 1.a: expected each key once, found 'a' again (first on "
+        ("- a: 1\n- a: 1\n  a: 2\n", "c.yaml:3:3 1.a: expected unique keys, found 'a' again (first on "
          "line 2); remove one of the two"),
         ("a: !custom 1\n", "c.yaml:1:4: expected a value without a tag, found the tag !custom; remove "
          "the tag; quote text that looks like a number"),
@@ -264,7 +264,7 @@ def test_latin_1(write: Write) -> None:
 
 def test_binary(write: Write) -> None:
     assert file_problem(write(b"PAR1\x00\x01\xff")) == (
-        "DIR/config.yaml: expected a YAML text, found binary data; give the config file, not a data "
+        "DIR/config.yaml: expected a YAML text, found binary data; pass the config file, not a data "
         "file"
     )
 
@@ -281,7 +281,7 @@ def test_large_file_is_rejected_before_it_is_read(write: Write) -> None:
 def test_directory(write: Write) -> None:
     path = write("a: 1").parent
     assert str(read_yaml(path).problems[0]) == (
-        f"{path}: expected a YAML file, found a directory; give a file in it: {path}/config.yaml"
+        f"{path}: expected a YAML file, found a directory; pass a file in it: {path}/config.yaml"
     )
 
 

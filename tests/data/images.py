@@ -10,7 +10,7 @@ from PIL import Image
 def make_images(
     folder: Path, labels: Sequence[str] = ("cat", "dog"), count: int = 10, size: int = 12
 ) -> Path:
-    """Write random images of a colour for each label, as PNG and JPEG in turn."""
+    """Write random images, with one color per label, as PNG and JPEG in turn."""
     generator = np.random.default_rng(3)
     for number, label in enumerate(labels):
         (folder / label).mkdir(parents=True)

@@ -232,7 +232,7 @@ COUNTS = [*range(4), *range(4)] * 15
         ([-2.5, *COUNTS], {"loss": "mean_squared_logarithmic_error"}, "found -2.5"),
         ([-1, *COUNTS], {"model": {"head": "softplus"}}, "as model.head: softplus"),
         ([0.5, *COUNTS], {"model": {"head": "sigmoid"}}, r"numbers in \[0, 1\]"),
-        ([0.5, *COUNTS], {"loss": "mean_absolute_percentage_error"}, "no 0 in 'y'"),
+        ([0.5, *COUNTS], {"loss": "mean_absolute_percentage_error"}, "no zeros in 'y'"),
     ],
 )
 def test_targets_out_of_range_of_head_or_loss(prepare_frame, y, sections, message):

@@ -70,7 +70,7 @@ def test_table_of_only_embedded_columns_has_one_input(prepare_frame):
 
 
 def test_large_ids_are_exact(prepare_frame):
-    """Beyond 2^24, neighbouring integers are the same float32."""
+    """Beyond 2^24, neighboring integers are the same float32."""
     frame = {name: FRAME[name] for name in ("c", "x", "y")}
     preprocessing = prepare_frame(
         frame, **ALL_TRAIN, columns={"c": {"encode": "embedding"}}

@@ -71,10 +71,10 @@ def test_rows_later_than_the_fold_stay_dropped(run, streamed):
 def test_changed_data_raises(run, tmp_path, streamed):
     with (tmp_path / "table.csv").open("a") as table:
         table.write("1,r,y,1\n")
-    with pytest.raises(DataError, match="other content"):
+    with pytest.raises(DataError, match="different content"):
         recorded(run, streamed)
     (tmp_path / "table.csv").write_text("size,color\n1,r\n")
-    with pytest.raises(DataError, match="other content"):
+    with pytest.raises(DataError, match="different content"):
         recorded(run, streamed)
 
 

@@ -1,4 +1,4 @@
-"""Many `trainer` processes for the cost of one start.
+"""Many `trainer` processes at the cost of starting one.
 
 Importing TensorFlow takes seconds. The fork server is a process that has imported everything and run
 nothing: TensorFlow has no thread and no context there. Each command runs in a child forked from it,
@@ -158,7 +158,7 @@ def _serve() -> None:
 def _import_everything() -> None:
     from trainer.engine import devices
 
-    # As the command does it: without the packages that Keras would import in addition.
+    # Like the command, without the packages that Keras would import in addition.
     devices._import_quietly()
     for package in ("trainer", "trainer_cli"):
         imported = importlib.import_module(package)
@@ -189,7 +189,7 @@ def _run(request: dict[str, Any]) -> None:
         from trainer.engine.program_cache import cache_root, use_cache
         from trainer_cli.main import main
 
-        # As at each start: a killed process may have left a partial program.
+        # As at every startup: a killed process may have left a partial program.
         use_cache(cache_root())
         sys.argv = ["trainer", *request["arguments"]]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})

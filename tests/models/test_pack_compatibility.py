@@ -169,7 +169,7 @@ def test_dimensions_that_rule_packs_out() -> None:
     dimensions = {name: getattr(DIMENSIONS, name) for name in ModelDimensions.__slots__}
     assert (
         incompatible_reason(config(), ModelDimensions(**{**dimensions, "steps": 42}))
-        == "fit.steps that is not a whole number of epochs"
+        == "fit.steps that is not an integer number of epochs"
     )
 
 

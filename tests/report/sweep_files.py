@@ -28,7 +28,7 @@ Ending = Callable[[int, float], tuple[TrialStatus, float, str]]
 
 
 def rate_matters(settings: Settings) -> float:
-    """Score settings: best at a learning rate of 0.01, hardly dependent on the batch size."""
+    """Score settings: best at a learning rate of 0.01, nearly independent of the batch size."""
     rate = settings.get("optimizer.learning_rate", 1e-3)
     return 0.9 - 0.1 * (math.log10(rate) + 2) ** 2 + 1e-4 * settings.get("fit.batch_size", 8)
 

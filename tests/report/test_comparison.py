@@ -131,7 +131,7 @@ def test_fewer_than_two_runs_are_rejected(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="two runs or more, found one"):
         compared(run)
     (tmp_path / "link").symlink_to(run.path)
-    with pytest.raises(UsageError, match=f"{tmp_path}/link: expected each run once"):
+    with pytest.raises(UsageError, match=f"{tmp_path}/link: expected distinct runs"):
         compare_runs([run.path, tmp_path / "link"], NOW)
 
 

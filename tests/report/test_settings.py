@@ -146,7 +146,7 @@ DAMAGED: dict[str, tuple[str | bytes, str]] = {
     "a list and a mapping": ("a:\n  - x: 1\n  y: 2\n", "'- '"),
     "two documents": ("--- {a: 1}\nb: 2\n", "valid YAML"),
     "open quote": ('optimizer: {name: "adam}\n', "closing quote"),
-    "same section twice": ("optimizer: {}\noptimizer: {}\n", "each key once"),
+    "same section twice": ("optimizer: {}\noptimizer: {}\n", "unique keys"),
     "code": ("optimizer: !!python/object/apply:os.system ['touch was_here']\n", "a tag"),
     "bomb": (BOMB.replace("j:", "optimizer:"), "with aliases expanded"),
     "deep": ("optimizer: " + "[" * 5000 + "\n", "levels of nesting"),

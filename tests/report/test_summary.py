@@ -72,8 +72,12 @@ def test_better_boosting_is_told_with_what_to_try(
         + phrase
     )
     for is_ensemble, what in (
-        (False, "an ensemble (fit.folds=5), a search (trainer sweep) or gradient boosting itself"),
-        (True, "a search (trainer sweep) or gradient boosting itself"),
+        (
+            False,
+            "an ensemble (fit.folds=5), a hyperparameter search (trainer sweep), or gradient boosting "
+            "itself",
+        ),
+        (True, "a hyperparameter search (trainer sweep), or gradient boosting itself"),
     ):
         expected = f"Try {what}." if advice else ""
         assert boosting_advice(result, is_ensemble=is_ensemble) == expected

@@ -33,11 +33,11 @@ def test_changed_data_files(manifest: Manifest) -> None:
     changed = replace(manifest, data=(replace(FILE, rows=4, sha256="bb"),))
     (problem,) = data_differences(manifest, changed)
     assert (problem.where, problem.found) == ("x.csv", "4 rows, bb…")
-    assert problem.expected == "the content it had: 3 rows, SHA-256 aa…"
+    assert problem.expected == "unchanged content: 3 rows, SHA-256 aa…"
     other = replace(manifest, data=(replace(FILE, path="y.csv"),))
     removed, added = data_differences(manifest, other)
-    assert (removed.where, removed.found) == ("x.csv", "it is no longer read")
-    assert (added.where, added.found) == ("y.csv", "one more")
+    assert (removed.where, removed.found) == ("x.csv", "it is no longer used")
+    assert (added.where, added.found) == ("y.csv", "an additional file")
 
 
 def test_changed_packages(manifest: Manifest) -> None:

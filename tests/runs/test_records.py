@@ -1,4 +1,4 @@
-"""Records are read back as they were written, whatever they contain."""
+"""Records round-trip for any content."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def test_regression_gets_prediction_intervals(finished: Any) -> None:
         Evaluate(prediction_interval=0.99), task, predictions.take(np.arange(50))
     )
     assert not few.half_widths
-    assert "50 validation rows are too few to cover 99%" in few.note
+    assert "50 validation rows are too few for 99% coverage" in few.note
 
 
 def test_decisions_are_read_as_written(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_killed_pack_resumes_exactly(folder: Folder, uninterrupted: Folder) -> N
 
     with (
         changed(folder.config.parent / "small.csv"),
-        pytest.raises(RunError, match="the content it had"),
+        pytest.raises(RunError, match="unchanged content"),
     ):
         folder.train()
 

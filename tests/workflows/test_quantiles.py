@@ -86,9 +86,7 @@ def test_quantiles_are_moved_by_the_distances_of_validation_rows(adaptive: RunFi
     assert decisions["half_widths"]["y"] == distances[int(np.ceil(0.9 * (len(y) + 1))) - 1]
     assert decisions["quantiles"] == [0.05, 0.95]
     (line,) = read_decision_summary(RunDirectory(adaptive.run)).decisions
-    assert line.startswith(
-        "90% prediction intervals: y quantiles 0.05 and 0.95, moved outwards by "
-    )
+    assert line.startswith("90% prediction intervals: y quantiles 0.05 and 0.95, extended by ")
     test = quantiles(adaptive.run, "test")
     moved = decisions["half_widths"]["y"]
     inside = (test["actual_y"] >= test["predicted_y_q0.05"] - moved) & (
@@ -97,7 +95,7 @@ def test_quantiles_are_moved_by_the_distances_of_validation_rows(adaptive: RunFi
     coverage = read(adaptive.run, "findings.json")["splits"]["test"]["interval_coverage"]["y"]
     assert coverage["value"] == pytest.approx(inside.mean())
     text = (adaptive.run / "report.html").read_text(encoding="utf-8")
-    assert "quantiles 0.05 and 0.95, moved outwards by" in text
+    assert "quantiles 0.05 and 0.95, extended by" in text
 
 
 def test_evaluation_and_predictions_agree(adaptive: RunFinished, config: Path) -> None:

@@ -1,4 +1,4 @@
-"""A run whose time is over is evaluated, and resumes with the bytes of an uninterrupted one."""
+"""A run that runs out of time is evaluated, and resumes with the bytes of an uninterrupted one."""
 
 import json
 
@@ -14,11 +14,11 @@ from trainer.workflows.former_runs import read_finished
 from trainer.workflows.members import fit_members, resume_members
 from trainer.workflows.session import Session, TimeLimit
 
-REASON = "--max-seconds: the 60 seconds are over"
+REASON = "--max-seconds: 60 seconds have passed"
 
 
 class CountedLimit(TimeLimit):
-    """A limit that is over at the check with this number."""
+    """A limit that has passed at the check with this number."""
 
     def __init__(self, checks: int) -> None:
         super().__init__(60.0, 0.0, 0.0, 0.0)

@@ -1,4 +1,4 @@
-"""Files are read as they were written, whatever the predictions and the names of classes and columns."""
+"""Files round-trip for any predictions and any names of classes and columns."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
 """The gradient boosting baseline of a run: scikit-learn's HistGradientBoosting with its defaults.
 
 It is fitted on the network's training rows, with the same sample weights, on the same columns of the
-table (`data.raw_features`), in a process of its own (`boosting_process`): scikit-learn is imported in no
-process with Keras. One thread makes it deterministic. The size of the data alone bounds its time: with
-more than 100,000 training rows or 20,000,000 cells a fixed sample is used; if 100 rounds still take
-longer than about 20 seconds, there are fewer rounds with a larger learning rate.
+table (`data.raw_features`), in a separate process (`boosting_process`), so that scikit-learn and Keras
+are never imported in the same process. One thread makes it deterministic. The size of the data alone
+bounds its time: with more than 100,000 training rows or 20,000,000 cells a fixed sample is used; if 100
+rounds still take longer than about 20 seconds, there are fewer rounds with a larger learning rate.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 @dataclass(frozen=True, slots=True)
 class BoostingResult:
-    """Gradient boosting, if it was fitted, and remarks.
+    """Gradient boosting, if it was fitted, and notes.
 
     Attributes:
         baseline: The baseline; None if it is turned off, missing or failed.
-        note: How it was fitted, or how to install it; empty if there is nothing to say.
+        note: How it was fitted, or how to install it; otherwise empty.
         warning: Why it failed; empty if it did not.
     """
 
@@ -128,21 +128,24 @@ def fit_boosting_baseline(
     if settings != "auto" and "boosting" not in settings:
         return BoostingResult()
     if not raw_width(folds[0].dataset.preprocessing):
-        return BoostingResult()  # Images are no features for trees.
+        return BoostingResult()  # Trees cannot use images as features.
     if not is_installed():
-        text = f"There is no comparison with gradient boosting: {install_command('boosting')}"
+        text = (
+            "No comparison with gradient boosting, as scikit-learn is not installed: "
+            f"{install_command('boosting')}"
+        )
         if settings == "auto":
             return BoostingResult(note=f"{text}.")
         return BoostingResult(warning=f"{text}; evaluate.baselines requires it.")
     plan, seconds = _plan(folds[0], len(folds))
     if plan.rounds < MIN_ROUNDS:
         return BoostingResult(
-            note="There is no comparison with gradient boosting: for a table of this size it would take "
+            note="No comparison with gradient boosting: for a table of this size it would take "
             f"about {max(1, round(seconds / 60)):,} min."
         )
     if settings == "auto" and estimated_seconds(config, folds[0], len(folds)) > max_seconds:
         return BoostingResult(
-            note="There is no comparison with gradient boosting: it would take too much of the time."
+            note="No comparison with gradient boosting: it would take too much of the time limit."
         )
     try:
         with _process() as process:
@@ -151,7 +154,7 @@ def fit_boosting_baseline(
             )
     except _ProcessError as error:
         return BoostingResult(
-            warning=f"There is no comparison with gradient boosting: its process failed ({error})."
+            warning=f"No comparison with gradient boosting: its process failed ({error})."
         )
     return BoostingResult(baseline, note=_plan_note(plan, folds))
 
@@ -277,7 +280,7 @@ def _with_targets(fold: FoldData, rows: RowIndex, p: FloatArray) -> Predictions:
 
 @dataclass(frozen=True, slots=True)
 class _Process:
-    """The running process, and a file with what it prints."""
+    """The running process, and a file with its output."""
 
     popen: subprocess.Popen[bytes]
     printed: IO[bytes]

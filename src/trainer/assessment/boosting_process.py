@@ -1,13 +1,13 @@
 """The process that fits gradient boosting: scikit-learn's HistGradientBoosting with its defaults.
 
-It is run as a script, without the package `trainer`, so that scikit-learn is imported in no process
-with Keras. It reads requests from standard input, pickled dictionaries, and writes the reply to each
-to standard output:
+It is run as a script, without the package `trainer`, so that scikit-learn and Keras are never imported
+in the same process. It reads requests from standard input, pickled dictionaries, and writes the reply
+to each to standard output:
 
     {"fit": {...}}            an empty dictionary; see `fit`
     {"predict": x}            {"predictions": (n, k)}
 
-It exits when standard input is closed, also during a fit: when its parent process ends.
+It exits when standard input is closed, even during a fit: that is, when its parent process ends.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MAX_LEVELS = 255
 def main() -> None:
     """Serve requests until standard input is closed."""
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing else may write among the replies
+    os.dup2(2, 1)  # keep other output out of the replies
     requests: SimpleQueue[dict[str, Any]] = SimpleQueue()
     Thread(target=_read, args=(requests,), daemon=True).start()
     predict: Predict = np.asarray
@@ -74,7 +74,7 @@ def fit(
         x: (n, d) features, NaN where missing.
         y: (n, k) classes as 0 and 1, or numbers.
         weight: (n,), or None.
-        is_category: bool (d,): which features are codes of categories. Of those with more than 255
+        is_category: bool (d,): which features are codes of categories. If a feature has more than 255
             levels in x, the rarest share a code.
         rounds: The number of boosting rounds.
         learning_rate: The learning rate.
@@ -96,7 +96,7 @@ def fit(
         "max_iter": rounds,
         "learning_rate": learning_rate,
         "categorical_features": is_category if is_category.any() else None,
-        # Rows held out for early stopping would have to be drawn, and 100 rounds rarely overfit.
+        # Early stopping would need a random holdout, and 100 rounds rarely overfit.
         "early_stopping": False,
         "random_state": 0,
     }
@@ -148,7 +148,7 @@ def _fit_regressor(
     """Fit a model of numbers; it predicts (n,)."""
     from sklearn.ensemble import HistGradientBoostingRegressor
 
-    # Gradients are float32: standardized values keep their digits.
+    # Gradients are float32: standardizing preserves precision.
     center, scale = (0.0, 1.0) if loss == "poisson" else (values.mean(), values.std() or 1.0)
     model = HistGradientBoostingRegressor(loss=loss, **settings)
     model.fit(x, (values - center) / scale, weight)
@@ -162,7 +162,7 @@ def _frequent_levels(codes: Array) -> Array:
 
 
 def _merge_rare_levels(x: Array, kept: dict[int, Array]) -> Array:
-    """Return features whose other levels than the kept ones share a code; missing ones stay NaN."""
+    """Return features in which all levels but the kept ones share a code; NaN stays NaN."""
     if kept:
         x = x.copy()
     for column, levels in kept.items():

@@ -1,9 +1,9 @@
 """Percentile bootstrap intervals of metrics, and of differences between two sets of predictions.
 
 Rows are drawn with replacement (Efron & Tibshirani 1993, chapter 13), stratified by class, so that a
-rare class is in every resample. With groups, whole groups are drawn, whatever their classes; without
-classes (regression, multilabel) all rows alike. A row keeps its weight. All metrics are computed on the
-same resamples. The same seed gives the same intervals for any order of the rows.
+rare class is in every resample. With groups, whole groups are drawn, regardless of class; without
+classes (regression, multilabel), the draw is not stratified. A row keeps its weight. All metrics are
+computed on the same resamples. The same seed gives the same intervals for any order of the rows.
 """
 
 from __future__ import annotations

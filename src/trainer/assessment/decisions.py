@@ -55,8 +55,8 @@ def choose_decisions(
         conformal = fit_conformal(y, first, settings.prediction_interval, last)
         if not np.isfinite(conformal.half_width).all():
             note = (
-                f"no intervals around predictions: {conformal.rows} validation rows are too few to "
-                f"cover {100 * settings.prediction_interval:g}%"
+                f"no prediction intervals: {conformal.rows} validation rows are too few for "
+                f"{100 * settings.prediction_interval:g}% coverage"
             )
             return replace(decisions, note=note)
         widths = dict(zip(validation.names, map(float, conformal.half_width), strict=True))

@@ -1,6 +1,6 @@
 """The findings of a run's predictions: metrics with intervals, baselines, weak spots.
 
-All of them follow from the predictions, the decisions and the table.
+They are computed from the predictions, the decisions and the table.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ from trainer.runs.findings import (
 from trainer.tasks.task import Task
 
 _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
-"""Maximum number of drawn rows for intervals and for intervals of differences, which take four times as
-long: large splits have fewer resamples. With more than ten classes, rows take proportionally longer."""
+"""Maximum number of resampled rows for intervals and for intervals of differences, which take four
+times as long: large splits have fewer resamples. With more than ten classes, rows take proportionally
+longer."""
 _MIN_RESAMPLES = 200
 _WORST_ROWS = 20
 
@@ -50,7 +51,7 @@ class Baselines:
 
     Attributes:
         linear: The linear model, if it was fitted.
-        boosting: Gradient boosting, and remarks.
+        boosting: Gradient boosting, and notes.
     """
 
     linear: Baseline | None
@@ -65,7 +66,7 @@ class EvaluatedRun:
         config: The config of the run.
         task: The task with the decisions of the run.
         parts: The table with its splits; one for each fold.
-        predictions: The predictions of each split that has some, in the order of the splits.
+        predictions: The predictions of each split that has any, in the order of the splits.
     """
 
     config: Config
@@ -158,7 +159,7 @@ def _split(
 def _interval_coverage(
     settings: Evaluate, task: Task, predictions: Predictions
 ) -> dict[str, MetricValue]:
-    """Return the share of the rows of each column whose prediction interval has the true value."""
+    """Return the fraction of rows whose interval contains the true value, for each column."""
     fitted = ConformalIntervals(np.array(task.half_widths), settings.prediction_interval, 0)
     first, last = task.interval_base(predictions.all_predictions())
     y = task.target.to_interval_scale(predictions.y)

@@ -169,7 +169,7 @@ def find_worst_slices(
         )
         if low > mean:
             worse.append((low - mean, bound.p_value(part_mean, size), part))
-    # The sort is stable: of ties, single columns come before pairs.
+    # The sort is stable: among ties, single columns come before pairs.
     worse.sort(key=lambda entry: -entry[0])
     slices = []
     for _, p_value, part in worse[:limit]:

@@ -226,7 +226,7 @@ def _renamed(audited: AuditedTable, ignored: Sequence[str]) -> list[tuple[str, s
 
 
 def _pattern_hash(codes: RowIndex) -> int:
-    """Hash which rows share a value, whatever the values are; missing counts as a value."""
+    """Hash which rows share a value, regardless of the values; missing counts as a value."""
     _, start, level = np.unique(codes, return_index=True, return_inverse=True)
     first = start[level].astype(np.int64)
     first = np.where(codes < 0, -1, first)

@@ -1,6 +1,6 @@
 """Checks for duplicate rows: in two splits, equal up to rounding, or with different targets.
 
-Images are compared by the content of their files, and instead of rounding by how they look.
+Images are compared by the content of their files and, instead of rounding, by perceptual hashes.
 
 Rows of a table with few columns or few distinct values repeat by chance. The number of near misses, the
 pairs of rows that agree in every feature but one, shows how often. If they are as many as the pairs that
@@ -18,7 +18,7 @@ import polars as pl
 
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding
-from trainer.audit.images import look_hashes
+from trainer.audit.images import near_duplicate_hashes
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
 from trainer.data.hashing import mix64
@@ -62,7 +62,7 @@ def find_duplicate_rows(audited: AuditedTable, ignored: Sequence[str]) -> list[F
     exact = _row_hashes(audited, compared, rounded=False)
     features = exact.rows
     rows = features + target
-    # Files do not repeat by chance.
+    # Identical files are never a coincidence.
     has_images = audited.images is not None
     findings = []
     shared = _in_two_splits(audited, rows)
@@ -102,11 +102,11 @@ def _row_hashes(audited: AuditedTable, columns: Sequence[str], *, rounded: bool)
 
 
 def _image_hashes(audited: AuditedTable, *, rounded: bool) -> UInt64Array:
-    """Return a hash of how each image looks, or of its file; broken images are all different."""
+    """Return a perceptual hash of each image, or a hash of its file; broken images never match."""
     images = audited.images
     assert images is not None
     if rounded:
-        return look_hashes(images, audited.split)
+        return near_duplicate_hashes(images, audited.split)
     files = images.files.content[images.rows].view(np.uint64)[:, 0]
     broken = mix64(np.arange(len(files), dtype=np.uint64))
     return np.where(images.broken_mask(), broken, files)

@@ -1,4 +1,4 @@
-"""Images that cannot be decoded, and images that look alike.
+"""Checks of images: those that cannot be decoded, and near-duplicates.
 
 Candidates share a quarter of the bits of a difference hash; then their pixels are compared.
 """
@@ -16,7 +16,7 @@ from trainer.errors import pluralize
 
 _BANDS, _BITS = 4, 16
 _MAX_DISTANCE = 8
-# Larger groups are of images that have nothing in a part, such as drawings on white.
+# Larger groups consist of images with empty areas, such as drawings on white.
 _MAX_GROUP, _MAX_PAIRS = 500, 200_000
 _MAX_DIFFERENCE = 0.25
 _COMPARED = 256
@@ -34,14 +34,14 @@ def find_broken_images(audited: AuditedTable) -> list[Finding]:
         Finding(
             "broken_images", "error", audited.affected_rows(rows), "images that can be decoded",
             f"{pluralize(len(rows), 'file')} that cannot: {distinct}",
-            "fit stops at them",
+            "fit rejects them",
             "replace or remove them, or set data.image.broken: drop",
         )
     ]  # fmt: skip
 
 
-def look_hashes(images: CachedImages, split: Assignment) -> UInt64Array:
-    """Return a hash for each image, uint64 (n,), which those that look alike in two splits share.
+def near_duplicate_hashes(images: CachedImages, split: Assignment) -> UInt64Array:
+    """Return a hash for each image, uint64 (n,), shared by near-duplicates in different splits.
 
     Args:
         images: The images.
@@ -78,7 +78,7 @@ def _candidates(looks: UInt64Array, split: Assignment, usable: BoolArray) -> Row
 
 
 def _are_alike(images: CachedImages, pairs: RowIndex) -> BoolArray:
-    """Return whether the pixels of pairs differ by little of what they vary, bool (m,)."""
+    """Return whether the pixels of pairs differ little relative to their variation, bool (m,)."""
     alike = np.zeros(len(pairs), np.bool_)
     for start in range(0, len(pairs), _COMPARED):
         part = slice(start, start + _COMPARED)

@@ -46,7 +46,7 @@ def find_rare_classes(audited: AuditedTable) -> list[Finding]:
 
 
 def find_imbalance(audited: AuditedTable, *, weighted: bool) -> list[Finding]:
-    """Find out whether the most frequent class has more than a hundred times the rows of the rarest.
+    """Check whether the most frequent class has more than a hundred times the rows of the rarest.
 
     Classes that are reported as too rare are ignored.
 

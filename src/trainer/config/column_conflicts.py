@@ -171,7 +171,7 @@ def _level_conflicts(key: str, column: ColumnSettings, data: Data) -> Iterator[C
     for index, level in enumerate(levels):
         if keys[index] in keys[:index]:
             found = f"'{level}' twice" + (" with ignore_case" if ignores else "")
-            yield conflict(f"{key}.levels", "each category once", found, "remove one of the two")
+            yield conflict(f"{key}.levels", "unique categories", found, "remove one of the two")
     for name in ("min_count", "max_levels"):
         if getattr(column, name) is not None:
             expected = "either levels or a limit on their number"

@@ -1,4 +1,4 @@
-"""Settings that are valid by themselves but conflict with each other.
+"""Settings that are valid individually but conflict with each other.
 
 `find_conflicts` needs the config alone, `task_conflicts` also the values of the target. A setting
 counts as set only if it differs from its default, because a resolved config, in which all defaults are
@@ -95,7 +95,7 @@ def _fit_conflicts(config: Config) -> Iterator[Conflict]:
             "fit.early_stopping.start_epoch",
             f"an epoch of training: at most {fit.epochs}",
             str(stop.start_epoch),
-            "lower it, or raise fit.epochs",
+            "lower it, or increase fit.epochs",
             "fit.epochs",
         )
     plateau = fit.reduce_on_plateau
@@ -105,7 +105,7 @@ def _fit_conflicts(config: Config) -> Iterator[Conflict]:
             "fit.reduce_on_plateau.min_learning_rate",
             f"less than optimizer.learning_rate, {rate:g}",
             f"{plateau.min_learning_rate:g}",
-            "lower it: the learning rate could never fall",
+            "lower it: the learning rate could never be reduced",
             "optimizer.learning_rate",
         )
     if plateau is not None and config.optimizer.schedule is not None:
@@ -156,7 +156,7 @@ def _metric_conflicts(
         elif base != metric and not has_validation:
             yield conflict(
                 key,
-                "a metric of the training rows, as there are no validation rows",
+                "a training metric, as there are no validation rows",
                 f"'{metric}'",
                 f"{validation_fix(config)}, or monitor: {base}",
                 "data.split.validation",

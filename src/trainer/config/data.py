@@ -141,10 +141,10 @@ class Numeric(Section):
     smooth_clip: Annotated[float, Field(gt=0)] | None = None
     """Smooth clipping after scaling: x / sqrt(1 + (x / smooth_clip)²)."""
     piecewise_bins: PiecewiseBins | None = None
-    """Add a piecewise-linear encoding beside the scaled value: an input for each of this many bins
-    between quantiles of the training values, which rises from 0 to 1 within its bin and is constant
-    outside, minus its training mean; 0 for a missing value. Equal quantiles are merged; a column with
-    fewer than two bins left has none. If unset, there are none."""
+    """Add a piecewise-linear encoding, in addition to the scaled value: an input for each of this many
+    bins between quantiles of the training values, which rises from 0 to 1 within its bin and is
+    constant outside, minus its training mean; 0 for a missing value. Equal quantiles are merged; a
+    column with fewer than two bins left has none. If unset, there are none."""
 
 
 class Categorical(Section):
@@ -191,7 +191,8 @@ class Datetime(Section):
         "day",
     ]
     """elapsed: days since the earliest date in training, imputed and scaled like a number. yearday: the
-    same for the day of the year, from 0, counted as in a leap year, so that a holiday has one number.
+    same for the day of the year, from 0, counted as in a leap year, so that a calendar date has the
+    same number every year.
     year, week, day: sine and cosine of the position in that cycle. weekday, month, hour: a 0/1 input for
     each value in training, all 0 for others and missing dates. date: the mean target of the calendar
     day, as by `data.categorical.target_mean`. Parts that do not vary in training are omitted."""

@@ -63,7 +63,7 @@ def _csv_conflicts(csv: Csv) -> Iterator[Conflict]:
             f"data.csv.{name}",
         )
     for name in sorted({name for name in csv.names or () if (csv.names or []).count(name) > 1}):
-        yield conflict("data.csv.names", "each name once", f"'{name}' twice", "rename one of them")
+        yield conflict("data.csv.names", "unique names", f"'{name}' twice", "rename one of them")
 
 
 def _split_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
@@ -128,7 +128,7 @@ def _named_source_conflicts(data: Data, source: NamedSources) -> Iterator[Confli
 def _target_conflicts(data: Data) -> Iterator[Conflict]:
     targets = [data.target] if isinstance(data.target, str) else data.target
     for name in sorted({name for name in targets if targets.count(name) > 1}):
-        yield conflict("data.target", "each column once", f"'{name}' twice", "remove one")
+        yield conflict("data.target", "unique columns", f"'{name}' twice", "remove one")
     for name in targets:
         if name in (data.features.include or []):
             yield conflict(

@@ -130,7 +130,7 @@ def _inner_sections(spec: specs.Spec, path: str) -> Iterator[tuple[str, str, lis
         case specs.TaggedSpec(by_name=True):
             yield from _named_sections(spec, path)
         case specs.TaggedSpec(members=members):
-            # A one-key mapping needs no section besides that of its key.
+            # A one-key mapping needs no section other than that of its key.
             for tag, fields in members:
                 inner = specs.section_fields(fields.model)[tag]
                 info = fields.model.model_fields[tag]

@@ -1,4 +1,4 @@
-"""The section `data.image`: size, colour and scaling of images."""
+"""The section `data.image`: size, color and scaling of images."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ IMAGE_SUFFIXES = frozenset({
 """Extensions of images, in lower case."""
 
 FOLDER_PATH, FOLDER_LABEL = "path", "label"
-"""The columns of the table that a folder of images is."""
+"""The columns of a folder of images, read as a table."""
 
 DEFAULT_SIZE = 224
 
@@ -36,7 +36,7 @@ PositiveChannel = Annotated[float, Field(gt=0, le=255)]
 
 
 class FixedScale(Section):
-    """Means and standard deviations of the channels, of values from 0 to 1."""
+    """Means and standard deviations of the channels, for values from 0 to 1."""
 
     mean: Annotated[list[Channel], Field(min_length=1, max_length=3)]
     """Mean of each channel, or one for all: [0.485, 0.456, 0.406]."""
@@ -45,22 +45,25 @@ class FixedScale(Section):
 
 
 class Image(Section):
-    """Size, colour and scaling of images, which are decoded once into a cache of 8-bit values.
+    """Size, color and scaling of images, which are decoded once into a cache of 8-bit values.
 
-    EXIF orientation is applied; of an animation the first frame is used; transparent pixels are white.
+    EXIF orientation is applied, only the first frame of an animation is used, and transparent pixels
+    become white.
     """
 
     size: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
-    """Stretch to this side, or to [height, width]; if unset, and without `resize`, 224."""
+    """Resize to this side, or to [height, width], ignoring the aspect ratio. If neither this nor
+    `resize` is set, 224."""
     resize: Side | None = None
-    """Resize the shorter side to this, then cut out `crop`, instead of `size`."""
+    """Resize the shorter side to this, keeping the aspect ratio, then take the center `crop`; instead
+    of `size`."""
     crop: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
-    """Side, or [height, width], of the centre that is cut out after `resize`."""
+    """Size of the center crop taken after `resize`: one side, or [height, width]."""
     color: Literal["rgb", "grey"] = "rgb"
-    """rgb: three channels. grey: one."""
+    """rgb: three channels. grey: one channel, the luminance."""
     scale: Literal["unit", "standardize"] | FixedScale = "unit"
     """unit: to [0, 1]. standardize: mean 0 and standard deviation 1 of each channel in the training
-    rows. A mapping with `mean` and `std` of each channel, of values from 0 to 1, standardizes with
+    rows. A mapping with the `mean` and `std` of each channel, for values from 0 to 1, standardizes with
     these."""
     broken: Literal["error", "drop"] = "error"
     """How images that cannot be decoded are handled. error: fit stops and lists them. drop: their rows
@@ -108,7 +111,7 @@ def image_conflicts(data: Data) -> Iterator[Conflict]:
             if len(values) not in (1, channels):
                 found, expected = f"{len(values)} numbers", f"one number, or {channels}"
                 key = f"data.image.scale.{setting}"
-                fix = "give one for each channel, or change data.image.color"
+                fix = "set one for each channel, or change data.image.color"
                 yield conflict(key, expected, found, fix, "data.image.color")
 
 
@@ -119,10 +122,10 @@ def _size_conflicts(image: Image) -> Iterator[Conflict]:
         yield conflict("data.image.resize", expected, found, fix, "data.image.size")
     if (image.resize is None) != (image.crop is None):
         present, missing = ("crop", "resize") if image.resize is None else ("resize", "crop")
-        expected = "resize and crop together: images differ in shape"
+        expected = "resize and crop together, as images may differ in shape"
         fix = f"set data.image.{missing}, or use data.image.size instead"
         yield conflict(f"data.image.{present}", expected, f"no {missing}", fix)
     elif image.resize is not None and max(image.shape[:2]) > image.resize:
         expected, found = f"a crop of at most data.image.resize, {image.resize}", f"{image.crop}"
-        fix = "lower crop, or raise resize"
+        fix = "lower crop, or increase resize"
         yield conflict("data.image.crop", expected, found, fix, "data.image.resize")

@@ -1,4 +1,4 @@
-"""An issue of a value with the schema, and that of an unknown key."""
+"""Issues of values that do not match the schema, and of unknown keys."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def make_issue(
         path: Its path.
         expected: What is valid, as a noun phrase.
         fix: How to fix it, or "".
-        location: Where it is, by default the location of the value.
-        found: What it is, by default its text.
+        location: The location to report; by default that of the value.
+        found: The value to report; by default its text.
     """
     where = str(node.location if location is None else location)
     new_value = renamed_value(path, node.content)
     if new_value is not None:
-        expected, fix = f"'{new_value}'", f"write {new_value}, its new name"
+        expected, fix = f"'{new_value}'", f"use {new_value} instead"
     found = found or format_value(to_python(node), node.text)
     return ValidationIssue(Problem(where, expected, found, fix, join_key(path)), path)
 

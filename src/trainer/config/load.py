@@ -120,7 +120,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), text: str | None = No
     Args:
         path: The file.
         overrides: The overrides, as typed.
-        text: The content of a config that is not in a file; `path` is what problems call it.
+        text: The content of a config that is not in a file; problems refer to it as `path`.
 
     Raises:
         InvalidConfigError: The config has errors; all of them are reported, in the order of the files.

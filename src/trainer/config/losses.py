@@ -42,7 +42,7 @@ class Loss(Section):
     """auto: the cross-entropy of the head, or the mean squared error for regression. poisson, for
     counts: prediction - target · log(prediction). quantile: the pinball loss."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """How far the targets of a cross-entropy are moved towards the uniform distribution."""
+    """How far the targets of a cross-entropy are moved toward the uniform distribution."""
     gamma: Annotated[float, Field(ge=0)] = 2.0
     """Focal losses: how much easy examples are down-weighted."""
     alpha: Annotated[float, Field(ge=0, le=1)] = 0.25
@@ -62,7 +62,7 @@ class Loss(Section):
 
     @property
     def predicted_quantiles(self) -> tuple[float, ...]:
-        """The quantiles that have outputs of their own; empty with one output for each target."""
+        """The quantiles, if each has its own output; empty if there is one output per target."""
         is_quantile = self.name == "quantile" and len(self.quantiles) > 1
         return tuple(self.quantiles) if is_quantile else ()
 
@@ -100,8 +100,8 @@ class LossKind:
         targets: Which targets it is defined for. If not for all, it is meaningful only for an unscaled
             target.
         is_robust: Whether its gradient is bounded, so that outliers have little effect.
-        is_binary: Whether each output is a class of its own: label smoothing moves targets towards 1/2.
-            Otherwise it moves them towards 1/outputs.
+        is_binary: Whether each output is a separate binary target, which label smoothing moves toward
+            1/2. Otherwise it moves targets toward 1/outputs.
         aliases: Names in other tools, separated by spaces.
     """
 
@@ -179,7 +179,7 @@ LOSSES: dict[LossName, LossKind] = {
         aliases="pinball pinball_loss quantile_loss quantile_regression",
     ),
 }
-"""All losses; `auto` has what is known of it before the head is chosen."""
+"""All losses; `auto` has what is known before the head is chosen."""
 
 DEFAULT_LOSS: dict[HeadKind, LossName] = {
     "sigmoid": "binary_crossentropy",

@@ -41,7 +41,7 @@ def member_configs(config: Config) -> tuple[Member, ...]:
     """Return the models of a config; with one model, its config is the config itself.
 
     All have the same `data.split.seed`, so that `trainer fit` on one of the configs reproduces that
-    member whatever its `seed`.
+    member for any `seed`.
     """
     if member_count(config) == 1:
         return (Member(1, 1, None, config),)

@@ -63,7 +63,7 @@ class OptimizerSettings(Section):
     """Number of batches whose gradients are averaged into one update."""
 
     def keras_arguments(self) -> dict[str, Any]:
-        """Return the arguments of the Keras optimizer besides those that all optimizers have."""
+        """Return the arguments specific to this Keras optimizer."""
         fields = type(self).model_fields.keys() - OptimizerSettings.model_fields.keys() - {"name"}
         return {self.keras_names.get(name, name): getattr(self, name) for name in fields}
 
@@ -171,7 +171,7 @@ class ScheduleFreeAdamW(AdamSettings):
 
     name: Literal["schedule_free_adamw"]
     beta_1: Annotated[float, Field(gt=0, lt=1)] = 0.9
-    """Interpolation factor towards the averaged weights of the point where gradients are computed."""
+    """Interpolation between the weights (0) and their average (1), at which gradients are computed."""
     learning_rate: Rate = 2.5e-3
     """Learning rate."""
     epsilon: Epsilon = 1e-8

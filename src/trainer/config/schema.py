@@ -221,9 +221,9 @@ class Runtime(Section):
     """Where the rows are kept during training. resident: all in device memory, the fastest.
     streaming: encoded in a file on disk (in TMPDIR, else /var/tmp) and prefetched in parts; shuffled
     by shard, and within a window of several shards; quantiles, such as the median, are computed from
-    at most 1,000,000 training rows. auto: streaming if the table needs more than the free memory, at
-    24 bytes a cell, 48 for text files, or if its encoded rows, at 4 bytes a cell, need more than
-    half of the free GPU memory."""
+    at most 1,000,000 training rows. auto: streaming if the table needs more than the free memory, at 24
+    bytes per cell, 48 for text files, or if its encoded rows, at 4 bytes per cell, need more than half
+    of the free GPU memory."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """auto: the GPU if available."""
     precision: Literal["float32", "mixed_float16", "mixed_bfloat16"] = "float32"

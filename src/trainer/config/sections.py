@@ -26,7 +26,7 @@ class Section(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class ValueName:
-    """What messages call a value whose type and bounds do not describe it."""
+    """How messages describe a value whose type and bounds are not enough."""
 
     singular: str
     plural: str

@@ -1,8 +1,8 @@
 """Changed settings of a resumed run: values that are added, differences, and which changes are
 allowed.
 
-Handles `fit.epochs=+20`, compares two resolved configs and knows which differences keep the state of
-training valid. No TensorFlow.
+Handles `fit.epochs=+20`, compares two resolved configs, and determines which differences keep the state
+of training valid. Does not import TensorFlow.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The schema as a tree of specs that can be traversed together with a config.
 
-pydantic validates values, but its errors do not say in a usable form what would be valid, what a
+pydantic validates values, but its errors do not describe in a usable form what would be valid, what a
 shorthand expands to, or which settings a section has. Specs do. They are built from the same type
 annotations, so that messages, overrides and the reference page always agree with the schema.
 """

@@ -100,7 +100,7 @@ def _syntax_conflicts(sweep: Sweep) -> Iterator[Conflict]:
                 break
         if steps in seen:
             fix = "keep one of the two"
-            yield conflict(sweep_key, "each setting once", f"'{key}' twice", fix, seen[steps])
+            yield conflict(sweep_key, "unique settings", f"'{key}' twice", fix, seen[steps])
         seen[steps] = sweep_key
     for key, value in sweep.space.items():
         domain = parse_domain(value)
@@ -226,7 +226,7 @@ def _halving_conflicts(config: Config, sweep: Sweep) -> Iterator[Conflict]:
     if parse_epochs(sweep.halving.first) >= epochs:
         expected = f"less than the length of training, {pluralize(epochs, 'epoch')}"
         found = f"'{sweep.halving.first}'"
-        fix = "shorten it, or raise fit.epochs"
+        fix = "shorten it, or increase fit.epochs"
         yield conflict("sweep.halving.first", expected, found, fix, "fit.epochs", "fit.steps")
 
 

@@ -2,7 +2,7 @@
 
 optimizer.learning_rate=3e-4          an override, as for all commands
 optimizer.name=adam,sgd               searched; replaces the setting's entry in `sweep.space`
-optimizer.learning_rate=log(1e-4, 1)  searched; likewise uniform(…) and int(…)
+optimizer.learning_rate=log(1e-4, 1)  searched; also uniform(…) and int(…)
 metrics=[accuracy,auc]  name="a,b"    overrides: a list, and quoted text
 """
 

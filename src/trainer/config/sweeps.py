@@ -17,7 +17,7 @@ from trainer.errors import Problem
 SOBOL_DIMENSIONS = 32
 """Maximum number of settings of a Sobol sequence."""
 DEFAULT_TRIALS = 64
-"""Number of trials of a search that has no end by itself."""
+"""Default number of trials of a search without a natural end."""
 MAX_GRID = 100_000
 """Maximum number of points of a grid."""
 
@@ -183,7 +183,7 @@ def resolved_search(sweep: Sweep) -> SearchName:
 
 
 def resolved_trials(sweep: Sweep) -> int | None:
-    """Return the maximum number of trials; None for all points of a grid, or until the time is over."""
+    """Return the maximum number of trials; None for all points of a grid, or until time runs out."""
     if (
         sweep.trials is not None
         or resolved_search(sweep) == "grid"

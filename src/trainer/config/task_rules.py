@@ -66,7 +66,7 @@ class TaskRules:
         return self.has_classes and not self.is_exclusive
 
     def scored_names(self, names: Sequence[str]) -> tuple[str, ...]:
-        """Return the names of the prediction columns: of two classes only the positive one.
+        """Return the names of the prediction columns; for two classes, only that of the positive one.
 
         Args:
             names: The classes (binary: the negative, then the positive one), labels or target columns.

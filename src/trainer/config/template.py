@@ -44,7 +44,7 @@ class Recipe:
 
     Attributes:
         hidden: Units of the hidden layers.
-        dropout: Rate of the dropout after each; 0 for none.
+        dropout: Dropout rate after each hidden layer; 0 for none.
         piecewise_bins: Bins of the piecewise-linear encoding of numbers; None for none.
         without_bins: Why numbers have no such encoding; empty if they do.
         label_smoothing: Label smoothing of the loss, whose effect calibration undoes; 0 for none.
@@ -168,7 +168,7 @@ def _data(inputs: TemplateInputs) -> list[str]:
             f"  target_separator: {scalar_text(inputs.separator)}  # separates the labels in a cell"
         )
     if inputs.positive is not None:
-        about = "the class that precision, recall and probabilities are for"
+        about = "the class that precision, recall and probabilities refer to"
         lines.append(f"  positive: {scalar_text(inputs.positive)}  # {about}")
     excluded = [column for column in inputs.columns if column.excluded]
     if excluded:
@@ -251,10 +251,10 @@ def _kinds(inputs: TemplateInputs) -> list[str]:
 def _numeric(recipe: Recipe, columns: list[TemplateColumn]) -> list[str]:
     lines = [f"  numeric:  # {_count_text(columns)}", "    impute: median"]
     if any(column.missing for column in columns):
-        lines.append("    indicator: true  # an input for whether the number is missing")
+        lines.append("    indicator: true  # adds inputs that mark missing values")
     lines += ["    scale: robust", "    smooth_clip: 3.0  # limits the influence of outliers"]
     if recipe.piecewise_bins is not None:
-        about = "lets the network learn steps and other shapes of a column's effect"
+        about = "lets the network learn steps and other nonlinear effects of a column"
         lines.append(f"    piecewise_bins: {recipe.piecewise_bins}  # {about}")
     elif recipe.without_bins:
         lines.append(f"    # piecewise_bins: none, as {recipe.without_bins}")
@@ -314,9 +314,9 @@ def _folds(recipe: Recipe) -> list[str]:
     if recipe.folds is None:
         return []
     lines = [
-        f"  folds: {recipe.folds}  # networks, whose mean predicts; each fold stops one of them early"
+        f"  folds: {recipe.folds}  # networks, averaged to predict; each stops early on its own fold"
     ]
     if recipe.repeats > 1:
-        about = "networks for each fold: more of them predict better, and take longer"
+        about = "networks per fold: more are more accurate, but take longer"
         lines.append(f"  repeats: {recipe.repeats}  # {about}")
     return lines

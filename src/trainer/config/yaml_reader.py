@@ -171,7 +171,7 @@ def _sibling_names(path: Path) -> list[str]:
 
 def _in_directory(path: Path) -> str:
     configs = [name for name in _sibling_names(path / "x") if name.endswith((".yaml", ".yml"))]
-    return f"give a file in it: {path / configs[0]}" if configs else "give a file"
+    return f"pass a file in it: {path / configs[0]}" if configs else "pass a file"
 
 
 _MARKS = (
@@ -188,7 +188,7 @@ def _text_of(data: bytes, label: str) -> str | Problem:
             fix = f"save it as UTF-8: iconv -f {encoding} -t UTF-8 {label} > utf8.yaml"
             return Problem(label, "text in UTF-8", f"text in {encoding}", fix)
     if b"\0" in data:
-        return Problem(label, "a YAML text", "binary data", "give the config file, not a data file")
+        return Problem(label, "a YAML text", "binary data", "pass the config file, not a data file")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -381,7 +381,7 @@ class _Composer:
                 first = parent.entries[key].location
                 found = f"'{key}' again (first on line {first.line})"
                 fix = "remove one of the two"
-                self._note(location, "each key once", found, fix, self._path(key))
+                self._note(location, "unique keys", found, fix, self._path(key))
             else:
                 parent.entries[key] = Entry(location, node)
 

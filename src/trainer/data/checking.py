@@ -1,5 +1,5 @@
 """Load configs and report all problems at once: in the settings and, as far as the valid settings
-allow, in the files and columns that they name. No TensorFlow.
+allow, in the files and columns that they name. Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def load_sweep_checked(path: Path, arguments: Sequence[str] = ()) -> LoadedConfi
     """Load a config with a search space from a file and command-line arguments.
 
     Raises:
-        ConfigError: All problems, as in `load_checked`; or nothing is searched.
+        ConfigError: All problems, as in `load_checked`, or that no setting is searched.
     """
     return _checked(lambda: load_sweep(path, arguments))
 

@@ -207,7 +207,7 @@ class ColumnAccumulator:
         self.numeric += numeric
 
     def _count_words(self, series: pl.Series) -> None:
-        """Count booleans and dates, as long as all values so far are such, and the next ones look so."""
+        """Count booleans and dates, as long as all values so far and the first of these are."""
         sample = series.drop_nulls().head(3).to_list()
         if self.booleans == self.known and all(map(looks_like_boolean, sample)):
             self.booleans += count_booleans(series)

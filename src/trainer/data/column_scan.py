@@ -1,8 +1,8 @@
 """Read the training rows of feature columns in batches, and infer the kind of each column from them.
 
 Columns are read again if text differs in kind from its first batch, or invalid values have to be
-shown. Columns in memory are read in blocks, so that what is kept of them takes little memory; those of
-a stream are read together, so that there are few passes over the files.
+shown. Columns in memory are read in blocks, so that accumulating them takes little memory; those of a
+stream are read together, so that there are few passes over the files.
 """
 
 from __future__ import annotations

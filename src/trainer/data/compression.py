@@ -160,7 +160,7 @@ def _zstd_chunks(path: Path) -> Iterator[bytes]:
     except pl.exceptions.ComputeError as error:
         if "utf" not in str(error).lower():
             raise _damaged(path, "zstd", error) from error
-        raise DataError(Problem(str(path), expected, "other bytes", fix)) from error
+        raise DataError(Problem(str(path), expected, "invalid bytes", fix)) from error
     except (OSError, pl.exceptions.PolarsError) as error:
         raise _damaged(path, "zstd", error) from error
 

@@ -32,8 +32,8 @@ _EXCLUSIONS = {
     "identifier": "identifies the row",
     "nested": "a list or a structure in every row",
 }
-# Of more levels, only the most frequent ones have an input: rare ones have few rows to learn from. The
-# mean target says as much of them as these rows do.
+# Of more levels, only the most frequent ones have an input: rare ones have few rows to learn from.
+# The mean target carries as much information as these rows.
 _MAX_ONEHOT_LEVELS, _MIN_LEVEL_ROWS = 24, 3
 _MAX_LEVELS_WITHOUT_MEAN = 8
 # The effect of a date lasts for days, while that of most numbers is smooth.
@@ -65,7 +65,7 @@ def propose_config(
         config: The path of the config, to which the table's path is made relative; None for stdout,
             where it is relative to the working directory.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
-        effort: The effort of training: of the number and size of networks.
+        effort: The training effort, which determines the number and size of the networks.
         overrides: The overrides of a run that uses the config at once and keeps it: then it has a name
             and the absolute path of the table.
         seconds: The time limit of that run; it determines the number of networks of the effort `best`.

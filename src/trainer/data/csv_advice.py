@@ -234,7 +234,7 @@ def looks_like_data(first: Sequence[str], rows: Sequence[Sequence[str]], csv: Cs
 
     Args:
         first: The fields of the first line, stripped.
-        rows: Rows below it; those with another number of fields are ignored.
+        rows: Rows below it; those with a different number of fields are ignored.
         csv: The CSV settings, for missing values.
     """
     rows = [row for row in rows if len(row) == len(first)]

@@ -65,7 +65,7 @@ def read_csv(path: Path, csv: Csv) -> tuple[pl.DataFrame, list[str]]:
 
     Raises:
         DataError: If the file is empty, not text, in another encoding, has duplicate names, a line
-            with another number of fields, or an unclosed quote; gives the line.
+            with a different number of fields, or an unclosed quote; gives the line.
     """
     source = CsvSource.from_path(path, csv)
     block = block_of(source, whole_text(path, csv), 0, first=True)
@@ -286,7 +286,7 @@ def _read_with_python(
         if better is not None:
             raise DataError(better.problem(source.where, source.csv, source.path))
         if malformed > _SHOWN:
-            found = f"{malformed - _SHOWN} more lines with another number of fields"
+            found = f"{malformed - _SHOWN} more lines with a different number of fields"
             problems.append(Problem(source.where, f"{len(names)} fields per line", found))
         raise DataError(problems)
     schema = dict.fromkeys(names, pl.String)

@@ -31,7 +31,7 @@ _MAGIC = {
     b"\x28\xb5\x2f\xfd": "a zstd file",
     b"PAR1": "a Parquet file",
     b"ARROW1": "an Arrow file",
-    b"\x89PNG": "a picture",
+    b"\x89PNG": "an image",
     b"%PDF": "a PDF",
 }
 _SLICE = 1 << 24
@@ -133,7 +133,7 @@ def _is_utf8(data: bytes) -> bool:
 
 
 def _wrong_encoding(path: Path, csv: Csv, error: UnicodeError) -> DataError:
-    found = f"other bytes ({error})"
+    found = f"invalid bytes ({error})"
     fix = "set data.csv.encoding to the encoding of the file, for instance utf-8 or windows-1252"
     if csv.encoding == "utf-16":
         fix = "set data.csv.encoding: utf-8"

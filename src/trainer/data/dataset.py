@@ -40,7 +40,7 @@ REASONS = {
     LATER: "later than the fold",
     BROKEN_IMAGE: "broken image",
 }
-"""Why a row is dropped, by code; 0 is for rows that are not."""
+"""Why a row was dropped, by code; 0 means that it was not."""
 
 
 @dataclass(frozen=True)

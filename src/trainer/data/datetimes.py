@@ -122,8 +122,8 @@ class DateSummary:
     """Statistics of the training dates of a column.
 
     Attributes:
-        elapsed: Of the days since the earliest date.
-        yearday: Of the day of the year.
+        elapsed: Statistics of the days since the earliest date.
+        yearday: Statistics of the day of the year.
         first: The earliest date, in microseconds since 1970.
         varying: The cycles that vary.
         calendar: The values of each calendar part, increasing.

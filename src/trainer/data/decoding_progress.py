@@ -1,4 +1,4 @@
-"""Who follows the decoding of images. Imports nothing, so that the start of commands stays fast."""
+"""The callback for the progress of image decoding. Imports nothing, so that commands start fast."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 Progress = Callable[[int, int], None]
-"""Called with the number of images that are decoded and of all."""
+"""Called with the number of decoded images and the total."""
 
 progress: ContextVar[Progress | None] = ContextVar("progress", default=None)

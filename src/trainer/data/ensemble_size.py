@@ -9,13 +9,14 @@ from trainer.config.template import Recipe
 from trainer.data.table_inspection import TableFindings
 
 _MAX_REPEATS = 20
-# Of the time, for start, compilation, evaluation and report; and the rest's margin for a slow machine.
+# Time reserved for startup, compilation, evaluation and report; fraction of the rest that is
+# planned for.
 _START_SECONDS, _TRAINING_SHARE = 15.0, 0.7
 # Early stopping ends training after 15% to 60% of the epochs; a limit that is too short ends it too.
 _EPOCH_SHARE = 0.25
-# Of one core; cautious, as in `trainer.engine.batches`.
+# Cautious estimates for one core, as in `trainer.engine.batches`.
 _STEP_SECONDS, _OPERATIONS_PER_SECOND = 60e-6, 30e9
-# Inputs of a date, and the most of a category.
+# Inputs of a date, and the maximum for a category.
 _DATE_INPUTS, _LEVEL_INPUTS = 30, 25
 
 

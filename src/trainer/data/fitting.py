@@ -1,9 +1,9 @@
 """Fit the feature columns in passes over the training rows: infer kinds, drop rows, fit each column.
 
-Of a table in memory, statistics are those of all values. A stream is read with one batch in memory at a
-time: counts, levels, minima and maxima are equal, means and standard deviations equal up to rounding,
-quantiles exact or from a sample (`sketches`). It is read again if text differs in kind from its
-first batch, invalid values have to be shown, training rows are dropped, or values are clipped.
+For a table in memory, statistics are computed from all values. A stream is read with one batch in
+memory at a time: counts, levels, minima and maxima are equal, means and standard deviations equal up to
+rounding, quantiles exact or from a sample (`sketches`). It is read again if text differs in kind from
+its first batch, invalid values have to be shown, training rows are dropped, or values are clipped.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
 """Decoded images on disk: each image is decoded once, by several processes, and then memory-mapped.
 
 An entry of the cache is a folder with the arrays of `ImageFiles` and the list of broken files. Its name
-is a hash of the paths, sizes and times of change of the files, in order, of the size and colour, and of
-the version of Pillow. It is written under another name and then renamed; a lock, which the system
-releases with the process, keeps others from writing it at the same time. Entries that have not been used
-for the longest time are removed when the cache exceeds its limit. It can be deleted at any time.
+is a hash of the paths, sizes and modification times of the files, in order, the size and color, and the
+version of Pillow. It is written under another name and then renamed; a lock, which the operating system
+releases when the process ends, prevents concurrent writes. The least recently used entries are removed
+when the cache exceeds its limit. It can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _FORMAT = 1
 _BROKEN = "broken.json"
 _PARTIAL, _LOCK = ".partial", ".lock"
 _CHUNK = 32
-# Fewer images are decoded before a process has started.
+# Fewer images are decoded in less time than a process takes to start.
 _IMAGES_PER_PROCESS = 200
 _SPARE_BYTES = 1 << 28
 _MAX_PROCESSES = 64
@@ -112,7 +112,7 @@ def load_images(paths: pl.Series, geometry: Geometry) -> CachedImages:
 
     Args:
         paths: The paths; a missing one counts as a broken image.
-        geometry: Size and colour.
+        geometry: Size and color.
 
     Raises:
         DataError: Pillow is not installed.
@@ -135,7 +135,7 @@ def _entry(paths: Sequence[str], geometry: Geometry) -> tuple[ImageFiles, dict[i
     size = len(paths) * geometry.height * geometry.width * geometry.channels
     root = cache_root()
     if size > max_bytes() or not _is_writable(root):
-        # Mapped files exist until they are closed, also when they have been deleted.
+        # Mapped files exist until they are closed, even after they have been deleted.
         with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="images-") as folder:
             _check_space(Path(folder), size)
             _fill(Path(folder), paths, geometry)
@@ -196,7 +196,7 @@ def _fill(folder: Path, paths: Sequence[str], geometry: Geometry) -> None:
     except OSError as error:
         found = (error.strerror or str(error)).lower()
         fix = "set XDG_CACHE_HOME to another folder"
-        expected = "a folder that decoded images can be written to"
+        expected = "a folder to which decoded images can be written"
         raise StorageError(Problem(str(folder), expected, found, fix)) from error
     broken: list[tuple[int, str]] = []
     done = 0
@@ -233,14 +233,14 @@ def _decoded_chunks(
 
 
 class _Workers:
-    """Processes that decode, one for each thread that calls `decode`."""
+    """A pool of decoding processes, one for each thread that calls `decode`."""
 
     def __init__(self, folder: Path, geometry: Geometry) -> None:
         self._folder, self._geometry = folder, geometry
         self._idle: list[subprocess.Popen[str]] = []
 
     def decode(self, chunk: tuple[int, Sequence[str]]) -> tuple[list[tuple[int, str]], int]:
-        """Decode files; one that makes the process end is broken."""
+        """Decode files; a file that crashes the process counts as broken."""
         first, paths = chunk
         broken = self._send(first, paths)
         if broken is None:
@@ -320,7 +320,7 @@ def clear_cache() -> int:
 
 
 def _make_room(root: Path, size: int) -> None:
-    """Remove what dead processes left, and entries, least recently used first, within the limit."""
+    """Remove leftovers of dead processes, and the least recently used entries beyond the limit."""
     entries = sorted(_entries(root), key=lambda item: item[2])
     total = size + sum(length for _, length, _ in entries)
     for entry, length, _ in entries:
@@ -353,12 +353,12 @@ def _entries(root: Path) -> list[tuple[Path, int, float]]:
 
 @contextmanager
 def _locked(entry: Path) -> Iterator[None]:
-    """Wait for the right to write an entry."""
+    """Wait for the lock on an entry."""
     lock = _lock_path(entry)
     while True:
         with lock.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            # Whoever had it may have removed the file.
+            # The previous holder may have removed the file.
             if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
                 continue
             try:

@@ -1,4 +1,5 @@
-"""Decode image files to 8-bit arrays of one shape. Pillow; also the program of the worker processes.
+"""Decode image files to 8-bit arrays of one shape, with Pillow. Also run as a script by the worker
+processes.
 
 file ─ draft, first frame, EXIF rotation ─► 8 bits, white behind transparent pixels ─ resize ─► array
 """
@@ -36,7 +37,7 @@ _MESSAGE_LENGTH = 80
 
 
 class BrokenImageError(Exception):
-    """A file cannot be decoded; the message says why."""
+    """A file cannot be decoded; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +47,8 @@ class Geometry:
     Attributes:
         height: Rows of the array.
         width: Its columns.
-        resize: Length of the shorter side before the centre is cut out; None to stretch the image.
-        channels: 3 for red, green and blue; 1 for grey.
+        resize: Length of the shorter side before the center crop; None to ignore the aspect ratio.
+        channels: 3 for red, green and blue; 1 for grayscale.
     """
 
     height: int
@@ -63,7 +64,7 @@ class DecodedImage:
     Attributes:
         pixels: uint8 (height, width, channels).
         content: 16 bytes, a hash of the file.
-        look: 64 bits, of which similar pictures share most.
+        look: A 64-bit perceptual hash; similar images differ in few bits.
     """
 
     pixels: NDArray[np.uint8]
@@ -78,7 +79,7 @@ class ImageHeader:
     Attributes:
         height: Rows of pixels.
         width: Columns.
-        has_color: Whether it is not grey.
+        has_color: Whether it is in color rather than grayscale.
     """
 
     height: int
@@ -185,7 +186,7 @@ def _decoded(content: bytes, geometry: Geometry) -> Image:
     size = (geometry.width, geometry.height)
     box = None
     if geometry.resize is not None:
-        # Cut out before resizing: one side of the whole could have millions of pixels.
+        # Crop before resizing: one side of the full image could have millions of pixels.
         scale = min(image.size) / geometry.resize
         cut = (geometry.width * scale, geometry.height * scale)
         left, top = ((whole - part) / 2 for whole, part in zip(image.size, cut, strict=True))
@@ -214,14 +215,14 @@ def _eight_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     if values.dtype.kind == "f":
         scaled = np.nan_to_num(values) * (255.0 if np.nanmax(values, initial=0) <= 1 else 1.0)
     else:
-        # Values of 32 bits that exceed 16 are rare; they are cut off.
+        # 32-bit values that do not fit in 16 bits are rare and are clipped.
         scaled = values / (257.0 if values.dtype.itemsize == 2 or values.max() > 255 else 1.0)
     eight: NDArray[np.uint8] = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
     return eight
 
 
 def _orientation(image: Image) -> int:
-    """Return how the image is turned and mirrored, from 1 for not at all to 8."""
+    """Return the EXIF orientation, from 1 (unchanged) to 8."""
     orientation: int = image.getexif().get(_ORIENTATION, 1)
     return orientation
 
@@ -229,7 +230,7 @@ def _orientation(image: Image) -> int:
 def _upright(image: Image) -> Image:
     from PIL import ImageOps
 
-    # EXIF data can be damaged although the picture is not.
+    # EXIF data can be damaged even if the image is not.
     with suppress(Exception):
         if _orientation(image) != 1:
             return ImageOps.exif_transpose(image)
@@ -256,7 +257,7 @@ def _sums(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 class ImageFiles:
-    """The arrays in a folder of the cache, which several processes fill.
+    """The arrays in a folder of the cache, filled by several processes.
 
     Attributes:
         pixels: uint8 (n, height, width, channels).
@@ -321,9 +322,9 @@ def worker_input(folder: Path, geometry: Geometry) -> str:
 
 
 def run_worker() -> None:
-    """Decode the files named on stdin, one JSON list [first row, paths…] a line.
+    """Decode the files named on stdin, one JSON list [first row, paths…] per line.
 
-    Answers each with a line, the list of broken files. Ends with the input.
+    Replies to each with one line, the list of broken files. Exits when stdin is closed.
     """
     settings = json.loads(sys.stdin.readline())
     folder = Path(settings.pop("folder"))

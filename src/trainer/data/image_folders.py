@@ -1,7 +1,7 @@
 """A folder of images as a table of `path` and `label`.
 
-The label is the name of the subfolder at the top, however deep the image is in it; images at the top
-have none. Rows are in natural order of the labels, then of the paths. Links are followed. Nothing is
+The label is the name of the top-level subfolder, at any depth of nesting; images at the top level have
+none. Rows are in natural order of the labels, then of the paths. Links are followed. Nothing is
 decoded.
 """
 
@@ -33,7 +33,7 @@ _SYSTEM_FOLDERS = frozenset({"__MACOSX", "__pycache__"})
 
 @dataclass(slots=True)
 class _Skipped:
-    """Names of what is not in the table, by reason."""
+    """Names of skipped files, by reason."""
 
     hidden: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
@@ -61,7 +61,8 @@ class _Skipped:
 def read_image_folder(folder: Path) -> tuple[pl.DataFrame, list[str]]:
     """Return the images of a folder with their labels, and warnings.
 
-    A single image is a folder of one, whose label is that of the folder that it is in.
+    A single image is read as a folder with one image; its label is the name of the folder that contains
+    it.
 
     Raises:
         DataError: A subfolder cannot be read, there are no images, or the subfolders are named like
@@ -173,7 +174,7 @@ def _image_size(entry: os.DirEntry[str], name: str, skipped: _Skipped, *, stat: 
         skipped.dangling.append(name)
         return None
     if not S_ISREG(info.st_mode):
-        # Reading a pipe would not end.
+        # Reading a pipe would block forever.
         skipped.others.append(name)
         return None
     if info.st_size == 0:

@@ -26,7 +26,8 @@ from trainer.packages import install_command
 
 _SAMPLED = 300
 _SIDES = (32, 48, 64, 96, 128, 160)
-# Twice the side is four times the time. Images of one size up to this are not resized.
+# Doubling the side quadruples the time. If all images have the same size, up to this, they are not
+# resized.
 _MAX_SIDE: Mapping[Effort, int] = {"quick": 48, "balanced": 96, "best": 160}
 _QUICK_EPOCHS = 3
 _SMALLEST_MAP = 8
@@ -40,14 +41,14 @@ _MIN_IMAGES = 20
 def propose_image_config(
     folder: Path, path: str, file_name: str, name: str | None, effort: Effort
 ) -> tuple[str, TableFindings]:
-    """Look at the names of the images in a folder and the headers of some, and propose a config.
+    """Inspect the names of the images in a folder and the headers of some, and propose a config.
 
     Args:
         folder: A folder with a subfolder for each class, or for each split.
         path: Its path in the config.
         file_name: File name of the config, for its header.
         name: The name of the experiment, if it is not that of the file.
-        effort: The effort of training: of the size of the images and the number of epochs.
+        effort: The training effort, which determines the image size and the number of epochs.
 
     Raises:
         DataError: There are no images, or only one class; or Pillow is not installed.
@@ -67,7 +68,7 @@ def propose_image_config(
     classes = {name: counts[name] for name in natural_sort(list(counts))}
     if len(classes) < 2:
         found = pluralize(len(classes), "class") + (f", '{next(iter(classes))}'" if classes else "")
-        fix = "put the images of each class into a subfolder of its own"
+        fix = "put the images of each class in a separate subfolder"
         raise DataError(
             Problem(str(folder), "a subfolder for each of two or more classes", found, fix)
         )
@@ -124,12 +125,13 @@ def _image_settings(headers: Sequence[ImageHeader], max_side: int) -> tuple[dict
 
 
 def _layers(side: int, is_small: bool) -> list[str]:
-    """Return the layers: convolutions with pooling until little is left of the image."""
+    """Return the layers: convolutions and pooling, until the feature map is small."""
     lines = []
     for filters in _FILTERS:
         lines += [
             f"- conv2d: {{filters: {filters}, kernel_size: 3, padding: same, use_bias: false}}",
-            # The average of Keras's 0.99 lags behind the weights for hundreds of steps.
+            # With Keras's default of 0.99, the averages lag behind the weights for hundreds of
+            # steps.
             "- batch_normalization: {momentum: 0.9}",
             "- activation: relu",
         ]

@@ -24,7 +24,7 @@ class ImageColumn(FittedBase):
     Attributes:
         name: The column, with paths.
         height, width, resize, channels: See `Geometry`.
-        mean: Mean of each channel, of values from 0 to 255; the network subtracts it.
+        mean: Mean of each channel, for values from 0 to 255; the network subtracts it.
         std: Standard deviation of each channel; the network divides by it.
         drop_broken: Whether rows with broken images are dropped.
     """
@@ -41,7 +41,7 @@ class ImageColumn(FittedBase):
 
     @property
     def features(self) -> tuple[str, ...]:
-        """The columns of the input `features`: none, as images are an input of their own."""
+        """The columns of the input `features`: none, as images are a separate input."""
         return ()
 
     @property
@@ -64,7 +64,7 @@ class ImageColumn(FittedBase):
 
 
 class ImageAccumulator:
-    """Accumulates nothing: a column of images is fitted by its settings."""
+    """Accumulates nothing: a column of images is determined by its settings alone."""
 
 
 def fit_image_column(name: str, image: Image) -> ImageColumn:

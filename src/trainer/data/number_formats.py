@@ -1,8 +1,7 @@
 """Formatted numbers: 1,234 · $1,234.50 · 12% · (1,234) · 1.234,5 € · 12 kg.
 
-The training rows decide how the numbers of a column are written (`NumberFormatDetector`); every
-row is then read in that one way (`parse_numbers`). Plain numbers, which `float` reads, never
-come here.
+The training rows decide how the numbers of a column are written (`NumberFormatDetector`); every row is
+then parsed in that format (`parse_numbers`). Plain numbers, which `float` parses, are not handled here.
 
     -$1,234.50    one sign, one unit before or after the number, one thousands separator
     (1,234)       a negative number in accounting format

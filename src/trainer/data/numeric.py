@@ -2,7 +2,7 @@
 
     x  →  clip to bounds  →  impute  →  (x - center) / divisor   →  smooth clip
                                     or  interpolated quantiles  →  smooth clip
-    x  →  piecewise-linear bins (`piecewise`), beside it if configured
+    x  →  piecewise-linear bins (`piecewise`), in addition if configured
 
 Statistics are those of the training rows, in float64, with the population's standard deviation (divided
 by n) and linearly interpolated quantiles. Scales are fitted on clipped and imputed values.

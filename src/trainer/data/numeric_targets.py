@@ -272,7 +272,7 @@ def check_target_range(
         fix = "set model.head: auto and loss: auto, or correct the rows"
     else:
         invalid = values == 0
-        expected = f"no 0 in {{}}, as loss: {loss.name} divides by it"
+        expected = f"no zeros in {{}}, as loss: {loss.name} divides by it"
         fix = "set loss: mean_absolute_error, or correct the rows"
     problems = []
     for index, name in enumerate(columns):

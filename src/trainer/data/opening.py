@@ -55,8 +55,8 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         streamed: Whether to leave the rows on disk and read them in batches.
 
     Raises:
-        DataError: If a file is missing, empty, unreadable or damaged, has other columns than the first
-            file, or cannot be streamed; lists all problems.
+        DataError: If a file is missing, empty, unreadable or damaged, has different columns from the
+            first file, or cannot be streamed; lists all problems.
     """
     parts = _find_files(data)
     images = tuple(image_columns(data))

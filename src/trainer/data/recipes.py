@@ -14,8 +14,8 @@ from trainer.data.table_inspection import TableFindings
 Effort = Literal["quick", "balanced", "best"]
 
 _FOLDS = 5
-# With folds, all rows train networks and their mean predicts; a single validation split of a small
-# table is too small to choose an epoch by. Larger tables gain less and take longer.
+# With folds, all rows are used for training and predictions are averaged; a single validation split
+# of a small table is too small to choose an epoch by. Larger tables gain less and take longer.
 _MIN_ROWS_FOR_FOLDS, _MAX_ROWS_FOR_FOLDS = 50, 100_000
 _MAX_ROWS_FOR_QUICK_FOLDS = 1_000
 _MIN_ROWS_FOR_VALIDATION = 300
@@ -54,7 +54,7 @@ def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
     if numbers > _MAX_BINNED:
         without_bins = f"{numbers:,} columns would need too many inputs"
     elif findings.are_redundant:
-        without_bins = "the columns are nearly combinations of few"
+        without_bins = "the columns are nearly linear combinations of a few"
     smooths = rules.predicts_most_likely and has_validation
     repeats = {"quick": 1, "balanced": 1, "best": 4 if rows < 10_000 else 2}[effort]
     boosted = len(findings.columns) * max(1, len(findings.classes)) * (folds or 1)

@@ -106,7 +106,7 @@ def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:
             Problem(
                 changed[0] if changed else table.name,
                 "the data of the run",
-                "other content" if changed else f"{len(table.files)} files",
+                "different content" if changed else f"{len(table.files)} files",
                 "restore the original file, or evaluate other rows with --data FILE",
             )
         )

@@ -59,7 +59,7 @@ def row_weights(table: Table, name: str, has_target: BoolArray) -> Float32Array:
                 f"a finite, non-negative weight in '{name}'",
                 "no value" if table.frame[name][int(row)] is None
                 else f"'{table.frame[name][int(row)]}'",
-                f"correct the weights of {len(invalid):,} such rows" if len(invalid) > 1 else "",
+                f"correct the weights of these {len(invalid):,} rows" if len(invalid) > 1 else "",
                 "data.weight",
             )
             for row in invalid[:3]

@@ -1,4 +1,4 @@
-"""The arrays that a network is trained and evaluated on, whatever their source."""
+"""The arrays that a network is trained and evaluated on, from any source."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class ScratchArray:
         except OSError as error:
             fix = "set TMPDIR to a folder with more free space"
             found = error.strerror or str(error)
-            expected = "a folder the encoded rows can be written to"
+            expected = "a folder to which the encoded rows can be written"
             raise StorageError(Problem(str(self._folder), expected, found, fix)) from error
 
     def mapped(self) -> NDArray[Any]:

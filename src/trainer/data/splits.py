@@ -1,6 +1,6 @@
 """Rules that split rows into training, validation and test rows.
 
-Every assignment is a stateless function of (seed, row) or of (seed, value), whatever the row order.
+Every assignment is a stateless function of (seed, row) or (seed, value), independent of the row order.
 
     random      rows ranked by a hash of (seed, row): the first are test rows, the next validation rows
     stratified  the same within each class; each split gets its share of every class, rounded up or

@@ -1,4 +1,4 @@
-"""The images of a table: all rows share one entry of the cache, whatever their split."""
+"""The images of a table: all rows share one entry of the cache, regardless of split."""
 
 from __future__ import annotations
 

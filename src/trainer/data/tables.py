@@ -117,7 +117,7 @@ def join_frames(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) -> 
     """Return the rows of all files, with the common column types.
 
     Raises:
-        DataError: If a file has other columns than the first.
+        DataError: If a file has different columns from the first.
     """
     if len(frames) == 1:
         return frames[0]
@@ -133,7 +133,7 @@ def common_columns(frames: Sequence[pl.DataFrame], files: Sequence[SourceFile]) 
         files: The files, for messages.
 
     Raises:
-        DataError: If a file has other columns than the first.
+        DataError: If a file has different columns from the first.
     """
     first = frames[0]
     schemas = [frame.schema for frame in frames]

@@ -37,7 +37,7 @@ def fit_target_means(
     training: BoolArray,
     data: Data,
 ) -> tuple[tuple[Column, ...], list[str]]:
-    """Add target means to the columns whose settings ask for them.
+    """Add target means to the columns whose settings request them.
 
     Args:
         source: All rows.

@@ -1,11 +1,11 @@
-"""Target encoding: the mean target of a category's training rows, shrunk towards that of all rows.
+"""Target encoding: the mean target of a category's training rows, shrunk toward that of all rows.
 
     mean(level, target) = (sum + 10 · prior) / (rows + 10),    prior = the mean of all training rows
 
 An encoded value is (mean - prior) / scale for each target, and the standardized log(1 + rows). A value
 without training rows has the prior and 0 rows.
 
-The target of a training row must not be part of its own input, or the network learns to read it there.
+The target of a training row must not be part of its own input, or the network would learn to copy it.
 So training rows are divided into five folds by a hash of their row number, and the sums for a training
 row are those of the other folds (the number of rows is that of all). Validation, test and new rows have
 the sums of all training rows.
@@ -25,7 +25,7 @@ from trainer.data.hashing import row_keys
 FOLDS = 5
 SMOOTHING = 10.0
 MIN_ROWS = 3
-"""A level with fewer rows has next to no rows in the other folds."""
+"""A level with fewer rows has hardly any rows in the other folds."""
 MIN_SHARE = 0.5
 """Minimum fraction of training rows whose level has `MIN_ROWS`; otherwise the means are noise, which
 scaling would amplify."""

@@ -139,7 +139,7 @@ def _likeliest_exponent(values: Float64Array) -> float:
     left, right = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
     left_value, right_value = negative_log_likelihood(left), negative_log_likelihood(right)
     for _ in range(_STEPS):
-        # If neither can be computed, move towards the identity (an exponent of 1).
+        # If neither can be computed, move toward the identity (an exponent of 1).
         if left_value < right_value or (
             left_value == right_value and abs(left - 1) <= abs(right - 1)
         ):

@@ -1,7 +1,7 @@
 """User-defined Keras callbacks, called once per epoch.
 
 Attributes that are numbers, strings, arrays, or lists and dictionaries of these are saved in checkpoints
-and restored on resume. All others (open files, functions) are as `on_train_begin` leaves them.
+and restored on resume. All others (open files, functions) keep the values set by `on_train_begin`.
 `trainer.models.custom` imports the callbacks.
 """
 

@@ -193,7 +193,7 @@ def _import_quietly() -> None:
         import keras
         import tensorflow as tf
 
-    # Whatever the user's keras.json says: a CPU has no convolutions with channels first.
+    # Overrides the user's keras.json: a CPU does not support channels-first convolutions.
     keras.config.set_image_data_format("channels_last")
     # TensorFlow's warnings about retracing are for developers, not for users.
     tf.get_logger().setLevel("ERROR")
@@ -216,7 +216,7 @@ def _hidden(modules: tuple[str, ...]) -> Iterator[None]:
 def _captured_standard_error() -> Iterator[None]:
     """Context manager that captures standard error and shows it only if an exception is raised.
 
-    TensorFlow's libraries print while loading, whatever the log level.
+    TensorFlow's libraries print while loading, at any log level.
     """
     _flush_standard_error()
     original = os.dup(2)

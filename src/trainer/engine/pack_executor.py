@@ -1,4 +1,4 @@
-"""Runs the epochs of a pack, and rebuilds it without the networks that have ended."""
+"""Run the epochs of a pack, and rebuild it without the networks that have ended."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ def use_cache(root: Path) -> None:
 
 
 def index_programs(root: Path) -> None:
-    """Add newly written programs to the index; after a failure they are just not cached."""
+    """Add newly written programs to the index; if that fails, they are not cached."""
     directory = root / _machine_hash()
     with contextlib.suppress(OSError, StorageError):
         index = _read_index(directory)

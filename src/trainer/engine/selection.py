@@ -1,4 +1,4 @@
-"""Choose the engine of a run. No TensorFlow.
+"""Choose the engine of a run, without TensorFlow.
 
 `trainer.engine` has the engines, `trainer.data.size_estimate` the estimate of the size.
 """
@@ -48,7 +48,7 @@ def choose_engine(config: Config) -> EngineChoice:
     if free is not None:
         reason += f", {_text(free)} free"
     if not too_large and config.runtime.device != "cpu":
-        # The query takes a moment: skip it for tables that fit any GPU.
+        # The query takes time: skip it for tables that fit any GPU.
         gpu = free_gpu_memory() if size.encoded > 1 << 29 else None
         if gpu is not None and size.encoded > gpu // 2:
             too_large = True

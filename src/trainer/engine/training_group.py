@@ -79,7 +79,7 @@ class TrainingGroup:
         return self.members[number].check_stop() or self.check_time()
 
     def check_time(self) -> str | None:
-        """Return that the maximum training time has passed, or None."""
+        """Return a reason if the maximum training time has passed, else None."""
         if perf_counter() - self.start_time < self.max_seconds:
             return None
         return f"fit.max_seconds: {self.max_seconds:g} seconds have passed"

@@ -46,7 +46,7 @@ class LabelMetrics:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The metrics of all classes or columns; of binary targets those of the only column."""
+        """The metrics of all classes or columns; for binary targets, those of the only column."""
         if TASK_RULES[self.task].has_positive_class:
             return self.part_names
         names = ["accuracy", *_CONFUSION, *_AREAS, "log_loss", "brier"]

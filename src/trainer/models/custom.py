@@ -1,6 +1,6 @@
 """Import of custom layers and callbacks from `package.module:function`.
 
-No other module imports user code, and the user has to allow it.
+No other module imports user code; it requires the user's permission.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Construction of the network: a config and the shapes of the data → a built Keras model.
 
 A network with one input is a `keras.Sequential` of its layers; with several, a `keras.Model` with named
-inputs and the same layers. The columns beside an image are concatenated with the first output that has
-one axis.
+inputs and the same layers. The other columns are concatenated with the first output of the image's
+layers that has one axis.
 """
 
 from __future__ import annotations

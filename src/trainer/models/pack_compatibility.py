@@ -63,7 +63,8 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
         f"optimizer.name: {config.optimizer.name}": not config.optimizer.stackable,
         "fit.on_nonfinite: rollback": fit.on_nonfinite.action == "rollback",
         "fit.max_seconds": fit.max_seconds is not None,
-        "fit.steps that is not a whole number of epochs": dimensions.steps % steps_per_epoch != 0,
+        "fit.steps that is not an integer number of epochs": dimensions.steps % steps_per_epoch
+        != 0,
     }
     return next((reason for reason, holds in reasons.items() if holds), None)
 

@@ -100,7 +100,7 @@ def kind_names(layers: Sequence[LayerKind]) -> tuple[str, ...]:
 def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary, ...]:
     """Summarize the layers of the network in order: embeddings if any, hidden layers, output layer.
 
-    The columns beside an image are concatenated with the first output that has one axis.
+    The other columns are concatenated with the first output of the image's layers that has one axis.
 
     Args:
         model: The `model` section.

@@ -154,7 +154,7 @@ def _no_rows(predictor: Predictor, splits: Sequence[SplitName]) -> RunError:
     expected = "test rows" if predictor.has_members else f"rows of {' or '.join(splits)}"
     other = "" if predictor.has_members else "another split, or "
     fix = f"evaluate {other}other rows with --data FILE"
-    found = "none: the split left it empty"
+    found = "none: the split assigned no rows to it"
     return RunError(Problem(str(predictor.run.path), expected, found, fix))
 
 

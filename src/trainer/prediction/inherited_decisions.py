@@ -1,5 +1,5 @@
 """Decisions inherited from another run (`evaluate.decisions_from`), for a network without validation
-rows: threshold, temperature and interval widths. No TensorFlow.
+rows: threshold, temperature and interval widths. Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions 
         raise ConfigError(problems)
     note = decisions.note
     if not TASK_RULES[target.task].has_classes and not decisions.half_widths:
-        note = note or f"no intervals around predictions: {source} has none"
+        note = note or f"no prediction intervals: {source} has none"
     return replace(decisions, source=source, note=note)
 
 

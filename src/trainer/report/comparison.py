@@ -113,7 +113,7 @@ def _check_runs(runs: Sequence[RunDirectory]) -> None:
         earlier = first.setdefault(run.path.resolve(), run)
         if earlier is not run:
             found = f"the same run as {earlier.path}"
-            raise UsageError(Problem(str(run.path), "each run once", found, "remove one"))
+            raise UsageError(Problem(str(run.path), "distinct runs", found, "remove one"))
 
 
 def _row(columns: Sequence[Mapping[str, Value]], name: str) -> Row:

@@ -33,8 +33,7 @@ class Example:
         members: The directories of the members, relative to the run; empty for a single network.
         is_calibrated: Whether a network has a temperature other than 1.
         has_custom: Whether the network has custom layers.
-        quantiles: The quantiles that have outputs of their own; empty if there is one output for each
-            target.
+        quantiles: The quantiles, if each has its own output; empty if there is one output per target.
     """
 
     path: str

@@ -1,6 +1,6 @@
 """Filters on runs, `--where`: `val_auc > 0.9`, `optimizer.name in adam,sgd`, `status != dead`.
 
-    NAME == VALUE, likewise != < <= > >=; NAME ~ PART; NAME in VALUE,VALUE…
+    NAME == VALUE, also != < <= > >=; NAME ~ PART; NAME in VALUE,VALUE…
 
 Values are parsed as YAML: `1e-3` is a number, "1e-3" in quotes a string. `~` tests whether a string has
 a substring, a list an item, a mapping a key. A run without a value for NAME never matches, not even with

@@ -26,7 +26,7 @@ _MAX_CONFUSIONS, _MAX_NAME_LENGTH = 10, 26
 
 @dataclass(frozen=True, slots=True)
 class FindingsTables:
-    """The summary sentence, warnings, the tables, and problems of damaged files."""
+    """The summary sentence, warnings, the tables, and problems found in damaged files."""
 
     sentence: str
     warnings: tuple[str, ...]

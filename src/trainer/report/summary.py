@@ -95,7 +95,7 @@ def boosting_advice(findings: Findings, *, is_ensemble: bool) -> str:
     if difference is None or verdict(difference, name) != "worse":
         return ""
     ensemble = "" if is_ensemble else "an ensemble (fit.folds=5), "
-    return f"Try {ensemble}a search (trainer sweep) or gradient boosting itself."
+    return f"Try {ensemble}a hyperparameter search (trainer sweep), or gradient boosting itself."
 
 
 def verdict(difference: MetricDifference, name: str) -> str:

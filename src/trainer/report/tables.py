@@ -48,7 +48,7 @@ class RunReport:
     Attributes:
         summary: Status, manifest, metrics of the evaluated splits.
         history: One record per epoch.
-        problems: Problems of damaged files.
+        problems: Problems found in damaged files.
     """
 
     summary: RunSummary

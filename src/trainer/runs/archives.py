@@ -31,7 +31,7 @@ def check_archive(path: Path) -> None:
     """Check that a zip archive, such as `model.keras`, is safe to unpack.
 
     All members must be stored uncompressed, share no bytes, have distinct names and stay inside the
-    target folder. Archives written by Keras meet this. Inside an HDF5 member Keras itself rejects
+    target folder. Archives written by Keras satisfy this. Inside an HDF5 member, Keras itself rejects
     links and sizes that are declared but not stored.
 
     Raises:
@@ -99,7 +99,7 @@ def _damage(path: Path) -> Iterator[None]:
         raise RunError(
             Problem(
                 where=str(path),
-                expected="an archive as trainer wrote it, with nothing compressed or pickled",
+                expected="an archive written by trainer, with nothing compressed or pickled",
                 found=f"a damaged one ({reason})",
                 fix="restore the directory from a copy of the run",
             )

@@ -2,7 +2,7 @@
 
     model.keras       written by a function of the caller
     state.npz         arrays by name: optimizer, seeds, position, callbacks, best so far
-    checkpoint.json   format, metadata, size and SHA-256 of the other two; SHA-256 of all that
+    checkpoint.json   format, metadata, size and SHA-256 of the other two; SHA-256 of all of this
 
 Previous checkpoints are kept next to it: `last`, then `last-1`, `last-2`, …
 """
@@ -102,7 +102,7 @@ def write_checkpoint(
         disk.write(new / METADATA, _sealed({"format": FORMAT, **metadata, "files": files}))
 
     with storage_errors(directory.parent, "create this directory"):
-        # Not its parents: a run that was deleted during training must not reappear in part.
+        # Not its parents: a run that was deleted during training must not be partially recreated.
         directory.parent.mkdir(exist_ok=True)
     replace_directory(directory, write, disk, keep)
 
@@ -111,7 +111,8 @@ def read_checkpoint(directory: Path) -> Checkpoint:
     """Read a checkpoint and verify the hash of each of its files.
 
     Raises:
-        RunError: There is no checkpoint, or one of its files is missing, damaged or foreign.
+        RunError: There is no checkpoint, or one of its files is missing, damaged or not written by
+            trainer.
     """
     for _ in range(_ATTEMPTS):
         location = existing_directory(directory)
@@ -207,7 +208,7 @@ def _read_metadata(path: Path, needed: set[str]) -> dict[str, Any]:
                 where=str(path),
                 expected=f"format {FORMAT}",
                 found=f"format {short_repr(metadata['format'])}",
-                fix="use the version of trainer that wrote it, which manifest.json names",
+                fix="use the version of trainer that wrote it (see manifest.json)",
             )
         )
     seal = _SEAL.search(content)
@@ -235,7 +236,7 @@ def _verify(location: Path, name: str, written: object) -> None:
             )
     path = location / name
     if not path.exists():
-        raise _damaged(path, "this file of the checkpoint", "no such file")
+        raise _damaged(path, "a file of the checkpoint", "no such file")
     with read_errors(path):
         if path.stat().st_size != size:
             raise _damaged(path, f"{size} bytes", f"{path.stat().st_size}")

@@ -33,7 +33,7 @@ class Decisions:
         source: The run directory that the decisions were taken from; None if chosen in this run.
         target_scales: Column → log or power, for columns with such a `data.target_scale`.
         quantiles: The first and the last predicted quantile, if intervals are based on them: the half
-            width is by how much they are moved outwards. Empty if they are based on the prediction.
+            width is how far the bounds extend beyond them. Empty if they are based on the prediction.
     """
 
     threshold: float = DEFAULT_THRESHOLD
@@ -73,7 +73,7 @@ class Decisions:
             return half_width_text(shown, half, kind)
         first, last = self.quantiles
         scale = "" if kind is None else f" on the {kind} scale"
-        return f"quantiles {first:g} and {last:g}, moved outwards by {shown}{scale}"
+        return f"quantiles {first:g} and {last:g}, extended by {shown}{scale}"
 
     def summary(self) -> str:
         """Return the decisions as a phrase; empty if there are none."""

@@ -372,7 +372,7 @@ _FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE}
 
 def _make(directory: Path) -> None:
     with storage_errors(directory, "create this directory"):
-        # Not its parents: a run that was deleted during training must not reappear in part.
+        # Not its parents: a run that was deleted during training must not be partially recreated.
         directory.mkdir(exist_ok=True)
 
 

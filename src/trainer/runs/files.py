@@ -84,8 +84,8 @@ _FIXES = {
     errno.EACCES: "give yourself write permission there (`ls -ld` shows the owner)",
     errno.EPERM: "give yourself write permission there (`ls -ld` shows the owner)",
     errno.ENOENT: "it was deleted or its disk was unmounted during use; start the run again",
-    errno.ENOTDIR: "move away the file that has the name of a directory in this path",
-    errno.EISDIR: "move away the directory that has the name of this file",
+    errno.ENOTDIR: "move the file that has the same name as a directory in this path",
+    errno.EISDIR: "move the directory that has the same name as this file",
     errno.ENAMETOOLONG: "choose a shorter path or `name`",
     errno.EIO: "the disk reported an I/O error; check it and choose another folder",
     errno.ESTALE: "the network file system lost this path; remount it and run the command again",
@@ -318,7 +318,7 @@ def parse_json(content: bytes, path: Path) -> Any:
         raise RunError(
             Problem(
                 where=str(path),
-                expected="JSON as trainer wrote it",
+                expected="JSON written by trainer",
                 found=found,
                 fix="restore the file from a copy of the run, or repeat the run with `trainer fit` "
                 "on its config.yaml",
@@ -366,7 +366,7 @@ def read_errors(path: Path) -> Iterator[None]:
         raise RunError(
             Problem(
                 where=str(path),
-                expected="this file of the run",
+                expected="a file of the run",
                 found="no such file",
                 fix="the run ended before writing it, or it was deleted; repeat the run with "
                 "`trainer fit` on its config.yaml",
@@ -388,7 +388,7 @@ def read_errors(path: Path) -> Iterator[None]:
 def _foreign(path: Path, found: str) -> Problem:
     return Problem(
         where=str(path),
-        expected="a regular file, as trainer wrote it",
+        expected="a regular file, as written by trainer",
         found=found,
         fix="replace it with the file itself, from a copy of the run",
     )

@@ -1,4 +1,4 @@
-"""Lists runs: a short summary of each, whatever its state."""
+"""List runs: a short summary of each, in any state."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ def data_differences(was: Manifest, now: Manifest) -> Iterator[Problem]:
     files_now = {file.path: file for file in now.data}
     for path in dict.fromkeys((*files_before, *files_now)):
         if path not in files_now:
-            yield Problem(path, "this file of the data", "it is no longer read")
+            yield Problem(path, "this data file, as in the run so far", "it is no longer used")
         elif path not in files_before:
-            yield Problem(path, "the files of the run so far", "one more")
+            yield Problem(path, "the data files of the run so far", "an additional file")
         elif files_before[path].sha256 != files_now[path].sha256:
             before, after = files_before[path], files_now[path]
             yield Problem(
                 path,
-                f"the content it had: {before.rows:,} rows, SHA-256 {before.sha256[:12]}…",
+                f"unchanged content: {before.rows:,} rows, SHA-256 {before.sha256[:12]}…",
                 f"{after.rows:,} rows, {after.sha256[:12]}…",
             )
 

@@ -1,4 +1,4 @@
-"""Resolves a path that the user typed to a run, or to a checkpoint of a run."""
+"""Resolve a path typed by the user to a run, or to a checkpoint of a run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finds run directories, and suggests a run for a wrong path."""
+"""Find run directories, and suggest a run for a wrong path."""
 
 from __future__ import annotations
 

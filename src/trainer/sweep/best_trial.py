@@ -1,4 +1,4 @@
-"""The best trial of a sweep: its run, and its config for training on more rows. No TensorFlow."""
+"""The best trial of a sweep: its run, and its config for training on more rows."""
 
 from __future__ import annotations
 

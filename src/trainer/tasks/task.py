@@ -1,7 +1,7 @@
 """The task of a run: from a fitted target to network outputs and from outputs to predictions.
 
 Defines the head, loss and metrics of a run, how targets are encoded for the head, and how raw outputs
-become probabilities or numbers in the target's unit, labels and metrics. No TensorFlow.
+become probabilities or numbers in the target's unit, labels and metrics. Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Task:
         temperature: The divisor of the logits.
         half_widths: Half the width of the prediction interval of each target column, on the scale of
             its transform, if any (`FittedTarget.to_interval_scale`); empty without intervals. With
-            predicted quantiles, by how much the first and the last are moved outwards.
+            predicted quantiles, by how much the bounds extend beyond the first and the last.
 
     Decoded outputs and predictions of all kinds have one column per class, label or target column, k in
     all. If the loss has several quantiles, these are the predictions of the quantile closest to 0.5, and

@@ -1,4 +1,4 @@
-"""Runs a tracker in a background thread, so that a slow or unresponsive one does not slow training down.
+"""Run a tracker in a background thread, so that a slow or unresponsive one does not slow training down.
 
 The queue is bounded, and so is the time that a run waits at its end: until `TIMEOUT_SECONDS` after the
 tracker last made progress. The trackers of a process take turns: many threads would only wait for each

@@ -1,4 +1,4 @@
-"""Tracks a run with MLflow: settings as parameters, metrics of each epoch, files and the model.
+"""Track a run with MLflow: settings as parameters, metrics of each epoch, files and the model.
 
     experiment ─► run, the same one after a resume (tracking.json) ─► parameters, tags ─► epochs
         ─► evaluations, config.yaml, manifest.json, evaluation/, report.html, model/model.keras

@@ -45,12 +45,12 @@ class TensorBoardTracker:
         from tensorboard.plugins.hparams.summary_v2 import hparams_pb
 
         self._folder = start.run.tensorboard
-        # Not its parents: a run that was deleted during training must not reappear in part.
+        # Not its parents: a run that was deleted during training must not be partially recreated.
         self._folder.mkdir(exist_ok=True)
         for name in _FOLDERS:
             folder = self._folder / name
             folder.mkdir(exist_ok=True)
-            # The root's file has no epochs, and its content is written again.
+            # The root's file has no epochs, and is rewritten.
             kept = -1 if name == "." else start.manifest.epochs
             self._files[name] = _EventFile(folder, kept)
         start_time = start.manifest.started.timestamp()

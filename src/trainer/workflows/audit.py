@@ -1,4 +1,4 @@
-"""Audit the data of a config before training, and the labels of a run after it. No TensorFlow.
+"""Audit the data of a config before training, and the labels of a run after it.
 
     config ─ read ─► table ─ split ─► splits, target ─ sample ─► subject ─ audit ─► findings
     run ─ predictions ─► likely label errors

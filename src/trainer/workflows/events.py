@@ -1,4 +1,4 @@
-"""The events that a command receives while it trains. No TensorFlow: workers send them too.
+"""The events that a command receives while it trains; without TensorFlow, as workers send them too.
 
     a network       RunStarted, then EpochEnd, StepCheckpoint or RolledBack, then RunFinished
     a pack          PackStarted, then PackEpochEnded, then MemberEnded for each member

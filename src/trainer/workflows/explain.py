@@ -150,7 +150,7 @@ def _shared_split(
         RunError: The members of a run have different rows of this split.
     """
     if split == "validation" and predictor.has_members:
-        found, fix = "--split validation", "leave it out, or explain one of its members"
+        found, fix = "--split validation", "remove it, or explain one of its members"
         expected = "the test rows, which its members share"
         raise RunError(Problem(str(predictor.run.path), expected, found, fix))
     return split or ("test" if predictor.has_members else "validation")
@@ -193,7 +193,7 @@ def _draw_rows(opened: TrainedRun, table: Dataset, split: SplitName, max_rows: i
     if sample is None:
         other: SplitName = "test" if split == "validation" else "validation"
         fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
-        found = "none: the split left it empty"
+        found = "none: the split assigned no rows to it"
         raise RunError(Problem(str(opened.run.path), f"{split} rows", found, fix))
     return sample
 

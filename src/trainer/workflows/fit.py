@@ -164,7 +164,7 @@ def train_and_evaluate(
 ) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, RunFinished]:
     """Complete the training and evaluate the best weights.
 
-    A run whose time is over is evaluated and counts as finished, but its checkpoint can be resumed.
+    A run that runs out of time is evaluated and counts as finished, but its checkpoint can be resumed.
 
     Args:
         plan: The plan of the run.
@@ -328,17 +328,17 @@ def _no_epoch(plan: RunPlan, limit: TimeLimit | None, run: Path) -> Problem:
         str(run),
         f"at least one epoch within fit.max_seconds ({plan.config.fit.max_seconds:g})",
         "less than one",
-        f"give it more time: {command_text('resume', run, 'fit.max_seconds=+60')}",
+        f"increase the limit: {command_text('resume', run, 'fit.max_seconds=+60')}",
     )
 
 
 def no_epoch_problem(run: Path, limit: TimeLimit) -> Problem:
-    """Return the problem of a run that has no epoch to evaluate when its time is over."""
+    """Return the problem of a run that has no epoch to evaluate when it runs out of time."""
     return Problem(
         str(run),
         f"at least one epoch within {limit.seconds:g} seconds (--max-seconds), evaluation included",
         "less than one",
-        f"give it more time: {command_text('resume', run)}",
+        f"resume it: {command_text('resume', run)}",
     )
 
 

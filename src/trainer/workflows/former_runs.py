@@ -1,4 +1,4 @@
-"""Runs that exist already: find the newest run of a config, and read how runs ended. No TensorFlow."""
+"""Existing runs: find the newest run of a config, and read how runs ended."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def read_ended_member(number: int, run: RunDirectory) -> MemberEnded:
     if manifest.status == "failed":
         status = "failed"
     elif not manifest.best_epoch:
-        # Its time was over within the first epoch.
+        # Time ran out within the first epoch.
         status = "stopped"
     return MemberEnded(
         number=number,

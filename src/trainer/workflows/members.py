@@ -136,7 +136,7 @@ def _specs(run: RunDirectory, loaded: LoadedConfig) -> list[RunSpec]:
 class _MembersTraining:
     """The training of all networks of a run.
 
-    If its time is over, the networks that have an epoch are evaluated; it can be resumed.
+    If it runs out of time, the networks that have completed an epoch are evaluated; it can be resumed.
 
     Attributes:
         run: The run directory.
@@ -234,7 +234,7 @@ class _MembersTraining:
 
 
 def _is_incomplete(ended: Sequence[MemberEnded], count: int, limit: TimeLimit) -> bool:
-    """Return whether the time was over before the training of all networks."""
+    """Return whether time ran out before all networks were trained."""
     return len(ended) < count or any(member.stopped_because == limit.reason for member in ended)
 
 
@@ -251,7 +251,7 @@ def _check_some_finished(
     """Check that a network was trained.
 
     Raises:
-        TrainingError: All failed, or the time was over in the first epoch.
+        TrainingError: All failed, or time ran out in the first epoch.
     """
     if any(member.status == "finished" for member in ended):
         return

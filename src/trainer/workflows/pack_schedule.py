@@ -1,4 +1,4 @@
-"""Group networks into packs, which are trained together. No TensorFlow.
+"""Group networks into packs, which are trained together. Does not import TensorFlow.
 
 `trainer.models.pack_compatibility` defines what networks of a pack have in common; `packs` trains them.
 """
@@ -83,7 +83,7 @@ class PackSchedule:
     failed: Mapping[int, tuple[Problem, ...]]
 
     def __str__(self) -> str:
-        """Return for example `20 networks in 1 program`, and why networks are trained singly."""
+        """Return for example `20 networks in 1 program`, and why some are trained individually."""
         count = sum(len(pack.members) for pack in self.packs)
         text = f"{pluralize(count, 'network')} in {pluralize(len(self.packs), 'program')}"
         reasons = dict.fromkeys(p.single_reason for p in self.packs if p.single_reason is not None)

@@ -57,7 +57,7 @@ def train_pack(
     """Train a pack from the start or from its checkpoint.
 
     After each `PackEpochEnded` the caller sends the members to end with that epoch, and why. A pack
-    whose time is over is evaluated, and its state is kept to be resumed.
+    that runs out of time is evaluated, and its state is kept to be resumed.
 
     Args:
         spec: The pack; its members are those in `pack.json`, if that exists.

@@ -56,7 +56,7 @@ class RunPlan:
         task: Head, loss and metrics.
         layers: Each layer with its output shape and number of parameters.
         parameters: The total number of parameters; None if a custom layer hides it.
-        memory: Bytes of weights, gradients, optimizer state and activations; None likewise.
+        memory: Bytes of weights, gradients, optimizer state and activations; None in the same case.
         data_bytes: Bytes of the encoded rows.
         steps_per_epoch: Batches per epoch.
         total_steps: Batches of the whole training run.
@@ -337,7 +337,11 @@ def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
             or isinstance(data.source, NamedSources)
             or not dataset.source.in_memory
         )
-        fix = "" if cannot_fold else ": with fit.folds=5, the mean of five networks predicts"
+        fix = (
+            ""
+            if cannot_fold
+            else ": fit.folds=5 trains five networks and averages their predictions"
+        )
         yield f"{rows} are too few to choose the best epoch by{fix}"
     # With folds, each row is predicted by networks that were not trained on it.
     if dataset.rows("test") == 0 and config.data.split.fold is None:

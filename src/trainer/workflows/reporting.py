@@ -1,8 +1,8 @@
 """Write what follows from the predictions of a run, just trained or stored on disk: the findings, and
 for repeats and folds the aggregated metrics, mean and out-of-fold predictions, and decisions.
 
-`trainer.report.page` writes the page that shows them, once the manifest records how the run ended. No
-TensorFlow.
+`trainer.report.page` writes the page that shows them, once the manifest records how the run ended. Does
+not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
 from trainer.workflows.session import TimeLimit
 
 _BOOSTING_SHARE = 0.2
-"""Share of a time limit that gradient boosting may take."""
+"""Fraction of a time limit that gradient boosting may take."""
 _LINEAR_EVALUATIONS = 300
 """Evaluations of the loss until the linear model of a classification has converged, typically."""
 
@@ -207,7 +207,7 @@ def _max_boosting_seconds(limit: TimeLimit | None) -> float:
 
 
 def _read_predictions(run: RunDirectory, task: Task) -> dict[SplitName, Predictions]:
-    """Return the predictions of each split that has some, in the order of the splits."""
+    """Return the predictions of each split that has any, in the order of the splits."""
     target = task.target
     predictions = {
         split: read_split_predictions(run, split, target.task, target.names, task.file_columns)

@@ -3,7 +3,7 @@ it was started with, and its checkpoint, which may be untrusted, has the state o
 
 Each difference is a problem; `resume` and `packs` decide what follows from them. Before another pack of
 a resumed run starts, `check_unchanged` compares its networks with those that were started. The variables
-of a checkpoint are compared in `trainer.engine.snapshot`. No TensorFlow.
+of a checkpoint are compared in `trainer.engine.snapshot`. Does not import TensorFlow.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:
             Problem(
                 str(path),
                 "the result of its data and config",
-                "other content",
+                "different content",
                 "restore the file from a copy of the run",
             )
             for path in changed_files

@@ -22,7 +22,8 @@ def never_interrupted() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class TimeLimit:
-    """The time limit of a command. It is no setting: it changes when training stops, never its bytes.
+    """The time limit of a command. It is not a setting: it affects when training stops, but never the
+    resulting bytes.
 
     Attributes:
         seconds: The limit.
@@ -45,7 +46,7 @@ class TimeLimit:
     @property
     def reason(self) -> str:
         """Why training ended, for the manifest."""
-        return f"{TIME_LIMIT}: the {self.seconds:g} seconds are over"
+        return f"{TIME_LIMIT}: {self.seconds:g} seconds have passed"
 
     @property
     def is_over(self) -> bool:
@@ -92,12 +93,12 @@ class Session:
         return replace(self, time_limit=limit)
 
     def training_stop(self) -> str | None:
-        """Return the reason to end training, if there is one; the end of its time is one."""
+        """Return the reason to end training, if any, such as the end of its time."""
         reason = self.interrupted()
         if reason is None and self.time_limit is not None and self.time_limit.is_over:
             return self.time_limit.reason
         return reason
 
     def is_time_over(self, reason: str | None) -> bool:
-        """Return whether training ended for this reason because its time was over."""
+        """Return whether training ended for this reason because it ran out of time."""
         return self.time_limit is not None and reason == self.time_limit.reason

@@ -95,7 +95,7 @@ class TrialTrainer:
         pack_numbers: dict[tuple[int, ...], int] = {}
         for member in ended:
             yield self._ended(member, start_time)
-        # Packs that have not started when time is over are skipped.
+        # Packs that have not started when time runs out are skipped.
         runnable = (item for item in items if not batch.is_stopped)
         events = (
             run_in_process(runnable, self._tables, self._session.interrupted)

@@ -1,4 +1,5 @@
-"""Train several networks, each with its own run directory: in packs if possible, otherwise singly.
+"""Train several networks, each with its own run directory: in packs if possible, otherwise
+individually.
 
     networks ─► packs, started ones first ─► worker processes, or this one ─► events
 
@@ -142,10 +143,10 @@ def run_within_limit(
     interrupted: Callable[[], str | None],
     limit: TimeLimit,
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
-    """Run the work items in this process until the time for training is over.
+    """Run the work items in this process until the time for training runs out.
 
-    Each network has an equal share of the time, so that no fold is left without one; what a network does
-    not need is left to the others. The first item is trained for at least an epoch.
+    Each network has an equal share of the time, so that no fold is left without one; time that a
+    network does not need is left to the others. The first item is trained for at least an epoch.
     """
     networks = sum(len(item.specs) for item in items)
     for index, item in enumerate(items):
@@ -280,7 +281,7 @@ def _members(
     members = tuple(member for member in members_or_none if member is not None)
     if len({member.number for member in members}) < len(members_or_none):
         fix = "remove the folder to train its networks from the start"
-        expected, numbers = "networks of this run, each once", str(list(record.numbers))
+        expected, numbers = "distinct networks of this run", str(list(record.numbers))
         raise RunError(Problem(str(directory / "pack.json"), expected, numbers, fix))
     return members
 

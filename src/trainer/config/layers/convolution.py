@@ -30,7 +30,7 @@ class Convolution(LayerKind):
     kernel_size: Extents = 3
     """Height and width of the kernel: one number for both, or [height, width]."""
     strides: Extents = 1
-    """Distance of two positions of the kernel: one number, or [down, across]."""
+    """Stride of the kernel: one number, or [vertical, horizontal]."""
     padding: Padding = "valid"
     """same: the input is padded with zeros, so that the output has its size, divided by the strides.
     valid: no padding."""
@@ -124,9 +124,9 @@ class Conv1D(_Filters):
     kernel_size: Extent = 3
     """Number of steps of the kernel."""
     strides: Extent = 1
-    """Distance of two positions of the kernel."""
+    """Stride of the kernel."""
     dilation_rate: Extent = 1
-    """Distance of two inputs of the kernel."""
+    """Spacing of the kernel's inputs."""
 
 
 class Conv2D(_Filters):
@@ -138,7 +138,7 @@ class Conv2D(_Filters):
     aliases: ClassVar[str] = "conv conv_2d convolution convolution2d"
 
     dilation_rate: Extents = 1
-    """Distance of two inputs of the kernel: one number, or [down, across]."""
+    """Spacing of the kernel's inputs: one number, or [vertical, horizontal]."""
 
 
 class Conv2DTranspose(_Filters):
@@ -152,8 +152,8 @@ class Conv2DTranspose(_Filters):
     )
 
     padding: Padding = "valid"
-    """same: the output has the size of the input, multiplied by the strides. valid: the size at which a
-    convolution with these settings outputs the input's."""
+    """same: the output has the size of the input, multiplied by the strides. valid: the size that a
+    convolution with these settings would reduce to the input's."""
 
     def positions(self, sizes: Shape) -> Shape:
         strides = per_axis(self.strides, self.axes)
@@ -177,13 +177,13 @@ class Conv2DTranspose(_Filters):
 
 
 class _Depthwise(Convolution):
-    """Base of the convolutions that first filter each channel by itself."""
+    """Base of the convolutions that first filter each channel separately."""
 
     # TensorFlow has no other depthwise convolutions.
     strides: Extent = 1
-    """Distance of two positions of the kernel, down and across."""
+    """Stride of the kernel, the same in both directions."""
     dilation_rate: Extents = 1
-    """Distance of two inputs of the kernel: one number, or [down, across]."""
+    """Spacing of the kernel's inputs: one number, or [vertical, horizontal]."""
     depth_multiplier: Multiplier = 1
     """Number of filters for each input channel."""
     depthwise_initializer: Initializer = "glorot_uniform"
@@ -199,7 +199,7 @@ class _Depthwise(Convolution):
 
 
 class DepthwiseConv2D(_Depthwise):
-    """Convolution of each channel of an image by itself."""
+    """Convolution of each channel of an image separately."""
 
     kind: ClassVar[str] = "depthwise_conv2d"
     keras_layer: ClassVar[str | None] = "DepthwiseConv2D"
@@ -208,7 +208,7 @@ class DepthwiseConv2D(_Depthwise):
 
 
 class SeparableConv2D(_Depthwise):
-    """Convolution of each channel of an image by itself, then of the channels at each position."""
+    """Convolution of each channel of an image separately, then across the channels at each position."""
 
     kind: ClassVar[str] = "separable_conv2d"
     keras_layer: ClassVar[str | None] = "SeparableConv2D"

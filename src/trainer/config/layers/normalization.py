@@ -65,7 +65,8 @@ class GroupNormalization(LayerKind):
     aliases: ClassVar[str] = "groupnorm group_norm gn"
 
     groups: Annotated[int, Field(ge=1, le=1_000_000)] = 32
-    """Number of groups; 1 normalizes over all channels, the number of channels each by itself."""
+    """Number of groups; 1 normalizes over all channels together, the number of channels over each one
+    separately."""
     epsilon: Positive = 1e-3
     """Added to the variance for numerical stability."""
     center: bool = True

@@ -19,9 +19,9 @@ class Pooling(LayerKind):
     pool_size: Extents = 2
     """Height and width of the window: one number for both, or [height, width]."""
     strides: Extents | None = None
-    """Distance of two positions of the window; if unset, its size."""
+    """Stride of the window; if unset, its size."""
     padding: Padding = "valid"
-    """same: windows that reach beyond the input are pooled too. valid: they are left out."""
+    """same: windows that extend beyond the input are pooled too. valid: they are omitted."""
 
     def output_shape(self, shape: Shape) -> Shape:
         require_axes(shape, self.kind, self.axes)
@@ -39,7 +39,7 @@ class _Pooling1D(Pooling):
     pool_size: Extent = 2
     """Number of steps of the window."""
     strides: Extent | None = None
-    """Distance of two positions of the window; if unset, its size."""
+    """Stride of the window; if unset, its size."""
 
 
 class MaxPool1D(_Pooling1D):

@@ -124,7 +124,7 @@ class Residual(LayerKind):
                 expected=f"an output with the size of the input {shape_text(shape)}, divided by whole "
                 "numbers, as the two are added",
                 found=shape_text(output),
-                fix="set padding: same in the layers of the block, and shrink by strides or pooling",
+                fix="set padding: same in the layers of the block, and downsample by strides or pooling",
                 setting="layers",
             )
         return strides

@@ -36,7 +36,7 @@ def output_sizes(
     Args:
         sizes: Size of the input along each axis.
         window: Size of the window, with dilation.
-        strides: Distance of two positions.
+        strides: Step between positions.
         padding: same: the input is padded so that every stride has a position.
         setting: The setting of the window, for the error.
 
@@ -50,7 +50,7 @@ def output_sizes(
             expected=f"a window within the {' × '.join(map(str, sizes))} positions that the previous "
             "layer outputs",
             found=" × ".join(map(str, window)),
-            fix=f"lower {setting}, set padding: same, or shrink the input less before it",
+            fix=f"lower {setting}, set padding: same, or downsample the input less before it",
             setting=setting,
         )
     return tuple(

@@ -123,7 +123,7 @@ def _worst(
 
 
 def _parts(predictions: Predictions) -> list[tuple[str, int]]:
-    """Return names and columns: of the positive class, or of every class or column."""
+    """Return the names and columns of the positive class, or of every class or column."""
     names = TASK_RULES[predictions.task].scored_names(predictions.names)
     return [(name, column) for column, name in enumerate(names)]
 

@@ -240,7 +240,7 @@ def _output_steps(content: RunContent, networks: Sequence[Network]) -> Iterator[
 
 
 def _quantiles(content: RunContent) -> tuple[float, ...]:
-    """Return the quantiles that have outputs of their own."""
+    """Return the quantiles, if each has its own output."""
     match content.settings:
         case {"loss": {"name": "quantile", "quantiles": [_, _, *_] as quantiles}}:
             return tuple(value for value in quantiles if isinstance(value, float))

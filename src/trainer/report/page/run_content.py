@@ -56,7 +56,7 @@ class RunContent:
         linear: The predictions of the linear baseline by split.
         explanation: The content of each file in `explanation/`, by name without suffix.
         members: The networks of a run with repeats or folds.
-        problems: Problems of damaged files.
+        problems: Problems found in damaged files.
     """
 
     run: RunDirectory
@@ -200,7 +200,7 @@ def _reader(
             where = str(run.predictions / f"{split}.parquet")
             fix = "restore the file from a copy of the run"
             raise RunError(
-                Problem(where, "predictions of the run", f"different ones ({error})", fix)
+                Problem(where, "predictions of the run", f"others ({error})", fix)
             ) from error
 
     return read

@@ -44,7 +44,7 @@ class SweepContent:
         trials: The maximum number of trials; None if limited by time only.
         jobs: The number of packs trained in parallel; None before the start.
         elapsed_seconds: Its total training time.
-        problems: Problems of damaged files.
+        problems: Problems found in damaged files.
     """
 
     directory: SweepDirectory
