@@ -235,14 +235,14 @@ def machine() -> dict[str, Any]:
 
 
 def versions() -> dict[str, str]:
-    names = ("trainer", "tensorflow", "keras", "numpy", "polars", "torch", "scikit-learn")
+    names = ("yaml-trainer", "tensorflow", "keras", "numpy", "polars", "torch", "scikit-learn")
     code = (
         "import importlib.metadata, json, platform, sys; "
         "print(json.dumps({'python': platform.python_version()} | "
         "{name: importlib.metadata.version(name) for name in sys.argv[1:]}))"
     )
     installed: dict[str, str] = run_json(processes.PEERS / "python", "-c", code, *names)
-    return installed
+    return {name.removeprefix("yaml-"): version for name, version in installed.items()}
 
 
 def measure(name: str, folder: Path, results: dict[str, Any], *, quick: bool) -> None:
