@@ -36,7 +36,7 @@ class Console:
     def announce_loading(self, what: str | Path) -> None:
         """Print what is being read, before imports that take seconds.
 
-        Print nothing for a path that does not exist, because an error follows at once.
+        Print nothing for a path that does not exist, because an error follows immediately.
         """
         if isinstance(what, str) or what.exists():
             self.print(f"reading {what}, loading TensorFlow (takes a few seconds) …")

@@ -62,7 +62,7 @@ def command(
 
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50
     """
-    split_metric_name, shap_rows = _split_name(split), _shap_rows(rows)
+    split_name, shap_rows = _split_name(split), _shap_rows(rows)
     if settings and not isinstance(shap_rows, Path):
         expected = "--rows FILE with data settings"
         fix = "add --rows FILE, or remove it"
@@ -74,7 +74,7 @@ def command(
 
     explanation = explain(
         open_predictor(run, device=device_name(device), allow_custom=allow_custom),
-        split=split_metric_name,
+        split=split_name,
         repeats=repeats,
         columns=tuple(columns or ()),
         shap_rows=shap_rows,

@@ -1,4 +1,4 @@
-"""`trainer fit`: trains and evaluates one or more configs, one after the other, or a table."""
+"""`trainer fit`: trains and evaluates one or more configs, one by one, or a table."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def _training(
 
 
 def _load_all(configs: list[Path], overrides: list[str]) -> list[LoadedConfig]:
-    """Load all configs before training any, so that an error in the last one is reported at once."""
+    """Load all configs before training any, so that all their errors are reported first."""
     from trainer.data.checking import load_checked
 
     loaded: list[LoadedConfig] = []

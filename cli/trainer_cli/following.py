@@ -23,11 +23,11 @@ Finished = TypeVar("Finished")
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised by a signal that must end the command at once."""
+    """Raised by a signal that must end the command immediately."""
 
 
 class Signals:
-    """Handles Ctrl-C and SIGTERM: the first stops training with a checkpoint, the second at once."""
+    """Handles Ctrl-C and SIGTERM: the first saves a checkpoint, the second stops immediately."""
 
     def __init__(self) -> None:
         self.training = False
@@ -67,7 +67,7 @@ class Signals:
         """While active, handle the two signals.
 
         Raises:
-            Stopped: A signal had to end the command at once, even if a library turned the exception
+            Stopped: A signal had to end the command immediately, even if a library turned the exception
                 into another one.
         """
         previous = {number: signal.signal(number, self._handle) for number in _SIGNALS}

@@ -249,7 +249,7 @@ def _make_drawer(predictions: Predictions) -> Callable[[np.random.Generator, int
 
 
 def _draw_counts(rng: np.random.Generator, resamples: int, sizes: tuple[int, ...]) -> Float64Array:
-    """Draw within each stratum as many as its size; return the multiplicities (resamples, Σ sizes)."""
+    """Draw as many rows from each stratum as it has; return the multiplicities (resamples, Σ sizes)."""
     total = sum(sizes)
     offsets = np.arange(resamples, dtype=np.intp)[:, None] * total
     drawn = np.empty((resamples, total), np.intp)

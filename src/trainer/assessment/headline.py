@@ -15,7 +15,7 @@ from trainer.metrics.evaluator import MetricEvaluator
 from trainer.metrics.predictions import Predictions
 from trainer.task_names import TaskName
 
-_OF_AIM = {"f1": "f1", "youden": "balanced_accuracy"}
+_METRIC_OF_CRITERION = {"f1": "f1", "youden": "balanced_accuracy"}
 """The metric that a threshold maximizes. There is none for the recall at a precision: a baseline that
 does not reach the precision, such as the prior, can have a recall of 1."""
 
@@ -49,7 +49,7 @@ def preferred_metrics(config: Config, task: TaskName) -> list[str]:
     names = [resolved_monitor(config.fit, has_validation=True).removeprefix("val_")]
     threshold = config.evaluate.threshold
     if TASK_RULES[task].has_positive_class and isinstance(threshold, ThresholdCriterion):
-        names.append(_OF_AIM.get(threshold.criterion, ""))
+        names.append(_METRIC_OF_CRITERION.get(threshold.criterion, ""))
     if TASK_RULES[task].predicts_most_likely and config.fit.class_weight is not None:
         names.append("balanced_accuracy")
     return [name for name in names if name not in {"", "loss"}]

@@ -1,7 +1,7 @@
 """Metrics of slices of the rows; the worst slices and the worst rows.
 
-A search looks at many slices, and a small one always looks bad by chance. So slices are ranked by the
-distance of the better bound of their interval from the value of all rows, and each comes with the
+A search looks at many slices, and some small ones always look bad by chance. So slices are ranked by
+the distance of the better bound of their interval from the value of all rows, and each comes with the
 probability that a random subset of that size does as badly, times the number of slices searched
 (Bonferroni). That probability is bounded from above for any distribution of the losses: Hoeffding 1963,
 theorems 1 and 4 (sampling without replacement), with the empirical moment generating function of the
@@ -225,7 +225,7 @@ class _Part:
 
 
 class _HoeffdingBound:
-    """Return an upper bound of the probability that a random subset has a mean loss this high."""
+    """An upper bound on the probability that a random subset has a mean loss this high."""
 
     def __init__(self, losses: Float64Array, weights: Float64Array) -> None:
         share = weights / weights.sum()

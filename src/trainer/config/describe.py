@@ -23,7 +23,7 @@ from trainer.config.yaml_writer import flow_text
 
 EXTENDS_DESCRIPTION = (
     "Another config to extend, relative to this file. Mappings are merged key by key; all other values "
-    "in this file replace those of the other one."
+    "in this file replace those of the other file."
 )
 
 
@@ -35,7 +35,7 @@ def json_schema() -> dict[str, Any]:
         **schema["properties"],
     }
     _allow_nameless_optimizer(schema)
-    # A file that extends another one can omit settings of the other one.
+    # A file that extends another one can omit settings of the other file.
     required = schema.pop("required")
     schema["anyOf"] = [{"required": required}, {"required": [EXTENDS]}]
     schema["$defs"]["Data"]["required"] = []

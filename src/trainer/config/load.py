@@ -171,7 +171,7 @@ def _read(
     root = document.root
     if root is None or root.entries is None:
         if not document.problems:
-            problems.append(_no_mapping(path, root))
+            problems.append(_not_a_mapping(path, root))
         return None
     entry = root.entries.get(EXTENDS)
     if entry is None:
@@ -181,7 +181,7 @@ def _read(
     return root if base is None else merge_nodes(base, root)
 
 
-def _no_mapping(path: Path, root: Node | None) -> Problem:
+def _not_a_mapping(path: Path, root: Node | None) -> Problem:
     expected = "a mapping with at least data.source and data.target"
     if path.suffix in TABLE_SUFFIXES:
         fix = (

@@ -42,7 +42,7 @@ MAX_NODES = 100_000
 _Events: type[yaml.SafeLoader | yaml.CSafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _INTEGER = re.compile(r"[-+]?[0-9]+")
-_BASED = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
+_PREFIXED_INTEGER = re.compile(r"0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _SPECIAL = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _CONSTANTS: dict[str, bool | None] = {
@@ -79,7 +79,7 @@ def parse_scalar(text: str) -> Scalar:
         if len(text) > _MAX_DIGITS:
             raise ValueError(f"{len(text):,} digits")
         return int(text)
-    if _BASED.fullmatch(text):
+    if _PREFIXED_INTEGER.fullmatch(text):
         if len(text) > _MAX_DIGITS:
             raise ValueError(f"{len(text):,} digits")
         return int(text, 0)
@@ -246,7 +246,7 @@ class _Composer:
                     documents += 1
                     if documents > 1:
                         fix = "put each config in a separate file"
-                        self._refuse(self._location(event), "one document", "a second one", fix)
+                        self._reject(self._location(event), "one document", "a second one", fix)
                 case yaml.AliasEvent():
                     self._add(self._alias(event))
                 case yaml.ScalarEvent():
@@ -262,7 +262,7 @@ class _Composer:
         assert mark is not None
         return Location(self._source, mark.line + 1, mark.column + 1)
 
-    def _refuse(self, location: Location, expected: str, found: str, fix: str) -> None:
+    def _reject(self, location: Location, expected: str, found: str, fix: str) -> None:
         raise _LimitError(Problem(str(location), expected, found, fix))
 
     def _note(self, location: Location, expected: str, found: str, fix: str, key: str = "") -> None:
@@ -334,10 +334,10 @@ class _Composer:
             location = parent.key[1]
         if len(self._stack) >= MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} levels of nesting"
-            self._refuse(location, expected, "more", "flatten it: no setting is nested so deeply")
+            self._reject(location, expected, "more", "flatten it: no setting is nested so deeply")
         if parent is not None and parent.is_mapping and parent.key is None:
             found = "a mapping or list"
-            self._refuse(location, "text as the key", found, "quote it, or write it after the ':'")
+            self._reject(location, "text as the key", found, "quote it, or write it after the ':'")
         is_mapping = isinstance(event, yaml.MappingStartEvent)
         self._stack.append(_OpenCollection(location, is_mapping, event.anchor))
 
@@ -360,10 +360,10 @@ class _Composer:
         if node.size > MAX_NODES or self._nodes > MAX_NODES:
             expected = f"at most {MAX_NODES:,} values, with aliases expanded"
             fix = "use fewer aliases, or put long lists in a data file"
-            self._refuse(node.location, expected, "more", fix)
+            self._reject(node.location, expected, "more", fix)
         if node.depth + len(self._stack) > MAX_DEPTH:
             expected = f"at most {MAX_DEPTH} levels of nesting"
-            self._refuse(
+            self._reject(
                 node.location, expected, "more", "flatten it: no setting is nested so deeply"
             )
         if parent is None:
@@ -372,7 +372,7 @@ class _Composer:
             parent.items.append(node)
         elif parent.key is None:
             found = "an alias"
-            self._refuse(node.location, "text as the key", found, "write the key without an alias")
+            self._reject(node.location, "text as the key", found, "write the key without an alias")
         else:
             (key, location, merges), parent.key = parent.key, None
             if merges:

@@ -66,8 +66,8 @@ def propose_config(
             where it is relative to the working directory.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
         effort: The training effort, which determines the number and size of the networks.
-        overrides: The overrides of a run that uses the config at once and keeps it: then it has a name
-            and the absolute path of the table.
+        overrides: The overrides of a run that uses the config immediately and keeps it, which then has
+            a name and the absolute path of the table.
         seconds: The time limit of that run; it determines the number of networks of the effort `best`.
 
     Raises:

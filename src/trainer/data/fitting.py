@@ -114,9 +114,9 @@ def fit_columns(
     if not columns:
         raise DataError(no_columns_left_problem(table))
     ordered = tuple(columns[name] for name in names if name in columns)
-    remarks = column_diagnostics(ordered, data, table)
-    remarks += feature_diagnostics(_first_rows(source, list(columns)), ordered, data)
-    lines = ((*warnings, *remarks.warnings), tuple(remarks.notes), tuple(remarks.hints))
+    diagnostics = column_diagnostics(ordered, data, table)
+    diagnostics += feature_diagnostics(_first_rows(source, list(columns)), ordered, data)
+    lines = ((*warnings, *diagnostics.warnings), tuple(diagnostics.notes), tuple(diagnostics.hints))
     return ColumnFit(ordered, rows, missing, outlier_rows, *lines)
 
 

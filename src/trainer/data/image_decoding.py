@@ -32,7 +32,7 @@ MAX_PIXELS = 150_000_000
 # Pillow also passes files to other programs (PostScript), and lists formats that it cannot decode.
 _EXCLUDED_FORMATS = frozenset({"EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5", "FPX", "MIC"})
 _ORIENTATION = 0x0112
-_TURNED = (5, 6, 7, 8)
+_ROTATED = (5, 6, 7, 8)
 _MESSAGE_LENGTH = 80
 
 
@@ -98,7 +98,7 @@ def read_header(path: str) -> ImageHeader:
         try:
             with _opened(_read(path)) as image:
                 width, height = image.size
-                if _orientation(image) in _TURNED:
+                if _orientation(image) in _ROTATED:
                     width, height = height, width
                 return ImageHeader(height, width, not image.mode.startswith(("1", "L", "I", "F")))
         except BrokenImageError:
@@ -182,7 +182,7 @@ def _decoded(content: bytes, geometry: Geometry) -> Image:
         target = 2 * max(geometry.height, geometry.width, geometry.resize or 0)
         if min(width, height) > target:
             opened.draft(mode, (target, target))
-        image = _upright(_in_mode(opened, mode))
+        image = _apply_orientation(_in_mode(opened, mode))
     size = (geometry.width, geometry.height)
     box = None
     if geometry.resize is not None:
@@ -227,7 +227,7 @@ def _orientation(image: Image) -> int:
     return orientation
 
 
-def _upright(image: Image) -> Image:
+def _apply_orientation(image: Image) -> Image:
     from PIL import ImageOps
 
     # EXIF data can be damaged even if the image is not.

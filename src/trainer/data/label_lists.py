@@ -217,7 +217,9 @@ def join_labels(
         separator: See `explode_labels`.
     """
     separator = separator or SEPARATORS[0]
-    lists = [[name for name, has_it in zip(classes, row, strict=True) if has_it] for row in chosen]
+    lists = [
+        [name for name, is_chosen in zip(classes, row, strict=True) if is_chosen] for row in chosen
+    ]
     return pl.Series([separator.join(labels) for labels in lists], dtype=pl.String)
 
 

@@ -135,7 +135,7 @@ def split_and_fit(
     if columns.columns and not encoded:
         raise DataError(no_columns_left_problem(table))
     values = table.frame[targets[0]].gather(columns.rows)
-    remarks = target_diagnostics(target, inferred, values, data)
+    diagnostics = target_diagnostics(target, inferred, values, data)
     return Dataset(
         source=source,
         table=table,
@@ -150,12 +150,12 @@ def split_and_fit(
             *broken_lines,
             *assumptions,
             *columns.warnings,
-            *remarks.warnings,
+            *diagnostics.warnings,
             *unknown,
             *advice,
         ),
         weight=weight,
-        notes=(*columns.notes, *omitted, *remarks.notes),
+        notes=(*columns.notes, *omitted, *diagnostics.notes),
         hints=columns.hints,
     )
 

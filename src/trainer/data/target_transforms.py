@@ -77,7 +77,7 @@ def fit_power_transform(values: Float64Array) -> TargetTransform:
     reach = PREDICTION_REACH * (high - low)
     return TargetTransform(
         kind="power",
-        exponent=_likeliest_exponent(values),
+        exponent=_maximum_likelihood_exponent(values),
         low=max(low - reach, -_LARGEST),
         high=min(high + reach, _LARGEST),
     )
@@ -119,7 +119,7 @@ def _root(powers: Float64Array, exponent: float) -> Float64Array:
     return np.asarray(logs, dtype=np.float64)
 
 
-def _likeliest_exponent(values: Float64Array) -> float:
+def _maximum_likelihood_exponent(values: Float64Array) -> float:
     above = values >= 0
     logs = np.log1p(np.abs(values))
     # Σ sign(v) · log(1 + |v|), from the Jacobian of the transform.

@@ -171,9 +171,9 @@ def _explicit_numbers(data: Data, name: str, numbers: DetectedNumbers) -> ParseS
             number_format=numbers.best_format if numbers.example else None,
             hint=hint if numbers.units else "",
         )
-    is_sure = explicit_decimal(data, name) is not None or not numbers.ambiguous
+    is_certain = explicit_decimal(data, name) is not None or not numbers.ambiguous
     keep = f"{column_key(name)}.kind: categorical"
-    note = None if is_sure else numbers_note(name, numbers, keep=keep)
+    note = None if is_certain else numbers_note(name, numbers, keep=keep)
     return ParseSpec("numeric", number_format=numbers.format, note=note)
 
 

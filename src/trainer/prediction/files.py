@@ -39,7 +39,7 @@ class LazyPredictions:
     run: Path
     checkpoint: str
     parts: Iterator[pl.DataFrame]
-    _oddities: Counter[tuple[str, str]] = field(repr=False)
+    _encoding_warnings: Counter[tuple[str, str]] = field(repr=False)
     _reading: tuple[str, ...] = ()
 
     @cached_property
@@ -63,7 +63,7 @@ class LazyPredictions:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Return warnings about the rows consumed so far."""
-        return (*self._reading, *warning_texts(self._oddities))
+        return (*self._reading, *warning_texts(self._encoding_warnings))
 
 
 def predict_file(

@@ -141,7 +141,7 @@ def read_newest_checkpoint(
 ) -> tuple[Checkpoint, tuple[Problem, ...]]:
     """Return the newest intact checkpoint among `directory` and the previous ones.
 
-    No other process may be writing them.
+    No other process may write to them in the meantime.
 
     Args:
         directory: `checkpoints/last`.

@@ -358,9 +358,9 @@ def read_errors(path: Path) -> Iterator[None]:
     try:
         mode = path.stat().st_mode
         if path.is_symlink() and path.resolve().parent != path.parent.resolve():
-            raise RunError(_foreign(path, f"a link to {path.readlink()}"))
+            raise RunError(_not_regular(path, f"a link to {path.readlink()}"))
         if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise RunError(_foreign(path, "a pipe, a socket or a device"))
+            raise RunError(_not_regular(path, "a pipe, a socket or a device"))
         yield
     except FileNotFoundError as error:
         raise RunError(
@@ -385,7 +385,7 @@ def read_errors(path: Path) -> Iterator[None]:
         ) from error
 
 
-def _foreign(path: Path, found: str) -> Problem:
+def _not_regular(path: Path, found: str) -> Problem:
     return Problem(
         where=str(path),
         expected="a regular file, as written by trainer",

@@ -52,7 +52,7 @@ class MetricsLog:
         self._flushed_at = -float("inf")
         if path.is_file():
             content = read_bytes(path)
-            complete = _without_torn_line(content)
+            complete = _without_partial_line(content)
             if len(complete) != len(content):
                 write_atomically(path, complete, disk)
         with storage_errors(path, _ACTION):
@@ -125,7 +125,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records: list[dict[str, Any]] = []
-    lines = _without_torn_line(read_bytes(path)).split(b"\n")[:-1]
+    lines = _without_partial_line(read_bytes(path)).split(b"\n")[:-1]
     for number, line in enumerate(lines, start=1):
         record = _record(line)
         if record is None:
@@ -206,7 +206,7 @@ def _record(line: bytes) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def _without_torn_line(content: bytes) -> bytes:
+def _without_partial_line(content: bytes) -> bytes:
     complete = content[: content.rfind(b"\n") + 1]
     last = complete[complete.rfind(b"\n", 0, -1) + 1 :]
     if last and _record(last) is None:

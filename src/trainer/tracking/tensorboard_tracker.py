@@ -10,7 +10,7 @@ for any reader. A restart event tells running viewers to discard what they have 
 
 The files are written with the `tensorboard` package alone: `tf.summary` needs the package too, writes
 through TensorFlow's runtime, and would make this package depend on TensorFlow. Each epoch is flushed
-at once, so that it survives if the process is killed.
+immediately, so that it survives if the process is killed.
 """
 
 from __future__ import annotations

@@ -60,7 +60,7 @@ class Lease:
             return None
 
     def delete(self) -> None:
-        """Delete the lease of a holder that writes nothing; returns at once."""
+        """Delete the lease of a holder that writes nothing; return immediately."""
         self.path.unlink(missing_ok=True)
 
     @property
@@ -109,7 +109,7 @@ def _may_live(holder: ProcessIdentity | None, observer: ProcessIdentity) -> bool
 
 
 def exit_when_revoked(lease: Lease) -> None:
-    """Exit this process at once, from a background thread, when the lease is gone."""
+    """Exit this process immediately, from a background thread, when the lease is gone."""
     Thread(target=_watch, args=(lease,), name="lease", daemon=True).start()
 
 

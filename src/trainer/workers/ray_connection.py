@@ -34,7 +34,7 @@ _SETTINGS = {
     "RAY_py_gcs_connect_timeout_s": "5",
 }
 _SETTINGS_FRAME = bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-_INSTEAD = "or omit --address to start Ray here"
+_OR_START_LOCALLY = "or omit --address to start Ray here"
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class Cluster:
                         configure_logging=True,
                     )
         except (ray.exceptions.RayError, OSError, RuntimeError, ValueError) as error:
-            raise UsageError(_refused(address, error)) from error
+            raise UsageError(_connection_problem(address, error)) from error
         # Ray reports ended workers on standard output, which is reserved for results.
         self._stack.enter_context(redirect_stdout(self._stack.enter_context(_open_devnull())))
         self._stack.callback(ray.shutdown)
@@ -174,14 +174,14 @@ def check_address(address: str) -> None:
         expected = "auto, HOST:PORT or ray://HOST:PORT"
         raise UsageError(Problem("--address", expected, f"'{address}'", "write host:6379"))
     try:
-        _greet(host, port)
+        _check_http2(host, port)
     except OSError as error:
         found = error.strerror or str(error)
-        fix = f"run `ray start --head --port=6379` there, {_INSTEAD}"
+        fix = f"run `ray start --head --port=6379` there, {_OR_START_LOCALLY}"
         raise UsageError(Problem(where, "a Ray cluster that responds", found, fix)) from error
 
 
-def _greet(host: str, port: int) -> None:
+def _check_http2(host: str, port: int) -> None:
     """Connect as gRPC does; Ray itself would wait for minutes.
 
     Raises:
@@ -251,7 +251,7 @@ def _packages() -> dict[str, str]:
     return {**package_versions(PACKAGES), "python": platform.python_version()}
 
 
-def _refused(address: str, error: Exception) -> Problem:
+def _connection_problem(address: str, error: Exception) -> Problem:
     where = f"--address {address}"
     lines: Sequence[str] = [line.strip() for line in str(error).splitlines() if line.strip()]
     if "ersion mismatch" in str(error):
@@ -262,7 +262,7 @@ def _refused(address: str, error: Exception) -> Problem:
     found = lines[0] if lines else type(error).__name__
     fix = (
         "`ray start --head` starts one; if it requires a token, set RAY_AUTH_MODE=token; "
-        f"{_INSTEAD}"
+        f"{_OR_START_LOCALLY}"
     )
     return Problem(where, "a Ray cluster that responds", found, fix)
 

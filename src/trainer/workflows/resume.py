@@ -207,12 +207,12 @@ def _compare(
     ]
     if not differences:
         check_fitted_data(saved.run, plan)
-    _refuse(differences, accepted)
+    _reject(differences, accepted)
     with locate_problems(saved.loaded):
         plan, device = start_device(plan, saved.loaded.config)
     current = replace(current, device=device.name, threads=device.threads)
     device_problems = list(device_differences(manifest, current))
-    _refuse(device_problems, accepted)
+    _reject(device_problems, accepted)
     return _Comparison(plan, device, current, (*differences, *device_problems))
 
 
@@ -370,7 +370,7 @@ def _nothing_to_train(run: RunDirectory, reason: str, fit: Fit) -> str:
     return f"no epoch is trained: the run has ended ({reason}); to extend it, run {command}"
 
 
-def _refuse(differences: Sequence[Problem], accepted: bool) -> None:
+def _reject(differences: Sequence[Problem], accepted: bool) -> None:
     if differences and not accepted:
         raise RunError(
             replace(problem, fix=problem.fix or (_ACCEPT if problem is differences[-1] else ""))

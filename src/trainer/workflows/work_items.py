@@ -3,8 +3,8 @@ individually.
 
     networks ─► packs, started ones first ─► worker processes, or this one ─► events
 
-Progress is read from the directories, so a second call with the same networks resumes. With workers
-TensorFlow is not imported here; without, it is when a pack starts.
+Progress is read from the directories, so a second call with the same networks resumes. With workers,
+TensorFlow is not imported in this process; without them, it is imported when a pack starts.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class WorkItem:
     Attributes:
         specs: The networks in the order of the pack.
         directory: The directory of the pack's state.
-        is_single: Whether it is a single network that no pack can hold.
+        is_single: Whether it is a single network that cannot be part of a pack.
         settings: What all items of the command have in common.
     """
 
@@ -93,7 +93,7 @@ class ItemRunner:
     """Runs work items in a worker (`trainer.workers.messages.Runner`).
 
     Args:
-        cache: The tables that are read already.
+        cache: Tables that have already been read.
     """
 
     def __init__(self, cache: TableCache | None = None) -> None:
@@ -128,7 +128,7 @@ class ItemRunner:
 def run_in_process(
     items: Iterable[WorkItem], tables: TableCache, interrupted: Callable[[], str | None]
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
-    """Run the work items one after the other in this process; see `WorkerPool.run`."""
+    """Run the work items one by one in this process; see `WorkerPool.run`."""
     for item in items:
         # Check before TensorFlow is loaded or the next pack is compiled.
         reason = interrupted() or (yield from run_work_item(item, tables, interrupted))
