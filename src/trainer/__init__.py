@@ -50,7 +50,7 @@ Commands that do not train import neither TensorFlow nor Keras. Without them, al
 imported except `building` and `recording` in `workflows` and most of `engine` and `models`: in `engine`
 `checkpoint_schedule`, `devices`, `divergence`, `divergence_advice`, `events`, `monitors`,
 `program_cache` and `selection` can, in `models` `custom`, `kernel_padding`, `memory`,
-`pack_compatibility`, `seeds` and `summary`.
+`pack_compatibility`, `seeds`, `summary` and `warm_start`.
 """
 
 from __future__ import annotations

@@ -79,6 +79,16 @@ class Checkpoint(Section):
     loss, else the training loss."""
 
 
+class WarmStart(Section):
+    """A run whose weights training starts from; layers are matched by name."""
+
+    run: str
+    """A run directory or checkpoint, relative to the config file."""
+    partial: bool = False
+    """true: layers that have another shape than in the run, or are not in it, start with new weights.
+    false: they are errors, except for the output layer."""
+
+
 class CustomCallback(Section):
     custom: Annotated[
         Custom, BeforeValidator(shorthand_for("function"), json_schema_input_type=Custom | str)
@@ -146,9 +156,16 @@ class Fit(Section):
     callbacks: list[CustomCallback] = []
     """Custom Keras callbacks, called at the start and end of training and of each epoch; importing them
     needs --allow-custom. Callbacks with batch-level methods are rejected."""
-    warm_start: str | None = None
-    """A run directory or checkpoint from which to load initial weights, for every layer whose shapes
-    match. Relative to the config file."""
+    warm_start: (
+        Annotated[
+            WarmStart,
+            BeforeValidator(shorthand_for("run"), json_schema_input_type=WarmStart | str),
+        ]
+        | None
+    ) = None
+    """A run directory or checkpoint, relative to the config file, whose weights training starts from:
+    those of each layer of the same name. The output layer starts with new weights if its shape
+    differs."""
     repeats: Annotated[int, Field(ge=1, le=1000)] = 1
     """Number of models to train that differ in their seed only: in initialization, order of the rows
     and dropout. All have the same test rows; the first uses the config's `seed`, the others derived

@@ -1,96 +1,71 @@
-"""Transfer of weights from the network of an earlier run to a new one, layer by layer."""
+"""Which layers of a network start with the weights of an earlier run. Does not import Keras.
+
+Layers are matched by name (`dense`, `dense_1`, …, `head`).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import keras
+from trainer.models.summary import HEAD, LayerSummary
 
 Shapes = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class LayerTransfer:
-    """Whether the weights of a layer were transferred; `str()` is a line for the user.
+class LayerMatch:
+    """A layer with weights, compared with the earlier run; `str()` is a line for the user.
 
     Attributes:
-        name: The layer of the new network.
-        source: The layer whose weights were copied, or None.
-        reason: Why no weights were copied, or an empty string.
+        name: The name of the layer in both networks.
+        expected: What the layer would have to be to get the weights; empty if it gets them.
+        found: What it is instead.
     """
 
     name: str
-    source: str | None
-    reason: str = ""
+    expected: str = ""
+    found: str = ""
+
+    @property
+    def fits(self) -> bool:
+        """Whether the layer gets the weights of the earlier run."""
+        return not self.expected
+
+    @property
+    def may_differ(self) -> bool:
+        """Whether the layer may start with new weights: the output layer depends on the target."""
+        return self.name == HEAD
 
     def __str__(self) -> str:
-        if self.source is None:
-            return f"{self.name}: not copied, {self.reason}"
-        return f"{self.name}: copied" + ("" if self.source == self.name else f" from {self.source}")
+        if self.fits:
+            return f"{self.name}: copied"
+        return f"{self.name}: not copied, expected {self.expected}, found {self.found}"
 
 
-def transfer_weights(network: keras.Model, source: keras.Model) -> tuple[LayerTransfer, ...]:
-    """Copy weights from `source` to `network`; return what was done for each layer with weights.
+def match_layers(
+    layers: Sequence[LayerSummary], source: Sequence[LayerSummary]
+) -> tuple[LayerMatch, ...]:
+    """Compare each layer with weights with the layer of the same name in the earlier run.
 
-    A layer gets the weights of the layer with the same name, type and shapes. If there is none, it gets
-    those of the first unused layer of the same type and shapes after the one used by the previous layer.
-    Moving statistics are copied too. Call this before an optimizer is built.
+    Shapes that are unknown, as after a custom layer, count as equal.
     """
-    targets = _layers_with_weights(network)
-    sources = _layers_with_weights(source)
-    pairs: dict[int, int] = {}
-    for index, layer in enumerate(targets):
-        for source_index, candidate in enumerate(sources):
-            if candidate.name == layer.name and _matches(layer, candidate):
-                pairs[index] = source_index
-    for index, layer in enumerate(targets):
-        if index in pairs:
+    by_name = {layer.name: layer for layer in source}
+    matches = []
+    for layer in layers:
+        if layer.parameters == 0:
             continue
-        # In order: only layers after those used by earlier layers.
-        first = max((pairs[earlier] for earlier in pairs if earlier < index), default=-1) + 1
-        unused = [i for i in range(first, len(sources)) if i not in pairs.values()]
-        matching = [i for i in unused if _matches(layer, sources[i])]
-        if matching:
-            pairs[index] = matching[0]
-    transfers = []
-    for index, layer in enumerate(targets):
-        if index in pairs:
-            match = sources[pairs[index]]
-            layer.set_weights(match.get_weights())
-            transfers.append(LayerTransfer(layer.name, match.name))
+        other = by_name.get(layer.name)
+        if other is None or other.kind != layer.kind:
+            matches.append(LayerMatch(layer.name, f"a layer '{layer.name}' in it", "none"))
+            continue
+        ours, theirs = layer.trainable_shapes, other.trainable_shapes
+        if ours is None or theirs is None or ours == theirs:
+            matches.append(LayerMatch(layer.name))
         else:
-            transfers.append(LayerTransfer(layer.name, None, _reason(layer, sources)))
-    return tuple(transfers)
-
-
-def _layers_with_weights(model: keras.Model) -> list[keras.layers.Layer]:
-    """Return the innermost layers with weights, in order."""
-    layers: list[keras.layers.Layer] = []
-    for layer in model.layers:
-        if isinstance(layer, keras.Model):
-            layers.extend(_layers_with_weights(layer))
-        elif layer.weights:
-            layers.append(layer)
-    return layers
-
-
-def _shapes(layer: keras.layers.Layer) -> Shapes:
-    return tuple(tuple(weight.shape) for weight in layer.weights)
-
-
-def _matches(layer: keras.layers.Layer, other: keras.layers.Layer) -> bool:
-    return type(layer).__name__ == type(other).__name__ and _shapes(layer) == _shapes(other)
-
-
-def _reason(layer: keras.layers.Layer, sources: Sequence[keras.layers.Layer]) -> str:
-    kind = type(layer).__name__
-    for source in sources:
-        if source.name == layer.name and type(source).__name__ == kind:
-            shapes, source_shapes = _text(_shapes(layer)), _text(_shapes(source))
-            return f"its weight shapes are {shapes}, in the source {source_shapes}"
-    return f"the source has no other {kind} layer with weight shapes {_text(_shapes(layer))}"
+            matches.append(LayerMatch(layer.name, f"weights {_text(theirs)}", _text(ours)))
+    return tuple(matches)
 
 
 def _text(shapes: Shapes) -> str:
-    return ", ".join(map(str, shapes))
+    return ", ".join("[" + ", ".join(map(str, shape)) + "]" for shape in shapes) or "none"

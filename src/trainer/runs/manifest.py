@@ -39,6 +39,15 @@ class DataFile:
 
 
 @dataclass(frozen=True, slots=True)
+class InitialWeights:
+    """Weights that training started from: the setting, the file or checkpoint, and their SHA-256."""
+
+    setting: str
+    path: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class Resumption:
     """A resume of the run by a new process.
 
@@ -92,6 +101,7 @@ class Manifest:
         task: binary, multiclass, multilabel or regression.
         parameters: Number of weights of the model.
         data: The data files.
+        initial_weights: The weights of other runs and files that training started from.
         splits: Split → number of rows.
         dropped: Reason → number of rows dropped for it.
         epochs: Number of completed epochs.
@@ -125,6 +135,7 @@ class Manifest:
     task: str | None = None
     parameters: int | None = None
     data: tuple[DataFile, ...] = ()
+    initial_weights: tuple[InitialWeights, ...] = optional_field(())
     splits: Mapping[str, int] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
     epochs: int = 0

@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -41,8 +40,6 @@ from trainer.models.losses import build_loss
 from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
-from trainer.models.warm_start import transfer_weights
-from trainer.prediction.trained_runs import load_network, open_trained
 from trainer.workflows.plan import RunPlan
 
 # Compiling takes a second the first time, and a third of that once the program is cached.
@@ -97,7 +94,6 @@ class TrainingSetup:
         executor: Evaluates the network after training.
         saved: The network as it is saved, built from Keras's own layers; weights are set before saving.
         execution: How epochs are divided into device calls.
-        warm_start: One note per layer: whether its weights were copied from the earlier run.
         encode_seconds: Time spent on encoding rows.
     """
 
@@ -107,7 +103,6 @@ class TrainingSetup:
     executor: LearnerExecutor
     saved: keras.Model
     execution: ExecutionConfig
-    warm_start: tuple[str, ...]
     encode_seconds: float
 
 
@@ -129,8 +124,9 @@ def build_training(
     compiled = _should_compile(plan) if execution is None else execution.compiled
     make_network = _network_function(plan, allow_custom=allow_custom)
     network = make_network(compiled=compiled)
-    # A resumed run has its weights from its checkpoint; the run of the warm start may be gone.
-    notes = _warm_start(config, network, allow_custom=allow_custom) if execution is None else ()
+    if plan.warm_start is not None:
+        source = plan.warm_start.load_source(allow_custom=allow_custom)
+        plan.warm_start.copy_weights(network, source)
     optimizer = build_optimizer(
         config.optimizer, plan.steps_per_epoch, plan.total_steps, config.runtime.precision
     )
@@ -149,7 +145,7 @@ def build_training(
     training.rollback = _rollback(config, learner)
     group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
     return TrainingSetup(
-        network, training, group, executor, make_network(), execution, notes, encode_seconds
+        network, training, group, executor, make_network(), execution, encode_seconds
     )
 
 
@@ -179,9 +175,13 @@ def build_pack(plans: Sequence[RunPlan], checkpoint: Snapshot | None) -> PackSet
         RunError: The checkpoint does not belong to these networks.
     """
     members, trainings = [], []
+    sources: dict[str, keras.Model] = {}
     for plan in plans:
         network = _network_function(plan, allow_custom=False)()
-        _warm_start(plan.config, network, allow_custom=False)
+        if (start := plan.warm_start) is not None:
+            if start.sha256 not in sources:
+                sources[start.sha256] = start.load_source(allow_custom=False)
+            start.copy_weights(network, sources[start.sha256])
         train, validation = _encoded_rows(plan)
         weighted = plan.task.apply_class_weights(train, plan.config.fit.class_weight)
         stack = StackMember(plan.config, network)
@@ -367,11 +367,3 @@ def _callbacks(plan: RunPlan, model: keras.Model, allow_custom: bool) -> Callbac
     if problems:
         raise ConfigError(problems)
     return Callbacks(callbacks, model) if callbacks else None
-
-
-def _warm_start(config: Config, network: keras.Model, *, allow_custom: bool) -> tuple[str, ...]:
-    """Copy the weights of the run that the config names and return a note for each layer."""
-    if config.fit.warm_start is None:
-        return ()
-    source = load_network(open_trained(Path(config.fit.warm_start)), allow_custom=allow_custom)
-    return tuple(str(layer) for layer in transfer_weights(network, source))

@@ -99,7 +99,7 @@ def fit_run(
             record.add_time("import", imported_at - planned_at)
             record.add_time("encode", encode_seconds)
             record.add_time("build", build_seconds)
-            notes = (*_warm_start_notes(built.warm_start), *_inherited_notes(plan))
+            notes = (*_warm_start_notes(plan), *_inherited_notes(plan))
             yield RunStarted(record.run.path, plan, device, notes)
             finished = yield from train_and_evaluate(
                 plan,
@@ -113,7 +113,8 @@ def fit_run(
         yield finished
 
 
-def _warm_start_notes(layers: tuple[str, ...]) -> tuple[str, ...]:
+def _warm_start_notes(plan: RunPlan) -> tuple[str, ...]:
+    layers = () if plan.warm_start is None else plan.warm_start.layers
     return tuple(f"warm start: {layer}" for layer in layers)
 
 

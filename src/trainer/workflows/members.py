@@ -39,7 +39,7 @@ from trainer.workflows.events import (
     PacksScheduled,
 )
 from trainer.workflows.fit import no_epoch_problem
-from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.pack_schedule import PackSchedule, RunSpec
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, manifest_of_plan
 from trainer.workflows.reporting import (
     aggregate_members,
@@ -106,7 +106,7 @@ def resume_members(path: Path, session: Session) -> Generator[MembersEvent, None
             )
         loaded = read_run_config(run)
         tables = TableCache()
-        plan = _first_plan(loaded, tables)
+        plan = _first_plan(loaded, tables, started=True)
         check_unchanged(_specs(run, loaded), plan, session.command)
         resumption = Resumption(
             at=now, command=session.command, epoch=0, step=0, checkpoint="packs"
@@ -117,8 +117,9 @@ def resume_members(path: Path, session: Session) -> Generator[MembersEvent, None
         yield from training.train(manifest)
 
 
-def _first_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
-    return make_plan(_member_config(loaded, member_configs(loaded.config)[0]), tables)
+def _first_plan(loaded: LoadedConfig, tables: TableCache, *, started: bool = False) -> RunPlan:
+    member = _member_config(loaded, member_configs(loaded.config)[0])
+    return make_plan(member, tables, started=started)
 
 
 def _member_config(loaded: LoadedConfig, member: Member) -> LoadedConfig:
@@ -167,7 +168,7 @@ class _MembersTraining:
                 limit = limit.with_reserve(
                     seconds_after_training(self.plan, limit, len(specs), fit.folds or 1)
                 )
-            members, reason = yield from self._train_members(specs, limit)
+            members, reason = yield from self._train_members(specs, limit, manifest)
             aggregates: Intervals = {}
             sentence = ""
             end_reason = reason or _ALL_DONE
@@ -201,7 +202,7 @@ class _MembersTraining:
         )
 
     def _train_members(
-        self, specs: Sequence[RunSpec], limit: TimeLimit | None
+        self, specs: Sequence[RunSpec], limit: TimeLimit | None, manifest: Manifest
     ) -> Generator[MembersEvent, None, tuple[tuple[MemberEnded, ...], str | None]]:
         """Train the networks that have not ended; return how all ended, and why training stopped."""
         spec_of = {spec.number: spec for spec in specs}
@@ -215,6 +216,7 @@ class _MembersTraining:
         schedule, items, ended_before = plan_work_items(
             specs, packs, self.tables, settings, spec_of=spec_of.get
         )
+        _check_initial_weights(manifest, schedule)
         yield PacksScheduled(schedule)
         ended = {member.number: member for member in ended_before}
         interrupted = self.session.interrupted
@@ -231,6 +233,20 @@ class _MembersTraining:
             if isinstance(event, MemberEnded):
                 ended[event.number] = event
             yield event
+
+
+def _check_initial_weights(manifest: Manifest, schedule: PackSchedule) -> None:
+    """Check that networks that have not started get the same initial weights as the others.
+
+    Raises:
+        RunError: The run of `fit.warm_start` has other weights now.
+    """
+    for member in (member for pack in schedule.packs for member in pack.members):
+        start = member.plan.warm_start
+        if start is not None and start.record not in manifest.initial_weights:
+            expected = "the weights that the first networks of the run started from"
+            fix = "restore it from a copy, or start a new run"
+            raise RunError(Problem(start.record.path, expected, "others", fix, "fit.warm_start"))
 
 
 def _is_incomplete(ended: Sequence[MemberEnded], count: int, limit: TimeLimit) -> bool:

@@ -17,6 +17,7 @@ from trainer.models.pack_compatibility import (
     member_bytes,
     pack_key,
 )
+from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_bytes, read_json, write_atomically
 from trainer.runs.machine import available_memory
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
@@ -107,7 +108,8 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
     failed: dict[int, tuple[Problem, ...]] = {}
     for spec in specs:
         try:
-            planned_run = PlannedRun(spec, make_plan(spec.loaded, tables))
+            started = RunDirectory(spec.run_path).has_checkpoint("last")
+            planned_run = PlannedRun(spec, make_plan(spec.loaded, tables, started=started))
         except InputError as error:
             failed[spec.number] = error.problems
             continue

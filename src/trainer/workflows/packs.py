@@ -198,6 +198,7 @@ def _resumed_manifest(former: Manifest, current: Manifest, training: Checkpointa
     return replace(
         current,
         started=former.started,
+        initial_weights=former.initial_weights,
         epochs=training.epoch,
         best_epoch=training.best_epoch or None,
         resumptions=(*former.resumptions, resumption),

@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path
 
 import polars as pl
 
@@ -28,11 +27,11 @@ from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.selection import EngineChoice, choose_engine, device_memory
-from trainer.errors import ConfigError, DataError, Problem, TrainerError, pluralize
+from trainer.errors import ConfigError, DataError, Problem, pluralize
 from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
 from trainer.models.summary import LayerSummary, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
-from trainer.prediction.trained_runs import open_trained
+from trainer.prediction.warm_start import WarmStart, plan_warm_start
 from trainer.runs.decisions import Decisions
 from trainer.runs.machine import total_memory
 from trainer.runs.manifest import DataFile, Manifest, new_manifest
@@ -61,6 +60,8 @@ class RunPlan:
         steps_per_epoch: Batches per epoch.
         total_steps: Batches of the whole training run.
         inherited: Decisions of another run that replace those made on validation rows.
+        warm_start: The weights of another run that the network starts with; None for a run that has
+            started.
         warnings: Warnings for the user.
         notes: Assumptions about the data, each with the setting that changes it.
     """
@@ -76,6 +77,7 @@ class RunPlan:
     steps_per_epoch: int
     total_steps: int
     inherited: Decisions | None
+    warm_start: WarmStart | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
@@ -162,6 +164,8 @@ def make_plan(
     loaded: LoadedConfig,
     tables: TableCache | None = None,
     recorded_decisions: Decisions | None = None,
+    *,
+    started: bool = False,
 ) -> RunPlan:
     """Read and split the table, fit the preprocessing, and plan the layers.
 
@@ -169,6 +173,7 @@ def make_plan(
         loaded: The config.
         tables: A cache of tables.
         recorded_decisions: The decisions of a resumed run, whose source may be gone.
+        started: Whether the weights come from a checkpoint: the run of `fit.warm_start` may be gone.
 
     Raises:
         ConfigError: Settings contradict each other or the data; each problem has its location.
@@ -190,6 +195,7 @@ def make_plan(
         batch = min(config.fit.batch_size, dataset.rows("train"))
         memory = estimate_memory(layers, config.optimizer, batch)
         memory_warnings = () if memory is None else _check_memory(config, layers, memory, batch)
+        warm_start = None if started else plan_warm_start(config, layers, preprocessing)
     rows = dataset.rows("train")
     steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
     parameters = [layer.parameters for layer in layers if layer.parameters is not None]
@@ -205,7 +211,13 @@ def make_plan(
         steps_per_epoch=steps_per_epoch,
         total_steps=resolved_steps(config.fit, steps_per_epoch),
         inherited=inherited,
-        warnings=(*dataset.warnings, *_warnings(config, dataset), *memory_warnings),
+        warm_start=warm_start,
+        warnings=(
+            *dataset.warnings,
+            *_warnings(config, dataset),
+            *memory_warnings,
+            *(() if warm_start is None else warm_start.warnings),
+        ),
         notes=dataset.notes,
     )
 
@@ -215,7 +227,6 @@ def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
 
     Raises:
         ConfigError: Settings contradict the data.
-        RunError: The run to start from does not exist or is damaged.
     """
     target, has_validation = dataset.preprocessing.target, dataset.rows("validation") > 0
     problems = [
@@ -226,8 +237,6 @@ def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
     ]
     if problems:
         raise ConfigError(problems)
-    if config.fit.warm_start is not None:
-        _check_warm_start(Path(config.fit.warm_start))
 
 
 def _check_memory(
@@ -276,6 +285,7 @@ def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> 
         parameters=plan.parameters,
         warnings=plan.warnings,
         data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
+        initial_weights=() if plan.warm_start is None else (plan.warm_start.record,),
         splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
         dropped=plan.dataset.dropped,
     )
@@ -308,15 +318,6 @@ def _undefined_monitors(config: Config, dataset: Dataset) -> Iterator[Problem]:
         if found:
             fix = "monitor val_loss, or choose other validation rows with data.split"
             yield Problem("", f"validation rows that {metric} is defined for", found, fix, key)
-
-
-def _check_warm_start(path: Path) -> None:
-    try:
-        open_trained(path)
-    except TrainerError as error:
-        raise type(error)(
-            replace(problem, key=problem.key or "fit.warm_start") for problem in error.problems
-        ) from error
 
 
 def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:

@@ -132,7 +132,7 @@ def write_ensemble_findings(
         StorageError: The run directory cannot be written.
     """
     folds = {member.config.data.split.fold: member for member in members}
-    plans = [make_plan(member, tables) for member in folds.values()]
+    plans = [make_plan(member, tables, started=True) for member in folds.values()]
     parts = tuple(FoldData(plan.dataset, plan.task) for plan in plans)
     return _write_findings(run, members[0].config, parts, limit)
 

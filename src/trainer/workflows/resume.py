@@ -179,14 +179,8 @@ def _read_saved(run: RunDirectory, overrides: Sequence[str]) -> _SavedRun:
 
 
 def _plan(saved: _SavedRun) -> RunPlan:
-    config = saved.loaded.config
-    with devices.tensorflow_import(in_background=is_large(config.data)):
-        # The run of the warm start may be gone and is not needed.
-        fit_settings = config.fit.model_copy(update={"warm_start": None})
-        return make_plan(
-            replace(saved.loaded, config=config.model_copy(update={"fit": fit_settings})),
-            recorded_decisions=read_decisions(saved.run),
-        )
+    with devices.tensorflow_import(in_background=is_large(saved.loaded.config.data)):
+        return make_plan(saved.loaded, recorded_decisions=read_decisions(saved.run), started=True)
 
 
 def _compare(

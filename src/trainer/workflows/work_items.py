@@ -217,7 +217,7 @@ def plan_work_items(
             ended += [_read_ended(spec) for spec in started.waiting]
         else:
             items.append(WorkItem(started.members, started.directory, False, settings))
-    started_packs = [_pack_spec(item.specs, tables) for item in items]
+    started_packs = [_pack_spec(item, tables) for item in items]
     schedule = schedule_packs(list(waiting.values()), tables, jobs)
     for number, problems in schedule.failed.items():
         ended.append(_failed(waiting[number], problems))
@@ -267,8 +267,10 @@ def _started_packs(
         yield _StartedPack(path, members, waiting_members, record.is_done)
 
 
-def _pack_spec(specs: Sequence[RunSpec], tables: TableCache) -> PackSpec:
-    return PackSpec(tuple(PlannedRun(spec, make_plan(spec.loaded, tables)) for spec in specs))
+def _pack_spec(item: WorkItem, tables: TableCache) -> PackSpec:
+    started = (item.directory / "last").exists()
+    plans = [make_plan(spec.loaded, tables, started=started) for spec in item.specs]
+    return PackSpec(tuple(map(PlannedRun, item.specs, plans)))
 
 
 def _members(
@@ -310,7 +312,7 @@ def run_work_item(
         return (yield from _train_single(item, tables, interrupted, limit))
     settings = item.settings
     session = Session(settings.command, settings.allow_custom, interrupted, limit)
-    pack = _pack_spec(item.specs, tables)
+    pack = _pack_spec(item, tables)
     return (
         yield from train_pack(
             pack, item.directory, session, splits=settings.splits, threads=settings.threads
