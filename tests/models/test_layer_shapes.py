@@ -71,6 +71,7 @@ DRAWN: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     ),
     "up_sampling2d": (2, {"size": PAIRS}),
     "rescaling": (0, {"scale": st.just(2.0), "offset": st.just(1.0)}),
+    "learned_scale": (0, {}),
     "flatten": (0, {}),
 }
 """Axes besides the channels (0: one or two) and settings of each kind."""

@@ -79,6 +79,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "zero_padding2d": {"padding": [1, 2]},
     "up_sampling2d": {"size": [1, 3], "interpolation": "bilinear"},
     "rescaling": {"scale": 0.5, "offset": -1.0},
+    "learned_scale": {"multiplier": 2.0},
     "residual": {
         "layers": [{"conv2d": {"filters": 2, "padding": "same"}}],
         "activation": "relu",
@@ -153,6 +154,20 @@ def test_unit_normalization_scales_samples_to_length_1(network_of: Maker) -> Non
     layer = network_of(["unit_normalization"]).get_layer("unit_normalization")
     expected = x / np.linalg.norm(x, axis=1, keepdims=True)
     np.testing.assert_allclose(np.asarray(layer(x)), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(6,), (2, 3, 6)])
+def test_learned_scale_starts_at_1_and_learns_faster(
+    network_of: Maker, shape: tuple[int, ...]
+) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.normal(size=(4, *shape)).astype(np.float32)
+    sizes = {"width": 6} if len(shape) == 1 else {"width": 0, "image": shape}
+    layer = network_of([{"learned_scale": 4}, "flatten"], **sizes).get_layer("learned_scale")
+    np.testing.assert_array_equal(np.asarray(layer(x)), x)
+    weights = generator.normal(size=6).astype(np.float32)
+    layer.set_weights([weights])
+    np.testing.assert_allclose(np.asarray(layer(x)), x * (1 + 4 * weights), rtol=1e-5, atol=1e-6)
 
 
 def test_dense_equals_its_formula(network_of: Maker) -> None:

@@ -115,13 +115,21 @@ def test_rows_and_steps_are_shared(change: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "is_shared"), [({"dense": {"units": 8}}, False), ("batch_normalization", True)]
+    ("layers", "is_shared"),
+    [
+        ([{"dense": {"units": 8}}], False),
+        (["learned_scale", {"dense": {"units": 8}}], False),
+        (["learned_scale"], False),
+        (["batch_normalization"], True),
+        (["learned_scale", "batch_normalization"], True),
+    ],
+    ids=str,
 )
 def test_number_of_features_is_shared_unless_a_dense_layer_follows(
-    first: object, is_shared: bool
+    layers: list[object], is_shared: bool
 ) -> None:
     wider = replace(NETWORK, inputs=(InputSpec(FEATURES, (5,), "float32"),))
-    network = config(model={"layers": [first]})
+    network = config(model={"layers": layers})
     keys = {pack_key(network, replace(DIMENSIONS, network=shape)) for shape in (NETWORK, wider)}
     assert len(keys) == (2 if is_shared else 1)
 

@@ -41,3 +41,30 @@ def test_ids_select_vectors_of_the_members_own_tables(
         alone = keras_inputs({name: values[number] for name, values in x.items()})
         np.testing.assert_allclose(outputs[number], member.network(alone), rtol=1e-6)
     assert [variable.shape for variable in stack.variables[:2]] == [(12, 2), (9, 5)]
+
+
+def test_scales_of_features_that_other_members_have_are_padded(
+    config_of: Callable[..., Any], network_of: Callable[..., Any]
+) -> None:
+    widths = (6, 4)
+    members = []
+    generator = np.random.default_rng(0)
+    for width in widths:
+        layers = [{"learned_scale": width}, {"dense": 3}]
+        network = network_of(layers, width=width, embeddings=EMBEDDINGS)
+        (scales,) = network.get_layer("learned_scale").weights
+        scales.assign(generator.normal(size=scales.shape))
+        members.append(StackMember(config_of(layers), network))
+    stack = StackedNetwork(members)
+    features = generator.normal(size=(2, 20, 4)).astype(np.float32)
+    features[1, :, 2:] = 0
+    ids = generator.integers(0, 3, (2, 20, 2)).astype(np.int32)
+    x = keras_inputs({"features": features, "categories": ids})
+    outputs = stack(x, stack.hyperparameters, training=False).outputs
+    for number, width in enumerate(widths):
+        alone = {"features": features[number, :, : width - 2], "categories": ids[number]}
+        expected = members[number].network(keras_inputs(alone))
+        np.testing.assert_allclose(outputs[number], expected, rtol=1e-5, atol=1e-6)
+    stacked = stack.stacked_variable(members[0].network.get_layer("learned_scale").weights[0])
+    own = members[1].network.get_layer("learned_scale").get_weights()[0]
+    np.testing.assert_array_equal(stack.unpadded(stacked.numpy()[1].reshape(-1), own.shape), own)

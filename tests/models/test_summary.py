@@ -41,6 +41,7 @@ def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any
                     "batch",
                     "layer",
                     "unit",
+                    "scale",
                     "flatten",
                     "reshape",
                 ]
@@ -60,6 +61,8 @@ def architectures(draw: st.DrawFn) -> tuple[int, list[tuple[int, int]], list[Any
             case "batch" | "layer":
                 settings_ = {"center": draw(st.booleans()), "scale": draw(st.booleans())}
                 layers.append({f"{kind}_normalization": settings_})
+            case "scale":
+                layers.append("learned_scale")
             case "unit":
                 layers.append("unit_normalization")
             case "flatten":

@@ -44,6 +44,7 @@ LAYERS = {
         "{activation: gelu}",
         "batch_normalization",
         "layer_normalization",
+        "{learned_scale: 3}",
         "{reshape: [2, 3]}, flatten",
         # Adam divides the rounding errors of a bias before a normalization by themselves.
         "{reshape: [3, 2]}, {residual: {layers: [{conv1d: {filters: 4, padding: same, use_bias: "
@@ -102,7 +103,8 @@ COMBINED = {
     "adamw": [
         "optimizer={name: adamw, learning_rate: 0.01, weight_decay: 0.1, ema: 0.9}",
         "optimizer.schedule={cosine: {warmup: 7 steps}}",
-        "model.layers=[{dense: 6}, batch_normalization, {dropout: 0.3}, {activation: gelu}]",
+        "model.layers=[learned_scale, {dense: 6}, batch_normalization, {dropout: 0.3}, "
+        "{activation: gelu}]",
         "fit.class_weight=balanced",
         "data.weight=age",
         "fit.batch_size=24",  # divides the rows: Keras trains in one call

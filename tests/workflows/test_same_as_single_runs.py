@@ -84,7 +84,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
     "uneven rows and features": (
         [
             "optimizer={name: adamw, ema: 0.9, clip_norm: 0.1, amsgrad: true}",
-            "model.layers=[{dense: {units: 6, kernel_constraint: {max_norm: 0.8}}}, "
+            "model.layers=[{learned_scale: 2}, {dense: {units: 6, kernel_constraint: {max_norm: 0.8}}}, "
             "{dense: {units: 5, activity_regularizer: {l1: 0.01, l2: 0.05}}}]",
         ],
         [
@@ -112,7 +112,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
     ),
     "layers": (
         [
-            f"model.layers=[{HIDDEN}, layer_normalization, {{reshape: [2, 3]}}, "
+            f"model.layers=[{HIDDEN}, layer_normalization, {{reshape: [2, 3]}}, learned_scale, "
             "unit_normalization, {dense: {units: 4, use_bias: false}}, flatten, {activation: gelu}, "
             "{dense: {units: 4, kernel_constraint: {max_norm: 0.8}, bias_constraint: non_negative}}]",
             "data.categorical.encode=onehot",
@@ -197,14 +197,14 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
     # Many settings in one pack, for a quick test.
     COMBINED: (
         ["optimizer={name: adamw, ema: 0.9, global_clip_norm: 0.1}", "data.weight=age",
-         "data.categorical.encode=embedding"],
+         "data.categorical.encode=embedding", f"model.layers=[learned_scale, {HIDDEN}]"],
         [
             # 82 and 83 rows, so that the last batch of an epoch has 2 or 3.
             ["seed=1", "data.split.fold=1/7", "data.columns.size.piecewise_bins=4",
              "optimizer.weight_decay=0.1",
              "optimizer.schedule=cosine",
-             "model.layers.0.dense.kernel_regularizer={l1: 0.01, l2: 0.02}"],
-            ["data.split.fold=7/7",
+             "model.layers.1.dense.kernel_regularizer={l1: 0.01, l2: 0.02}"],
+            ["data.split.fold=7/7", "model.layers.0.learned_scale.multiplier=2",
              "optimizer.learning_rate=0.1", "optimizer.beta_1=0.5", "optimizer.ema=0.5",
              "optimizer.global_clip_norm=0.01",
              "fit.class_weight=balanced", "fit.early_stopping.patience=1",

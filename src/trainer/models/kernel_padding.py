@@ -1,8 +1,9 @@
-"""Zero rows in the kernel of a first layer, for features that a network does not have.
+"""Zero rows in the kernel of a first dense layer, for features that a network does not have.
 
 A feature that is always 0 and the zeros that multiply it contribute nothing to outputs, norms and
 penalties, and every optimizer leaves these weights 0: networks with different numbers of features can
-be stacked. Features come first among the rows of a kernel, the vectors of categories after them.
+be stacked. Features come first among the rows of a kernel, the vectors of categories after them. The
+weights of a learned scale before the kernel are padded in the same way.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ def pad_kernel(kernel: NDArray[Any], rows: int, embedded: int) -> NDArray[Any]:
     """Insert zero rows after those of the features.
 
     Args:
-        kernel: (features + embedded, units).
+        kernel: (features + embedded, units), or the (features + embedded,) weights of a learned scale.
         rows: Number of rows to return.
         embedded: Number of rows of category vectors.
     """

@@ -13,6 +13,7 @@ import keras
 
 from trainer.config.layers.base import LayerKind, Shape
 from trainer.config.layers.residual import Residual
+from trainer.config.layers.scaling import LearnedScale
 from trainer.inputs import CATEGORIES, FEATURES, ImageScaling, InputSpec, keras_inputs
 from trainer.models.initializers import build_initializer
 from trainer.models.noise import COMPILED_LAYERS
@@ -50,6 +51,9 @@ def build_layer(
     if isinstance(settings, Residual):
         assert shape is not None, "a residual block has a known input shape"
         return _build_residual(settings, name, shape, context)
+    if isinstance(settings, LearnedScale):
+        assert shape is not None, "a learned scale has a known input shape"
+        return _build_learned_scale(settings, name, shape, context.policy)
     arguments = {
         argument: _keras_value(argument, value, name, context.seed)
         for argument, value in settings.keras_arguments().items()
@@ -103,6 +107,26 @@ def _build_residual(
         output = keras.layers.Activation(settings.activation, name=f"{name}_output", dtype=policy)(
             output
         )
+    return keras.Model(start, output, name=name)
+
+
+def _build_learned_scale(
+    settings: LearnedScale, name: str, shape: Shape, policy: str
+) -> keras.Model:
+    """Return x + multiplier · (x · weights), a functional model that plain Keras can load."""
+    axes = "abcdefghi"[: len(shape) + 1]
+    start = keras.Input(shape, dtype=keras.DTypePolicy(policy).compute_dtype, name=f"{name}_input")
+    product = keras.layers.EinsumDense(
+        f"{axes},{axes[-1]}->{axes}",
+        shape,
+        kernel_initializer="zeros",
+        name=f"{name}_product",
+        dtype=policy,
+    )(start)
+    change = keras.layers.Rescaling(settings.multiplier, name=f"{name}_change", dtype=policy)(
+        product
+    )
+    output = keras.layers.Add(name=f"{name}_add", dtype=policy)([start, change])
     return keras.Model(start, output, name=name)
 
 

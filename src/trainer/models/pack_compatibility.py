@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
+from trainer.config.layers.dense import Dense
+from trainer.config.layers.scaling import LearnedScale
 from trainer.config.losses import Loss
 from trainer.config.optimizers import AnyOptimizer
 from trainer.config.schema import Config
@@ -90,8 +92,9 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
 def _shared_shape(config: Config, network: NetworkShape) -> dict[str, Any]:
     """Return the shape of the network without the number of features, if a dense layer follows."""
     shape = asdict(network)
-    layers = config.model.layers
-    if not layers or layers[0].settings.kind == "dense":
+    layers = (layer.settings for layer in config.model.layers)
+    first = next((layer for layer in layers if not isinstance(layer, LearnedScale)), None)
+    if first is None or isinstance(first, Dense):
         for spec in shape["inputs"]:
             if spec["name"] == FEATURES and len(spec["shape"]) == 1:
                 spec["shape"] = "any"

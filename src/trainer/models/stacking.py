@@ -21,6 +21,7 @@ from trainer.config.layers.base import LayerKind
 from trainer.config.layers.dense import Dense
 from trainer.config.layers.noise import Dropout, GaussianNoise
 from trainer.config.layers.normalization import BatchNormalization, LayerNormalization
+from trainer.config.layers.scaling import LearnedScale
 from trainer.config.schema import Config
 from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
 from trainer.inputs import CATEGORIES, FEATURES
@@ -63,8 +64,8 @@ class StackedNetwork:
         variables: Stacked variables, in the order of `keras.Model.variables`. Vectors and matrices
             have three axes, (members, 1 or rows, columns), so that one value per member broadcasts.
             Embedding tables have two, (members · levels, dimension): Keras's optimizers then update
-            them by the rules of a single table. The first kernel has zero rows for the features that
-            only other members have.
+            them by the rules of a single table. The first kernel, and the learned scales before it,
+            have zeros for the features that only other members have.
         trainable: The trainable variables, in the order of `trainable_variables`.
         hyperparameters: The settings that differ between members, each (members,) float32.
         tables: The embedding layers of the first member.
@@ -253,6 +254,8 @@ class _ForwardPass:
                 return self._batch_normalization(layer, x)
             case LayerNormalization():
                 return self._layer_normalization(layer, x)
+            case LearnedScale():
+                return self._learned_scale(layer, x)
             case _:
                 assert settings.stacking == "rows", settings.kind
                 outputs = layer.call(tf.reshape(x, (-1, *x.shape[2:])))
@@ -355,6 +358,12 @@ class _ForwardPass:
         if layer.center:
             outputs += tf.reshape(self._value(layer.beta), shape)
         return outputs
+
+    def _learned_scale(self, block: Any, x: Any) -> Any:
+        (weights,) = block.trainable_variables
+        shape = (x.shape[0], *(1,) * (len(x.shape) - 2), x.shape[-1])
+        product = x * tf.reshape(self._value(weights), shape)
+        return x + self._setting(f"{block.name}/multiplier", x) * product
 
 
 def _embedding_layers(block: keras.Model) -> list[keras.layers.Embedding]:

@@ -36,6 +36,7 @@ from trainer.config.layers.pooling import (
     MaxPool2D,
 )
 from trainer.config.layers.residual import Residual
+from trainer.config.layers.scaling import LearnedScale
 from trainer.config.layers.shaping import (
     Flatten,
     Rescaling,
@@ -68,6 +69,7 @@ LAYER_KINDS: tuple[type[LayerKind], ...] = (
     ZeroPadding2D,
     UpSampling2D,
     Rescaling,
+    LearnedScale,
     Flatten,
     Reshape,
     Residual,
