@@ -55,10 +55,11 @@ CASES: dict[str, dict[str, Any]] = {
             "target_scale": {"amount": "log", "other": "power"},
         },
     },
-    # Folds, a scaled target.
+    # Folds, a scaled target, quantiles beside the mean.
     "folds": {
         "data": {"target": "other", "features": {"include": ["a", "b", "color", "paid"]}},
         "fit": {"folds": 2},
+        "loss": {"name": "mean_with_quantiles", "quantiles": [0.1, 0.9]},
     },
     # Yes/no columns, streamed; a softmax of two classes.
     "multilabel": {

@@ -5,15 +5,21 @@ from typing import Any, get_args
 import keras
 import numpy as np
 import pytest
-from sklearn.metrics import mean_pinball_loss
+from sklearn.metrics import mean_pinball_loss, mean_squared_error
 
 from trainer.config.losses import LOSSES, Loss, LossName, LossSetting
 from trainer.models.losses import HalfSquaredError, StackedLoss, build_loss
 
 NAMES = [name for name in LOSSES if name != "auto"]
-OWN = ("half_squared_error", "quantile")
+OWN = ("half_squared_error", "quantile", "mean_with_quantiles")
 Y = np.array([[1, 0, 0], [0, 1, 0]], dtype=np.float32)
 P = np.array([[0.7, 0.2, 0.1], [0.3, 0.6, 0.1]], dtype=np.float32)
+WIDE = {"mean_with_quantiles": {"quantiles": [0.1, 0.8]}}
+"""Settings with which a loss has three outputs for a target."""
+
+
+def loss_of(name: LossName, **settings: Any) -> Loss:
+    return Loss(**{"name": name, **WIDE.get(name, {}), **settings})
 
 
 def value(loss: Any, weight: Any = None) -> float:
@@ -32,7 +38,7 @@ def test_name_is_that_of_keras(name: LossName) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_weighted_loss_is_divided_by_the_number_of_rows(name: LossName) -> None:
-    loss = build_loss(Loss(name=name))
+    loss = build_loss(loss_of(name))
     rows = [float(loss(Y[i : i + 1], P[i : i + 1])) for i in range(2)]
     weighted = value(loss, np.array([3.0, 0.5], dtype=np.float32))
     assert weighted == pytest.approx((3 * rows[0] + 0.5 * rows[1]) / 2, rel=1e-5)
@@ -68,12 +74,33 @@ def test_quantile_loss_is_the_pinball_loss_of_each_quantile(
     assert float(again(repeated, outputs)) == float(loss(repeated, outputs))
 
 
+@pytest.mark.parametrize("columns", [1, 2])
+def test_mean_with_quantiles_adds_the_squared_error_and_the_pinball_losses(columns: int) -> None:
+    rng = np.random.default_rng(1)
+    y = rng.normal(size=(7, columns))
+    p = rng.normal(size=(7, columns, 3))
+    expected = [
+        mean_squared_error(y[:, column], p[:, column, 0])
+        + mean_pinball_loss(y[:, column], p[:, column, 1], alpha=0.05)
+        + mean_pinball_loss(y[:, column], p[:, column, 2], alpha=0.9)
+        for column in range(columns)
+    ]
+    loss = build_loss(Loss(name="mean_with_quantiles", quantiles=[0.05, 0.9]))
+    repeated = np.repeat(y, 3, axis=1).astype(np.float32)
+    outputs = p.reshape(7, -1).astype(np.float32)
+    assert float(loss(repeated, outputs)) == pytest.approx(np.mean(expected), rel=1e-5)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert float(again(repeated, outputs)) == float(loss(repeated, outputs))
+
+
 @pytest.mark.parametrize("setting", get_args(LossSetting))
 @pytest.mark.parametrize("name", NAMES)
 def test_setting_has_an_effect_or_is_ignored(setting: str, name: LossName) -> None:
-    loss = build_loss(Loss(name=name))
-    changed = [0.2, 0.6, 0.7] if setting == "quantiles" else 0.05
-    other = build_loss(Loss(**{"name": name, setting: changed}))
+    loss = build_loss(loss_of(name))
+    changed = 0.05
+    if setting == "quantiles":
+        changed = [0.2, 0.7] if name in WIDE else [0.2, 0.6, 0.7]
+    other = build_loss(loss_of(name, **{setting: changed}))
     assert (value(loss) != value(other)) == (setting in LOSSES[name].settings)
 
 
@@ -103,7 +130,7 @@ def test_auto_is_rejected() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_stacked_loss_equals_the_loss_of_each_member(name: LossName) -> None:
     smoothing = [0.0, 0.3] if "label_smoothing" in LOSSES[name].settings else [0.0, 0.0]
-    losses = [Loss(name=name, label_smoothing=value) for value in smoothing]
+    losses = [loss_of(name, label_smoothing=value) for value in smoothing]
     stacked = StackedLoss(losses)
     y, p = np.stack([Y, Y[::-1]]), np.stack([P, P])
     values = stacked(y, p, stacked.hyperparameters)

@@ -70,7 +70,7 @@ def test_outputs_of_positive_heads_are_above_0_and_finite(head: str) -> None:
     ).all()
 
 
-def quantile_task(scale: str, quantiles: list[float]) -> Task:
+def quantile_task(scale: str, quantiles: list[float], name: str = "quantile") -> Task:
     rng = np.random.default_rng(0)
     frame = pl.DataFrame(
         {"y": rng.normal(3, 1, 50).clip(0.1), "z": rng.normal(300, 90, 50).clip(1)}
@@ -78,7 +78,7 @@ def quantile_task(scale: str, quantiles: list[float]) -> Task:
     config = Config.model_validate(
         {
             "data": {"source": "x.csv", "target": ["y", "z"]},
-            "loss": {"name": "quantile", "quantiles": quantiles},
+            "loss": {"name": name, "quantiles": quantiles},
         }
     )
     target = fit_target(frame, ["y", "z"], infer_task(frame), config.data, [scale, "standard"], str)
@@ -123,6 +123,30 @@ def test_targets_of_quantiles_are_those_of_their_column() -> None:
     np.testing.assert_array_equal(
         fitted.decode_targets(encoded.y), fitted.target.inverse_transform(y)
     )
+
+
+def test_mean_precedes_the_quantiles() -> None:
+    fitted = quantile_task("log", [0.1, 0.9], "mean_with_quantiles")
+    assert fitted.outputs == 6
+    outputs = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
+    outputs[0, :3] = 0.1, 0.3, -0.2
+    decoded = fitted.decode_outputs(outputs)
+    by_column = outputs.reshape(5, 2, 3)
+    low, high = np.sort(by_column[:, :, 1:], axis=2).transpose(2, 0, 1)
+    expected = [
+        fitted.target.inverse_transform(values) for values in (by_column[:, :, 0], low, high)
+    ]
+    np.testing.assert_array_equal(decoded, np.hstack(expected))
+    assert fitted.file_columns[2:] == (
+        "predicted_y_q0.1", "predicted_z_q0.1", "predicted_y_q0.9", "predicted_z_q0.9",
+    )  # fmt: skip
+    y = np.random.default_rng(1).normal(size=(4, 2)).astype(np.float32)
+    samples = Samples(inputs={}, y=y, weight=None, rows=np.arange(4), unseen=np.zeros(4, bool))
+    np.testing.assert_array_equal(fitted.encode_targets(samples).y, np.repeat(y, 3, axis=1))
+    # An interval contains the mean, which can be outside the quantiles.
+    ends = replace(fitted, half_widths=(-0.4, 0.0)).prediction_intervals(decoded)
+    assert (ends[0] <= expected[0]).all()
+    assert (expected[0] <= ends[1]).all()
 
 
 def test_single_quantile_is_the_prediction() -> None:

@@ -129,6 +129,18 @@ def test_decisions_of_a_run_with_other_intervals_are_refused(
         )
 
 
+def test_mean_is_predicted_beside_the_quantiles(config: Path) -> None:
+    loss = "loss={name: mean_with_quantiles, quantiles: [0.05, 0.95]}"
+    run = run_fit(config, config.parent / "mean", loss, "evaluate.report=false").run
+    test = quantiles(run, "test")
+    shares = covered_by_noise(run, config.with_name("noise.csv"))
+    assert np.abs(shares - 0.9).max() < 0.08
+    # The noise is symmetric: the mean is between the quantiles, and no other output's.
+    low, mean, high = (test[f"predicted_y{end}"].to_numpy() for end in ("_q0.05", "", "_q0.95"))
+    assert ((low < mean) & (mean < high)).mean() > 0.99
+    assert np.sqrt(np.mean((test["actual_y"].to_numpy() - mean) ** 2)) < 24
+
+
 @pytest.mark.slow
 def test_folds_are_averaged_and_calibrated_out_of_fold(config: Path) -> None:
     result = run_members(

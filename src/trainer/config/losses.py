@@ -31,6 +31,7 @@ LossName = Literal[
     "huber",
     "log_cosh",
     "quantile",
+    "mean_with_quantiles",
 ]
 LossSetting = Literal["label_smoothing", "gamma", "alpha", "delta", "quantiles"]
 
@@ -40,7 +41,9 @@ class Loss(Section):
 
     name: LossName = "auto"
     """auto: the cross-entropy of the head, or the mean squared error for regression. poisson, for
-    counts: prediction - target · log(prediction). quantile: the pinball loss."""
+    counts: prediction - target · log(prediction). quantile: the pinball loss. mean_with_quantiles: the
+    squared error of the prediction, plus the pinball losses of quantiles for prediction intervals that
+    adapt to the row."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How far the targets of a cross-entropy are moved toward the uniform distribution."""
     gamma: Annotated[float, Field(ge=0)] = 2.0
@@ -52,8 +55,9 @@ class Loss(Section):
     quantiles: Annotated[
         list[Annotated[float, Field(gt=0, lt=1)]], Field(min_length=1, max_length=99)
     ] = [0.05, 0.5, 0.95]
-    """quantile: the quantiles that are predicted, increasing, each by its own output. The one closest to
-    0.5 is the prediction; prediction intervals are based on the first and the last."""
+    """quantile, mean_with_quantiles: the quantiles that are predicted, increasing, each by its own
+    output. Prediction intervals are based on the first and the last. With quantile, the one closest to
+    0.5 is the prediction."""
 
     @property
     def kind(self) -> LossKind:
@@ -63,8 +67,13 @@ class Loss(Section):
     @property
     def predicted_quantiles(self) -> tuple[float, ...]:
         """The quantiles, if each has its own output; empty if there is one output per target."""
-        is_quantile = self.name == "quantile" and len(self.quantiles) > 1
-        return tuple(self.quantiles) if is_quantile else ()
+        has_outputs = self.name == "quantile" and len(self.quantiles) > 1
+        return tuple(self.quantiles) if has_outputs or self.kind.has_mean else ()
+
+    @property
+    def outputs_per_target(self) -> int:
+        """The number of outputs for each target column: the mean, if any, then the quantiles."""
+        return max(1, self.kind.has_mean + len(self.predicted_quantiles))
 
     def keras_arguments(self) -> dict[str, Any]:
         """Return the arguments of the Keras loss."""
@@ -100,6 +109,7 @@ class LossKind:
         targets: Which targets it is defined for. If not for all, it is meaningful only for an unscaled
             target.
         is_robust: Whether its gradient is bounded, so that outliers have little effect.
+        has_mean: Whether the first output of a target is its mean, and quantiles follow.
         is_binary: Whether each output is a separate binary target, which label smoothing moves toward
             1/2. Otherwise it moves targets toward 1/outputs.
         aliases: Names in other tools, separated by spaces.
@@ -111,6 +121,7 @@ class LossKind:
     constants: Mapping[str, Any] = field(default_factory=dict)
     targets: Literal["any", "not negative", "not zero"] = "any"
     is_robust: bool = False
+    has_mean: bool = False
     is_binary: bool = False
     aliases: str = ""
 
@@ -177,6 +188,13 @@ LOSSES: dict[LossName, LossKind] = {
         ("quantiles",),
         is_robust=True,
         aliases="pinball pinball_loss quantile_loss quantile_regression",
+    ),
+    "mean_with_quantiles": LossKind(
+        "MeanWithQuantilesLoss",
+        ("linear", "softplus", "exponential"),
+        ("quantiles",),
+        has_mean=True,
+        aliases="mean_and_quantiles",
     ),
 }
 """All losses; `auto` has what is known before the head is chosen."""

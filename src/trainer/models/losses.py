@@ -48,7 +48,30 @@ class QuantileLoss(keras.losses.Loss):  # type: ignore[misc]
         return {**super().get_config(), "quantiles": self.quantiles}
 
 
-_OWN_LOSSES = {"HalfSquaredError": HalfSquaredError, "QuantileLoss": QuantileLoss}
+@keras.saving.register_keras_serializable("trainer")
+class MeanWithQuantilesLoss(QuantileLoss):
+    """(y - m)² + Σ max(q (y - p), (q - 1) (y - p)), averaged over the target columns of a row.
+
+    The outputs of a row are the mean m and the quantiles p of the first column, then those of the next.
+    """
+
+    def __init__(
+        self, quantiles: Sequence[float], name: str = "mean_with_quantiles_loss", **settings: Any
+    ) -> None:
+        super().__init__(quantiles, name, **settings)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        columns = y_pred.shape[-1] // (1 + len(self.quantiles))
+        quantiles = keras.ops.convert_to_tensor([0.0, *self.quantiles] * columns, y_pred.dtype)
+        errors = y_true - y_pred
+        losses = keras.ops.maximum(quantiles * errors, (quantiles - 1) * errors)
+        losses = keras.ops.where(quantiles == 0, keras.ops.square(errors), losses)
+        return keras.ops.sum(losses, axis=-1) / columns
+
+
+_OWN_LOSSES = {
+    kind.__name__: kind for kind in (HalfSquaredError, QuantileLoss, MeanWithQuantilesLoss)
+}
 
 
 def build_loss(loss: Loss) -> keras.losses.Loss:

@@ -7,9 +7,9 @@ the fitted preprocessing from `preprocessing.json`, temperature and threshold fr
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from trainer.config.losses import center_quantile
+from trainer.config.losses import Loss, center_quantile
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
@@ -33,7 +33,7 @@ class Example:
         members: The directories of the members, relative to the run; empty for a single network.
         is_calibrated: Whether a network has a temperature other than 1.
         has_custom: Whether the network has custom layers.
-        quantiles: The quantiles, if each has its own output; empty if there is one output per target.
+        loss: The loss, which determines the outputs of a number.
     """
 
     path: str
@@ -42,7 +42,7 @@ class Example:
     members: Sequence[str] = ()
     is_calibrated: bool = False
     has_custom: bool = False
-    quantiles: Sequence[float] = ()
+    loss: Loss = field(default_factory=Loss)
 
 
 def example_code(example: Example) -> tuple[str, ...]:
@@ -153,9 +153,11 @@ def _decoded(example: Example, target: FittedTarget) -> Iterator[str]:
 
 def _unscaled_lines(example: Example) -> Iterator[str]:
     targets = [preprocessing.target for preprocessing in example.preprocessing]
-    if example.quantiles:
-        count, center = len(example.quantiles), center_quantile(example.quantiles)
-        yield f"output = np.sort(output.reshape(-1, {count}))[:, {center}]"
+    loss = example.loss
+    if loss.kind.has_mean:
+        yield f"output = output[::{loss.outputs_per_target}]"
+    elif quantiles := loss.predicted_quantiles:
+        yield f"output = np.sort(output.reshape(-1, {len(quantiles)}))[:, {center_quantile(quantiles)}]"
     if any(set(target.scale) != {1.0} or set(target.offset) != {0.0} for target in targets):
         yield 'target = fitted["target"]'
         yield 'p = output * target["scale"] + target["offset"]'

@@ -52,8 +52,9 @@ class Task:
             predicted quantiles, by how much the bounds extend beyond the first and the last.
 
     Decoded outputs and predictions of all kinds have one column per class, label or target column, k in
-    all. If the loss has several quantiles, these are the predictions of the quantile closest to 0.5, and
-    the predictions of each quantile follow, k columns each, never decreasing from one to the next.
+    all. If the loss has several quantiles, these are the means or the predictions of the quantile
+    closest to 0.5, and the predictions of each quantile follow, k columns each, never decreasing from
+    one to the next.
     """
 
     target: FittedTarget
@@ -128,7 +129,7 @@ class Task:
 
     def decode_targets(self, y: Float32Array) -> FloatArray:
         """Convert targets encoded for the head (rows, outputs) to the form of predictions (rows, k)."""
-        return self._unscaled(y[:, :: len(self.quantiles) or 1])
+        return self._unscaled(y[:, :: self.loss.outputs_per_target])
 
     def point_predictions(self, decoded: FloatArray) -> FloatArray:
         """Return the predictions of decoded outputs without their quantiles, (rows, k)."""
@@ -140,11 +141,11 @@ class Task:
         Sorting never increases the pinball loss (Chernozhukov, Fernández-Val, Galichon, Quantile and
         probability curves without crossing, 2010).
         """
-        count, center = len(self.quantiles), center_quantile(self.quantiles)
-        by_column = np.sort(outputs.reshape(len(outputs), -1, count), axis=2)
-        return np.hstack(
-            [self._unscaled(by_column[:, :, index]) for index in (center, *range(count))]
-        )
+        by_column = outputs.reshape(len(outputs), -1, self.loss.outputs_per_target)
+        has_mean = self.loss.kind.has_mean
+        quantiles = np.moveaxis(np.sort(by_column[:, :, int(has_mean) :], axis=2), 2, 0)
+        center = by_column[:, :, 0] if has_mean else quantiles[center_quantile(self.quantiles)]
+        return np.hstack([self._unscaled(values) for values in (center, *quantiles)])
 
     def target_values(self, samples: Samples) -> FloatArray:
         """Return the targets of samples in the form of decoded outputs; numbers as in the table."""
@@ -312,8 +313,7 @@ def make_task(config: Config, target: FittedTarget) -> Task:
     return Task(
         target=target,
         head=head,
-        outputs=get_task_kind(target.task).head_units(head, target.width)
-        * max(1, len(loss.predicted_quantiles)),
+        outputs=get_task_kind(target.task).head_units(head, target.width) * loss.outputs_per_target,
         loss=loss,
         metrics=resolved_metrics(config, target.task),
         # A threshold that is optimized is chosen after training, on the validation rows.

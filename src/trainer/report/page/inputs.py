@@ -6,6 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import assert_never
 
+from pydantic import ValidationError
+
+from trainer.config.losses import Loss
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.categorical import MISSING, RARE, BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
@@ -228,9 +231,11 @@ def _output_steps(content: RunContent, networks: Sequence[Network]) -> Iterator[
         yield "output", _probability(target)
         yield from _temperature_steps(networks, target)
     else:
-        if quantiles := _quantiles(content):
-            values = ", ".join(f"{quantile:g}" for quantile in quantiles)
-            yield "quantiles", f"the outputs of a column, sorted: {values}"
+        loss = _loss(content)
+        if loss.predicted_quantiles:
+            values = ", ".join(f"{quantile:g}" for quantile in loss.predicted_quantiles)
+            which = "other outputs of a column" if loss.kind.has_mean else "outputs of a column"
+            yield "quantiles", f"the {which}, sorted: {values}"
         yield from _regression_steps(target)
     if len(networks) > 1:
         what = "p" if has_classes else "prediction"
@@ -239,13 +244,12 @@ def _output_steps(content: RunContent, networks: Sequence[Network]) -> Iterator[
         yield "label", _label(target, content.threshold)
 
 
-def _quantiles(content: RunContent) -> tuple[float, ...]:
-    """Return the quantiles, if each has its own output."""
-    match content.settings:
-        case {"loss": {"name": "quantile", "quantiles": [_, _, *_] as quantiles}}:
-            return tuple(value for value in quantiles if isinstance(value, float))
-        case _:
-            return ()
+def _loss(content: RunContent) -> Loss:
+    """Return the loss of the run; the default if its config cannot be read."""
+    try:
+        return Loss.model_validate(content.settings.get("loss", {}))
+    except ValidationError:
+        return Loss()
 
 
 def _probability(target: FittedTarget) -> str:
@@ -304,7 +308,7 @@ def _code(content: RunContent, networks: Sequence[Network], row: ExampleRow) -> 
         members=[path.relative_to(content.run.path).as_posix() for path in members],
         is_calibrated=any(network.temperature != 1 for network in networks),
         has_custom=_has_custom(content.settings.get("model")),
-        quantiles=_quantiles(content),
+        loss=_loss(content),
     )
     yield Paragraph(
         f"This code reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "
