@@ -25,7 +25,8 @@ def command(
         Path,
         typer.Argument(
             metavar="FILE",
-            help="The rows to predict: a table, images or a folder of them; - for CSV on stdin.",
+            help="The rows to predict: a table; an image, a folder of images or a glob, or a table of "
+            "their paths; - for CSV on stdin.",
             readable=False,
         ),
     ],
@@ -38,7 +39,8 @@ def command(
         list[str] | None,
         typer.Option(
             "--keep",
-            help="Copy this column of FILE to the output; can be repeated; '*' copies all.",
+            help="Copy this column of FILE to the output; can be repeated; '*' copies all. Paths of "
+            "images are always copied.",
         ),
     ] = None,
     device: Device = "auto",
@@ -49,6 +51,8 @@ def command(
     """Predict the rows of a file, or images. The output has the same rows in the same order.
 
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
+
+    Example: trainer predict runs/photos/20261122-141530-9f3c new_photos -o out.csv
 
     Example: head -n 6 patients.csv | trainer predict runs/breast-cancer/20261122-141530-9f3c - -o -
 

@@ -6,6 +6,7 @@ from tests.data.images import make_images
 from trainer.config.load import load_config
 from trainer.data.dataset import Dataset
 from trainer.data.image_decoding import decode_image
+from trainer.data.new_data import prediction_batches
 from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
 from trainer.errors import DataError
@@ -87,6 +88,31 @@ def test_a_table_of_paths_and_numbers(photos, tmp_path, prepared):
             for row in samples.rows
         ]
         assert np.array_equal(samples.inputs[IMAGE][:], np.stack(expected))
+
+
+@pytest.mark.parametrize("name", ["path", "file", "label"])
+@pytest.mark.parametrize("streamed", [False, True])
+def test_every_source_of_predictions_has_the_column_of_paths(
+    photos, tmp_path, prepared, monkeypatch, name, streamed
+):
+    monkeypatch.chdir(tmp_path)
+    paths = sorted(str(path.relative_to(tmp_path)) for path in photos.rglob("*.png"))
+    frame = pl.DataFrame({name: paths, "y": [i * 1.5 for i in range(len(paths))]})
+    frame.write_csv(tmp_path / "t.csv")
+    config = (
+        f"{{source: t.csv, target: y, columns: {{{name}: {{kind: image}}}}, image: {{size: 5}}}}"
+    )
+    preprocessing = prepared(config).preprocessing
+    data = load_config(tmp_path / "c.yaml").config.data
+    for source in ("t.csv", "photos", "photos/*/*.png", paths[3]):
+        other = data.model_copy(update={"source": source})
+        parts = list(prediction_batches(other, preprocessing, (), streamed=streamed))
+        kept = pl.concat(part.kept for part in parts)
+        assert kept.columns == [name]
+        found = kept[name].str.strip_prefix(f"{tmp_path}/")
+        everything = sorted(str(path.relative_to(tmp_path)) for path in photos.rglob("*.*"))
+        expected = {"photos": everything, paths[3]: [paths[3]]}.get(source, paths)
+        assert found.sort().to_list() == expected
 
 
 def test_scaling(photos, prepared):

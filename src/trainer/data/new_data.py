@@ -17,7 +17,6 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data
-from trainer.config.images import FOLDER_PATH
 from trainer.config.yaml_writer import flow_text
 from trainer.data.csv_advice import NO_HEADER, advice
 from trainer.data.csv_files import first_line_is_data
@@ -106,7 +105,7 @@ def prediction_batches(
     Args:
         data: The `data` section of the run, with these files as its source.
         preprocessing: The fitted preprocessing of the run.
-        keep: Columns to pass through; "*" for all. The path of an image in a folder always is.
+        keep: Columns to pass through; "*" for all. The path of an image always is.
         streamed: Whether to keep one batch in memory at a time.
 
     Raises:
@@ -116,8 +115,9 @@ def prediction_batches(
     names = [column.name for column in preprocessing.columns]
     _check_columns(source.header, data, names)
     kept = _kept(source.header, keep)
-    if "folder" in source.header.formats and FOLDER_PATH not in kept:
-        kept = [FOLDER_PATH, *kept]
+    image = preprocessing.image
+    if image is not None and image.name not in kept:
+        kept = [image.name, *kept]
     columns = list(dict.fromkeys([*names, *kept]))
     parts: Iterator[pl.DataFrame] = (frame for _, frame in source.batches(columns))
     if not source.in_memory:

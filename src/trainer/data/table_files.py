@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
 import polars as pl
 
 from trainer.config.data import Csv, Data, FileFormat
+from trainer.config.images import FOLDER_PATH, image_columns
 from trainer.data.compression import detect_compression, read_chunks
 from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks, read_csv_header
 from trainer.data.csv_text import collapse_spaces, separator_of
@@ -158,20 +159,34 @@ class _NpzFile(TableFile):
         return self.path.stat().st_size // 8
 
 
+@dataclass(frozen=True, slots=True)
 class _ImageFolder(TableFile):
+    """A folder of images.
+
+    Attributes:
+        column: The name of the column of paths.
+    """
+
+    column: str = FOLDER_PATH
     format = "folder"
 
     def read(self) -> tuple[pl.DataFrame, list[str]]:
-        return read_image_folder(self.path)
+        frame, warnings = read_image_folder(self.path)
+        return self._named(frame), warnings
 
     def count_cells(self) -> int:
         return count_images(self.path) * len(FOLDER_SCHEMA)
 
     def schema(self) -> tuple[pl.Schema, list[str]]:
-        return FOLDER_SCHEMA, []
+        return self._named(pl.DataFrame(schema=FOLDER_SCHEMA)).schema, []
 
     def blocks(self, schema: Mapping[str, pl.DataType], rows: int) -> Iterator[pl.DataFrame]:
-        yield read_image_folder(self.path)[0].select(list(schema))
+        yield self.read()[0].select(list(schema))
+
+    def _named(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self.column == FOLDER_PATH:
+            return frame
+        return frame.drop(self.column, strict=False).rename({FOLDER_PATH: self.column})
 
 
 FILE_CLASSES: dict[FileFormat, type[TableFile]] = {
@@ -183,10 +198,14 @@ FILE_CLASSES: dict[FileFormat, type[TableFile]] = {
 def table_file(path: Path, data: Data) -> TableFile:
     """Return a file of a table, in the configured format or that of its extension.
 
+    The paths of a folder of images are in the column of images, whatever its name.
+
     Raises:
         DataError: See `file_format`.
     """
-    return FILE_CLASSES[file_format(path, data.format)](path, data.csv)
+    file = FILE_CLASSES[file_format(path, data.format)](path, data.csv)
+    images = image_columns(data)
+    return replace(file, column=images[0]) if isinstance(file, _ImageFolder) and images else file
 
 
 def _first_bytes(path: Path) -> bytes:
