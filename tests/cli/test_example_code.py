@@ -20,8 +20,10 @@ import pytest
 import yaml
 
 from tests.cli.conftest import CommandResult
+from tests.data.images import make_images
 
 TITLE = "Reproduce a prediction with json, numpy and Keras only"
+IMAGE_TITLE = "Reproduce a prediction with json, numpy, Pillow and Keras only"
 
 QUICK = ("regression",)
 CASES: dict[str, dict[str, Any]] = {
@@ -199,3 +201,35 @@ def test_example_predicts_what_predict_does(
     decisions = [json.loads(path.read_text()) for path in run.rglob("decisions.json")]
     is_calibrated = "calibrate" in CASES[case].get("evaluate", {})
     assert any(decision["temperature"] != 1 for decision in decisions) == is_calibrated
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["folder", "table"])
+def test_example_of_images(kind: str, folder: Path, trainer: Callable[..., CommandResult]) -> None:
+    photos = make_images(folder / "photos", count=12).relative_to(folder)
+    settings = ["fit.epochs=2", "fit.batch_size=8", "--quiet"]
+    if kind == "folder":
+        source = str(photos)
+        fitted = trainer("fit", source, *settings)
+    else:
+        paths = sorted(str(path) for path in photos.rglob("*.*"))
+        ages = [float(index % 7) for index in range(len(paths))]
+        frame = pl.DataFrame({"path": paths, "age": ages})
+        frame.with_columns(price=pl.col("age") * 3 + 1).write_csv("rows.csv")
+        source = "rows.csv"
+        Path("c.yaml").write_text(
+            "data: {source: rows.csv, target: price, columns: {path: {kind: image}},\n"
+            "       image: {resize: 10, crop: 8}}\n"
+            "model: {layers: [{conv2d: {filters: 2, kernel_size: 3}}, flatten, {dense: 4}]}\n"
+        )
+        fitted = trainer("fit", "c.yaml", *settings)
+    assert fitted.code == 0, fitted.err
+    run = Path(fitted.out.strip())
+    html = Blocks((run / "report.html").read_text(encoding="utf-8")).texts[IMAGE_TITLE]
+    values = ast.literal_eval(run_in_this_process(html)[0])
+    assert trainer("predict", run, source, "-o", "out.parquet").code == 0
+    row = json.loads((run / "example.json").read_text())["row"]
+    (expected,) = pl.read_parquet("out.parquet").filter(pl.col("row") == row).to_dicts()
+    prefix = "probability" if kind == "folder" else "predicted"
+    for name, value in values.items():
+        np.testing.assert_allclose(value, expected[f"{prefix}_{name}"], rtol=2e-6, atol=1e-6)

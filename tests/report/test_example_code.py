@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 import yaml
+from PIL import Image
 
 from trainer.config.load import load_config
 from trainer.data.dataset import Dataset
@@ -157,6 +158,54 @@ def test_numbers_and_dates_stored_as_text(tmp_path: Path) -> None:
         row = raw_row(fitted.preprocessing, table[index : index + 1])
         result = encoded(tmp_path, fitted, row)
         assert_encoded(result, expected, index)
+
+
+def write_photos(folder: Path) -> None:
+    """Write images of several modes and shapes, alternately of two classes."""
+    generator = np.random.default_rng(0)
+
+    def noise(height: int, width: int, channels: int = 3) -> Image.Image:
+        coarse = generator.integers(0, 256, (height // 8, width // 8, channels)).astype(np.uint8)
+        image = Image.fromarray(coarse[..., 0] if channels == 1 else coarse)
+        return image.resize((width, height), Image.Resampling.BICUBIC)
+
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    images = {
+        "large.jpg": noise(240, 400),
+        "turned.jpg": noise(48, 80),
+        "alpha.png": noise(40, 40, 4),
+        "palette.png": noise(40, 64).quantize(8),
+        "grey.png": noise(64, 40, 1),
+        "small.png": noise(8, 8),
+    }
+    for number, (name, image) in enumerate(images.items()):
+        place = folder / ("a", "b")[number % 2]
+        place.mkdir(parents=True, exist_ok=True)
+        options = {"exif": turned} if name == "turned.jpg" else {}
+        if name == "palette.png":
+            options = {"transparency": 0}
+        image.save(place / name, **options)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"size": 24}, {"size": [8, 12], "color": "grey"}, {"resize": 20, "crop": [16, 12]}],
+    ids=str,
+)
+def test_code_decodes_images_like_the_package(tmp_path: Path, settings: dict[str, Any]) -> None:
+    write_photos(tmp_path / "photos")
+    split = {"train": "photos", "test": "photos", "validation": "photos"}
+    fitted = dataset(tmp_path, {"source": split, "target": "label", "image": settings})
+    table = fitted.table.frame.select("path")
+    expected = fitted.preprocessing.transform(table).inputs
+    for index in range(6):
+        row = raw_row(fitted.preprocessing, table[index : index + 1])
+        result = encoded(tmp_path, fitted, row)["image"]
+        np.testing.assert_array_equal(result[0], expected["image"][index : index + 1][0])
+    text = "\n".join(example_code(Example("run", [fitted.preprocessing], row)))
+    assert "x = []" not in text
+    assert ("box" in text) == ("resize" in settings)
 
 
 def test_target_means_of_days(tmp_path: Path) -> None:

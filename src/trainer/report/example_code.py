@@ -1,4 +1,5 @@
-"""Generate Python code that reproduces a prediction of a run with json, numpy and Keras only.
+"""Generate Python code that reproduces a prediction of a run with json, numpy, Keras and, for images,
+Pillow only.
 
 To be short, the code handles only the kinds of columns and the settings that occur in the run. It reads
 the fitted preprocessing from `preprocessing.json`, temperature and threshold from `decisions.json`.
@@ -13,7 +14,7 @@ from trainer.config.losses import Loss, center_quantile
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
-from trainer.inputs import CATEGORIES, FEATURES
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE
 from trainer.report.example_encoding import UsedColumns, encoding_branches, encoding_functions
 
 _MAX_VALUES = 40
@@ -53,7 +54,10 @@ def example_code(example: Example) -> tuple[str, ...]:
 def _code(example: Example) -> Iterator[str]:
     used = UsedColumns(example.preprocessing)
     target = example.preprocessing[0].target
-    yield from ("import json", "", "import keras", "import numpy as np", "")
+    yield from ("import json", "", "import keras", "import numpy as np")
+    if used.images:
+        yield "from PIL import Image, ImageOps"
+    yield ""
     if example.has_custom:
         yield "# Import the module of the custom layers here, so that Keras can load them."
     yield f"run = {example.path!r}"
@@ -96,8 +100,10 @@ def _literal(value: str | bool | float | None) -> str:
 
 def _network(example: Example, used: UsedColumns, target: FittedTarget) -> Iterator[str]:
     yield 'fitted = json.load(open(f"{run}/preprocessing.json", "rb"))'
-    has_ids = "embedding" in used.encodings
-    yield "x, ids = [], []" if has_ids else "x = []"
+    if "embedding" in used.encodings:
+        yield "x, ids = [], []"
+    elif used.has_features:
+        yield "x = []"
     yield 'for column in fitted["columns"]:'
     yield '    value = row[column["name"]]'
     branches = list(encoding_branches(used))
@@ -115,7 +121,7 @@ def _network(example: Example, used: UsedColumns, target: FittedTarget) -> Itera
 
 def _inputs(networks: Sequence[Preprocessing]) -> Iterator[str]:
     """Make arrays of the row: one, or a dict if the network has several inputs."""
-    values = {FEATURES: "x", CATEGORIES: "ids"}
+    values = {FEATURES: "x", CATEGORIES: "ids", IMAGE: "image"}
     arrays = {
         spec.name: f'np.array([{values[spec.name]}], "{spec.dtype}")'
         for network in networks
@@ -128,8 +134,9 @@ def _inputs(networks: Sequence[Preprocessing]) -> Iterator[str]:
     yield f"inputs = {{{items}}}"
     # A column that is constant in the training rows of a fold is in no input of its network.
     if any(len(network.inputs) < len(arrays) for network in networks):
-        yield "if not x or not ids:"
-        yield f'    inputs = inputs["{FEATURES}" if x else "{CATEGORIES}"]'
+        yield "inputs = {name: array for name, array in inputs.items() if array.size}"
+        yield "if len(inputs) == 1:"
+        yield "    (inputs,) = inputs.values()"
 
 
 def _decoded(example: Example, target: FittedTarget) -> Iterator[str]:

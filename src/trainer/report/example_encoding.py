@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import CalendarPart, DatetimeColumn
+from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.target_means import SMOOTHING
@@ -19,8 +20,10 @@ class UsedColumns:
         self.dates = [column for column in columns if isinstance(column, DatetimeColumn)]
         self.levels = [column for column in columns if isinstance(column, CategoricalColumn)]
         self.booleans = [column for column in columns if isinstance(column, BooleanColumn)]
+        self.images = [column for column in columns if isinstance(column, ImageColumn)]
         self.plain = [column for column in columns if isinstance(column, NumericColumn)]
         self.numbers = [*self.plain, *(part for date in self.dates for part in date.numbers)]
+        self.has_features = not columns or len(self.images) < len(columns)
 
     @property
     def is_affine(self) -> bool:
@@ -50,6 +53,7 @@ def encoding_functions(used: UsedColumns) -> Iterator[str]:
         _level_code_function(used),
         _target_means_functions(used),
         _dated_function(used),
+        _pixels_function(used),
     )
     functions = [lines for lines in map(list, parts) if lines]
     for lines in functions:
@@ -183,6 +187,34 @@ def _dated_function(used: UsedColumns) -> Iterator[str]:
     yield "    return x"
 
 
+def _pixels_function(used: UsedColumns) -> Iterator[str]:
+    """Decode an image like `trainer.data.image_decoding`, except one of 16 bits per channel."""
+    if not used.images:
+        return
+    column = used.images[0]
+    mode = "L" if column.channels == 1 else "RGB"
+    target = 2 * max(column.height, column.width, column.resize or 0)
+    yield "def pixels(column, path):"
+    yield "    image = Image.open(path)"
+    yield f"    if min(image.size) > {target}:"
+    yield f'        image.draft("{mode}", ({target}, {target}))'
+    yield "    if image.has_transparency_data:"
+    yield '        white = Image.new("RGBA", image.size, "white")'
+    yield '        image = Image.alpha_composite(white, image.convert("RGBA"))'
+    yield f'    image = ImageOps.exif_transpose(image.convert("{mode}"))'
+    yield '    height, width = column["height"], column["width"]'
+    box = ""
+    if column.resize is not None:
+        box = ", box=box"
+        yield '    scale = min(image.size) / column["resize"]'
+        yield "    left = (image.width - width * scale) / 2"
+        yield "    top = (image.height - height * scale) / 2"
+        yield "    box = (left, top, left + width * scale, top + height * scale)"
+    yield "    bilinear = Image.Resampling.BILINEAR"
+    yield f"    image = image.resize((width, height), bilinear{box}, reducing_gap=2)"
+    yield '    return np.asarray(image).reshape(height, width, column["channels"])'
+
+
 def _calendar_lines(parts: Collection[CalendarPart]) -> Iterator[str]:
     if not parts:
         return
@@ -247,6 +279,8 @@ def encoding_branches(used: UsedColumns) -> Iterator[tuple[str, tuple[str, ...]]
         yield 'column["kind"] == "boolean"', tuple(lines)
     if used.dates:
         yield 'column["kind"] == "datetime"', ("x += date_features(column, value)",)
+    if used.images:
+        yield 'column["kind"] == "image"', ("image = pixels(column, value)",)
     if "onehot" in used.encodings:
         codes = 'len(column["features"])'
         lines = [f"x += [float(level_code(column, value) == code) for code in range({codes})]"]

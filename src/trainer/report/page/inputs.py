@@ -64,7 +64,7 @@ def _inputs(content: RunContent) -> Iterator[Block]:
     steps = _output_steps(content, networks)
     yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
-    if preprocessing.image is None and example is not None and all(map(Path.is_file, models)):
+    if example is not None and all(map(Path.is_file, models)):
         yield from _code(content, networks, example)
 
 
@@ -310,11 +310,13 @@ def _code(content: RunContent, networks: Sequence[Network], row: ExampleRow) -> 
         has_custom=_has_custom(content.settings.get("model")),
         loss=_loss(content),
     )
+    has_image = networks[0].preprocessing.image is not None
     yield Paragraph(
         f"This code reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "
-        "without this package. Dates are in ISO 8601 and UTC; missing values are None."
+        f"without this package. Dates are in ISO 8601 and UTC; missing values are None."
     )
-    yield CodeBlock("Reproduce a prediction with json, numpy and Keras only", example_code(example))
+    packages = "json, numpy, Pillow and Keras" if has_image else "json, numpy and Keras"
+    yield CodeBlock(f"Reproduce a prediction with {packages} only", example_code(example))
 
 
 def _has_custom(value: object) -> bool:
