@@ -1,4 +1,4 @@
-"""`trainer explain`: feature importance, partial dependence and SHAP values of a trained model."""
+"""`trainer explain`: feature importance, partial dependence, SHAP values and heat maps of images."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from trainer.errors import Problem, UsageError, did_you_mean
+from trainer.errors import Problem, UsageError, did_you_mean, pluralize
 from trainer.report.text import Table, cell, number
+from trainer.runs.records import to_json
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
 
@@ -46,8 +47,8 @@ def command(
         typer.Option(
             "--rows",
             metavar="N|FILE",
-            help="Compute SHAP values for this many test rows, or for the rows of a file; needs the "
-            "explain extra.",
+            help="Compute SHAP values for this many test rows, or for the rows of a file (needs the "
+            "explain extra); for images, heat maps: FILE is an image, a folder, a glob or a table.",
         ),
     ] = None,
     device: Device = "auto",
@@ -55,12 +56,16 @@ def command(
     json: Json = False,
     allow_custom: AllowCustom = False,
 ) -> None:
-    """Compute feature importance, partial dependence and SHAP values.
+    """Compute feature importance, partial dependence and SHAP values, or heat maps of images.
 
     Permutation importance is the drop in a metric when a column is shuffled. Partial dependence is the
-    mean prediction as a function of a column's value. Files are written to RUN/explanation.
+    mean prediction as a function of a column's value. A picture of each image shows where its class
+    activation (Grad-CAM) is high, and which parts lower the prediction when they are covered. Files are
+    written to RUN/explanation.
 
     Example: trainer explain runs/breast-cancer/20261122-141530-9f3c --columns mean_area --rows 50
+
+    Example: trainer explain runs/photos/20261122-141530-9f3c --rows new_photos
     """
     split_name, shap_rows = _split_name(split), _shap_rows(rows)
     if settings and not isinstance(shap_rows, Path):
@@ -80,6 +85,8 @@ def command(
         shap_rows=shap_rows,
         read_options=settings or (),
     )
+    for warning in explanation.warnings:
+        console.warn(warning)
     for part in _parts(explanation):
         if isinstance(part, Table):
             stderr.table(part)
@@ -93,6 +100,9 @@ def command(
                 "explanation": str(explanation.folder),
                 "files": list(explanation.files),
                 "importance": explanation.importance,
+                "heat_maps": None
+                if explanation.heat_maps is None
+                else to_json(explanation.heat_maps),
             }
         )
     else:
@@ -101,14 +111,30 @@ def command(
 
 def _parts(explanation: Explanation) -> list[str | Table]:
     """Return the lines and the table to print."""
-    importance: dict[str, Any] = explanation.importance
+    parts: list[str | Table] = [f"{explanation.run}, checkpoint {explanation.checkpoint}"]
+    if explanation.importance is not None:
+        parts += _importance_parts(explanation.importance)
+    if explanation.shap is not None:
+        parts.append(
+            f"SHAP values for {len(explanation.shap['rows']):,} rows; with the base value, they sum to "
+            f"the prediction within {number(explanation.shap['largest_gap'])}"
+        )
+    heat_maps = explanation.heat_maps
+    if heat_maps is not None:
+        kinds = "occlusion" if not heat_maps.has_class_activation else "Grad-CAM and occlusion"
+        images = pluralize(len(heat_maps.images), "image")
+        pictures = explanation.folder / "heat_map_*.jpg"
+        parts.append(f"heat maps ({kinds}) of {images} of {cell(heat_maps.source)}: {pictures}")
+    return parts
+
+
+def _importance_parts(importance: dict[str, Any]) -> list[str | Table]:
     total = (
         ""
         if importance["rows"] == importance["split_rows"]
         else f" of {importance['split_rows']:,}"
     )
     parts: list[str | Table] = [
-        f"{explanation.run}, checkpoint {explanation.checkpoint}",
         f"{importance['metric']} {number(importance['baseline'])} on {importance['rows']:,}{total} "
         f"{importance['split']} rows; each column shuffled {importance['repeats']} times",
     ]
@@ -125,11 +151,6 @@ def _parts(explanation: Explanation) -> list[str | Table]:
     parts += ["", Table("", headers, rows, frozenset({1, 2}))]
     if len(importance["columns"]) > _SHOWN:
         parts.append(f"and {len(importance['columns']) - _SHOWN:,} more in importance.json")
-    if explanation.shap is not None:
-        parts.append(
-            f"SHAP values for {len(explanation.shap['rows']):,} rows; with the base value, they sum to "
-            f"the prediction within {number(explanation.shap['largest_gap'])}"
-        )
     return parts
 
 

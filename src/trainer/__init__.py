@@ -9,7 +9,7 @@ The packages, from high to low level; each imports only from lower levels:
     8  workflows     combines the packages below into check, fit, resume, explain, sweep
     7  prediction    a run directory → its networks, which predict rows and evaluate splits
     6  engine        the training loop, its executors and learners, callbacks, devices   TensorFlow
-       explain       importance, partial dependence, SHAP values of a predict function   NumPy
+       explain       importance, partial dependence, SHAP values, occlusion              NumPy
        workers       pools of worker processes, on this machine or a Ray cluster
        report        run directories and sweeps → tables, plots, report.html
        tracking      logging to TensorBoard and MLflow

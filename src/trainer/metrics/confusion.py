@@ -1,4 +1,4 @@
-"""Metrics that follow from the counts of a confusion matrix."""
+"""Confusion matrices, and metrics that follow from their counts."""
 
 from __future__ import annotations
 
@@ -73,6 +73,18 @@ class Confusion:
                 for part in (self.positive, self.negative, self.predicted, self.hits)
             )
         )
+
+
+def confused_pairs(matrix: Float64Array) -> list[tuple[int, int]]:
+    """Return the (actual, predicted) pairs of different classes with rows, most frequent first.
+
+    Args:
+        matrix: (classes, classes) weight of the rows by actual and predicted class.
+    """
+    errors = matrix.copy()
+    np.fill_diagonal(errors, 0)
+    order = np.argsort(-errors, axis=None, kind="stable")
+    return [divmod(int(index), len(errors)) for index in order[: np.count_nonzero(errors)]]
 
 
 def safe_divide(numerator: Float64Array, denominator: Float64Array) -> Float64Array:

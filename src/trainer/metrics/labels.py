@@ -57,7 +57,7 @@ def encode_classes(
     return one_hot
 
 
-def class_indices(y: FloatArray) -> Int64Array:
+def class_indices(y: FloatArray | BoolArray) -> Int64Array:
     """Return the index of the class of each row, or of the most likely one; see `encode_classes`."""
     indices = y[:, 0] > 0.5 if y.shape[1] == 1 else y.argmax(axis=1)
     return np.asarray(indices, np.int64)

@@ -6,7 +6,7 @@ the decisions made after training: threshold, temperature and half-widths of int
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +24,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.engine import devices
 from trainer.inputs import Inputs
-from trainer.metrics.arrays import FloatArray
+from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.predictions import Predictions
 from trainer.prediction.trained_runs import TrainedRun, ensemble_task, load_network, open_members
 from trainer.runs.directory import RunDirectory
@@ -32,6 +32,8 @@ from trainer.tasks.base import Column
 
 if TYPE_CHECKING:
     from trainer.engine.batches import Evaluator
+
+_TINY = np.float32(1e-30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +158,27 @@ class Predictor:
         """Return the mean predictions without quantiles, the predict function that is explained."""
         return self.task.point_predictions(self.predict_numbers(inputs).mean)
 
+    def class_activation_maps(
+        self, inputs: Sequence[Inputs], units: Int64Array, signs: Int64Array
+    ) -> Float32Array | None:
+        """Return the mean of the class activation maps of all members, each with a maximum of 1.
+
+        Args:
+            inputs: The rows encoded by each encoder.
+            units: The unit of the output layer of each row; see `class_activation_maps`.
+            signs: 1 or -1 for each row.
+
+        Returns:
+            (n, rows, columns) from 0 to 1; None for networks without feature maps.
+        """
+        encoded = [inputs[number] for number in self.encoder_of_member]
+        maps = self._networks.class_activation_maps(encoded, units, signs)
+        if not maps:
+            return None
+        scaled = [part / np.maximum(part.max(axis=(1, 2), keepdims=True), _TINY) for part in maps]
+        mean: Float32Array = np.mean(scaled, axis=0)
+        return mean
+
     def evaluate(self, samples: Sequence[Samples]) -> EvaluatedSamples:
         """Evaluate the mean prediction for samples with targets.
 
@@ -218,15 +241,32 @@ class _Networks:
 
     def predict(self, inputs: Sequence[Inputs]) -> list[FloatArray]:
         """Return the decoded predictions of each network for the rows encoded for it."""
-        predictions: list[FloatArray] = []
-        for member, rows, (shape, weights) in zip(
-            self._members, inputs, self._weights, strict=True
-        ):
+        return [
+            member.task.decode_outputs(evaluator.predict(rows))
+            for member, rows, (_, evaluator) in zip(
+                self._members, inputs, self._loaded(), strict=True
+            )
+        ]
+
+    def class_activation_maps(
+        self, inputs: Sequence[Inputs], units: Int64Array, signs: Int64Array
+    ) -> list[Float32Array]:
+        """Return the maps of each network that has feature maps, for the rows encoded for it."""
+        from trainer.engine.class_activation import class_activation_maps
+
+        maps = [
+            class_activation_maps(network, rows, units, signs)
+            for rows, (network, _) in zip(inputs, self._loaded(), strict=True)
+        ]
+        return [part for part in maps if part is not None]
+
+    def _loaded(self) -> Iterator[tuple[Any, Evaluator]]:
+        """Yield the program of each network, with its weights."""
+        for shape, weights in self._weights:
             network, evaluator = self._evaluators[shape]
             if len(self._members) > 1:
                 network.set_weights(weights)
-            predictions.append(member.task.decode_outputs(evaluator.predict(rows)))
-        return predictions
+            yield network, evaluator
 
 
 def open_predictor(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from trainer.metrics.confusion import confused_pairs
 from trainer.report.text import Table, cell, format_count, truncate
 
 _MAX_HEAD_LENGTH = 32
@@ -43,16 +44,12 @@ def frequent_confusions(
         what: What is counted.
         limit: Maximum number of pairs.
     """
-    errors = matrix.copy()
-    np.fill_diagonal(errors, 0)
-    order = np.argsort(-errors, axis=None, kind="stable")
-    pairs = [divmod(int(index), len(errors)) for index in order[: np.count_nonzero(errors)]]
-    shares = actual_shares(matrix)
+    pairs, shares = confused_pairs(matrix), actual_shares(matrix)
     rows = tuple(
         (
             cell(names[actual]),
             cell(names[predicted]),
-            format_count(float(errors[actual, predicted])),
+            format_count(float(matrix[actual, predicted])),
             _percent(float(shares[actual, predicted])),
         )
         for actual, predicted in pairs[:limit]

@@ -1,6 +1,8 @@
-"""Explain a trained network: importance, curves, a surface and SHAP values, written to `explanation/`.
+"""Explain a trained network: importance, curves, a surface and SHAP values, and heat maps of images,
+written to `explanation/`.
 
-Draws the rows and writes the files; `importance`, `dependence` and `shapley` compute them.
+Draws the rows and writes the files; `importance`, `dependence`, `shapley` and, for images,
+`workflows.heat_maps` compute them.
 """
 
 from __future__ import annotations
@@ -17,15 +19,12 @@ import polars as pl
 
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
-from trainer.data.dataset import Dataset
-from trainer.data.new_data import prediction_batches
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.sampling import RowSample, draw_row_sample
+from trainer.data.sampling import RowSample
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.data.values import to_text
 from trainer.engine import devices
-from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
 from trainer.explain.dependence import partial_dependence_json, surface_json
 from trainer.explain.importance import (
@@ -38,12 +37,14 @@ from trainer.explain.perturbations import EncodedRows, encode_rows
 from trainer.explain.shapley import load_shap, shap_values
 from trainer.metrics.arrays import FloatArray
 from trainer.prediction.predictor import Predictor
-from trainer.prediction.trained_runs import TrainedRun, data_settings_for, load_run_table
+from trainer.prediction.trained_runs import load_run_table
 from trainer.runs.explanations import ShapColumn, ShapFile
 from trainer.runs.files import json_bytes
+from trainer.runs.heat_maps import HeatMapsFile
 from trainer.runs.records import to_json
+from trainer.workflows.explained_rows import ExplainedRows, draw_rows, rows_to_explain
+from trainer.workflows.heat_maps import ImageRows, explain_images, images_to_explain
 
-MAX_SHAP_ROWS = 10_000
 CURVE_ROWS = 1_000
 CURVES = 10
 _BACKGROUND_ROWS = 100
@@ -58,28 +59,37 @@ class Explanation:
         checkpoint: The name of the checkpoint.
         folder: The folder of the files.
         files: The names of the files.
-        importance: The content of `importance.json`.
-        shap: The content of `shap.json`; None if it was not requested.
+        importance: The content of `importance.json`; None for images alone.
+        shap: The content of `shap.json`; None if it was not requested, or for images alone.
+        heat_maps: The content of `heat_maps.json`; None without images.
+        warnings: Unexpected values in the rows of a file.
     """
 
     run: Path
     checkpoint: str
     folder: Path
     files: tuple[str, ...]
-    importance: dict[str, Any]
+    importance: dict[str, Any] | None
     shap: dict[str, Any] | None
+    heat_maps: HeatMapsFile | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class _ShapRows:
-    """Rows whose predictions are explained, and background rows that provide the values of missing
-    columns.
+class _DrawnRows:
+    """What is explained.
+
+    Attributes:
+        rows: The rows that were requested, or None.
+        images: The rows whose images are explained; None without images.
+        sample: The rows for importance and curves; None for images alone.
+        background: Rows that provide the values of missing columns for SHAP values, if requested.
     """
 
-    source: str
-    numbers: Sequence[int]
-    frame: pl.DataFrame
-    background: pl.DataFrame
+    rows: ExplainedRows | None
+    images: ImageRows | None
+    sample: RowSample | None
+    background: pl.DataFrame | None
 
 
 def explain(
@@ -101,6 +111,7 @@ def explain(
         columns: The columns with curves, each entry one column or several separated by commas; if
             empty, the ten most important ones.
         shap_rows: The number of test rows to explain, drawn with the run's seed, or a file with rows.
+            For images None explains those that the report shows.
         read_options: Settings for reading the file, as typed, that differ from those of the run.
 
     Raises:
@@ -110,35 +121,74 @@ def explain(
         UsageError: A column is not a feature, or `shap` is not installed.
         StorageError: The files cannot be written.
     """
-    if shap_rows is not None:
+    run = predictor.run
+    if shap_rows is not None and _has_columns(predictor):
         load_shap()
-    run, first = predictor.run, predictor.members[0]
     split = _shared_split(predictor, split)
     columns = _parse_columns(columns, predictor.encoders)
+    drawn = _draw(predictor, split, shap_rows, read_options)
+    predictor.load_networks()
+    files: list[str] = []
+    importance = None
+    if drawn.sample is not None:
+        importance = _importance(predictor, drawn.sample, repeats)
+        names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
+        contents = {"importance.json": importance}
+        contents |= dict(_curves_and_surface(predictor, drawn.sample, names))
+        for name, content in contents.items():
+            run.write_explanation(name, json_bytes(content))
+            files.append(name)
+    shap = None
+    if drawn.rows is not None and drawn.background is not None:
+        shap = _write_shap(predictor, drawn.rows, drawn.background)
+        files += ["shap.json", "shap.parquet"]
+    heat_maps = None
+    if drawn.images is not None:
+        task, predict = predictor.task, predictor.predict_mean
+        activate = predictor.class_activation_maps
+        heat_maps, written = explain_images(run, task, drawn.images, predict, activate)
+        files += written
+    return Explanation(
+        run.path,
+        predictor.checkpoint,
+        run.explanation,
+        tuple(files),
+        importance,
+        shap,
+        heat_maps,
+        () if drawn.rows is None else drawn.rows.warnings,
+    )
+
+
+def _draw(
+    predictor: Predictor,
+    split: SplitName,
+    shap_rows: int | Path | None,
+    read_options: Sequence[str],
+) -> _DrawnRows:
+    """Read what is explained; see `explain`."""
+    first = predictor.members[0]
     with (
         devices.tensorflow_import(in_background=is_large(first.loaded.config.data)),
         _locate_without_other_rows(first.loaded),
     ):
         table = load_run_table(first)
-        sample = _draw_rows(first, table, split, MAX_ROWS)
-        rows_to_explain = None
+        rows, images, sample, background = None, None, None, None
         if shap_rows is not None:
-            rows_to_explain = _shap_rows(first, table, shap_rows, read_options)
-    predictor.load_networks()
-    importance = _importance(predictor, sample, repeats)
-    run.write_explanation("importance.json", json_bytes(importance))
-    files = ["importance.json"]
-    names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
-    for name, content in _curves_and_surface(predictor, sample, names):
-        run.write_explanation(name, json_bytes(content))
-        files.append(name)
-    shap = None
-    if rows_to_explain is not None:
-        shap = _write_shap(predictor, rows_to_explain)
-        files += ["shap.json", "shap.parquet"]
-    return Explanation(
-        run.path, predictor.checkpoint, run.explanation, tuple(files), importance, shap
-    )
+            rows = rows_to_explain(first, table, shap_rows, read_options)
+        if first.preprocessing.image is not None:
+            images = images_to_explain(predictor, table, rows)
+        if _has_columns(predictor):
+            sample = draw_rows(first, table, split, MAX_ROWS)
+            if rows is not None:
+                background = draw_rows(first, table, "train", _BACKGROUND_ROWS).frame
+    return _DrawnRows(rows, images, sample, background)
+
+
+def _has_columns(predictor: Predictor) -> bool:
+    """Return whether there are features besides images."""
+    columns = predictor.members[0].preprocessing.columns
+    return any(column.kind != "image" for column in columns)
 
 
 def _shared_split(
@@ -188,16 +238,6 @@ def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) ->
     return tuple(dict.fromkeys(names))
 
 
-def _draw_rows(opened: TrainedRun, table: Dataset, split: SplitName, max_rows: int) -> RowSample:
-    sample = draw_row_sample(table, split, max_rows, opened.loaded.config.seed)
-    if sample is None:
-        other: SplitName = "test" if split == "validation" else "validation"
-        fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
-        found = "none: the split assigned no rows to it"
-        raise RunError(Problem(str(opened.run.path), f"{split} rows", found, fix))
-    return sample
-
-
 def _importance(predictor: Predictor, sample: RowSample, repeats: int) -> dict[str, Any]:
     started, config = perf_counter(), predictor.members[0].loaded.config
     level = config.evaluate.confidence_level
@@ -240,39 +280,21 @@ def _targets(sample: RowSample) -> FloatArray:
     return sample.y if sample.values is None else sample.values
 
 
-def _shap_rows(
-    opened: TrainedRun,
-    table: Dataset,
-    count_or_file: int | Path,
-    read_options: Sequence[str],
-) -> _ShapRows:
-    background = _draw_rows(opened, table, "train", _BACKGROUND_ROWS).frame
-    if isinstance(count_or_file, int):
-        sample = _draw_rows(opened, table, "test", count_or_file)
-        return _ShapRows("test", sample.rows.tolist(), sample.frame, background)
-    data = data_settings_for(opened, count_or_file, read_options, "trainer explain")
-    names = tuple(background.columns)
-    parts: list[pl.DataFrame] = []
-    for part in prediction_batches(
-        data, opened.preprocessing, names, streamed=exceeds_memory(data)
-    ):
-        parts.append(part.kept)
-        rows = sum(kept.height for kept in parts)
-        if rows > MAX_SHAP_ROWS:
-            fix = "use fewer rows: each needs thousands of predictions"
-            expected = f"at most {MAX_SHAP_ROWS:,} rows to explain"
-            raise DataError(Problem(str(count_or_file), expected, f"{rows:,}", fix))
-    return _ShapRows(str(count_or_file), range(rows), pl.concat(parts).select(names), background)
+def _write_shap(
+    predictor: Predictor, shap_rows: ExplainedRows, background: pl.DataFrame
+) -> dict[str, Any]:
+    """Write both files and return the content of `shap.json`.
 
-
-def _write_shap(predictor: Predictor, shap_rows: _ShapRows) -> dict[str, Any]:
-    """Write both files and return the content of `shap.json`."""
+    Args:
+        predictor: The predictor.
+        shap_rows: The rows to explain.
+        background: Rows that provide the values of missing columns.
+    """
     run, prediction_names = predictor.run, predictor.task.prediction_names
-    background = [encoder.transform(shap_rows.background).inputs for encoder in predictor.encoders]
     shap = shap_values(
         predictor.predict_mean,
         _encoded(predictor, shap_rows.frame),
-        background,
+        [encoder.transform(background).inputs for encoder in predictor.encoders],
         predictor.members[0].loaded.config.seed,
     )
     height, width, numbers = shap.values.shape
@@ -306,7 +328,7 @@ def _write_shap(predictor: Predictor, shap_rows: _ShapRows) -> dict[str, Any]:
         rows=tuple(shap_rows.numbers),
         base=tuple(shap.base.tolist()),
         predictions=tuple(map(tuple, shap.predictions.tolist())),
-        background_rows=shap_rows.background.height,
+        background_rows=background.height,
         orders=shap.orders,
         largest_gap=shap.largest_gap,
     )

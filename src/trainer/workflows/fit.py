@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, assert_never
@@ -37,9 +38,12 @@ from trainer.explain.perturbations import EncodedRows, PredictFn
 from trainer.inputs import Inputs
 from trainer.metrics.arrays import FloatArray
 from trainer.report.page import write_page
+from trainer.runs.decisions import read_decisions
+from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_bytes
 from trainer.tasks.task import Task
 from trainer.workflows.events import RunEvent, RunFinished, RunStarted
+from trainer.workflows.heat_maps import explain_shown_images
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.reporting import seconds_after_training, write_run_findings
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
@@ -202,6 +206,7 @@ def train_and_evaluate(
                 _explain(plan, built, record)
                 if plan.config.evaluate.report:
                     sentence = write_run_findings(record.run, plan, session.time_limit)
+                    _explain_images(plan, built, record.run)
     elif not is_stopped:
         raise TrainingError(_no_epoch(plan, session.time_limit, record.run.path))
     record.write_end("stopped" if is_stopped else "finished", weights_sha256=digest)
@@ -303,6 +308,19 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
         )
         if surface is not None:
             record.run.write_explanation("surface.json", json_bytes(surface))
+
+
+def _explain_images(plan: RunPlan, built: TrainingSetup, run: RunDirectory) -> None:
+    """Write heat maps of some of the images that the report shows, if there are images."""
+    decisions = read_decisions(run)
+    if plan.dataset.preprocessing.image is None or decisions is None:
+        return
+    from trainer.engine.class_activation import class_activation_maps
+
+    task = plan.task.with_decisions(decisions)
+    predict = _prediction_function(built.executor.evaluator, task)
+    activate = partial(class_activation_maps, built.network)
+    explain_shown_images(run, plan.dataset, task, predict, lambda x, *to: activate(x[0], *to))
 
 
 def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:

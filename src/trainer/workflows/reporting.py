@@ -50,6 +50,7 @@ from trainer.runs.findings import write_findings
 from trainer.runs.opening import open_run
 from trainer.tasks.task import Task, make_task
 from trainer.workflows.events import MemberEnded
+from trainer.workflows.image_examples import write_image_examples
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
 from trainer.workflows.session import TimeLimit
 
@@ -173,6 +174,7 @@ def _write_findings(
         config = config.model_copy(update={"evaluate": settings})
     write_example(run, example_row(parts[0].dataset))
     predictions = _read_predictions(run, task)
+    write_image_examples(run, parts[0].dataset, predictions, task.threshold)
     baselines = _fit_baselines(run, config, task, parts, limit)
     findings = make_findings(EvaluatedRun(config, task, parts, predictions), baselines)
     advice = boosting_advice(findings, is_ensemble=config.fit.folds is not None)

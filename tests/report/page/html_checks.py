@@ -55,7 +55,8 @@ def check_page(text: str) -> Elements:
             if value is None:
                 continue
             inside = value.startswith("#") and value[1:] in ids
-            assert inside or (tag == "image" and value.startswith("data:image/png")), (tag, value)
+            is_picture = value.startswith(("data:image/png", "data:image/jpeg"))
+            assert inside or (tag in ("image", "img") and is_picture), (tag, value)
         for value in attributes.values():
             for reference in re.findall(r"url\(([^)]*)\)", value or ""):
                 assert reference.strip("'\"").removeprefix("#") in ids, reference
@@ -86,6 +87,7 @@ def check_page(text: str) -> Elements:
         if tag == "figcaption":
             assert above[-1] == "figure", above
             assert "div" not in above or above.index("div") < above.index("figure"), above
+    assert all(attributes["alt"] for attributes in page.find_all("img"))
     for attributes in page.find_all("th"):
         assert attributes["scope"] in ("col", "row")
     return page

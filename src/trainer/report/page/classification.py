@@ -27,6 +27,7 @@ from trainer.report.page.content import (
     table_block,
 )
 from trainer.report.page.figures import COLORS, DASHES, INK, SOFT
+from trainer.report.page.images import confusion_pictures
 from trainer.report.page.run_content import RunContent
 from trainer.report.text import number, short_name
 
@@ -70,7 +71,8 @@ def _classes(content: RunContent) -> Iterator[Block]:
     if TASK_RULES[predictions.task].has_several_labels:
         yield column_counts(matrices, predictions, split)
     else:
-        yield from confusion_blocks(matrices, predictions, split)
+        pictures = confusion_pictures(content, predictions)
+        yield from confusion_blocks(matrices, predictions, split, pictures)
     yield from _curve_plots(content, predictions)
 
 

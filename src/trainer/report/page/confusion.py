@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from trainer.assessment.image_examples import MATRIX_CLASSES
+from trainer.metrics.confusion import confused_pairs
 from trainer.metrics.predictions import Predictions
 from trainer.report.confusion import actual_shares, confusion_table, frequent_confusions
-from trainer.report.page.content import Block, Plot, TableBlock, table_block
+from trainer.report.page.content import Block, Picture, Plot, TableBlock, table_block
 from trainer.report.page.figures import COLORS, INK, LINE, rectangles
 from trainer.report.text import Table, format_count, number, short_name
 
-TABLE_CLASSES = 12
-"""Maximum number of classes for a table; with more there is a heat map."""
 _FOLDED_CLASSES = 40
 """Maximum number of classes for a collapsed table in addition to the heat map."""
 _HEAT_MAP_CLASSES = 100
@@ -31,23 +31,36 @@ _NAME_LENGTH = 20
 Float64Array = npt.NDArray[np.float64]
 
 
-def confusion_blocks(matrix: Float64Array, predictions: Predictions, split: str) -> Iterator[Block]:
+def confusion_blocks(
+    matrix: Float64Array,
+    predictions: Predictions,
+    split: str,
+    pictures: Mapping[tuple[int, int], tuple[Picture, ...]],
+) -> Iterator[Block]:
     """Yield the confusion matrix of two or more classes.
 
     Args:
         matrix: (classes, classes), actual class by predicted class.
         predictions: The predictions; used for the class names and whether there are weights.
         split: The name of the split.
+        pictures: (actual class, predicted class) → examples.
     """
     names = predictions.names
     what = f"{'number' if predictions.weight is None else 'total weight'} of {split} rows"
-    if len(names) > TABLE_CLASSES:
+    if len(names) > MATRIX_CLASSES:
         yield _heat_map(matrix, names, what)
-        yield TableBlock(_titled(frequent_confusions(matrix, names, what)))
+        frequent = _titled(frequent_confusions(matrix, names, what))
+        pairs = confused_pairs(matrix)[: len(frequent.rows)]
+        examples = {(row, 1): pictures.get(pair, ()) for row, pair in enumerate(pairs)}
+        yield TableBlock(frequent, pictures=examples)
     if len(names) <= _FOLDED_CLASSES:
         shares = tuple(tuple(map(float, row)) for row in actual_shares(matrix))
         table = _titled(confusion_table(matrix, names, what))
-        yield TableBlock(table, shares=shares, is_collapsed=len(names) > TABLE_CLASSES)
+        is_large = len(names) > MATRIX_CLASSES
+        cells = {(row, column + 1): shown for (row, column), shown in pictures.items()}
+        yield TableBlock(
+            table, shares=shares, is_collapsed=is_large, pictures={} if is_large else cells
+        )
 
 
 def column_counts(matrices: Float64Array, predictions: Predictions, split: str) -> TableBlock:

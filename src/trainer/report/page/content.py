@@ -1,9 +1,9 @@
-"""The content of a page in any output format: sections of paragraphs, tables, plots and code."""
+"""The content of a page in any output format: sections of paragraphs, tables, plots, pictures, code."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from trainer.report.text import Table, cell
@@ -20,6 +20,30 @@ class Paragraph:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A small image.
+
+    Attributes:
+        content: A PNG or JPEG file.
+        description: The text alternative.
+        caption: The text below it; empty in a cell of a table.
+    """
+
+    content: bytes
+    description: str
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Pictures side by side, in rows; `is_wide` for pictures of several panels."""
+
+    title: str
+    pictures: tuple[Picture, ...]
+    is_wide: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TableBlock:
     """A table.
 
@@ -28,12 +52,14 @@ class TableBlock:
         shares: The shading of each cell after the first, 0 to 1; () for none.
         marked: Highlighted rows.
         is_collapsed: Whether it is collapsed.
+        pictures: (row, column) → pictures below the text of the cell.
     """
 
     table: Table
     shares: Shares = ()
     marked: frozenset[int] = frozenset()
     is_collapsed: bool = False
+    pictures: Mapping[tuple[int, int], tuple[Picture, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +99,7 @@ class Plot:
     is_wide: bool = False
 
 
-Block = Paragraph | TableBlock | CodeBlock | Plot
+Block = Paragraph | TableBlock | CodeBlock | Plot | Gallery
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +132,7 @@ class Page:
 
 
 def section(key: str, title: str, blocks: Iterable[Block]) -> Section:
-    """Make a section without empty tables."""
+    """Make a section without empty tables and galleries."""
     return Section(key, title, tuple(block for block in blocks if not _is_empty(block)))
 
 
@@ -135,5 +161,7 @@ def _is_empty(block: Block) -> bool:
             return not table.rows
         case CodeBlock(_, lines):
             return not lines
+        case Gallery(_, pictures):
+            return not pictures
         case _:
             return False

@@ -14,7 +14,17 @@ from itertools import groupby
 from pathlib import Path
 
 from trainer.packages import install_command
-from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, Plot, Section, TableBlock
+from trainer.report.page.content import (
+    Block,
+    CodeBlock,
+    Gallery,
+    Page,
+    Paragraph,
+    Picture,
+    Plot,
+    Section,
+    TableBlock,
+)
 from trainer.report.page.figures import can_draw, svg_text
 from trainer.report.text import Table, cell, width
 
@@ -66,7 +76,7 @@ def page_html(page: Page, *, with_plots: bool = True) -> str:
             "<main>",
             *(_section(section, with_plots=with_plots) for section in page.sections),
             "</main>",
-            "<footer>Written by <code>trainer report</code>.</footer>",
+            "<footer>Written by <code>trainer</code>.</footer>",
             f"<script>{script}</script>",
             "</body>",
             "</html>",
@@ -108,6 +118,25 @@ def _block(block: Block, section: Section) -> str:
             return _lines(block)
         case TableBlock():
             return _grid(block, section)
+        case Gallery():
+            return _gallery(block)
+
+
+def _gallery(block: Gallery) -> str:
+    items = "\n".join(
+        f"<li>{_picture(picture)}<span>{_text(picture.caption)}</span></li>"
+        for picture in block.pictures
+    )
+    kind = "pictures wide" if block.is_wide else "pictures"
+    caption = f"<figcaption>{_text(block.title)}</figcaption>"
+    return f'<figure>{caption}<ul class="{kind}">\n{items}\n</ul></figure>'
+
+
+def _picture(picture: Picture) -> str:
+    kind = "png" if picture.content.startswith(b"\x89PNG") else "jpeg"
+    data = base64.b64encode(picture.content).decode()
+    description = _text(picture.description)
+    return f'<img src="data:image/{kind};base64,{data}" alt="{description}" title="{description}">'
 
 
 def _plot(block: Plot) -> str:
@@ -151,7 +180,7 @@ def _grid(block: TableBlock, section: Section) -> str:
     text = "\n".join(
         [f'<div class="scroll" tabindex="0" role="group" aria-label="{label}">', *parts, "</div>"]
     )
-    is_half = _text_width(table) <= _HALF_TABLE
+    is_half = _text_width(table) <= _HALF_TABLE and not block.pictures
     return _collapsible(text, table.title, is_collapsed=block.is_collapsed, is_half=is_half)
 
 
@@ -184,8 +213,12 @@ def _cell(text: str, row: int, column: int, block: TableBlock) -> str:
     if share is not None:
         kinds.append("shaded")
         style = f' style="--share: {share:.3f}"'
+    pictures = block.pictures.get((row, column), ())
+    if pictures:
+        kinds.append("pictured")
     kind = f' class="{" ".join(kinds)}"' if kinds else ""
-    return f"<td{kind}{style}>{_text(text)}</td>"
+    shown = "".join(map(_picture, pictures))
+    return f"<td{kind}{style}>{_text(text)}{f'<div>{shown}</div>' if shown else ''}</td>"
 
 
 def _collapsible(text: str, title: str, *, is_collapsed: bool, is_half: bool) -> str:

@@ -1,4 +1,6 @@
-"""A page as GitHub-flavored Markdown for pull requests, without plots; untrusted text is escaped."""
+"""A page as GitHub-flavored Markdown for pull requests, without plots and pictures; untrusted text
+is escaped.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,15 @@ import re
 from collections.abc import Iterator
 from html import escape
 
-from trainer.report.page.content import Block, CodeBlock, Page, Paragraph, Plot, TableBlock
+from trainer.report.page.content import (
+    Block,
+    CodeBlock,
+    Gallery,
+    Page,
+    Paragraph,
+    Plot,
+    TableBlock,
+)
 from trainer.report.text import Table, cell
 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~&!$])")
@@ -26,7 +36,7 @@ def page_markdown(page: Page) -> str:
 
 def _block(block: Block) -> Iterator[str]:
     match block:
-        case Plot():
+        case Plot() | Gallery():
             return
         case Paragraph(text, tone):
             yield f"**{_text(text)}**" if tone == "warning" else _text(text)

@@ -18,6 +18,8 @@ from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.findings import Findings, SplitFindings, read_findings
+from trainer.runs.heat_maps import HeatMapsFile, read_heat_maps
+from trainer.runs.images import ShownImage, read_images
 from trainer.runs.log import read_log
 from trainer.task_names import TaskName
 from trainer.tasks.registry import get_task_kind
@@ -55,6 +57,8 @@ class RunContent:
         predictions: The predictions by split.
         linear: The predictions of the linear baseline by split.
         explanation: The content of each file in `explanation/`, by name without suffix.
+        images: Images of rows of the split to plot, by row number; empty for other data.
+        heat_maps: The content of `heat_maps.json`, or None.
         members: The networks of a run with repeats or folds.
         problems: Problems found in damaged files.
     """
@@ -70,6 +74,8 @@ class RunContent:
     predictions: Mapping[str, Predictions]
     linear: Mapping[str, Predictions]
     explanation: Mapping[str, Any]
+    images: Mapping[int, ShownImage]
+    heat_maps: HeatMapsFile | None
     members: tuple[Member, ...]
     problems: tuple[Problem, ...] = field(default=())
 
@@ -136,6 +142,7 @@ def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
         for name in _EXPLANATIONS
         if (path := run.explanation / f"{name}.json").exists()
     }
+    images = attempt(lambda: read_images(run))
     return RunContent(
         run=run,
         report=report,
@@ -148,6 +155,8 @@ def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
         predictions=predictions,
         linear=linear,
         explanation=explanation,
+        heat_maps=attempt(lambda: read_heat_maps(run)),
+        images={} if images is None else {image.row: image for image in images.images},
         members=tuple(members),
         problems=tuple(dict.fromkeys((*report.problems, *problems))),
     )

@@ -14,6 +14,7 @@ from trainer.report.page.content import Page
 from trainer.report.page.explanation import explanation_section
 from trainer.report.page.figures import can_draw, png_bytes
 from trainer.report.page.html import page_html
+from trainer.report.page.images import images_section
 from trainer.report.page.inputs import preprocessing_section
 from trainer.report.page.metrics import errors_section, metrics_section
 from trainer.report.page.overview import data_section, page_lead, page_title, warnings_section
@@ -33,6 +34,7 @@ _SECTIONS = (
     metrics_section,
     classification_section,
     regression_section,
+    images_section,
     calibration_section,
     training_section,
     errors_section,
