@@ -14,12 +14,14 @@ from trainer.report.wrapping import table_lines, wrap_text
 from trainer_cli import console
 from trainer_cli.fit_table import propose
 from trainer_cli.options import SPLITS, ConfigArguments, Json, Quiet, one_config
+from trainer_cli.sheet import Sheet, check_sheet, write_sheet
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from trainer.config.load import LoadedConfig
     from trainer.config.schema import Fit
+    from trainer.data.image_sample import HeaderSample
     from trainer.workflows.audit import Audit
     from trainer.workflows.plan import RunPlan
 
@@ -40,6 +42,7 @@ def command(
     strict: Annotated[
         bool, typer.Option("--strict", help="With --data: exit code 2 for warnings too.")
     ] = False,
+    sheet: Sheet = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -49,9 +52,12 @@ def command(
 
     Example: trainer check --data configs/breast_cancer.yaml
 
-    Example: trainer check photos
+    Example: trainer check photos --sheet photos.html
     """
+    check_sheet(sheet)
     if data:
+        if sheet is not None:
+            raise UsageError(Problem("trainer check --sheet", "no --data", "--data"))
         _audit(arguments, strict=strict, quiet=quiet, json=json)
         return
     if strict:
@@ -66,6 +72,12 @@ def command(
         console.warn(warning)
     for note in (*plan.notes, *plan.dataset.hints):
         console.Console(quiet=quiet).print(f"note: {note}")
+    sizes = None
+    if plan.dataset.preprocessing.image is not None:
+        from trainer.data.image_sample import sample_headers
+
+        sizes = sample_headers(plan.dataset.table.frame[plan.dataset.preprocessing.image.name])
+    write_sheet(sheet, plan)
     sweep = None
     if loaded.config.sweep is not None:
         from trainer.sweep.trial_count import combinations_warning
@@ -76,9 +88,15 @@ def command(
             console.warn(combinations_warning(loaded.config))
     if json:
         swept = None if sweep is None else asdict(sweep)
-        console.json_result({**_plan_json(plan), "networks": len(members), "sweep": swept})
+        images = None if sizes is None else _sizes_json(sizes)
+        console.json_result(
+            {**_plan_json(plan), "images": images, "networks": len(members), "sweep": swept}
+        )
     elif not quiet:
-        for line in [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]:
+        lines = [*_lines(plan), *_network_lines(loaded.config.fit, len(members))]
+        if sizes is not None and sizes.headers:
+            lines.append(f"images: {sizes.size_text()}; {pluralize(sizes.files, 'file')} looked at")
+        for line in lines:
             for part in wrap_text(line, console.result_columns()):
                 console.result(part)
         if sweep is not None:
@@ -90,6 +108,17 @@ def command(
             console.result(
                 f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first_batch}"
             )
+
+
+def _sizes_json(sample: HeaderSample) -> dict[str, Any]:
+    return {
+        "files": sample.files,
+        "sizes": [
+            {"width": width, "height": height, "files": files}
+            for (width, height), files in sample.sizes
+        ],
+        "broken": [{"path": path, "reason": reason} for path, reason in sample.broken],
+    }
 
 
 def _load(path: Path, overrides: list[str], *, quiet: bool) -> LoadedConfig:

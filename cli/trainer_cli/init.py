@@ -10,10 +10,13 @@ from typing import Annotated, Literal
 import typer
 
 from trainer.errors import Problem, UsageError, command_text, pluralize
+from trainer.report.text import cell
 from trainer_cli import console
 from trainer_cli.options import DataSettings, Json, Quiet
+from trainer_cli.sheet import Sheet, check_sheet, write_sheet
 
 Effort = Literal["quick", "balanced", "best"]
+_SHOWN = 12
 
 
 def command(
@@ -54,6 +57,7 @@ def command(
             "ten or more, wider ones.",
         ),
     ] = "balanced",
+    sheet: Sheet = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
     quiet: Quiet = False,
     json: Json = False,
@@ -64,17 +68,19 @@ def command(
 
     Example: trainer init patients.csv --target diagnosis --effort best
 
-    Example: trainer init photos
+    Example: trainer init photos --sheet photos.html
 
     Example: trainer init iris.data --target column_5 data.csv.header=false
     """
     to_stdout = output is not None and str(output) == "-"
-    config = output or Path(f"{data.name.split('.')[0] or 'config'}.yaml")
+    default = Path(f"{data.name.split('.')[0] or 'config'}.yaml")
+    config = output or default
     if not to_stdout:
         _check_output(config, force=force)
     elif json:
         expected, fix = "one result on stdout", "use only one of them"
         raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
+    check_sheet(sheet)
     _check_target(data, target or ())
     from trainer.data.config_proposal import propose_config
     from trainer.runs.files import write_atomically
@@ -84,11 +90,19 @@ def command(
     table = proposal.findings
     stderr = console.Console(quiet=quiet)
     stderr.print(f"{pluralize(table.rows, 'row')}; {table.task}: {table.reason}")
+    if table.images:
+        counts = ", ".join(
+            f"{cell(name)} {rows:,}" for name, rows in list(table.classes.items())[:_SHOWN]
+        )
+        more = "" if len(table.classes) <= _SHOWN else ", …"
+        stderr.print(f"{counts}{more}; {table.images}")
     for column in table.columns:
         if column.exclude is not None:
             stderr.print(f"excluded: {column.name} ({column.exclude})")
     for warning in table.warnings:
         console.warn(warning)
+    if sheet is not None:
+        _write_sheet(sheet, proposal.text, default if to_stdout else config)
     if to_stdout:
         console.result(proposal.text.rstrip("\n"))
         return
@@ -100,6 +114,14 @@ def command(
     else:
         stderr.print(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
         console.result(str(config))
+
+
+def _write_sheet(sheet: Path, text: str, config: Path) -> None:
+    """Write the contact sheet of a proposed config."""
+    from trainer.data.checking import load_checked
+    from trainer.workflows.plan import make_plan
+
+    write_sheet(sheet, make_plan(load_checked(config, (), text)))
 
 
 def _check_target(data: Path, target: Sequence[str]) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from tests.data.images import make_images
+from tests.report.page.html_checks import check_page
 
 
 @pytest.fixture
@@ -21,12 +24,33 @@ def test_init_and_check(photos: Path, trainer: Callable[..., Any]) -> None:
     written = trainer("init", photos)
     assert (written.code, written.out) == (0, "photos.yaml\n")
     assert "24 rows; binary: 2 subfolders" in written.err
+    assert "cat 12, dog 12; 16 × 12; 0.0 MB when decoded to 16 × 12 × 3" in written.err
     checked = trainer("check", "photos.yaml", "--json")
     assert checked.json["inputs"] == [{"name": "image", "shape": [12, 16, 3], "dtype": "uint8"}]
     direct = trainer("check", photos, "--json")
     assert direct.json["parameters"] == checked.json["parameters"]
     smaller = trainer("check", photos, "--json", "data.image.size=8")
     assert smaller.json["inputs"][0]["shape"] == [8, 8, 3]
+
+
+def test_contact_sheet(photos: Path, trainer: Callable[..., Any], refused: Callable) -> None:
+    pages = []
+    for command in (("init", photos, "-o", "-"), ("check", photos), ("check", photos, "--json")):
+        done = trainer(*command, "--sheet", "sheet.html")
+        assert done.code == 0, done
+        pages.append(Path("sheet.html").read_text())
+    assert len(check_page(pages[0]).find_all("img")) == 20
+    assert pages[0] == pages[1] == pages[2]
+    sizes = {"width": 16, "height": 12, "files": 24}
+    assert done.json["images"] == {"files": 24, "sizes": [sizes], "broken": []}
+    assert "images: 16 × 12; 24 files looked at" in trainer("check", photos).out
+    for name, text in (("sheet.jpg", "a name ending in .html"), ("no/a.html", "mkdir -p no")):
+        refused("check", photos, "--sheet", name, mentions=[text])
+    for command in (("check", "good.yaml"), ("init", "table.csv", "-t", "answer")):
+        refused(*command, "--sheet", "a.html", mentions=["a column or a folder of images"])
+    refused("check", "--data", photos, "--sheet", "a.html", mentions=["no --data"])
+    assert not Path("a.html").exists()
+    assert not Path("table.yaml").exists()
 
 
 def test_audit(photos: Path, trainer: Callable[..., Any]) -> None:
@@ -56,9 +80,7 @@ def test_fit_predict_and_evaluate(photos: Path, trainer: Callable[..., Any]) -> 
     for source in ("photos", "t.csv"):
         paths = sorted(str(path) for path in photos.rglob("*.*"))
         pl.DataFrame({"path": paths}).write_csv("t.csv")
-        # The path of an image in a folder is kept anyway.
-        keep = ["--keep", "path"] if source == "t.csv" else []
-        result = trainer("predict", run, source, "-o", f"{source}.out.csv", *keep)
+        result = trainer("predict", run, source, "-o", f"{source}.out.csv")
         assert result.code == 0, result
     first, second = pl.read_csv("photos.out.csv"), pl.read_csv("t.csv.out.csv")
     assert first["path"].sort().equals(second["path"].sort())
@@ -81,8 +103,26 @@ def test_fit_predict_and_evaluate(photos: Path, trainer: Callable[..., Any]) -> 
         Path(path.strip(), "checkpoints/best/model.keras").exists() for path in (run, streamed.out)
     ]
     assert weights == [True, True]
+    report = Path(run, "report.html").read_text()
+    shown = json.loads(Path(run, "explanation/images.json").read_text())
+    assert {image["path"] for image in shown["images"]} <= {
+        str(Path(path).absolute()) for path in first["path"]
+    }
+    assert report.count("<img ") >= len(shown["images"])
+    assert "Where the network looked: Grad-CAM and occlusion, test" in report
+    check_page(report)
     for command in ("explain", "report", "show", "eval"):
         result = trainer(command, run)
         assert result.code == 0, result
+    for rows, count in (("photos/*/*.jpg", 12), ("photos", 24), ("t.csv", 24), (2, 2)):
+        explained = trainer("explain", run, "--rows", rows, "--json")
+        assert explained.code == 0, explained
+        heat_maps = explained.json["heat_maps"]
+        assert len(heat_maps["images"]) == count
+        assert all((image["actual"] is None) == (rows != 2) for image in heat_maps["images"])
+        folder = Path(explained.json["explanation"])
+        assert len(list(folder.glob("heat_map_*.jpg"))) == count
+        with np.load(folder / "heat_maps.npz") as arrays:
+            assert len(arrays["class_activation"]) == len(arrays["occlusion"]) == count
     resumed = trainer("resume", run, "fit.epochs=+1", "--quiet")
     assert resumed.code == 0, resumed

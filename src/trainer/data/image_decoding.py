@@ -17,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from stat import S_ISREG
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -96,7 +96,7 @@ def read_header(path: str) -> ImageHeader:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            with _opened(_read(path)) as image:
+            with _open_file(path) as file, _opened(file) as image:
                 width, height = image.size
                 if _orientation(image) in _ROTATED:
                     width, height = height, width
@@ -129,7 +129,12 @@ def decode_image(path: str, geometry: Geometry) -> DecodedImage:
             raise BrokenImageError(_reason(error)) from error
 
 
-def _read(path: str) -> bytes:
+def _open_file(path: str) -> BinaryIO:
+    """Open a file that can be an image.
+
+    Raises:
+        BrokenImageError: It cannot be.
+    """
     try:
         info = os.stat(path)  # noqa: PTH116 (a Path costs more than the call)
         if not S_ISREG(info.st_mode):
@@ -138,10 +143,22 @@ def _read(path: str) -> bytes:
             raise BrokenImageError("no bytes")
         if info.st_size > MAX_FILE_BYTES:
             raise BrokenImageError(f"{info.st_size / 1e9:.1f} GB, more than 1 GB")
-        return Path(path).read_bytes()
+        return Path(path).open("rb")
     except (OSError, ValueError) as error:
-        text = error.strerror if isinstance(error, OSError) else None
-        raise BrokenImageError((text or str(error)).lower()) from error
+        raise _unreadable(error) from error
+
+
+def _read(path: str) -> bytes:
+    try:
+        with _open_file(path) as file:
+            return file.read()
+    except OSError as error:
+        raise _unreadable(error) from error
+
+
+def _unreadable(error: OSError | ValueError) -> BrokenImageError:
+    text = error.strerror if isinstance(error, OSError) else None
+    return BrokenImageError((text or str(error)).lower())
 
 
 def _reason(error: Exception) -> str:
@@ -157,13 +174,13 @@ def _reason(error: Exception) -> str:
     return f"damaged: {lines[0][:_MESSAGE_LENGTH]}"
 
 
-def _opened(content: bytes) -> Image:
+def _opened(file: IO[bytes]) -> Image:
     """Return an image whose header is read."""
     from PIL import Image
 
     Image.init()
     formats = [name for name in Image.ID if name not in _EXCLUDED_FORMATS]
-    image = Image.open(io.BytesIO(content), formats=formats)
+    image = Image.open(file, formats=formats)
     width, height = image.size
     if width * height > MAX_PIXELS:
         found = f"{width:,} × {height:,} pixels"
@@ -175,7 +192,7 @@ def _decoded(content: bytes, geometry: Geometry) -> Image:
     """Return an image in mode L or RGB, of the size of the array."""
     from PIL import Image
 
-    with _opened(content) as opened:
+    with _opened(io.BytesIO(content)) as opened:
         width, height = opened.size
         mode = "L" if geometry.channels == 1 else "RGB"
         # A JPEG can be decoded at a fraction of its size; twice the size leaves enough to resize.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import Data, NamedSources
-from trainer.config.images import FOLDER_LABEL, FOLDER_PATH
+from trainer.config.images import FOLDER_LABEL, FOLDER_PATH, Image
 from trainer.config.yaml_writer import flow_text, scalar_text
-from trainer.data.image_decoding import BrokenImageError, ImageHeader, read_header
+from trainer.data.image_decoding import ImageHeader
 from trainer.data.image_folders import split_folders
+from trainer.data.image_sample import HeaderSample, sample_headers
 from trainer.data.opening import open_table
 from trainer.data.recipes import Effort
 from trainer.data.table_inspection import TableFindings
@@ -24,7 +26,6 @@ from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem, command_text, pluralize
 from trainer.packages import install_command
 
-_SAMPLED = 300
 _SIDES = (32, 48, 64, 96, 128, 160)
 # Doubling the side quadruples the time. If all images have the same size, up to this, they are not
 # resized.
@@ -72,7 +73,7 @@ def propose_image_config(
         raise DataError(
             Problem(str(folder), "a subfolder for each of two or more classes", found, fix)
         )
-    headers, broken = _headers(table.frame[FOLDER_PATH])
+    sample, broken = _headers(table.frame[FOLDER_PATH])
     findings = TableFindings(
         files=table.files,
         rows=sum(classes.values()),
@@ -86,27 +87,24 @@ def propose_image_config(
         columns=(),
         warnings=(*table.warnings, *broken),
     )
-    lines = _lines(findings, source, headers, file_name, effort)
+    image, side = _image_settings(sample.headers, _MAX_SIDE[effort])
+    findings = replace(findings, images=_images_text(sample, image, findings.rows))
+    lines = _lines(findings, source, (image, side), file_name, effort)
     if name is not None:
         lines.insert(lines.index("data:"), f"name: {scalar_text(name)}")
     return "\n".join(lines) + "\n", findings
 
 
-def _headers(paths: pl.Series) -> tuple[list[ImageHeader], list[str]]:
+def _headers(paths: pl.Series) -> tuple[HeaderSample, list[str]]:
     """Return the headers of some images, and a warning if others cannot be read."""
-    rows = np.unique(np.linspace(0, len(paths) - 1, _SAMPLED).astype(np.int64))
-    headers, broken = [], []
-    for path in paths.gather(rows):
-        try:
-            headers.append(read_header(path))
-        except BrokenImageError as error:
-            broken.append(f"{path} ({error})")
-    if not headers:
-        problem = Problem(str(paths[0]), "an image", f"none in {len(rows)} files, {broken[0]}")
+    sample = sample_headers(paths)
+    broken = [f"{path} ({reason})" for path, reason in sample.broken]
+    if not sample.headers:
+        problem = Problem(str(paths[0]), "an image", f"none in {sample.files} files, {broken[0]}")
         raise DataError(problem)
     shown = ", ".join(broken[:3])
-    line = f"{len(broken)} of {len(rows)} files are broken: {shown}; see data.image.broken"
-    return headers, [line] if broken else []
+    line = f"{len(broken)} of {sample.files} files are broken: {shown}; see data.image.broken"
+    return sample, [line] if broken else []
 
 
 def _image_settings(headers: Sequence[ImageHeader], max_side: int) -> tuple[dict[str, Any], int]:
@@ -145,12 +143,11 @@ def _layers(side: int, is_small: bool) -> list[str]:
 def _lines(
     findings: TableFindings,
     source: str | Mapping[str, str],
-    headers: Sequence[ImageHeader],
+    image_and_side: tuple[dict[str, Any], int],
     file_name: str,
     effort: Effort,
 ) -> list[str]:
-    image, side = _image_settings(headers, _MAX_SIDE[effort])
-    rows = findings.rows
+    rows, (image, side) = findings.rows, image_and_side
     batch_size, epochs, patience = [size[1:] for size in _TRAINING if rows >= size[0]][-1]
     if effort == "quick":
         epochs //= _QUICK_EPOCHS
@@ -163,9 +160,6 @@ def _lines(
     test = 0.2 if rows >= _MIN_IMAGES else 0.0
     split = [] if not isinstance(source, str) else [f"test: {test}"]
     split += [] if has_validation else ["validation: 0.2"]
-    sizes = Counter((header.width, header.height) for header in headers).most_common()
-    (width, height), _ = sizes[0]
-    found = f"{width} × {height}" + (f" and {len(sizes) - 1} other sizes" if len(sizes) > 1 else "")
     check, fit = (_comment(command_text(verb, file_name)) for verb in ("check", "fit"))
     return [
         "# Predicts the class of images, the subfolder that they are in.",
@@ -176,7 +170,7 @@ def _lines(
         "# All settings and their defaults: trainer schema --markdown",
         "data:",
         f"  source: {text}  # {pluralize(rows, 'image')}: {counts}",
-        f"  image: {flow_text(image)}  # found {found}",
+        f"  image: {flow_text(image)}  # found {findings.images}",
         *([f"  split: {{{', '.join(split)}}}"] if split else []),
         "model:",
         "  layers:",
@@ -189,6 +183,12 @@ def _lines(
         "evaluate:",
         "  calibrate: true  # temperature scaling, fitted on validation images",
     ]
+
+
+def _images_text(sample: HeaderSample, settings: dict[str, Any], rows: int) -> str:
+    height, width, channels = Image.model_validate(settings).shape
+    size = rows * height * width * channels
+    return f"{sample.size_text()}; {size / 1e6:,.1f} MB when decoded to {width} × {height} × {channels}"
 
 
 def _comment(text: str) -> str:

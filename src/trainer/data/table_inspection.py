@@ -111,6 +111,7 @@ class TableFindings:
         case_variants: Classes that differ only in case, and were counted as one.
         are_redundant: Whether a few linear combinations of the numeric columns explain nearly all of
             their variance.
+        images: Sizes and memory of images; empty for a table.
     """
 
     files: tuple[SourceFile, ...]
@@ -128,6 +129,7 @@ class TableFindings:
     scale: Literal["log", "power"] | None = None
     case_variants: tuple[str, ...] = ()
     are_redundant: bool = False
+    images: str = ""
 
 
 def inspect_table(data: Data) -> TableFindings:

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image, features
 
 from tests.cli.conftest import INTERNAL
+from tests.report.page.html_checks import check_page
 
 GOOD, BROKEN, EITHER = "good", "broken", "either"
 Files = Iterator[tuple[str, bytes, str]]
@@ -145,10 +146,13 @@ def check_all(folder: Path, expected: dict[str, str], trainer: Callable[..., Any
     assert sum(dropped.json["rows"].values()) == len(expected) - broken
     if certain:
         assert f"{broken} broken images: " in dropped.err
+    sheet = trainer("check", "c.yaml", "--sheet", "sheet.html")
+    assert sheet.code == 0, sheet
+    check_page(Path("sheet.html").read_text())
     # Standardizing needs the training images.
     fitted = trainer("check", "c.yaml", "data.image.scale=standardize", "--json")
     assert fitted.code == 2 if certain else fitted.code in ({0, 2} if broken else {0}), fitted
-    assert all(text not in plain.err + dropped.err + fitted.err for text in INTERNAL)
+    assert all(text not in plain.err + dropped.err + fitted.err + sheet.err for text in INTERNAL)
 
 
 def link_and_lock(folder: Path) -> dict[str, str]:
@@ -193,10 +197,16 @@ def test_fit_and_predict(
     fitted = refused("fit", "c.yaml", mentions=["expected an image", "data.image.broken: drop"])
     assert len(fitted.json["error"]["problems"]) == 5
     assert not Path("runs").exists() or not list(Path("runs").glob("*/*/checkpoints"))
-    fitted = trainer("fit", "c.yaml", "data.image.broken=drop", "--quiet")
+    settings = ("data.image.broken=drop", "evaluate.report=true")
+    fitted = trainer("fit", "c.yaml", *settings, "--quiet")
     assert fitted.code == 0, fitted
     predicted = trainer("predict", fitted.out.strip(), "photos", "-o", "out.csv", "--keep", "path")
     assert predicted.code == 0, predicted
     broken = list(expected.values()).count(BROKEN)
     assert f"{broken} rows have a broken image (read as black) in 'path'" in predicted.err
-    assert all(text not in fitted.err + predicted.err for text in INTERNAL)
+    explained = trainer("explain", fitted.out.strip(), "--rows", "photos")
+    assert explained.code == 0, explained
+    assert f"{broken} rows have a broken image (read as black) in 'path'" in explained.err
+    check_page((Path(fitted.out.strip()) / "report.html").read_text())
+    everything = fitted.err + predicted.err + explained.err
+    assert all(text not in everything for text in INTERNAL)
