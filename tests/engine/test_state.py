@@ -55,6 +55,17 @@ def test_training_continues_bit_for_bit():
         np.testing.assert_array_equal(value, resumed[name], err_msg=name)
 
 
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_training_does_not_change_an_earlier_state(compiled):
+    learner, samples = build()
+    state = learner.state()
+    copies = {name: value.copy() for name, value in state.items()}
+    train_epoch(executor_for(learner, samples, batch_size=25, compiled=compiled), 1)
+    for name, value in state.items():
+        np.testing.assert_array_equal(value, copies[name], err_msg=name)
+    assert any((value != copies[name]).any() for name, value in learner.state().items())
+
+
 def test_state_contains_every_kind_of_variable():
     learner, _ = build()
     names = " ".join(learner.state())

@@ -134,8 +134,9 @@ def _path(file: Any) -> str:
     return str(path.absolute())
 
 
-def _write_half(_: Any, path: Path, content: bytes) -> None:
-    path.write_bytes(content[: len(content) // 2])
+def _write_half(write: Any, path: Path, content: Any) -> None:
+    write(path, content)
+    os.truncate(path, path.stat().st_size // 2)
 
 
 def _append_half(_: Any, descriptor: int, content: bytes) -> None:

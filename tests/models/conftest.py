@@ -78,6 +78,7 @@ def network_of() -> Callable[..., Any]:
         prior: Sequence[float] = (0.5,),
         allow_custom: bool = False,
         compiled: bool = False,
+        shared: Any = None,
         base: Path = Path(),
         **sections: Any,
     ) -> Any:
@@ -89,6 +90,7 @@ def network_of() -> Callable[..., Any]:
             allow_custom=allow_custom,
             base=base,
             compiled=compiled,
+            shared=shared,
         )
 
     return make

@@ -329,3 +329,25 @@ def drop():
     assert (kernels[0] != kernels[1]).any()
     drawn = [np.asarray(network(inputs(), training=True)) for network in (first, same)]
     np.testing.assert_array_equal(*drawn)
+
+
+BLOCK = {"residual": {"block": [{"dense": 4}, {"dropout": 0.5}]}}
+
+
+@pytest.mark.parametrize(
+    "sections",
+    [{}, {"embeddings": [(3, 2), (4, 2)]}, {"image": (4, 4, 1)}],
+    ids=["one input", "embeddings", "image"],
+)
+def test_saved_network_shares_layers_with_the_compiled_one(
+    network_of: Maker, tmp_path: Path, sections: dict[str, Any]
+) -> None:
+    layers = ["flatten"] * ("image" in sections) + [{"dense": 4}, {"dropout": 0.5}, BLOCK]
+    trained = network_of(layers, compiled=True, **sections)
+    saved = network_of(layers, shared=trained, **sections)
+    assert saved.get_layer("dense") is trained.get_layer("dense")
+    assert saved.get_layer("head") is trained.get_layer("head")
+    assert type(saved.get_layer("dropout")) is keras.layers.Dropout
+    save_network(saved, tmp_path / "shared.keras")
+    save_network(network_of(layers, **sections), tmp_path / "own.keras")
+    assert (tmp_path / "shared.keras").read_bytes() == (tmp_path / "own.keras").read_bytes()

@@ -9,13 +9,14 @@ from typing import Any, Literal
 import pytest
 
 from trainer.errors import StorageError
-from trainer.runs.files import FileSystem
+from trainer.runs.files import Content, FileSystem
 
 Fault = int | Literal["death", "torn"]
 
 
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+def _write(path: Path, content: Content) -> None:
+    with path.open("wb") as file:
+        _ = content(file) if callable(content) else file.write(content)
 
 
 UNSYNCED = FileSystem(write=_write, sync=lambda path: None)
@@ -78,8 +79,8 @@ class FailingProcess:
 
 def _do_half(operation: Callable[..., None], path: Path, *arguments: Any) -> None:
     if operation is UNSYNCED.write:
-        (content,) = arguments
-        path.write_bytes(content[: len(content) // 2])
+        operation(path, *arguments)
+        os.truncate(path, path.stat().st_size // 2)
     if operation is UNSYNCED.remove and path.is_dir():
         files = sorted(path.iterdir())
         for file in files[: (len(files) + 1) // 2]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trainer.errors import RunError
-from trainer.runs.archives import check_archive, pack_arrays, unpack_arrays
+from trainer.runs.archives import check_archive, read_arrays, write_arrays
 
 WHERE = Path("state.npz")
 
@@ -55,10 +55,12 @@ def encrypt(members: list[zipfile.ZipInfo]) -> None:
 
 
 def test_unpack_hand_made_arrays() -> None:
-    (read,) = unpack_arrays(archive({"a/b.npy": VALID}), WHERE).items()
+    (read,) = read_arrays(io.BytesIO(archive({"a/b.npy": VALID})), WHERE).items()
     assert read[0] == "a/b"
     np.testing.assert_array_equal(read[1], np.zeros(2, np.float32))
-    assert unpack_arrays(pack_arrays({}), WHERE) == {}
+    empty = io.BytesIO()
+    write_arrays(empty, {})
+    assert read_arrays(empty, WHERE) == {}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +94,7 @@ def test_unsafe_archive_is_rejected(tmp_path: Path, content: bytes, words: str) 
     assert problem.where == str(path)
     assert problem.fix
     with pytest.raises(RunError, match=words):
-        unpack_arrays(content, WHERE)
+        read_arrays(io.BytesIO(content), WHERE)
 
 
 def test_valid_archive_passes(tmp_path: Path) -> None:
@@ -110,7 +112,7 @@ def test_member_outside_the_archive_is_rejected(tmp_path: Path, name: str) -> No
     with pytest.raises(RunError, match="points outside"):
         check_archive(path)
     # Names of arrays are not paths.
-    assert list(unpack_arrays(archive({f"{name}.npy": VALID}), WHERE)) == [name]
+    assert list(read_arrays(io.BytesIO(archive({f"{name}.npy": VALID})), WHERE)) == [name]
 
 
 class Dangerous:
@@ -143,12 +145,12 @@ class Dangerous:
 )
 def test_array_with_wrong_header_is_rejected(member: bytes) -> None:
     with pytest.raises(RunError, match="damage") as raised:
-        unpack_arrays(archive({"a.npy": member}), WHERE)
+        read_arrays(io.BytesIO(archive({"a.npy": member})), WHERE)
     assert raised.value.problems[0].where == str(WHERE)
 
 
 def test_objects_are_rejected() -> None:
     with pytest.raises(RunError, match="not an array"):
-        unpack_arrays(archive({"a.pkl": pickle.dumps(Dangerous())}), WHERE)
+        read_arrays(io.BytesIO(archive({"a.pkl": pickle.dumps(Dangerous())})), WHERE)
     with pytest.raises(TypeError, match="object"):
-        pack_arrays({"a": np.array([object()])})
+        write_arrays(io.BytesIO(), {"a": np.array([object()])})

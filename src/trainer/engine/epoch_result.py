@@ -20,7 +20,7 @@ class EpochResult:
         train: Output on the training rows.
         validation: Output on the validation rows after training, or None.
         learning_rate: Learning rate at the end of the epoch.
-        weights: Returns copies of the weights that were evaluated, in Keras's order.
+        weights: Returns the weights that were evaluated, in Keras's order.
     """
 
     train: EpochOutput

@@ -73,7 +73,7 @@ class Executor(Protocol):
         ...
 
     def states(self) -> dict[int, State]:
-        """Return copies of each network's variables by name, and its unfinished epoch as `begun/…`."""
+        """Return each network's variables by name, and its unfinished epoch as `begun/…`."""
         ...
 
     def restore(self, states: Mapping[int, NamedArrays], partial_steps: int) -> None:
@@ -90,7 +90,7 @@ class Executor(Protocol):
         ...
 
     def evaluation_weights(self) -> dict[int, list[Any]]:
-        """Return copies of the weights to evaluate (averages, if any), in Keras's order."""
+        """Return the weights to evaluate (averages, if any), in Keras's order."""
         ...
 
     def retain(self, live: Sequence[int], steps_left: int) -> None:

@@ -14,8 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from trainer.engine.state import State, copy_state, named_variables, restore_state
+from trainer.engine.state import State, named_variables, read_state, restore_state
 from trainer.models.optimizers import lower_rate
+from trainer.models.weights import variable_value
 
 Batch = tuple[Any, ...]
 """Inputs and targets of a batch, and its sample weights if there are any: what Keras's steps take."""
@@ -83,8 +84,8 @@ class Learner(ABC):
     # Variables ----------------------------------------------------------------------------------
 
     def state(self) -> State:
-        """Return copies of all variables by name (`trainer.engine.state`)."""
-        return copy_state(self._variables())
+        """Return the values of all variables by name (`trainer.engine.state`)."""
+        return read_state(self._variables())
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Restore all variables.
@@ -105,9 +106,9 @@ class Learner(ABC):
         return sum(int(network.count_params()) for network in self.networks.values())
 
     def evaluation_weights(self) -> list[Any]:
-        """Return copies of the weights, with the averages in place of those that have any."""
+        """Return the values of the weights, with the averages in place of those that have any."""
         with self.averaged():
-            return [weight.numpy().copy() for weight in self.weights]
+            return [variable_value(weight) for weight in self.weights]
 
     def _variables(self) -> dict[str, Any]:
         return named_variables(self.networks, self.optimizers)

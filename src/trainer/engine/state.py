@@ -15,6 +15,7 @@ import numpy as np
 
 from trainer.errors import Problem, RunError
 from trainer.models.optimizers import schedule_scale
+from trainer.models.weights import variable_value
 
 State = dict[str, np.ndarray[Any, Any]]
 
@@ -39,9 +40,9 @@ def named_variables(
     return named
 
 
-def copy_state(variables: Mapping[str, Any]) -> State:
-    """Return copies of the values of variables."""
-    return {name: variable.numpy().copy() for name, variable in variables.items()}
+def read_state(variables: Mapping[str, Any]) -> State:
+    """Return the values of variables as read-only arrays, which later changes do not affect."""
+    return {name: variable_value(variable) for name, variable in variables.items()}
 
 
 def restore_state(variables: Mapping[str, Any], state: Mapping[str, Any]) -> None:

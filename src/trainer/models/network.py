@@ -30,6 +30,7 @@ from trainer.models.layers import (
     build_layer,
     named_tensors,
 )
+from trainer.models.noise import has_compiled_layer
 from trainer.models.penalties import build_regularizer
 from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import (
@@ -55,6 +56,7 @@ def build_network(
     allow_custom: bool,
     base: Path,
     compiled: bool = False,
+    shared: keras.Model | None = None,
 ) -> keras.Model:
     """Return a network of plain Keras layers, whose `.keras` file loads without this package.
 
@@ -70,6 +72,8 @@ def build_network(
         base: Directory to import custom layers from.
         compiled: Whether the network is for training under XLA: dropout and noise use another
             generator, and the network cannot be saved.
+        shared: A compiled network of the same config. The new one consists of its layers, except those
+            for XLA, and has their variables.
 
     Raises:
         ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
@@ -80,8 +84,8 @@ def build_network(
     with default_seed(derived_seed(config.seed, "custom", "default")):
         layers = _hidden_layers(config, shape, summaries, build, compiled=compiled)
         layers.append(_build_head(config, shape.head, shape.outputs))
-        network = _connect(config, shape, layers)
-    if config.model.output_bias == "prior":
+        network = _connect(config, shape, layers, shared)
+    if config.model.output_bias == "prior" and shared is None:
         network.layers[-1].bias.assign(prior_bias(shape.head, shape.outputs, prior))
     return network
 
@@ -165,7 +169,10 @@ def _build_head(config: Config, head: HeadKind, outputs: int) -> keras.layers.De
 
 
 def _connect(
-    config: Config, shape: NetworkShape, layers: Sequence[keras.layers.Layer]
+    config: Config,
+    shape: NetworkShape,
+    layers: Sequence[keras.layers.Layer],
+    shared: keras.Model | None,
 ) -> keras.Model:
     """Build the layers as a network; a failure is attributed to a custom layer."""
     custom = [
@@ -174,10 +181,10 @@ def _connect(
         if isinstance(layer.settings, Custom)
     ]
     if not custom:
-        return _chain(config.seed, shape, layers)
+        return _chain(config.seed, shape, layers, shared)
     key = f"model.layers.{custom[-1]}.custom"
     try:
-        network = _chain(config.seed, shape, layers)
+        network = _chain(config.seed, shape, layers, shared)
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise ConfigError(_shape_problem("layers that fit together", found, key)) from error
@@ -188,11 +195,21 @@ def _connect(
     return network
 
 
-def _chain(seed: int, shape: NetworkShape, layers: Sequence[keras.layers.Layer]) -> keras.Model:
+def _chain(
+    seed: int,
+    shape: NetworkShape,
+    layers: Sequence[keras.layers.Layer],
+    shared: keras.Model | None,
+) -> keras.Model:
     embeddings = [build_embeddings(shape, EMBEDDINGS, seed)] if shape.embeddings else []
     scaling = (
         [] if shape.image is None else [build_image_scaling(shape.image_scaling, IMAGE_SCALING)]
     )
+    if shared is not None:
+        embeddings, scaling, layers = (
+            [_shared_layer(shared, layer) for layer in part]
+            for part in (embeddings, scaling, layers)
+        )
     if len(shape.inputs) == 1:
         (spec,) = shape.inputs
         only = keras.Input(spec.shape, dtype=spec.dtype, name="input")
@@ -214,6 +231,12 @@ def _chain(seed: int, shape: NetworkShape, layers: Sequence[keras.layers.Layer])
                 join = keras.layers.Concatenate(name=CONCATENATE, dtype="float32")
                 output, columns = join([output, columns]), None
     return keras.Model(tensors, output, name="network")
+
+
+def _shared_layer(network: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer:
+    """Return the layer of this name in a network, unless it is one for XLA or contains one."""
+    existing = network.get_layer(layer.name)
+    return layer if has_compiled_layer(existing) else existing
 
 
 def _shape_problem(expected: str, found: str, key: str) -> Problem:

@@ -10,7 +10,6 @@ import math
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
 
@@ -49,41 +48,41 @@ def check_archive(path: Path) -> None:
                 raise ValueError(f"{name!r} points outside the archive")
 
 
-def pack_arrays(arrays: Mapping[str, Array]) -> bytes:
-    """Return named arrays as `.npz` bytes: deterministic, without pickled objects.
+def write_arrays(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
+    """Write named arrays to a seekable file as `.npz`: deterministic, without pickled objects.
+
+    They are written in parts: they can take most of the memory.
 
     Raises:
         TypeError: An array holds something other than numbers, booleans or text.
     """
     # numpy.savez takes the names as keyword arguments and reserves two of them.
-    buffer = BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, value in arrays.items():
             array = np.asanyarray(value)
             if array.dtype.kind not in _KINDS:
                 raise TypeError(
                     f"state {name!r} has dtype {array.dtype}, which a .npz cannot store"
                 )
-            with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
-                np.lib.format.write_array(file, array, allow_pickle=False)
-    return buffer.getvalue()
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, array, allow_pickle=False)
 
 
-def unpack_arrays(content: bytes, path: Path) -> dict[str, Array]:
-    """Return the arrays in the `.npz` content that was read from `path`.
+def read_arrays(file: IO[bytes], path: Path) -> dict[str, Array]:
+    """Return the arrays in a `.npz` file, which was opened at `path`.
 
     Raises:
-        RunError: The content is damaged, or was not written by `pack_arrays`.
+        RunError: The content is damaged, or was not written by `write_arrays`.
     """
     arrays = {}
-    with _damage(path), zipfile.ZipFile(BytesIO(content)) as archive:
+    with _damage(path), zipfile.ZipFile(file) as archive:
         for member in _members(archive):
             if not member.filename.endswith(".npy"):
                 raise ValueError(f"{member.filename!r} is not an array")
-            with archive.open(member) as file:
-                _check_array(file, member)
-            with archive.open(member) as file:
-                array = np.lib.format.read_array(file, allow_pickle=False)
+            with archive.open(member) as content:
+                _check_array(content, member)
+            with archive.open(member) as content:
+                array = np.lib.format.read_array(content, allow_pickle=False)
             arrays[member.filename.removesuffix(".npy")] = array
     return arrays
 

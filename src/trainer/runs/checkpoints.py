@@ -13,11 +13,12 @@ import hashlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from trainer.errors import Problem, RunError
-from trainer.runs.archives import Array, check_archive, pack_arrays, unpack_arrays
+from trainer.runs.archives import Array, check_archive, read_arrays, write_arrays
 from trainer.runs.files import (
     DISK,
     FileSystem,
@@ -93,7 +94,7 @@ def write_checkpoint(
     def write(new: Path) -> None:
         if write_model is not None:
             write_model(new / MODEL)
-        disk.write(new / STATE, pack_arrays(state))
+        disk.write(new / STATE, partial(write_arrays, arrays=state))
         names = sorted(path.name for path in new.iterdir())
         files = {
             name: {"sha256": sha256_of(new / name), "bytes": (new / name).stat().st_size}
@@ -189,12 +190,14 @@ def _read(location: Path, *, with_model: bool = True) -> Checkpoint:
         _verify(location, name, written)
     if with_model:
         check_archive(location / MODEL)
-    content = read_bytes(location / STATE)
-    if hashlib.sha256(content).hexdigest() != metadata["files"][STATE]["sha256"]:
-        raise _damaged(location / STATE, "unchanged content", "different content")
-    return Checkpoint(
-        directory=location, metadata=metadata, state=unpack_arrays(content, location / STATE)
-    )
+    path = location / STATE
+    # The same open file is verified and read: a run in training replaces its checkpoints.
+    with read_errors(path), path.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != metadata["files"][STATE]["sha256"]:
+            raise _damaged(path, "unchanged content", "different content")
+        file.seek(0)
+        state = read_arrays(file, path)
+    return Checkpoint(directory=location, metadata=metadata, state=state)
 
 
 def _read_metadata(path: Path, needed: set[str]) -> dict[str, Any]:

@@ -22,16 +22,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import count, takewhile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from trainer.errors import Problem, RunError, StorageError
 
+Content = bytes | Callable[[IO[bytes]], object]  # a function that writes to a seekable file
 
-def _write(path: Path, content: bytes) -> None:
+
+def _write(path: Path, content: Content) -> None:
     with path.open("wb") as file:
-        file.write(content)
+        _ = content(file) if callable(content) else file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
@@ -68,7 +70,7 @@ class FileSystem:
     """
 
     make_directory: Callable[[Path], None] = Path.mkdir
-    write: Callable[[Path, bytes], None] = _write
+    write: Callable[[Path, Content], None] = _write
     sync: Callable[[Path], None] = _sync
     rename: Callable[[Path, Path], None] = os.replace
     remove: Callable[[Path], None] = _remove
@@ -211,9 +213,8 @@ def _fill(new: Path, write: Callable[[Path], None]) -> None:
         write(new)
     except RuntimeError as error:
         # If the disk is full when a file is closed, HDF5 raises a RuntimeError with errno in its text.
-        text = str(error)
         for number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
-            if f"errno = {number}," in text:
+            if f"errno = {number}," in str(error):
                 raise OSError(number, os.strerror(number)) from error
         raise
 
@@ -261,18 +262,17 @@ def _next(path: Path) -> Path:
 
 def json_bytes(value: Any) -> bytes:
     """Serialize as indented JSON, deterministically: keys in insertion order, NaN and ±∞ as null."""
-    text = json.dumps(to_jsonable(value), ensure_ascii=False, allow_nan=False, indent=2)
-    return _encoded(text) + b"\n"
+    return _encoded(json.dumps(to_jsonable(value), ensure_ascii=False, allow_nan=False, indent=2))
 
 
 def json_line(value: Any) -> bytes:
     """Serialize a value like `json_bytes`, on one line."""
-    return _encoded(json.dumps(to_jsonable(value), ensure_ascii=False, allow_nan=False)) + b"\n"
+    return _encoded(json.dumps(to_jsonable(value), ensure_ascii=False, allow_nan=False))
 
 
 def _encoded(text: str) -> bytes:
     # File names that are not valid text have lone surrogates in Python; JSON can escape them.
-    return text.encode("utf-8", errors="backslashreplace")
+    return text.encode("utf-8", errors="backslashreplace") + b"\n"
 
 
 def to_jsonable(value: Any) -> Any:

@@ -38,6 +38,7 @@ from trainer.errors import ConfigError, Problem
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
+from trainer.models.noise import has_compiled_layer
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
 from trainer.workflows.plan import RunPlan
@@ -92,7 +93,7 @@ class TrainingSetup:
         training: Its training, before the first epoch.
         group: A training group with this run only.
         executor: Evaluates the network after training.
-        saved: The network as it is saved, built from Keras's own layers; weights are set before saving.
+        saved: The network as it is saved, of Keras's own layers; it shares variables with `network`.
         execution: How epochs are divided into device calls.
         encode_seconds: Time spent on encoding rows.
     """
@@ -144,9 +145,8 @@ def build_training(
     training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
     training.rollback = _rollback(config, learner)
     group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
-    return TrainingSetup(
-        network, training, group, executor, make_network(), execution, encode_seconds
-    )
+    saved = make_network(shared=network) if has_compiled_layer(network) else network
+    return TrainingSetup(network, training, group, executor, saved, execution, encode_seconds)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,7 @@ from trainer.inputs import IMAGE, Inputs
 from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.prediction.predictor import Predictor
 from trainer.report.text import number
-from trainer.runs.archives import pack_arrays
+from trainer.runs.archives import write_arrays
 from trainer.runs.directory import RunDirectory
 from trainer.runs.heat_maps import HeatMap, HeatMapsFile, write_heat_maps
 from trainer.runs.images import read_images
@@ -154,7 +155,9 @@ def explain_images(
     }
     if activation is not None:
         arrays["class_activation"] = activation
-    return record, write_heat_maps(run, record, pictures, pack_arrays(arrays))
+    content = BytesIO()
+    write_arrays(content, arrays)
+    return record, write_heat_maps(run, record, pictures, content.getvalue())
 
 
 def explain_shown_images(

@@ -31,7 +31,7 @@ from trainer.engine.training_group import Checkpointable
 from trainer.errors import Problem
 from trainer.metrics.predictions import Predictions
 from trainer.models.saving import save_network
-from trainer.models.weights import weights_sha256
+from trainer.models.weights import replaced_weights, values_sha256
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.decisions import write_decisions
 from trainer.runs.directory import RunDirectory
@@ -59,7 +59,7 @@ class RecordedTraining:
 
     Attributes:
         training: Its state.
-        saved: The network as it is saved, built from Keras's own layers; weights are set before saving.
+        saved: The network as it is saved, of Keras's own layers; its weights are replaced meanwhile.
         execution: How epochs are divided into device calls.
     """
 
@@ -179,13 +179,14 @@ class Recording(RunRecord):
         keep: int,
     ) -> str:
         """Write a checkpoint and return the SHA-256 of its weights."""
-        saved = self.recorded.saved
-        saved.set_weights(weights)
-        digest = weights_sha256(saved)
+        saved, digest = self.recorded.saved, values_sha256(weights)
         metadata = {**metadata, "weights_sha256": digest}
-        write_checkpoint(
-            directory, lambda path: save_network(saved, path), arrays, metadata, keep=keep
-        )
+
+        def write_model(path: Path) -> None:
+            with replaced_weights(saved, weights):
+                save_network(saved, path)
+
+        write_checkpoint(directory, write_model, arrays, metadata, keep=keep)
         return digest
 
     def add_time(self, phase: str, seconds: float) -> None:

@@ -141,6 +141,8 @@ def resume_run(
         imported_at = perf_counter()
         with devices.resource_errors():
             built = _restore(saved, comparison.plan, start_time, allow_custom=session.allow_custom)
+            # The arrays of the checkpoint can take most of the memory.
+            saved = replace(saved, checkpoint=replace(saved.checkpoint, state={}))
             warnings = _warnings(saved, built.training)
             with _resumed_recording(saved, comparison, built, warnings) as record:
                 record.add_time("read", planned_at - start_time)
