@@ -15,6 +15,8 @@ from tests.workflows.conftest import predict_table, run_fit, run_members
 from trainer.config.describe import json_schema
 from trainer.config.load import load_config
 from trainer.config.members import member_count
+from trainer.inputs import IMAGE, InputSpec
+from trainer.models.summary import NetworkShape, summarize_layers
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -34,6 +36,7 @@ def test_all_example_configs_exist():
     assert names >= {
         "breast_cancer", "wine", "diabetes", "digits", "credit", "binary_dense",
         "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
+        "convolution_a", "convolution_b", "fashion", "clothing",
     }  # fmt: skip
 
 
@@ -63,15 +66,21 @@ def test_config_matches_the_schema(path, validator):
     validator.validate(yaml.load(path.read_text(), Loader))
 
 
+SMALLER = {
+    "convolution_a": ["data.image.size=32"],
+    "convolution_b": ["data.image={resize: 40, crop: 32}"],
+}
+"""Overrides for networks whose memory is in proportion to the area of the images."""
+
+
 @pytest.mark.parametrize("path", slow_except(QUICK, CONFIGS), ids=lambda path: path.stem)
 def test_config_trains_evaluates_and_predicts(path, tmp_path):
     if member_count(load_config(path).config) > 1:
         assert run_members(path, tmp_path / "runs", "fit.epochs=2").aggregates
         return
     # The sweep's halving needs more than three epochs.
-    done = run_fit(
-        path, tmp_path / "runs", "fit.epochs=4" if "sweep" in path.stem else "fit.epochs=2"
-    )
+    epochs = "fit.epochs=4" if "sweep" in path.stem else "fit.epochs=2"
+    done = run_fit(path, tmp_path / "runs", epochs, *SMALLER.get(path.stem, ()))
     assert done.metrics
     assert done.sentence
     assert (done.run / "report.html").exists()
@@ -105,13 +114,60 @@ MIN_METRICS = {
     "xor": {"accuracy": 1.0},
     "half_squared": {"accuracy": 1.0},
     "three_or_eight": {"accuracy": 0.93, "recall": 0.93, "f1": 0.93},
+    "convolution_a": {"accuracy": 0.6},
+    "convolution_b": {"accuracy": 0.6},
+    "fashion": {"accuracy": 0.7},
+    "clothing": {"r2": 0.7},
 }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MIN_METRICS)
 def test_config_reaches_its_minimum_metrics(name, tmp_path):
-    done = run_fit(FOLDER / f"{name}.yaml", tmp_path / "runs")
+    done = run_fit(FOLDER / f"{name}.yaml", tmp_path / "runs", *SMALLER.get(name, ()))
     measured = done.metrics["test" if "test" in done.metrics else "train"]
     for metric, minimum in MIN_METRICS[name].items():
         assert measured[metric] >= minimum, measured
+
+
+class TestConvolutions:
+    """The layers and settings of the two networks whose dense layer has most of the weights."""
+
+    def test_a(self):
+        config = load_config(FOLDER / "convolution_a.yaml", ["data.image.size=224"]).config
+        convolution, _, dense = (layer.settings for layer in config.model.layers)
+        assert (convolution.filters, convolution.kernel_size, convolution.padding) == (
+            32,
+            5,
+            "valid",
+        )
+        assert (dense.units, convolution.activation, dense.activation) == (1000, "relu", "relu")
+        assert (config.optimizer.name, config.optimizer.learning_rate) == ("adam", 0.001)
+        assert config.fit.epochs == 10
+        assert _layers(config) == ["conv2d", "flatten", "dense"]
+        assert _parameters(config, outputs=10) == 1_548_800 * 1000 + 1000 + 32 * 76 + 10_010
+
+    def test_b(self):
+        config = load_config(FOLDER / "convolution_b.yaml").config
+        convolution, pool, _, dense = (layer.settings for layer in config.model.layers)
+        assert (convolution.filters, convolution.kernel_size, convolution.padding) == (
+            64,
+            3,
+            "same",
+        )
+        assert (pool.pool_size, dense.units, dense.activation) == (2, 1024, "relu")
+        assert (config.data.image.resize, config.data.image.shape) == (256, (224, 224, 3))
+        sgd = config.optimizer
+        assert (sgd.name, sgd.learning_rate, sgd.momentum) == ("sgd", 0.001, 0.9)
+        assert (config.fit.batch_size, config.fit.epochs) == (4, 10)
+        assert _parameters(config, outputs=2) == 822_088_450
+
+
+def _layers(config):
+    return [layer.settings.kind for layer in config.model.layers]
+
+
+def _parameters(config, outputs):
+    image = InputSpec(IMAGE, config.data.image.shape, "uint8")
+    layers = summarize_layers(config.model, NetworkShape((image,), (), "softmax", outputs))
+    return sum(layer.parameters for layer in layers)
