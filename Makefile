@@ -62,5 +62,5 @@ clean:  ## Remove everything the other targets created, except runs.
 .venv-bench/.ready: pyproject.toml requirements.lock benchmarks/constraints.txt
 	$(PYTHON) -m venv .venv-bench
 	.venv-bench/bin/pip install --quiet --disable-pip-version-check --constraint requirements.lock \
-		--constraint benchmarks/constraints.txt '.[bench]'
+		--constraint benchmarks/constraints.txt '.[bench,images]'
 	touch $@

@@ -22,11 +22,13 @@ class Ended:
     Attributes:
         output: Its standard output.
         seconds: Wall-clock time from start to end.
+        cpu_seconds: CPU time of the process and the children that it waited for.
         peak_bytes: Peak resident memory; at least that of the parent process.
     """
 
     output: str
     seconds: float
+    cpu_seconds: float
     peak_bytes: int
 
 
@@ -49,4 +51,5 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
         if process.returncode != 0:
             text = " ".join(map(str, command))
             raise RuntimeError(f"{text}\n{errors.read().decode(errors='replace')}")
-        return Ended(output.read().decode(), seconds, used.ru_maxrss * 1024)
+        cpu_seconds = used.ru_utime + used.ru_stime
+        return Ended(output.read().decode(), seconds, cpu_seconds, used.ru_maxrss * 1024)

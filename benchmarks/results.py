@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.image_results import image_sections
 from benchmarks.markdown import figure, met_text, table
 from benchmarks.workload_results import section, summary
 from benchmarks.workloads import WORKLOADS
@@ -61,6 +62,8 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Intervals and baselines", *_intervals(results["evaluation"])]
     if results.get("report"):
         parts += ["## Evaluating a large run", *_reporting(results["report"])]
+    if results.get("images"):
+        parts += ["## Folders of images", *image_sections(results["images"])]
     return "\n\n".join(parts) + "\n"
 
 

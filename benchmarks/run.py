@@ -2,8 +2,8 @@
 
     python -m benchmarks.run [NAME…] [--quick]
 
-Names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps, evaluation
-and report; all by default. Benchmarks that are not named keep their last results
+Names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps, evaluation,
+report and images; all by default. Benchmarks that are not named keep their last results
 (benchmarks/results.json, not in the repository). `--quick` runs small versions to check that everything
 works, and prints the page instead of writing it: its numbers are meaningless.
 """
@@ -38,6 +38,7 @@ SCRIPTS = {
     "sweeps": "sweeps",
     "evaluation": "evaluation",
     "report": "report",
+    "images": "images",
 }
 NAMES = (*WORKLOADS, "W7", "growth", *(name for name in SCRIPTS if name != "W7"))
 FEW_ROWS = ("--rows", "20000")
@@ -48,6 +49,7 @@ QUICK = {
     "sweeps": ("--networks", "8", "--trials", "4"),
     "evaluation": ("--rows", "1000", "--resamples", "20"),
     "report": ("--rows", "1000"),
+    "images": ("--quick",),
 }
 
 SETTINGS: tuple[dict[str, Any], ...] = (

@@ -331,7 +331,7 @@ def drop():
     np.testing.assert_array_equal(*drawn)
 
 
-BLOCK = {"residual": {"block": [{"dense": 4}, {"dropout": 0.5}]}}
+BLOCK = {"residual": {"layers": [{"dense": 4}, {"dropout": 0.5}]}}
 
 
 @pytest.mark.parametrize(
