@@ -13,7 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainer.config.layers.base import LayerKind, ShapeError, entry_model
+from trainer.config.kinds import entry_model
+from trainer.config.layers.base import LayerEntry, LayerKind, ShapeError
 from trainer.config.layers.kinds import LAYER_KINDS
 from trainer.config.model import Model
 from trainer.errors import ConfigError
@@ -86,7 +87,7 @@ def layers(draw: st.DrawFn, kind: str) -> tuple[LayerKind, tuple[int, ...]]:
     drawn = {name: draw(strategy) for name, strategy in strategies.items()}
     if np.max(drawn.get("dilation_rate", 1)) > 1 and np.max(drawn["strides"]) > 1:
         drawn["strides"] = 1
-    (entry,) = (entry_model(known) for known in LAYER_KINDS if known.kind == kind)
+    (entry,) = (entry_model(known, LayerEntry) for known in LAYER_KINDS if known.kind == kind)
     return entry.model_validate({kind: drawn}).settings, shape
 
 

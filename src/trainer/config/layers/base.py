@@ -2,25 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from functools import cache
-from inspect import cleandoc
+from collections.abc import Sequence
 from math import prod
-from typing import Annotated, Any, ClassVar, Literal, Union
+from typing import Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, ConfigDict, Discriminator, Field, Tag, create_model
-
-from trainer.config.conflict import Conflict
-from trainer.config.sections import (
-    Section,
-    name_to_mapping,
-    null_to_mapping,
-    shorthand_for,
-    single_key,
-)
-
-# Worker processes receive configs by pickle, which looks classes up by name in this module.
-_ENTRIES_MODULE = "trainer.config.layers.kinds"
+from trainer.config.kinds import Entry, Kind
 
 Shape = tuple[int, ...]
 """Shape of one sample, without the batch axis."""
@@ -48,31 +34,20 @@ class ShapeError(Exception):
         self.expected, self.found, self.fix, self.setting = expected, found, fix, setting
 
 
-class LayerKind(Section):
+class LayerKind(Kind):
     """Base of the kinds of layers; the fields of a subclass are its settings.
 
     Attributes:
-        kind: Key of the layer in the config.
         keras_layer: Name of the class in `keras.layers`; None if there is none.
-        shorthand: The setting that a scalar stands for.
-        aliases: Names in other tools, separated by spaces.
         random: Whether the Keras layer takes a seed.
         stacking: How the layer is computed in a pack.
         needs_shape: Whether the layer can be built only for a known input shape.
     """
 
-    kind: ClassVar[str]
     keras_layer: ClassVar[str | None] = None
-    shorthand: ClassVar[str | None] = None
-    aliases: ClassVar[str] = ""
     random: ClassVar[bool] = False
     stacking: ClassVar[Stacking] = None
     needs_shape: ClassVar[bool] = False
-
-    @classmethod
-    def is_optional(cls) -> bool:
-        """Return whether the kind has no required settings, so that its bare name is a layer."""
-        return not any(info.is_required() for info in cls.model_fields.values())
 
     def keras_class(self, shape: Shape | None) -> str:
         """Return the name of the class in `keras.layers` for an input shape."""
@@ -86,10 +61,6 @@ class LayerKind(Section):
         them from arguments named `…_initializer`, `…_regularizer` and `…_constraint`.
         """
         return {name: getattr(self, name) for name in type(self).model_fields}
-
-    def conflicts(self, key: str) -> Iterator[Conflict]:
-        """Yield conflicts between the settings; `key` is that of the settings."""
-        yield from ()
 
     def output_shape(self, shape: Shape) -> Shape | None:
         """Return the output shape for an input shape; None if unknown.
@@ -131,46 +102,16 @@ class LayerKind(Section):
         return {}
 
 
-class LayerEntry(Section):
+class LayerEntry(Entry):
     """An entry of `model.layers`: a mapping from the kind to its settings."""
 
-    # Entries are made by `entry_model`; there is no source to read docstrings from.
-    model_config = ConfigDict(use_attribute_docstrings=False)
+    module: ClassVar[str] = "trainer.config.layers.kinds"
 
     @property
     def settings(self) -> LayerKind:
         """The settings of the layer."""
         settings: LayerKind = getattr(self, next(iter(type(self).model_fields)))
         return settings
-
-
-@cache
-def entry_model(kind: type[LayerKind]) -> type[LayerEntry]:
-    """Return the class of the entries of a kind, such as `{dense: 64}`."""
-    forms: Any = kind
-    expand: Callable[[Any], Any] = null_to_mapping
-    if kind.shorthand is not None:
-        info = kind.model_fields[kind.shorthand]
-        forms |= Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-        expand = shorthand_for(kind.shorthand)
-    if kind.is_optional():
-        forms |= None
-    settings: Any = Annotated[kind, BeforeValidator(expand, json_schema_input_type=forms)]
-    name = "".join(word.capitalize() for word in kind.kind.split("_"))
-    description = cleandoc(kind.__doc__ or "")
-    fields: dict[str, Any] = {kind.kind: (settings, Field(description=description))}
-    return create_model(f"{name}Layer", __base__=LayerEntry, __module__=_ENTRIES_MODULE, **fields)
-
-
-def layer_union(kinds: Sequence[type[LayerKind]]) -> Any:
-    """Return the type of a layer of one of these kinds, as a mapping, a scalar or a bare name."""
-    entries: Any = Union[*(Annotated[entry_model(kind), Tag(kind.kind)] for kind in kinds)]
-    names: Any = Literal[*(kind.kind for kind in kinds if kind.is_optional())]
-    return Annotated[
-        entries,
-        Discriminator(single_key),
-        BeforeValidator(name_to_mapping, json_schema_input_type=entries | names),
-    ]
 
 
 def shape_text(shape: Sequence[int]) -> str:

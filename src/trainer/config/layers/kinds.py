@@ -1,8 +1,5 @@
 """The kinds of hidden layers, and the entries of `model.layers`.
 
-A layer is a mapping with one key, its kind; a bare name or a scalar is a shorthand for it:
-`- flatten`, `- dense: 64`, `- dense: {units: 64, activation: relu}`.
-
 To add a kind, write its class in a module of this package and add it to `LAYER_KINDS`.
 """
 
@@ -10,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trainer.config.layers.base import LayerEntry, LayerKind, entry_model, layer_union
+from trainer.config.kinds import entry_model, entry_union
+from trainer.config.layers.base import LayerEntry, LayerKind
 from trainer.config.layers.convolution import (
     Conv1D,
     Conv2D,
@@ -77,14 +75,17 @@ LAYER_KINDS: tuple[type[LayerKind], ...] = (
 )
 
 # Where pickle looks them up.
-globals().update({entry.__name__: entry for entry in map(entry_model, LAYER_KINDS)})
+globals().update(
+    {entry.__name__: entry for entry in (entry_model(kind, LayerEntry) for kind in LAYER_KINDS)}
+)
 
 if TYPE_CHECKING:
     Layer = LayerEntry
 else:
-    Layer = layer_union(LAYER_KINDS)
+    Layer = entry_union(LAYER_KINDS, LayerEntry)
 
 
 def layer_entry(settings: LayerKind) -> LayerEntry:
     """Return the entry of `model.layers` with these settings."""
-    return entry_model(type(settings))(**{settings.kind: settings})
+    entry: LayerEntry = entry_model(type(settings), LayerEntry)(**{settings.kind: settings})
+    return entry

@@ -9,14 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from trainer.config.conflict import Conflict
-from trainer.config.layers.base import (
-    LayerEntry,
-    LayerKind,
-    Shape,
-    ShapeError,
-    layer_union,
-    shape_text,
-)
+from trainer.config.kinds import entry_union
+from trainer.config.layers.base import LayerEntry, LayerKind, Shape, ShapeError, shape_text
 from trainer.config.layers.convolution import (
     Conv1D,
     Conv2D,
@@ -38,7 +32,7 @@ from trainer.config.layers.shaping import ZeroPadding2D
 if TYPE_CHECKING:
     BlockLayer = LayerEntry
 else:
-    BlockLayer = layer_union(
+    BlockLayer = entry_union(
         (
             Dense,
             ActivationSettings,
@@ -56,7 +50,8 @@ else:
             MaxPool2D,
             AveragePool2D,
             ZeroPadding2D,
-        )
+        ),
+        LayerEntry,
     )
 
 
