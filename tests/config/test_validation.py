@@ -41,6 +41,10 @@ def lines(text: str) -> list[str]:
     return [str(issue.problem) for issue in validation_issues(root)]
 
 
+def test_a_shorthand_can_be_a_list() -> None:
+    assert lines(BASE + "model: {layers: [{max_pool2d: [2, 1]}]}") == []
+
+
 def test_every_setting_rejects_bad_values_with_a_message(
     broken_settings: list[tuple[KeyPath, dict[str, Any]]],
 ) -> None:

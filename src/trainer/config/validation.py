@@ -281,7 +281,7 @@ def _shorthand_issues(
 ) -> Iterator[ValidationIssue]:
     full = expand_shorthand(spec, node)
     short = specs.shorthand_setting(spec)
-    is_list = node.items is not None and (short is None or not isinstance(short[1], specs.ListSpec))
+    is_list = node.items is not None and (short is None or not matches_kind(short[1], node))
     if short is not None and (is_list or full.entries is None):
         better = rewrite_section(spec, node, _fits)
         yield make_issue(node, path, describe_spec(spec), f"write {better}" if better else "")
