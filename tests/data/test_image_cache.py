@@ -3,6 +3,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -57,6 +58,14 @@ def test_contiguous_rows_are_not_copied(paths):
     images = load_images(paths, SQUARE)
     assert np.shares_memory(images[2:5], images.files.pixels)
     assert not np.shares_memory(images[np.array([3, 1])], images.files.pixels)
+
+
+def test_the_center_can_be_cut_out(paths):
+    whole = load_images(paths, SQUARE)
+    images = replace(whole, crop=(3, 4)).select(np.array([4, 1, 2]))
+    assert images.shape == (3, 3, 4, 3)
+    assert np.array_equal(images[:], whole[np.array([4, 1, 2])][:, 1:4, 1:5])
+    assert np.array_equal(images[1:], whole[1:3][:, 1:4, 1:5])
 
 
 def test_a_changed_file_or_setting_makes_another_entry(paths):

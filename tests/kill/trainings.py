@@ -112,6 +112,7 @@ fit:
 
 _IMAGES = """\
 model:
+  augment: [flip, {rotate: 20}, {shift: 0.1}, contrast, {noise: 0.02}, {mixup: 0.5}, cutmix]
   layers:
     - conv2d: {filters: 8, kernel_size: 3, use_bias: false}
     - batch_normalization
@@ -151,7 +152,10 @@ class TrainingCase:
         data = _CONFIG.format(name=self.name)
         if self.images:
             make_images(folder / "photos", count=self.rows // 2)
-            data = data.replace("table.csv", "photos\n  image: {size: 10, scale: standardize}")
+            data = data.replace(
+                "table.csv",
+                "photos\n  image: {resize: 12, crop: 10, random_crop: true, scale: standardize}",
+            )
         else:
             write_table(folder / "table.csv", self.rows)
         config = folder / f"{self.name}.yaml"

@@ -4,6 +4,7 @@ import keras
 import numpy as np
 import polars as pl
 import pytest
+import tensorflow as tf
 from PIL import Image
 
 import trainer
@@ -11,7 +12,8 @@ from tests.data.images import make_images
 from tests.workflows.conftest import resume_fit, run_fit
 from trainer.config.load import load_config
 from trainer.engine.batches import run_to_end
-from trainer.engine.rows import epoch_order
+from trainer.engine.rows import epoch_order, row_keys
+from trainer.models.augment import build_augmentation
 from trainer.workflows.building import build_training
 from trainer.workflows.plan import make_plan
 
@@ -83,6 +85,74 @@ def test_streamed_and_resumed_runs_have_the_same_weights(config, tmp_path):
     assert whole.weights_sha256 == streamed.weights_sha256
     first = run_fit(config, tmp_path / "runs", *settings, "fit.epochs=1")
     assert resume_fit(first.run, "fit.epochs=2").weights_sha256 == whole.weights_sha256
+
+
+AUGMENT = (
+    "data.image={resize: 12, crop: 10, random_crop: true, scale: standardize}",
+    "model.augment=[flip, {rotate: 20}, {zoom: 0.2}, saturation, cutout, cutmix, {mixup: 0.5}]",
+)
+
+
+@pytest.mark.parametrize("weight", [(), ("fit.class_weight={cat: 3, dog: 0.5}",)])
+def test_weights_match_keras_on_the_changed_batches(config, weight):
+    plan = make_plan(load_config(config, (*AUGMENT, *weight)))
+    built = build_training(plan, allow_custom=False)
+    model = keras.models.clone_model(built.network)
+    model.set_weights(built.network.get_weights())
+    model.compile(keras.optimizers.Adam(0.01), "binary_crossentropy", jit_compile=False)
+    train = plan.task.apply_class_weights(
+        plan.encoded_samples("train"), plan.config.fit.class_weight
+    )
+    augment = build_augmentation(plan.config, (10, 10))
+    images = train.with_whole_images().inputs["image"][np.arange(len(train))]
+    assert images.shape[1:] == (12, 12, 3)
+    for epoch in range(1, EPOCHS + 1):
+        run_to_end(built.group.executor.run_epoch(epoch, plan.total_steps))
+        order = epoch_order(len(train), plan.config.seed, epoch, True)
+        for start in range(0, len(order), 8):
+            rows = order[start : start + 8]
+            batch = (images[rows], train.y[rows], *(() if not weight else (train.weight[rows],)))
+            changed = augment(tuple(map(tf.constant, batch)), row_keys(rows, epoch))
+            assert changed[0].shape[1:] == (10, 10, 3)
+            assert not set(np.unique(changed[1])) <= {0, 1}
+            model.train_on_batch(*changed)
+    for ours, theirs in zip(built.network.get_weights(), model.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=2e-3, atol=2e-4)
+
+
+def test_changed_images_are_the_same_after_resuming_and_streamed(config, tmp_path):
+    settings = (*AUGMENT, "fit.checkpoint.every=1 epoch")
+    whole = run_fit(config, tmp_path / "runs", *settings)
+    streamed = run_fit(config, tmp_path / "runs", *settings, "runtime.engine=streaming")
+    assert whole.weights_sha256 == streamed.weights_sha256
+    first = run_fit(config, tmp_path / "runs", *settings, "fit.epochs=1")
+    assert resume_fit(first.run, "fit.epochs=2").weights_sha256 == whole.weights_sha256
+    states = [(run / "checkpoints/last/state.npz").read_bytes() for run in (whole.run, first.run)]
+    assert states[0] == states[1]
+    other = run_fit(config, tmp_path / "runs", AUGMENT[0], "fit.checkpoint.every=1 epoch")
+    assert other.weights_sha256 != whole.weights_sha256
+
+
+def test_evaluation_and_prediction_see_the_unchanged_centers(config, tmp_path):
+    settings = (*AUGMENT, "optimizer.learning_rate=1e-30", "evaluate.report=true")
+    changed = run_fit(config, tmp_path / "runs", *settings)
+    assert "Random changes of training images" in (changed.run / "report.html").read_text()
+    sheet = Image.open(changed.run / "explanation/augmented.jpg")
+    assert sheet.size == (8 * 96 + 7 * 4, 6 * 96 + 5 * 4)
+    paths = sorted(map(str, (tmp_path / "photos").rglob("*.png")))
+    predicted = trainer.load(changed.run).predict(pl.DataFrame({"path": paths}))
+    saved = keras.models.load_model(changed.run / "checkpoints/best/model.keras")
+    centers = np.stack([np.asarray(Image.open(path))[1:11, 1:11] for path in paths])
+    np.testing.assert_allclose(
+        predicted["probability_dog"], saved.predict(centers, verbose=0)[:, 0], rtol=1e-4
+    )
+    frame = make_plan(load_config(config)).dataset.table.frame.select("path")
+    for split in ("train", "validation", "test"):
+        evaluated = pl.read_parquet(changed.run / "predictions" / f"{split}.parquet")
+        again = trainer.load(changed.run).predict(frame[evaluated["row"].to_list()])
+        np.testing.assert_allclose(
+            evaluated["probability_dog"], again["probability_dog"], rtol=1e-5
+        )
 
 
 def test_a_table_with_images_and_numbers(config, tmp_path):

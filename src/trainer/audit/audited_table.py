@@ -19,7 +19,7 @@ from trainer.data.column_kinds import unreadable_mask
 from trainer.data.column_scan import infer_kinds
 from trainer.data.dataset import Dataset
 from trainer.data.features import split_column, target_columns
-from trainer.data.image_cache import CachedImages, load_images
+from trainer.data.image_cache import CachedImages
 from trainer.data.images import fit_image_column
 from trainer.data.nested_columns import nested_problem
 from trainer.data.number_formats import parse_number_columns
@@ -101,8 +101,7 @@ class AuditedTable:
         name = next((name for name in self.features if self.kinds.get(name) == "image"), None)
         if name is None:
             return None
-        geometry = fit_image_column(name, self.data.image).geometry
-        return load_images(self.frame[name], geometry)
+        return fit_image_column(name, self.data.image).load(self.frame[name])
 
     @cached_property
     def matrix(self) -> Float64Array:

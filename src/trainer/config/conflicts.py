@@ -19,7 +19,11 @@ from trainer.config.loss_conflicts import head_conflicts, loss_conflicts, target
 from trainer.config.member_conflicts import member_conflicts
 from trainer.config.metrics import METRICS
 from trainer.config.model import HeadKind
-from trainer.config.model_conflicts import network_conflicts, optimizer_conflicts
+from trainer.config.model_conflicts import (
+    augment_conflicts,
+    network_conflicts,
+    optimizer_conflicts,
+)
 from trainer.config.resolve import (
     can_have_validation,
     monitored_metrics,
@@ -45,6 +49,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *column_conflicts(config.data),
         *image_conflicts(config.data),
         *network_conflicts(config.model),
+        *augment_conflicts(config),
         *optimizer_conflicts(config),
         *loss_conflicts(config),
         *target_scale_conflicts(config.data),

@@ -59,6 +59,9 @@ class Image(Section):
     of `size`."""
     crop: Side | Annotated[list[Side], Field(min_length=2, max_length=2)] | None = None
     """Size of the center crop taken after `resize`: one side, or [height, width]."""
+    random_crop: bool = False
+    """In training, take `crop` at another place in each epoch, within the central square of side
+    `resize`; the place is a function of (seed, epoch, row). Other images have the center crop."""
     color: Literal["rgb", "grey"] = "rgb"
     """rgb: three channels. grey: one channel, the luminance."""
     scale: Literal["unit", "standardize"] | FixedScale = "unit"
@@ -76,6 +79,14 @@ class Image(Section):
         side = DEFAULT_SIZE if side is None else side
         height, width = (side, side) if isinstance(side, int) else side
         return height, width, 1 if self.color == "grey" else 3
+
+    @property
+    def decoded_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images in the cache."""
+        height, width, channels = self.shape
+        if self.random_crop and self.resize is not None:
+            height = width = self.resize
+        return height, width, channels
 
 
 def image_columns(data: Data) -> list[str]:
@@ -129,3 +140,8 @@ def _size_conflicts(image: Image) -> Iterator[Conflict]:
         expected, found = f"a crop of at most data.image.resize, {image.resize}", f"{image.crop}"
         fix = "lower crop, or increase resize"
         yield conflict("data.image.crop", expected, found, fix, "data.image.resize")
+    elif image.random_crop and (image.resize is None or set(image.shape[:2]) == {image.resize}):
+        expected = "a crop smaller than data.image.resize with random_crop: true"
+        found = "neither" if image.resize is None else f"resize and crop: {image.resize}"
+        fix = "set data.image.resize and a smaller data.image.crop, or remove random_crop"
+        yield conflict("data.image.random_crop", expected, found, fix, "data.image.resize")

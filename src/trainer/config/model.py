@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
+
+from trainer.config.augment import Augment
 from trainer.config.layers.dense import Dense
 from trainer.config.layers.kinds import Layer, layer_entry
 from trainer.config.sections import Section
@@ -23,6 +26,9 @@ class Model(Section):
         layer_entry(Dense(units=64, activation="relu")),
     ]
     """Hidden layers in order; [] for a linear model."""
+    augment: Annotated[list[Augment], Field(max_length=32)] = []
+    """Random changes of the training images, in this order, anew in each epoch; validation and test
+    images are never changed. They are a function of (seed, epoch, row)."""
     head: Literal["auto"] | HeadKind = "auto"
     """Activation of the output layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]),
     softmax (classes), linear (numbers), softplus or exponential (numbers above 0, such as counts:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import pairwise
 
+from trainer.config.augment import Saturation
 from trainer.config.conflict import Conflict, conflict
+from trainer.config.images import image_columns
 from trainer.config.model import Model
 from trainer.config.optimizers import ScheduleFreeAdamW, Sgd
 from trainer.config.schedules import PiecewiseSchedule
@@ -20,6 +22,31 @@ def network_conflicts(model: Model) -> Iterator[Conflict]:
         settings = layer.settings
         yield from settings.conflicts(f"model.layers.{index}.{settings.kind}")
     yield from initializer_conflicts(model.head_initializer, "model.head_initializer")
+
+
+def augment_conflicts(config: Config) -> Iterator[Conflict]:
+    """Yield conflicts of random changes of images with each other, the images and the loss."""
+    entries = config.model.augment
+    if entries and not image_columns(config.data):
+        yield conflict(
+            "model.augment",
+            "random changes of images only with a folder of images or a column of kind image",
+            "neither",
+            "set data.columns.NAME.kind: image, or remove model.augment",
+            "data.columns",
+        )
+    for index, entry in enumerate(entries):
+        settings = entry.settings
+        key = f"model.augment.{index}.{settings.kind}"
+        yield from settings.conflicts(key)
+        if isinstance(settings, Saturation) and config.data.image.color == "grey":
+            fix = "remove it, or set data.image.color: rgb"
+            yield conflict(key, "images in color", "grey ones", fix, "data.image.color")
+        # The weight of alpha is chosen by whether a target is exactly 1.
+        if settings.mixes and config.loss.name == "binary_focal_crossentropy":
+            expected = f"a loss that is defined for the targets between 0 and 1 of {settings.kind}"
+            fix = f"set loss to binary_crossentropy, or remove {settings.kind}"
+            yield conflict(key, expected, config.loss.name, fix, "loss.name")
 
 
 def optimizer_conflicts(config: Config) -> Iterator[Conflict]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
 
+from trainer.config.augment import AUGMENT_KINDS
 from trainer.config.layers.kinds import LAYER_KINDS
 from trainer.config.losses import LOSSES
 from trainer.errors import did_you_mean
@@ -24,6 +25,7 @@ _KEYS = {
     "seed": "random_state random_seed rng manual_seed",
     "model": "network architecture net",
     "layers": "hidden_layers hidden_layer_sizes hidden_sizes layer",
+    "augment": "augmentation augmentations data_augmentation transforms transform",
     "head": "output output_layer last_layer final_activation output_activation",
     "data": "dataset inputs datasets",
     "source": "path file files filename csv_path data_path dataset csv_file table input",
@@ -106,7 +108,7 @@ _KEYS = {
     "extends": "base inherit inherits include parent defaults",
 }
 _VALUES: dict[str, str] = {
-    **{kind.kind: kind.aliases for kind in LAYER_KINDS},
+    **{kind.kind: kind.aliases for kind in (*LAYER_KINDS, *AUGMENT_KINDS)},
     **{name: kind.aliases for name, kind in LOSSES.items()},
     "auc": "roc_auc auroc roc",
     "average_precision": "ap pr_auc auprc aucpr",

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, Float64Array, RowIndex
-from trainer.data.image_cache import CachedImages, load_images
+from trainer.data.image_cache import CachedImages
 from trainer.data.opening import Rows
 from trainer.data.preprocessing import Preprocessing, warning_texts
 from trainer.data.samples import Samples
@@ -114,7 +114,7 @@ class Dataset:
         column = self.preprocessing.image
         if column is None:
             return None
-        images = load_images(self.table.frame[column.name], column.geometry)
+        images = column.load(self.table.frame[column.name])
         check_images(images, self.table, column.name, self.assignment != DROPPED)
         return images
 

@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,15 +59,18 @@ class CachedImages:
         files: The decoded images.
         rows: int64 (n,): the image of each row.
         broken: Position in `files` → why the file could not be decoded; such images are 0.
+        crop: Height and width of the center that is cut out; None for all.
     """
 
     files: ImageFiles
     rows: RowIndex
     broken: dict[int, str]
+    crop: tuple[int, int] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self.rows), *self.files.pixels.shape[1:])
+        *size, channels = self.files.pixels.shape[1:]
+        return (len(self.rows), *(size if self.crop is None else self.crop), channels)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -83,19 +86,27 @@ class CachedImages:
 
     def __getitem__(self, rows: Any) -> NDArray[Any]:
         chosen = self.rows[rows]
-        if (
+        is_range = (
             len(chosen)
             and chosen[-1] - chosen[0] == len(chosen) - 1
             and np.all(np.diff(chosen) == 1)
-        ):
-            pixels: NDArray[Any] = self.files.pixels[chosen[0] : chosen[-1] + 1]
+        )
+        pixels = self._cropped
+        selected: NDArray[Any] = pixels[chosen[0] : chosen[-1] + 1] if is_range else pixels[chosen]
+        return selected
+
+    @property
+    def _cropped(self) -> NDArray[Any]:
+        pixels = self.files.pixels
+        if self.crop is None:
             return pixels
-        gathered: NDArray[Any] = self.files.pixels[chosen]
-        return gathered
+        height, width = self.crop
+        top, left = (pixels.shape[1] - height) // 2, (pixels.shape[2] - width) // 2
+        return pixels[:, top : top + height, left : left + width]
 
     def select(self, rows: RowIndex) -> CachedImages:
         """Return some rows."""
-        return CachedImages(self.files, self.rows[rows], self.broken)
+        return replace(self, rows=self.rows[rows])
 
     def broken_mask(self) -> BoolArray:
         """Return which rows have a broken image, bool (n,)."""

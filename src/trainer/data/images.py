@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import numpy as np
+import polars as pl
 from pydantic import Field
 
 from trainer.config.images import FixedScale, Image
 from trainer.data.arrays import Float64Array
 from trainer.data.fitted_base import FittedBase
+from trainer.data.image_cache import CachedImages, load_images
 from trainer.data.image_decoding import Geometry
 from trainer.inputs import IMAGE, ImageScaling, InputSpec
 
@@ -27,6 +30,8 @@ class ImageColumn(FittedBase):
         mean: Mean of each channel, for values from 0 to 255; the network subtracts it.
         std: Standard deviation of each channel; the network divides by it.
         drop_broken: Whether rows with broken images are dropped.
+        random_crop: Whether images are decoded as squares of side `resize`, from which training cuts out
+            height × width at random places.
     """
 
     kind: Literal["image"] = "image"
@@ -38,6 +43,7 @@ class ImageColumn(FittedBase):
     mean: tuple[float, ...]
     std: tuple[Positive, ...]
     drop_broken: bool = False
+    random_crop: bool = False
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -46,7 +52,26 @@ class ImageColumn(FittedBase):
 
     @property
     def geometry(self) -> Geometry:
-        return Geometry(self.height, self.width, self.resize, self.channels)
+        """How images are decoded into the cache."""
+        height, width = self.height, self.width
+        if self.random_crop:
+            assert self.resize is not None, "a random crop needs a larger image"
+            height = width = self.resize
+        return Geometry(height, width, self.resize, self.channels)
+
+    @property
+    def random_size(self) -> tuple[int, int] | None:
+        """Height and width that training cuts out of images at random places, or None."""
+        return (self.height, self.width) if self.random_crop else None
+
+    def load(self, paths: pl.Series) -> CachedImages:
+        """Return the images of a column of paths, decoding those that are not in the cache.
+
+        Raises:
+            DataError: Pillow is not installed.
+            StorageError: There is not enough disk space.
+        """
+        return replace(load_images(paths, self.geometry), crop=self.random_size)
 
     @property
     def spec(self) -> InputSpec:
@@ -82,6 +107,7 @@ def fit_image_column(name: str, image: Image) -> ImageColumn:
         mean=tuple(_MAX * value for value in (mean * channels)[:channels]),
         std=tuple(_MAX * value for value in (std * channels)[:channels]),
         drop_broken=image.broken == "drop",
+        random_crop=image.random_crop,
     )
 
 
@@ -92,7 +118,8 @@ def with_statistics(column: ImageColumn, sums: Float64Array) -> ImageColumn:
         column: The column.
         sums: (n, 2, channels); see `ImageFiles`.
     """
-    first, second = sums.sum(axis=0) / (len(sums) * column.height * column.width)
+    pixels = column.geometry.height * column.geometry.width
+    first, second = sums.sum(axis=0) / (len(sums) * pixels)
     std = np.sqrt(np.maximum(second - np.square(first), _MIN_STD**2))
     scale = {"mean": tuple(first.tolist()), "std": tuple(std.tolist())}
     return column.model_copy(update=scale)

@@ -30,7 +30,6 @@ from trainer.data.datetimes import (
 )
 from trainer.data.encoder import ColumnEncoder, EncodingWarnings, number_formats
 from trainer.data.fitted_base import FittedBase
-from trainer.data.image_cache import load_images
 from trainer.data.images import ImageColumn
 from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn, with_linear_scaling
@@ -216,7 +215,7 @@ class Preprocessing(FittedBase):
                 case DatetimeColumn():
                     encoder.put_datetime(column, starts[column.name])
                 case ImageColumn() if images is None:
-                    images = load_images(encoder.series(column.name), column.geometry)
+                    images = column.load(encoder.series(column.name))
                     broken = images.broken_mask()
                     encoder.warn(column.name, broken, "a broken image (read as black)")
                 case ImageColumn():

@@ -8,6 +8,7 @@ from functools import cached_property
 from weakref import WeakValueDictionary
 
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
+from trainer.data.image_cache import CachedImages
 from trainer.data.scratch_arrays import release_pages
 from trainer.inputs import Inputs
 from trainer.metrics.arrays import IntArray
@@ -46,6 +47,14 @@ class Samples:
         """Release the pages of memory-mapped arrays from this process."""
         for array in (*self.inputs.values(), self.y):
             release_pages(array)
+
+    def with_whole_images(self) -> Samples:
+        """Return the samples with images from which nothing is cut out."""
+        inputs = {
+            name: replace(values, crop=None) if isinstance(values, CachedImages) else values
+            for name, values in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)
 
     def encoded_for_head(
         self, encode: Callable[[Float32Array, int], Float32Array], outputs: int

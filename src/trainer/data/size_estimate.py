@@ -67,4 +67,4 @@ def _image_bytes(file: TableFile, cells: int, data: Data) -> int:
     if not image_columns(data) or file.format in WHOLE_FORMATS:
         return 0
     names, _ = file.schema()
-    return cells // max(1, len(names)) * prod(data.image.shape)
+    return cells // max(1, len(names)) * prod(data.image.decoded_shape)

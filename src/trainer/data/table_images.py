@@ -11,7 +11,7 @@ import polars as pl
 from trainer.config.data import Data
 from trainer.config.images import image_columns
 from trainer.data.arrays import BoolArray
-from trainer.data.image_cache import CachedImages, load_images
+from trainer.data.image_cache import CachedImages
 from trainer.data.images import ImageColumn, fit_image_column, with_statistics
 from trainer.data.preprocessing import Column
 from trainer.data.tables import Table
@@ -31,7 +31,7 @@ def broken_images(table: Table, name: str, data: Data) -> tuple[BoolArray, list[
     Raises:
         DataError: All are broken.
     """
-    images = load_images(table.frame[name], fit_image_column(name, data.image).geometry)
+    images = fit_image_column(name, data.image).load(table.frame[name])
     mask = images.broken_mask()
     rows = np.flatnonzero(mask)
     shown = [_broken_text(table, name, images, int(row)) for row in rows[:_SHOWN]]
@@ -45,7 +45,7 @@ def broken_images(table: Table, name: str, data: Data) -> tuple[BoolArray, list[
 
 def with_image_contents(table: Table, name: str, data: Data) -> Table:
     """Return a table with a hash of the content of each image file in place of its path."""
-    images = load_images(table.frame[name], fit_image_column(name, data.image).geometry)
+    images = fit_image_column(name, data.image).load(table.frame[name])
     hashes = pl.Series(name, images.files.content.view(np.uint64)[images.rows, 0]).cast(pl.String)
     broken = pl.Series(images.broken_mask())
     content = pl.select(pl.when(broken).then(table.frame[name]).otherwise(hashes)).to_series()
@@ -75,7 +75,7 @@ def standardized(
 
 
 def _standardized(column: ImageColumn, table: Table, training: BoolArray) -> ImageColumn:
-    images = load_images(table.frame[column.name], column.geometry)
+    images = column.load(table.frame[column.name])
     check_images(images, table, column.name, training)
     return with_statistics(column, images.files.sums[images.rows[training]])
 

@@ -13,11 +13,15 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.engine.learner import Learner
+from trainer.engine.learner import Batch, Learner
 from trainer.inputs import Inputs, count_rows, keras_inputs
 
 Float32Array = NDArray[np.float32]
 Value = TypeVar("Value")
+Augment = Callable[[Batch, Any], Batch]
+"""Changes a batch; takes the batch and (rows, 2) int32, the position of each row in the samples, and the
+epoch.
+"""
 
 # Rows per evaluation step: large enough for full speed, small enough for any memory.
 _EVALUATION_BATCH = 4096
@@ -271,6 +275,29 @@ def train_in_batches(
         batch,
         (learner.trained_outputs,),
     )
+
+
+def train_augmented(
+    learner: Learner, batch: int, augment: Augment, keys: Any, part: tuple[Any, ...]
+) -> tuple[Any, Any]:
+    """Like `train_in_batches`, but on changed batches.
+
+    Args:
+        learner: Its variables change.
+        batch: Rows per step.
+        augment: Changes a batch before the step.
+        keys: (rows, 2) int32, in the order in which the rows are trained on; see `Augment`.
+        part: The last arguments of `train_in_batches`.
+    """
+    order, x, y, weight = part
+    rows = tf.range(int(y.shape[0])) if order is None else order
+
+    def step(rows: Any) -> tuple[Any, Any]:
+        changed = augment(gather_batch(x, y, weight, rows[:, 0]), rows[:, 1:])
+        return learner.train_step(changed)
+
+    keyed = tf.concat([rows[:, None], keys], axis=1)
+    return run_in_batches(step, keyed, batch, (learner.trained_outputs,))
 
 
 def _evaluation_batch(learner: Learner) -> int:

@@ -15,19 +15,22 @@ from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import (
+    Augment,
     EpochOutput,
     Evaluator,
     PartialEpoch,
     Program,
+    train_augmented,
     train_in_batches,
 )
 from trainer.engine.epoch_result import EpochResult
 from trainer.engine.learner import Learner
 from trainer.engine.multi_epoch import MultiEpochProgram
-from trainer.engine.rows import ResidentRows, TrainingRows
+from trainer.engine.rows import Part, ResidentRows, TrainingRows, row_keys
 from trainer.engine.snapshot import NamedArrays, variable_arrays
 from trainer.engine.state import State
 
@@ -107,12 +110,19 @@ class LearnerExecutor:
     """Runs the epochs of one learner, number 0, each on its own.
 
     Attributes:
+        augment: Changes each batch of training rows, or None.
         partial_epoch: Output so far of the next epoch, or None.
         evaluator: Evaluates the learner with its current weights.
     """
 
     def __init__(
-        self, learner: Learner, rows: TrainingRows, validation: Samples | None, *, compiled: bool
+        self,
+        learner: Learner,
+        rows: TrainingRows,
+        validation: Samples | None,
+        *,
+        compiled: bool,
+        augment: Augment | None = None,
     ) -> None:
         """Initialize the executor.
 
@@ -121,11 +131,18 @@ class LearnerExecutor:
             rows: The training rows.
             validation: The validation rows, or None.
             compiled: Whether to compile training with XLA; otherwise it runs as a TensorFlow graph.
+            augment: Changes each batch of training rows; None for no changes.
         """
         self.partial_epoch: PartialEpoch | None = None
         self.evaluator = Evaluator(learner)
         self._learner, self._rows, self._validation = learner, rows, validation
-        self._program = Program(partial(train_in_batches, learner, rows.batch), compiled=compiled)
+        self.augment = augment
+        train = (
+            partial(train_in_batches, learner, rows.batch)
+            if augment is None
+            else partial(train_augmented, learner, rows.batch, augment)
+        )
+        self._program = Program(train, compiled=compiled)
 
     @property
     def programs(self) -> list[Program]:
@@ -197,7 +214,7 @@ class LearnerExecutor:
         order = np.empty(min(self._rows.count, max_steps * self._rows.batch), np.int32)
         with closing(self._rows.parts(epoch, trained.rows, order)) as parts:
             for part in parts:
-                trained.append(*self._program(*part))
+                trained.append(*self._run(part, epoch, order[trained.rows :]))
                 self.partial_epoch = trained
                 if trained.has_diverged:
                     break
@@ -206,6 +223,16 @@ class LearnerExecutor:
                 if calls > 1 or trained.rows < len(order):
                     yield trained
         return trained.to_output(order[: trained.rows])
+
+    def _run(self, part: Part, epoch: int, positions: NDArray[np.int32]) -> tuple[Any, Any]:
+        """Train on rows, of which the first are at `positions`; return their outputs and the losses."""
+        arguments: tuple[Any, ...] = part
+        if self.augment is not None:
+            order, _, y, _ = part
+            count = len(y if order is None else order)
+            arguments = (row_keys(positions[:count], epoch), part)
+        outputs, losses = self._program(*arguments)
+        return outputs, losses
 
 
 class MultiEpochExecutor(LearnerExecutor):

@@ -76,6 +76,11 @@ def epoch_order(rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.i
     return generator.permutation(rows).astype(np.int32)
 
 
+def row_keys(positions: NDArray[np.int32], epoch: int) -> Any:
+    """Return what random changes of rows depend on, (rows, 2) int32: position and epoch."""
+    return tf.constant(np.stack([positions, np.full_like(positions, epoch)], axis=1))
+
+
 class ResidentRows(TrainingRows):
     """Rows that are kept on the device.
 

@@ -89,17 +89,19 @@ def _random_bits(shape: Any, seeds: Any, stream: int) -> Any:
     """
     words = tf.cast(seeds, tf.uint32)
     seed, count = words[..., 0], words[..., 1]
-    first = _hash(seed)
-    second = _hash(_hash(seed ^ _uint32(0x9E3779B9)) + count * _uint32(2) + _uint32(stream))
+    first = permute_bits(seed)
+    second = permute_bits(
+        permute_bits(seed ^ _uint32(0x9E3779B9)) + count * _uint32(2) + _uint32(stream)
+    )
     axes = (1,) * len(shape) if isinstance(shape, tuple) else tf.ones_like(shape)
     first, second = (
         tf.reshape(key, tf.concat([tf.shape(key), axes], axis=0)) for key in (first, second)
     )
     positions = tf.cast(tf.reshape(tf.range(tf.reduce_prod(shape)), shape), tf.uint32)
-    return _hash(_hash(positions + first) ^ second)
+    return permute_bits(permute_bits(positions + first) ^ second)
 
 
-def _hash(x: Any) -> Any:
+def permute_bits(x: Any) -> Any:
     """Permute 32-bit integers by `lowbias32` (C. Wellons, "Prospecting for hash functions", 2018)."""
     for shift, factor in ((16, 0x7FEB352D), (15, 0x846CA68B)):
         x = (x ^ tf.bitwise.right_shift(x, _uint32(shift))) * _uint32(factor)

@@ -8,6 +8,9 @@ from typing import Any
 
 from trainer.runs.records import optional_field
 
+AUGMENTED = "augmented.jpg"
+"""File of `explanation/` with training images and how they were changed."""
+
 Cell = float | str | None
 """A value of a table: a number, a level or date as text, or None for a missing value."""
 

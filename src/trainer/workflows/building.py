@@ -35,6 +35,7 @@ from trainer.engine.supervised import SupervisedLearner
 from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
 from trainer.errors import ConfigError, Problem
+from trainer.models.augment import build_augmentation
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
@@ -239,13 +240,13 @@ def _executor(
         steps_per_execution=execution.steps_per_execution,
     )
     compiled, epochs = execution.compiled, execution.epochs_per_execution
-    if plan.engine.engine == "streaming":
-        return LearnerExecutor(
-            learner, StreamedRows(train, batching), validation, compiled=compiled
-        )
-    rows = ResidentRows(train, batching)
-    if epochs == 1:
-        return LearnerExecutor(learner, rows, validation, compiled=compiled)
+    augment = build_augmentation(plan.config, plan.random_crop)
+    if augment is not None:
+        train = train.with_whole_images()
+    is_streamed = plan.engine.engine == "streaming"
+    rows = StreamedRows(train, batching) if is_streamed else ResidentRows(train, batching)
+    if isinstance(rows, StreamedRows) or epochs == 1:
+        return LearnerExecutor(learner, rows, validation, compiled=compiled, augment=augment)
     return MultiEpochExecutor(learner, rows, validation, compiled=compiled, epochs=epochs)
 
 
@@ -294,8 +295,13 @@ def _choose_execution(
         plan.total_steps // plan.steps_per_epoch,
     )
     # A callback may read and change the weights after every epoch, and so may a rollback. The epochs of
-    # convolutions are long.
-    single_epochs = fit.callbacks or fit.on_nonfinite.action == "rollback" or plan.convolutional
+    # convolutions and of changed images are long.
+    single_epochs = (
+        fit.callbacks
+        or fit.on_nonfinite.action == "rollback"
+        or plan.convolutional
+        or plan.has_changed_images
+    )
     return ExecutionConfig(
         compiled=compiled,
         steps_per_execution=steps_per_execution(

@@ -40,6 +40,7 @@ from trainer.metrics.arrays import FloatArray
 from trainer.report.page import write_page
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
+from trainer.runs.explanations import AUGMENTED
 from trainer.runs.files import json_bytes
 from trainer.tasks.task import Task
 from trainer.workflows.events import RunEvent, RunFinished, RunStarted
@@ -226,8 +227,7 @@ def _with_reserve(session: Session, plan: RunPlan) -> Session:
     limit = session.time_limit
     if limit is None:
         return session
-    limit = limit.with_reserve(seconds_after_training(plan, limit))
-    return replace(session, time_limit=limit)
+    return replace(session, time_limit=limit.with_reserve(seconds_after_training(plan, limit)))
 
 
 def _train_epochs(
@@ -311,16 +311,20 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
 
 
 def _explain_images(plan: RunPlan, built: TrainingSetup, run: RunDirectory) -> None:
-    """Write heat maps of some of the images that the report shows, if there are images."""
+    """Write heat maps of some of the images that the report shows, and changed training images."""
     decisions = read_decisions(run)
     if plan.dataset.preprocessing.image is None or decisions is None:
         return
+    from trainer.engine.augmented_examples import augmented_sheet
     from trainer.engine.class_activation import class_activation_maps
 
     task = plan.task.with_decisions(decisions)
     predict = _prediction_function(built.executor.evaluator, task)
     activate = partial(class_activation_maps, built.network)
     explain_shown_images(run, plan.dataset, task, predict, lambda x, *to: activate(x[0], *to))
+    if (augment := built.executor.augment) is not None:
+        sheet = augmented_sheet(augment, built.training.train, plan.config.fit.batch_size)
+        run.write_explanation(AUGMENTED, sheet)
 
 
 def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:

@@ -28,6 +28,7 @@ from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.selection import EngineChoice, choose_engine, device_memory
 from trainer.errors import ConfigError, DataError, Problem, pluralize
+from trainer.inputs import IMAGE
 from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
 from trainer.models.summary import LayerSummary, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
@@ -97,6 +98,17 @@ class RunPlan:
     def convolutional(self) -> bool:
         """Whether a layer convolves its input."""
         return any(layer.settings.convolutional for layer in self.config.model.layers)
+
+    @property
+    def random_crop(self) -> tuple[int, int] | None:
+        """Height and width that are cut out of training images at random places, or None."""
+        image = self.dataset.preprocessing.image
+        return None if image is None else image.random_size
+
+    @property
+    def has_changed_images(self) -> bool:
+        """Whether training images are changed at random."""
+        return bool(self.config.model.augment) or self.random_crop is not None
 
     def encoded_samples(self, split: SplitName) -> Samples | None:
         """Return the encoded rows of a split, with targets encoded for the head; None without rows."""
@@ -234,9 +246,25 @@ def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
         *tracking_problems(config),
         *_undefined_monitors(config, dataset),
         *slice_problems(config, dataset),
+        *_mixing_problems(config, dataset),
     ]
     if problems:
         raise ConfigError(problems)
+
+
+def _mixing_problems(config: Config, dataset: Dataset) -> Iterator[Problem]:
+    """Report images that are mixed with others although columns beside them would not be."""
+    names = [spec.name for spec in dataset.preprocessing.inputs if spec.name != IMAGE]
+    if not names:
+        return
+    for index, entry in enumerate(config.model.augment):
+        kind = entry.settings.kind
+        if entry.settings.mixes:
+            count = len(dataset.preprocessing.columns) - 1
+            found = f"{pluralize(count, 'other column')} that cannot be mixed"
+            fix = f"remove {kind}, or the columns with data.features"
+            key = f"model.augment.{index}.{kind}"
+            yield Problem("", "images as the only column of the network", found, fix, key)
 
 
 def _check_memory(

@@ -20,6 +20,7 @@ from trainer.metrics.predictions import Predictions
 from trainer.report.page.content import Block, Gallery, Paragraph, Picture, Section, section
 from trainer.report.page.run_content import RunContent
 from trainer.report.text import number, short_name
+from trainer.runs.explanations import AUGMENTED
 from trainer.runs.files import read_bytes
 from trainer.runs.heat_maps import picture_name
 from trainer.runs.images import ShownImage
@@ -50,6 +51,18 @@ def confusion_pictures(
 def _images(content: RunContent) -> Iterator[Block]:
     yield from _contact_sheets(content)
     yield from _heat_maps(content)
+    yield from _changed_images(content)
+
+
+def _changed_images(content: RunContent) -> Iterator[Block]:
+    """Yield the sheet of training images that were changed at random."""
+    try:
+        file = read_bytes(content.run.explanation / AUGMENTED, _MAX_FILE_BYTES)
+    except RunError:
+        return
+    description = "each row is an image as it is, then as it was changed in epochs 1, 2, …"
+    title = "Random changes of training images"
+    yield Gallery(title, (Picture(file, f"{title}: {description}", description),), is_wide=True)
 
 
 def _contact_sheets(content: RunContent) -> Iterator[Block]:
