@@ -56,3 +56,7 @@ def test_numbers():
         "regression", ("x",), 3, "linear", name="quantile", quantiles=[0.1, 0.5, 0.9]
     )
     assert explained_outputs(quantiles, np.array([[3.0]])).units.tolist() == [1]
+    mean = task_of(
+        "regression", ("x",), 3, "linear", name="mean_with_quantiles", quantiles=[0.1, 0.9]
+    )
+    assert explained_outputs(mean, np.array([[3.0]])).units.tolist() == [0]

@@ -59,8 +59,8 @@ def explained_outputs(task: Task, predictions: FloatArray) -> ExplainedOutputs:
     columns = zeros
     if rules.has_classes:
         columns = predictions.argmax(axis=1).astype(np.int64)
-    units = columns
-    if task.quantiles:
-        units = columns * len(task.quantiles) + center_quantile(task.quantiles)
+    units = columns * task.loss.outputs_per_target
+    if task.quantiles and not task.loss.kind.has_mean:
+        units += center_quantile(task.quantiles)
     names = tuple(target.names[index] for index in columns)
     return ExplainedOutputs(names, columns, zeros, units, zeros + 1)
