@@ -9,7 +9,6 @@ import typer
 
 from trainer.errors import Problem, UsageError, did_you_mean, pluralize
 from trainer.report.text import Table, cell, number
-from trainer.runs.records import to_json
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
 
@@ -75,6 +74,7 @@ def command(
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
     from trainer.prediction.predictor import open_predictor
+    from trainer.runs.records import to_json
     from trainer.workflows.explain import explain
 
     explanation = explain(
