@@ -66,7 +66,7 @@ FINDINGS = {
         task="regression",
         classes=(),
         positive=None,
-        recipe=Recipe(hidden=(), validation=0.0),
+        recipe=Recipe(hidden=(), validation=0.0, learned_scale=True, quantiles=(0.05, 0.95)),
     ),
     "bare": TemplateInputs(source="x", target=("y",), task="regression", rows=1, columns=()),
 }
@@ -91,6 +91,10 @@ def test_template_loads(write: Write, name: str) -> None:
     assert config.fit.batch_size == recipe.batch_size
     assert (config.fit.folds, config.fit.repeats) == (recipe.folds, recipe.repeats)
     assert config.loss.label_smoothing == recipe.label_smoothing
+    assert config.loss.predicted_quantiles == recipe.quantiles
+    layers = [layer.settings.kind for layer in config.model.layers]
+    assert layers.count("learned_scale") == recipe.learned_scale
+    assert layers.count("dense") == len(recipe.hidden)
     assert config.evaluate.calibrate == (recipe.label_smoothing > 0)
     assert config.data.numeric.piecewise_bins == recipe.piecewise_bins
     assert config.fit.class_weight is None

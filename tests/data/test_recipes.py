@@ -72,6 +72,13 @@ def test_smoothing_is_for_several_classes_with_validation_rows():
     assert recipe().label_smoothing == 0.0
 
 
+def test_quantiles_beside_the_mean_are_for_numbers_with_validation_rows():
+    assert recipe().quantiles == (0.05, 0.95)
+    assert recipe(rows=40).quantiles == ()
+    assert recipe(CLASSES).quantiles == ()
+    assert recipe(CLASSES, task="binary").quantiles == ()
+
+
 @pytest.mark.parametrize(
     ("changes", "bins"),
     [

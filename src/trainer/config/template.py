@@ -43,11 +43,13 @@ class Recipe:
     """The network that `init` proposes, and how it is trained and evaluated.
 
     Attributes:
+        learned_scale: Whether the first layer learns a factor for each input.
         hidden: Units of the hidden layers.
         dropout: Dropout rate after each hidden layer; 0 for none.
         piecewise_bins: Bins of the piecewise-linear encoding of numbers; None for none.
         without_bins: Why numbers have no such encoding; empty if they do.
         label_smoothing: Label smoothing of the loss, whose effect calibration undoes; 0 for none.
+        quantiles: Quantiles predicted beside the mean, for intervals; empty for none.
         epochs: Maximum number of epochs.
         patience: Patience of early stopping; None for no early stopping.
         batch_size: Rows per batch.
@@ -58,12 +60,14 @@ class Recipe:
         boosting: Whether the report compares the network with gradient boosting.
     """
 
+    learned_scale: bool = False
     hidden: tuple[int, ...] = (64, 64)
     dropout: float = 0.0
     batch_size: int = 32
     piecewise_bins: int | None = None
     without_bins: str = ""
     label_smoothing: float = 0.0
+    quantiles: tuple[float, ...] = ()
     epochs: int = DEFAULT_EPOCHS
     patience: int | None = 10
     folds: int | None = None
@@ -280,7 +284,11 @@ def _count_text(columns: list[TemplateColumn]) -> str:
 
 def _rest(inputs: TemplateInputs) -> list[str]:
     recipe = inputs.recipe
-    lines = ["model:", "  layers:" if recipe.hidden else "  layers: []  # a linear model"]
+    has_layers = recipe.hidden or recipe.learned_scale
+    lines = ["model:", "  layers:" if has_layers else "  layers: []  # a linear model"]
+    if recipe.learned_scale:
+        about = "finds out early in training which inputs matter"
+        lines.append(f"    - learned_scale  # {about}")
     for units in recipe.hidden:
         lines.append(f"    - dense: {{units: {units}, activation: silu}}")
         if recipe.dropout:
@@ -289,6 +297,10 @@ def _rest(inputs: TemplateInputs) -> list[str]:
     if recipe.label_smoothing:
         about = "regularizes; evaluate.calibrate undoes its effect on probabilities"
         lines.append(f"loss: {{label_smoothing: {scalar_text(recipe.label_smoothing)}}}  # {about}")
+    if recipe.quantiles:
+        loss = {"name": "mean_with_quantiles", "quantiles": list(recipe.quantiles)}
+        about = "quantiles, for prediction intervals that adapt to the row"
+        lines.append(f"loss: {flow_text(loss)}  # {about}")
     lines += [
         "metrics: auto",
         "fit:",
