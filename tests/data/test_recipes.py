@@ -106,3 +106,9 @@ def test_larger_tables_have_larger_batches_and_less_patience():
     assert sizes == sorted(set(sizes))
     patience = [item.patience for item in chosen]
     assert patience == sorted(set(patience), reverse=True)
+
+
+def test_quick_training_of_a_single_network_is_short():
+    assert (recipe(effort="quick").epochs, recipe(effort="quick").patience) == (40, 5)
+    few = recipe(rows=600, effort="quick")
+    assert (few.folds, few.epochs, few.patience) == (5, 200, 15)
