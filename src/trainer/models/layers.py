@@ -15,8 +15,8 @@ from trainer.config.layers.base import LayerKind, Shape
 from trainer.config.layers.residual import Residual
 from trainer.config.layers.scaling import LearnedScale
 from trainer.inputs import CATEGORIES, FEATURES, ImageScaling, InputSpec, keras_inputs
+from trainer.models.compiled_layers import COMPILED_LAYERS
 from trainer.models.initializers import build_initializer
-from trainer.models.noise import COMPILED_LAYERS
 from trainer.models.penalties import build_constraint, build_regularizer
 from trainer.models.seeds import derived_seed
 from trainer.models.summary import NetworkShape, kind_names
@@ -29,7 +29,8 @@ class LayerContext:
     Attributes:
         seed: Seed of the config.
         policy: Dtype policy, such as `mixed_float16`. A custom layer keeps its own.
-        compiled: Whether the layers are for training under XLA (`trainer.models.noise`) and not saved.
+        compiled: Whether the layers are for training under XLA (`trainer.models.compiled_layers`) and
+            not saved.
     """
 
     seed: int

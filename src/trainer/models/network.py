@@ -21,6 +21,7 @@ from trainer.config.model import HeadKind
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
 from trainer.inputs import IMAGE, keras_inputs
+from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.custom import build_custom
 from trainer.models.initializers import build_initializer
 from trainer.models.layers import (
@@ -30,7 +31,6 @@ from trainer.models.layers import (
     build_layer,
     named_tensors,
 )
-from trainer.models.noise import has_compiled_layer
 from trainer.models.penalties import build_regularizer
 from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import (

@@ -37,19 +37,6 @@ class CompiledGaussianNoise(keras.layers.GaussianNoise):  # type: ignore[misc]
         return inputs + tf.cast(self.stddev * draw, inputs.dtype)
 
 
-COMPILED_LAYERS = {
-    keras.layers.Dropout: CompiledDropout,
-    keras.layers.GaussianNoise: CompiledGaussianNoise,
-}
-"""Keras layers → layers that replace them in training under XLA."""
-
-
-def has_compiled_layer(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer, or one in it, is only for training under XLA."""
-    inner = getattr(layer, "layers", ())
-    return type(layer) in COMPILED_LAYERS.values() or any(map(has_compiled_layer, inner))
-
-
 def stacked_uniform(shape: tuple[int, ...], seeds: Any) -> Any:
     """Return the (members, …) float32 values that `CompiledDropout` draws for each member's seed.
 

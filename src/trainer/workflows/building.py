@@ -36,10 +36,10 @@ from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
 from trainer.errors import ConfigError, Problem
 from trainer.models.augment import build_augmentation
+from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
 from trainer.models.network import build_network
-from trainer.models.noise import has_compiled_layer
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
 from trainer.workflows.plan import RunPlan
