@@ -143,8 +143,12 @@ def test_plain_keras_loads_the_model(finished, trained, tmp_path):
         np.testing.assert_allclose(np.load(output), values, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize(("steps", "compiled"), [(8000, True), (80, False)])
-def test_long_training_is_compiled(small, steps, compiled):
+@pytest.mark.parametrize(
+    ("steps", "gpu", "compiled"),
+    [(8000, False, True), (2000, False, False), (2000, True, True), (80, True, False)],
+)
+def test_long_training_is_compiled(small, monkeypatch, steps, gpu, compiled):
+    monkeypatch.setattr("trainer.workflows.building.uses_gpu", lambda: gpu)
     overrides = ("~fit.epochs", f"fit.steps={steps}", "fit.batch_size=36")
     setup = build_training(make_plan(load_config(small, overrides)), allow_custom=False)
     assert setup.execution.compiled is compiled
