@@ -7,34 +7,15 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from tests.metrics.samples import make_predictions, random_predictions
-from trainer.assessment.bootstrap import Resampling
 from trainer.assessment.slices import (
     MISSING,
     SliceColumn,
     bin_numeric,
     evaluate_slices,
-    find_worst_slices,
     row_losses,
     worst_rows,
 )
 from trainer.metrics.evaluator import compute_all_metrics
-from trainer.metrics.predictions import Predictions
-
-
-def columns_of(rows: int, seed: int, count: int = 6, levels: int = 4) -> dict[str, SliceColumn]:
-    rng = np.random.default_rng(seed)
-    names = tuple("abcdefgh"[:levels])
-    return {f"x{i}": SliceColumn(rng.integers(0, levels, rows), names) for i in range(count)}
-
-
-def mostly_right(rows: int, seed: int, is_hard: np.ndarray) -> Predictions:
-    """Make predictions with an accuracy of 90%, and 50% where `is_hard`."""
-    rng = np.random.default_rng(seed)
-    y = (rng.random(rows) < 0.5).astype(float)
-    right = rng.random(rows) < np.where(is_hard, 0.5, 0.9)
-    return make_predictions(
-        "binary", y, np.where(right, 0.8, 0.2) * y + (1 - y) * np.where(right, 0.2, 0.8)
-    )
 
 
 def test_quartiles() -> None:
@@ -86,85 +67,6 @@ def test_mape_is_undefined_in_a_slice_with_zeros() -> None:
     values = [entry.value.value for entry in evaluate_slices(zero, column, "mape")]
     assert np.isnan(values[0])
     assert values[1] > 0
-
-
-def test_bad_slice_is_found() -> None:
-    columns = columns_of(2_000, 0)
-    is_hard = (columns["x1"].codes == 2) & (columns["x4"].codes == 0)
-    result = find_worst_slices(mostly_right(2_000, 1, is_hard), columns, resampling=Resampling(200))
-    assert result.metric == "accuracy"
-    assert result.slices[0].where == (("x1", "c"), ("x4", "a"))
-    assert result.slices[0].p_value is not None
-    assert result.slices[0].p_value < 0.001
-    assert result.slices[0].value.high < result.overall
-    # All levels, and all pairs of levels of two columns.
-    assert result.searched == 6 * 4 + 15 * 16
-
-
-def test_false_positive_rate() -> None:
-    # 60 tables without a bad slice: few have a significant one.
-    significant = 0
-    for seed in range(60):
-        sample = mostly_right(400, seed, np.zeros(400, bool))
-        result = find_worst_slices(sample, columns_of(400, seed + 1, 4), resampling=Resampling(10))
-        significant += any(
-            entry.p_value < 0.05 for entry in result.slices if entry.p_value is not None
-        )
-        assert result.searched > 50
-    assert significant <= 3
-
-
-@pytest.mark.parametrize("kind", ["rare", "heavy"])
-def test_rare_errors_and_heavy_tails_are_not_significant(kind: str) -> None:
-    # Two errors in twenty rows at a rate of 1%: p is 3e-5 in a normal approximation, in fact 0.02.
-    significant = 0
-    for seed in range(40):
-        rng = np.random.default_rng(seed)
-        if kind == "heavy":
-            y = rng.normal(size=(1_000, 1))
-            sample = make_predictions("regression", y, y + rng.standard_t(2.5, y.shape))
-        else:
-            y = np.zeros((1_000, 1))
-            sample = make_predictions("binary", y, (rng.random(y.shape) < 0.01) * 1.0)
-        result = find_worst_slices(
-            sample, columns_of(1_000, seed + 1, 3, 6), resampling=Resampling(10)
-        )
-        significant += any(
-            entry.p_value < 0.05 for entry in result.slices if entry.p_value is not None
-        )
-    assert significant <= 2
-
-
-def test_regression_uses_rmse() -> None:
-    rng = np.random.default_rng(0)
-    columns = columns_of(1_000, 0)
-    y = rng.normal(size=(1_000, 1))
-    spread = np.where(columns["x3"].codes == 1, 3.0, 1.0)[:, None]
-    sample = make_predictions("regression", y, y + spread * rng.normal(size=y.shape))
-    result = find_worst_slices(sample, columns, limit=3, resampling=Resampling(100))
-    assert result.overall == pytest.approx(compute_all_metrics(sample)["rmse"])
-    assert len(result.slices) == 3
-    assert ("x3", "b") in result.slices[0].where
-    alone = next(
-        entry for entry in evaluate_slices(sample, columns) if entry.where == (("x3", "b"),)
-    )
-    assert alone.value.value == pytest.approx(3, rel=0.15)
-
-
-def test_small_slices_are_not_searched() -> None:
-    codes = np.zeros(1_000, int)
-    codes[:19] = 1
-    sample = mostly_right(1_000, 0, codes == 1)
-    assert find_worst_slices(sample, {"x": SliceColumn(codes, ("a", "b"))}).searched == 1
-
-
-def test_nothing_to_search() -> None:
-    sample = random_predictions("binary", 30, 0)
-    assert find_worst_slices(sample, {}).slices == ()
-    nothing = sample.take(np.zeros(30, bool))
-    assert np.isnan(find_worst_slices(nothing, {}).overall)
-    right = replace(sample, p=sample.y)
-    assert find_worst_slices(right, columns_of(30, 0, 2, 2)).slices == ()
 
 
 @pytest.mark.parametrize("task", ["binary", "multiclass", "multilabel", "regression"])

@@ -40,6 +40,12 @@ class Resampling:
 
 
 DEFAULT_RESAMPLING = Resampling()
+_MIN_RESAMPLES = 200
+
+
+def bounded_resamples(resamples: int, rows: int, drawn_rows: int) -> int:
+    """Return a number of resamples with which at most `drawn_rows` rows are drawn; but at least 200."""
+    return min(resamples, max(_MIN_RESAMPLES, drawn_rows // max(1, rows)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,11 @@ import numpy as np
 from trainer.assessment import bootstrap as bootstrapped
 from trainer.assessment.baselines import fit_prior
 from trainer.assessment.boosting_baseline import BoostingResult
-from trainer.assessment.bootstrap import Resampling, bootstrap_with_differences
+from trainer.assessment.bootstrap import (
+    Resampling,
+    bootstrap_with_differences,
+    bounded_resamples,
+)
 from trainer.assessment.calibration import calibration_error
 from trainer.assessment.conformal import ConformalIntervals, empirical_coverage
 from trainer.assessment.fold_baselines import Baseline, FoldData
@@ -41,7 +45,6 @@ _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
 """Maximum number of resampled rows for intervals and for intervals of differences, which take four
 times as long: large splits have fewer resamples. With more than ten classes, rows take proportionally
 longer."""
-_MIN_RESAMPLES = 200
 _WORST_ROWS = 20
 
 
@@ -120,7 +123,7 @@ def _split(
     settings, task_name = config.evaluate, task.name
     size = max(1, len(predictions) * max(1, len(predictions.names) // 10))
     resamples, difference_resamples = (
-        min(settings.resamples, max(_MIN_RESAMPLES, limit // size))
+        bounded_resamples(settings.resamples, size, limit)
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
     models = {} if split == "train" else _compared_models(evaluated, baselines, split)

@@ -12,13 +12,8 @@ import numpy as np
 import polars as pl
 
 from trainer.assessment.bootstrap import Resampling
-from trainer.assessment.slices import (
-    Slice,
-    SliceColumn,
-    bin_numeric,
-    evaluate_slices,
-    find_worst_slices,
-)
+from trainer.assessment.slice_search import find_worst_slices
+from trainer.assessment.slices import Slice, SliceColumn, bin_numeric, evaluate_slices
 from trainer.config.schema import Config
 from trainer.data.dataset import Dataset
 from trainer.data.values import is_date_type, number_expr, to_text
@@ -115,7 +110,7 @@ def _column(series: pl.Series, max_levels: int) -> SliceColumn:
     missing = labels.is_null().to_numpy()
     has_others = len(levels) < len(counts)
     names = (*levels, _OTHERS) if has_others else tuple(levels)
-    return SliceColumn(np.where(missing, -1, codes.to_numpy()), names)
+    return SliceColumn(np.where(missing, -1, codes.to_numpy()).astype(np.int16), names)
 
 
 def _slice_findings(slices: Iterable[Slice]) -> tuple[SliceRecord, ...]:
