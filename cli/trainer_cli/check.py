@@ -299,9 +299,11 @@ def _network_lines(fit: Fit, networks: int) -> list[str]:
 
 def _column_lines(plan: RunPlan) -> list[str]:
     columns = plan.dataset.preprocessing.columns
+    terms = {column.name: column.terms for column in plan.dataset.preprocessing.texts}
+    features = [terms.get(column.name, column.features) for column in columns[:_SHOWN_COLUMNS]]
     rows = [
-        [column.name, column.kind, str(len(column.features)), _shortened(column.features)]
-        for column in columns[:_SHOWN_COLUMNS]
+        [column.name, column.kind, f"{len(names):,}", _shortened(names)]
+        for column, names in zip(columns, features, strict=False)
     ]
     lines = _table(["column", "kind", "features", ""], rows, right={2})
     if len(columns) > _SHOWN_COLUMNS:

@@ -1,9 +1,10 @@
 """Named inputs of a network: name, shape and dtype of each, and the arrays that hold their values.
 
 An encoded table has the input `features`, float32 (columns,), and, for columns with embeddings, the
-input `categories`, int32 (columns,). Images are the input `image`, uint8 (height, width, channels),
-which the network scales first (`ImageScaling`). Nothing between the preprocessing and the network
-depends on the number, rank or dtype of the inputs.
+input `categories`, int32 (columns,). Texts are the input `terms`, float32 (slots, 2): ids of a table of
+learned vectors, and the weights with which the network adds these vectors. Images are the input
+`image`, uint8 (height, width, channels), which the network scales first (`ImageScaling`). Nothing
+between the preprocessing and the network depends on the number, rank or dtype of the inputs.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES, CATEGORIES, IMAGE = "features", "categories", "image"
+FEATURES, CATEGORIES, IMAGE, TERMS = "features", "categories", "image", "terms"
 
 Value = TypeVar("Value")
 

@@ -176,3 +176,11 @@ def test_dates_have_as_many_bins_as_there_are_rows_for(tmp_path, rows, bins):
     (tmp_path / "t.yaml").write_text(propose_config(path, ("y",), tmp_path / "t.yaml").text)
     columns = load_config(tmp_path / "t.yaml").config.data.columns
     assert (columns["when"].piecewise_bins if "when" in columns else None) == bins
+
+
+def test_sentences_are_text_and_not_identifiers(proposed):
+    values = [f"row {row} was late, and the box came broken" for row in range(ROWS)]
+    text, dataset = proposed({"x": values, "y": CLASSES})
+    assert f"x: {{kind: text}}  # {ROWS} different texts" in text
+    assert kinds(dataset)["x"] == "text"
+    assert dataset.warnings == ()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trainer.config.schema import Config
-from trainer.inputs import CATEGORIES, FEATURES, IMAGE, UNIT_SCALING, InputSpec
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, UNIT_SCALING, InputSpec
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -23,6 +23,7 @@ def _shape_of(
     outputs: int = 1,
     image: Sequence[int] | None = None,
     image_scaling: Any = UNIT_SCALING,
+    terms: tuple[int, int, int] | None = None,
 ) -> Any:
     from trainer.models.summary import NetworkShape
 
@@ -31,12 +32,15 @@ def _shape_of(
         InputSpec(FEATURES, (width - len(embeddings),), "float32"),
         InputSpec(CATEGORIES, (len(embeddings),), "int32"),
     ]
+    if terms is not None:
+        inputs.append(InputSpec(TERMS, (terms[0], 2), "float32"))
     return NetworkShape(
         tuple(spec for spec in inputs if spec.shape != (0,)),
         tuple(embeddings),
         head,
         outputs,
         image_scaling,
+        None if terms is None else terms[1:],
     )
 
 
@@ -54,7 +58,10 @@ def config_of() -> Callable[..., Config]:
 
 @pytest.fixture(scope="session")
 def shape_of() -> Callable[..., Any]:
-    """Return a function that makes the shape of a network; the width counts features and categories."""
+    """Return a function that makes the shape of a network.
+
+    The width counts features and categories; terms are (slots, ids, dimension).
+    """
     return _shape_of
 
 
@@ -75,6 +82,7 @@ def network_of() -> Callable[..., Any]:
         outputs: int = 1,
         image: Sequence[int] | None = None,
         image_scaling: Any = UNIT_SCALING,
+        terms: tuple[int, int, int] | None = None,
         prior: Sequence[float] = (0.5,),
         allow_custom: bool = False,
         compiled: bool = False,
@@ -85,7 +93,7 @@ def network_of() -> Callable[..., Any]:
         config = _config_of(layers, **sections)
         return build_network(
             config,
-            _shape_of(width, embeddings, head, outputs, image, image_scaling),
+            _shape_of(width, embeddings, head, outputs, image, image_scaling, terms),
             prior,
             allow_custom=allow_custom,
             base=base,

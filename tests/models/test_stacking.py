@@ -68,3 +68,33 @@ def test_scales_of_features_that_other_members_have_are_padded(
     stacked = stack.stacked_variable(members[0].network.get_layer("learned_scale").weights[0])
     own = members[1].network.get_layer("learned_scale").get_weights()[0]
     np.testing.assert_array_equal(stack.unpadded(stacked.numpy()[1].reshape(-1), own.shape), own)
+
+
+@pytest.mark.parametrize(("width", "embeddings"), [(3, EMBEDDINGS), (0, ()), (2, ())])
+def test_terms_select_vectors_of_the_members_own_table(
+    config_of: Callable[..., Any],
+    network_of: Callable[..., Any],
+    width: int,
+    embeddings: list[tuple[int, int]],
+) -> None:
+    layers = [{"dense": {"units": 3, "activation": "tanh"}}]
+    shape = {"width": width, "embeddings": embeddings, "terms": (5, 12, 4)}
+    members = [
+        StackMember(config_of(layers, seed=seed), network_of(layers, seed=seed, **shape))
+        for seed in range(3)
+    ]
+    stack = StackedNetwork(members)
+    generator = np.random.default_rng(0)
+    pairs = np.stack([generator.integers(0, 12, (3, 20, 5)), generator.random((3, 20, 5))], axis=-1)
+    x = {"terms": pairs.astype(np.float32)}
+    if width > len(embeddings):
+        features = generator.normal(size=(3, 20, width - len(embeddings)))
+        x["features"] = features.astype(np.float32)
+    if embeddings:
+        ids = [generator.integers(0, levels, (3, 20)) for levels, _ in embeddings]
+        x["categories"] = np.stack(ids, axis=-1).astype(np.int32)
+    outputs = stack(keras_inputs(x), stack.hyperparameters, training=False).outputs
+    for number, member in enumerate(members):
+        alone = keras_inputs({name: values[number] for name, values in x.items()})
+        np.testing.assert_allclose(outputs[number], member.network(alone), rtol=1e-5)
+    assert (36, 4) in [variable.shape for variable in stack.variables]

@@ -8,7 +8,9 @@ training rows), and the intercept is not penalized:
   Learning, 2nd ed., 4.4). It is minimized by L-BFGS (Nocedal & Wright, Numerical Optimization, 2nd
   ed., algorithms 7.4 and 7.5, ten pairs; backtracking line search with Armijo's condition);
 - regression: ridge regression, ‖w‖² + Σ (y - xw)², by the normal equations (ibid., 3.4.1), in the
-  smaller of the primal and the dual form.
+  smaller of the primal and the dual form; with texts by L-BFGS.
+
+The TF-IDF weights of texts are not standardized, and their coefficients have a quarter of the penalty.
 
 With more than 100,000 training rows, a fixed sample of 100,000 is used.
 """
@@ -20,6 +22,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from trainer.assessment.sparse_terms import SparseTerms
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.activations import probabilities
 from trainer.metrics.arrays import Float64Array, FloatArray
@@ -38,20 +41,24 @@ MIN_CURVATURE = 1e-12
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LinearModel:
-    """A sigmoid, softmax or identity of x @ weights + intercept."""
+    """A sigmoid, softmax or identity of x @ weights + terms @ term_weights + intercept."""
 
     task: TaskName
     weights: Float64Array
     """(d, k), for features that are not standardized."""
     intercept: Float64Array
     """(k,)"""
+    term_weights: Float64Array | None = None
+    """(terms, k); None without texts."""
 
-    def predict(self, x: FloatArray) -> Float64Array:
-        """Return probabilities, or values (n, k), for features (n, d)."""
+    def predict(self, x: FloatArray, terms: SparseTerms | None = None) -> Float64Array:
+        """Return probabilities, or values (n, k), for features (n, d) and texts."""
         outputs = np.empty((len(x), len(self.intercept)))
         for start in range(0, len(x), PREDICT_ROWS):
             part = slice(start, start + PREDICT_ROWS)
             outputs[part] = x[part].astype(np.float64) @ self.weights + self.intercept
+        if terms is not None and self.term_weights is not None:
+            outputs += terms @ self.term_weights
         has_classes = TASK_RULES[self.task].has_classes
         return probabilities(self.task, outputs) if has_classes else outputs
 
@@ -67,7 +74,11 @@ def fit_prior(y: FloatArray, weight: FloatArray | None = None) -> Float64Array:
 
 
 def fit_linear(
-    task: TaskName, x: FloatArray, y: FloatArray, weight: Float64Array | None = None
+    task: TaskName,
+    x: FloatArray,
+    y: FloatArray,
+    weight: Float64Array | None = None,
+    terms: SparseTerms | None = None,
 ) -> LinearModel:
     """Fit the linear model on training rows.
 
@@ -76,11 +87,13 @@ def fit_linear(
         x: (n, d) finite features; n at least 1. Constant columns get the weight 0.
         y: (n, k) as `trainer.metrics.compute.compute_metrics` takes it.
         weight: (n,) with a sum above 0, or None. A weight of 2 counts the row twice.
+        terms: The texts of the rows, or None.
     """
     if len(x) > MAX_ROWS:
         sample = np.sort(np.random.default_rng(0).choice(len(x), MAX_ROWS, replace=False))
         x, y = x[sample], y[sample]
         weight = None if weight is None else weight[sample]
+        terms = None if terms is None else terms.select(sample)
     rows = np.ones(len(x)) if weight is None else weight.astype(np.float64)
     targets = y.astype(np.float64)
     standardized = x.astype(np.float64)
@@ -91,12 +104,14 @@ def fit_linear(
     scale = np.where(varies, std, 1.0)
     standardized /= scale
     standardized[:, ~varies] = 0.0
-    if TASK_RULES[task].has_classes:
-        weights, intercept = _logistic(task, standardized, targets, rows)
+    width = x.shape[1]
+    if TASK_RULES[task].has_classes or terms is not None:
+        weights, intercept = _iterated(task, standardized, targets, rows, terms)
     else:
         weights, intercept = _ridge(standardized, targets, rows)
-    weights /= scale[:, None]
-    return LinearModel(task, weights, intercept - mean @ weights)
+    term_weights = None if terms is None else weights[width:]
+    weights = weights[:width] / scale[:, None]
+    return LinearModel(task, weights, intercept - mean @ weights, term_weights)
 
 
 def _ridge(
@@ -113,17 +128,27 @@ def _ridge(
     return weights, mean
 
 
-def _logistic(
-    task: TaskName, x: Float64Array, y: Float64Array, rows: Float64Array
+def _iterated(
+    task: TaskName,
+    x: Float64Array,
+    y: Float64Array,
+    rows: Float64Array,
+    terms: SparseTerms | None,
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the weights (d, k) and the intercept (k,) for standardized columns."""
-    (n, d), k = x.shape, y.shape[1]
-    is_softmax = TASK_RULES[task].predicts_most_likely
+    """Return the weights (d, k) of standardized columns and of terms, and the intercept (k,)."""
+    (n, width), k = x.shape, y.shape[1]
+    d = width + (0 if terms is None else terms.shape[1])
+    has_classes, is_softmax = TASK_RULES[task].has_classes, TASK_RULES[task].predicts_most_likely
 
     def loss(flat: Float64Array) -> tuple[float, Float64Array]:
         table = flat.reshape(d + 1, k)
-        z = x @ table[:d] + table[d]
-        if is_softmax:
+        z = x @ table[:width] + table[d]
+        if terms is not None:
+            z += terms @ table[width:d]
+        if not has_classes:
+            per_row = 0.5 * np.square(z - y).sum(axis=1)
+            p = z
+        elif is_softmax:
             z -= z.max(axis=1, keepdims=True)
             p = np.exp(z)
             sums = p.sum(axis=1)
@@ -135,15 +160,19 @@ def _logistic(
         p -= y
         p *= rows[:, None]
         gradient = np.empty_like(table)
-        np.matmul(x.T, p, out=gradient[:d])
+        np.matmul(x.T, p, out=gradient[:width])
+        if terms is not None:
+            gradient[width:d] = terms.transposed_product(p)
         gradient[:d] += PENALTY * table[:d]
         gradient[d] = p.sum(axis=0)
         value = float(rows @ per_row + 0.5 * PENALTY * np.vdot(table[:d], table[:d]))
         return value, gradient.ravel()
 
-    share = np.clip(rows @ y / rows.sum(), 0.5 / (n + 1), 1 - 0.5 / (n + 1))
     start = np.zeros((d + 1, k))
-    start[d] = np.log(share) if is_softmax else np.log(share) - np.log1p(-share)
+    start[d] = rows @ y / rows.sum()
+    if has_classes:
+        share = np.clip(start[d], 0.5 / (n + 1), 1 - 0.5 / (n + 1))
+        start[d] = np.log(share) if is_softmax else np.log(share) - np.log1p(-share)
     solution = _minimize(loss, start.ravel(), TOLERANCE * rows.sum()).reshape(d + 1, k)
     return solution[:d].copy(), solution[d].copy()
 

@@ -3,7 +3,8 @@ weights.
 
 It uses the same columns, each with a linear effect: numbers are imputed and standardized, without the
 quantile transform and smooth clipping that bound them for a network. Values that `data.clean.outliers`
-clips are clipped here too, because that setting corrects the data for any model.
+clips are clipped here too, because that setting corrects the data for any model. Texts have the TF-IDF
+weights of their terms, which makes it the usual linear model for texts.
 """
 
 from __future__ import annotations
@@ -14,12 +15,13 @@ import numpy as np
 
 from trainer.assessment.baselines import fit_linear
 from trainer.assessment.fold_baselines import COMPARED_SPLITS, Baseline, FoldData, fit_baseline
+from trainer.assessment.sparse_terms import SparseTerms
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
-from trainer.inputs import CATEGORIES, FEATURES, IMAGE, InputArray, Inputs, count_rows
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, InputArray, Inputs, count_rows
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
 from trainer.tasks.task import Task
@@ -71,7 +73,10 @@ def linear_predictions(
     y = samples.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     embeddings = encoder.embeddings
-    model = fit_linear(target.task, _one_hot(train.inputs, embeddings), y, weight)
+    vectors = encoder.term_vectors
+    count = 0 if vectors is None else vectors[0]
+    x = _one_hot(train.inputs, embeddings)
+    model = fit_linear(target.task, x, y, weight, _terms(train.inputs, count))
     predictions_of_split: dict[SplitName, Predictions] = {}
     for split in splits:
         samples = table.samples(split)
@@ -79,8 +84,9 @@ def linear_predictions(
             continue
         inputs = samples.inputs
         parts: list[FloatArray] = [
-            model.predict(_one_hot(inputs, embeddings, slice(start, start + _PART_ROWS)))
+            model.predict(_one_hot(inputs, embeddings, rows), _terms(inputs, count, rows))
             for start in range(0, count_rows(inputs), _PART_ROWS)
+            for rows in [slice(start, start + _PART_ROWS)]
         ]
         predictions: FloatArray = np.concatenate(parts)
         if target.transforms:
@@ -98,9 +104,11 @@ def _one_hot(
     inputs: Inputs, embeddings: Sequence[tuple[int, int]], rows: slice = slice(None)
 ) -> Float32Array:
     """Return the features of rows, one-hot columns for the categories, and small images."""
-    if not embeddings and IMAGE not in inputs:
+    if set(inputs) == {FEATURES}:
         return inputs[FEATURES][rows]
-    parts = [inputs[FEATURES][rows]] if FEATURES in inputs else []
+    parts = [np.empty((len(range(*rows.indices(count_rows(inputs)))), 0), np.float32)]
+    if FEATURES in inputs:
+        parts.append(inputs[FEATURES][rows])
     if IMAGE in inputs:
         parts.append(_small_images(inputs[IMAGE], rows))
     ids = inputs[CATEGORIES][rows] if embeddings else np.empty((0, 0), np.int32)
@@ -108,6 +116,11 @@ def _one_hot(
         if levels <= _LEVELS:
             parts.append(np.eye(levels, dtype=np.float32)[ids[:, number]])
     return np.concatenate(parts, axis=1)
+
+
+def _terms(inputs: Inputs, count: int, rows: slice = slice(None)) -> SparseTerms | None:
+    """Return the texts of rows, with `count` terms; None without texts."""
+    return SparseTerms.from_pairs(inputs[TERMS][rows], count) if TERMS in inputs else None
 
 
 def _small_images(images: InputArray, rows: slice) -> Float32Array:

@@ -22,12 +22,13 @@ from trainer.data.features import split_column, target_columns
 from trainer.data.image_cache import CachedImages
 from trainer.data.images import fit_image_column
 from trainer.data.nested_columns import nested_problem
+from trainer.data.ngrams import clean_text
 from trainer.data.number_formats import parse_number_columns
 from trainer.data.splits import TRAIN
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
 from trainer.data.text_formats import ParseSpec
-from trainer.data.values import is_nested, level_text, number_matrix
+from trainer.data.values import is_nested, level_text, number_matrix, to_text
 from trainer.errors import DataError
 
 
@@ -66,6 +67,7 @@ class AuditedTable:
     data: Data
     _codes: dict[str, RowIndex] = field(default_factory=dict, repr=False)
     _levels: dict[str, RowIndex] = field(default_factory=dict, repr=False)
+    _cleaned: dict[str, list[str]] = field(default_factory=dict, repr=False)
 
     @cached_property
     def train(self) -> RowIndex:
@@ -87,6 +89,18 @@ class AuditedTable:
         """The categorical and boolean features."""
         kinds = ("categorical", "boolean")
         return [name for name in self.features if self.kinds.get(name) in kinds]
+
+    @cached_property
+    def texts(self) -> list[str]:
+        """The features that are texts."""
+        return [name for name in self.features if self.kinds.get(name) == "text"]
+
+    def cleaned(self, name: str) -> list[str]:
+        """Return the texts of a column in lower case, with single blanks; missing ones are empty."""
+        if name not in self._cleaned:
+            cells = to_text(self.frame[name]).fill_null("").to_list()
+            self._cleaned[name] = [clean_text(cell, lowercase=True) for cell in cells]
+        return self._cleaned[name]
 
     @cached_property
     def other_columns(self) -> list[str]:

@@ -27,6 +27,7 @@ from trainer.audit.targets import (
     find_outliers,
     find_rare_classes,
 )
+from trainer.audit.texts import find_text_problems
 from trainer.config.schema import Config
 
 _ORDER = ("error", "warning", "note")
@@ -52,6 +53,7 @@ def audit(audited: AuditedTable, config: Config) -> list[Finding]:
     levels = find_category_problems(audited, [*group_columns, *identifier_columns, *mistyped])
     findings = [
         *find_broken_images(audited),
+        *find_text_problems(audited),
         *find_duplicate_rows(audited, [*identifier_columns, *group_columns]),
         *group_leaks,
         *leakage,

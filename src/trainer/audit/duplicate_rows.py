@@ -19,6 +19,7 @@ import polars as pl
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding
 from trainer.audit.images import near_duplicate_hashes
+from trainer.audit.near_duplicates import text_hashes
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex, UInt64Array
 from trainer.data.hashing import mix64
@@ -62,23 +63,23 @@ def find_duplicate_rows(audited: AuditedTable, ignored: Sequence[str]) -> list[F
     exact = _row_hashes(audited, compared, rounded=False)
     features = exact.rows
     rows = features + target
-    # Identical files are never a coincidence.
-    has_images = audited.images is not None
+    # Identical files and sentences are never a coincidence.
+    is_long = audited.images is not None or bool(audited.texts)
     findings = []
     shared = _in_two_splits(audited, rows)
     if shared.any():
-        by_chance = not has_images and _pairs(rows) <= _near_misses(exact)
+        by_chance = not is_long and _pairs(rows) <= _near_misses(exact)
         findings.append(_shared(audited, shared, by_chance=by_chance))
     rounded = _row_hashes(audited, compared, rounded=True)
     rounded_rows = rounded.rows + target
     near = _in_two_splits(audited, rounded_rows) & ~shared
     if near.any():
-        by_chance = not has_images and _pairs(rounded_rows) <= _near_misses(rounded)
+        by_chance = not is_long and _pairs(rounded_rows) <= _near_misses(rounded)
         findings.append(_near(audited, near, by_chance=by_chance))
     conflicting, sets = _conflicting_rows(audited, features, target)
     if len(conflicting):
         same_features = _pairs(features) - _pairs(rows)
-        by_chance = not has_images and same_features <= _near_misses(exact)
+        by_chance = not is_long and same_features <= _near_misses(exact)
         findings.append(_conflict(audited, conflicting, sets, by_chance=by_chance))
     return findings
 
@@ -93,12 +94,24 @@ def _row_hashes(audited: AuditedTable, columns: Sequence[str], *, rounded: bool)
             if is_text is not None:
                 text_hashes = level_text(audited.frame[name]).hash(seed=index).to_numpy()
                 content[is_text] = text_hashes[is_text]
+        elif audited.kinds[name] == "text":
+            content = _text_hashes(audited, name, index, rounded=rounded)
         elif audited.kinds[name] == "image":
             content = _image_hashes(audited, rounded=rounded)
         else:
             content = level_text(audited.frame[name]).hash(seed=index).to_numpy()
         hashes.append(mix64(content + mix64(np.array([index], dtype=np.uint64))))
     return _RowHashes(hashes)
+
+
+def _text_hashes(audited: AuditedTable, name: str, seed: int, *, rounded: bool) -> UInt64Array:
+    """Return a hash of each text without regard to case and white space, or one that similar texts
+    share.
+    """
+    texts = audited.cleaned(name)
+    if rounded:
+        return text_hashes(texts, audited.split)
+    return pl.Series(texts, dtype=pl.String).hash(seed=seed).to_numpy()
 
 
 def _image_hashes(audited: AuditedTable, *, rounded: bool) -> UInt64Array:
@@ -197,6 +210,11 @@ def _near(audited: AuditedTable, near: BoolArray, *, by_chance: bool) -> Finding
     fix = "remove the copies, or round the columns in the file and drop its duplicates"
     if audited.images is not None:
         likeness = "look like an image of another split"
+        fix = "compare them, and remove the copies"
+    elif audited.texts:
+        likeness = (
+            "are nearly the same as rows of another split: texts share most of their characters"
+        )
         fix = "compare them, and remove the copies"
     return Finding(
         "near_duplicate_rows", "note" if by_chance else "warning",

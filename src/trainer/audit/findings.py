@@ -40,6 +40,7 @@ FindingKind = Literal[
     "time_order",
     "time_ignored",
     "label_issues",
+    "text_quality",
 ]
 
 SHOWN = 5

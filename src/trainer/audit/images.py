@@ -9,8 +9,8 @@ import numpy as np
 
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding
+from trainer.audit.near_duplicates import linked_hashes
 from trainer.data.arrays import Assignment, BoolArray, RowIndex, UInt64Array
-from trainer.data.hashing import mix64
 from trainer.data.image_cache import CachedImages
 from trainer.errors import pluralize
 
@@ -47,17 +47,8 @@ def near_duplicate_hashes(images: CachedImages, split: Assignment) -> UInt64Arra
         images: The images.
         split: int8 (n,): their splits.
     """
-    parents = list(range(len(split)))
-
-    def root(row: int) -> int:
-        while parents[row] != row:
-            parents[row] = row = parents[parents[row]]
-        return row
-
     pairs = _candidates(images.files.look[images.rows], split, ~images.broken_mask())
-    for first, second in pairs[_are_alike(images, pairs)].tolist():
-        parents[root(second)] = root(first)
-    return mix64(np.array([root(row) for row in range(len(parents))], dtype=np.uint64))
+    return linked_hashes(pairs[_are_alike(images, pairs)].tolist(), len(split))
 
 
 def _candidates(looks: UInt64Array, split: Assignment, usable: BoolArray) -> RowIndex:

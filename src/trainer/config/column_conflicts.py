@@ -9,19 +9,25 @@ from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import CategoricalImpute, ColumnSettings, Data, NumericImpute, class_text
 from trainer.config.nodes import column_key
 from trainer.config.task_rules import TASK_RULES
+from trainer.config.text import TEXT_SETTINGS
 
 _NUMERIC = ("scale", "smooth_clip", "piecewise_bins", "indicator")
 _CATEGORICAL = (
     "encode", "dimension", "min_count", "max_levels", "unknown", "levels", "ignore_case", "target_mean",
 )  # fmt: skip
 _DATETIME = ("parts", "format")
+_TEXT = tuple(name for name in TEXT_SETTINGS if name not in _CATEGORICAL)
 _NOT_APPLICABLE = {
-    "numeric": (*_CATEGORICAL, *_DATETIME),
-    "categorical": (*_NUMERIC, *_DATETIME, "decimal"),
-    "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal"),
-    "datetime": (*_CATEGORICAL, "decimal"),
-    "image": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, "decimal", "impute", "constant"),
-}
+    "numeric": (*_CATEGORICAL, *_DATETIME, *_TEXT),
+    "categorical": (*_NUMERIC, *_DATETIME, *_TEXT, "decimal"),
+    "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, *_TEXT, "decimal"),
+    "datetime": (*_CATEGORICAL, *_TEXT, "decimal"),
+    "image": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, *_TEXT, "decimal", "impute", "constant"),
+    "text": (
+        *_NUMERIC, *(name for name in _CATEGORICAL if name not in TEXT_SETTINGS), *_DATETIME, "decimal",
+        "impute", "constant",
+    ),
+}  # fmt: skip
 """Kind of column → settings that do not apply to it."""
 
 
@@ -145,6 +151,10 @@ def _kind_conflicts(key: str, column: ColumnSettings) -> Iterator[Conflict]:
                 "remove the setting that does not apply to the column",
                 f"{key}.{dated[0]}",
             )
+        for name in present:
+            if name in _TEXT:
+                fix = "set kind: text, or remove it"
+                yield conflict(f"{key}.{name}", f"{name} only with kind: text", "no kind", fix)
         numeric = [name for name in present if name in (*_NUMERIC, *_DATETIME, "decimal")]
         categorical = [name for name in present if name in _CATEGORICAL]
         if numeric and categorical:

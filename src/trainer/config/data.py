@@ -8,10 +8,11 @@ from pydantic import AfterValidator, Field
 
 from trainer.config.images import Image
 from trainer.config.sections import Fold, Section, ValueName
+from trainer.config.text import MAX_TERMS, Analyzer, NgramLengths, Text
 from trainer.task_names import TaskName
 
 FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz", "folder"]
-ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "image"]
+ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "image", "text"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
 Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
 NumericImpute = Literal["drop", "mean", "median", "constant", "most_frequent"]
@@ -207,7 +208,7 @@ class ColumnSettings(Section):
 
     kind: ColumnKind | None = None
     """Kind of the column, instead of the inferred one. image: paths of images, relative to the table;
-    see `data.image`."""
+    see `data.image`. text: sentences; see `data.text`."""
     impute: NumericImpute | CategoricalImpute | None = None
     """See `data.numeric.impute` and `data.categorical.impute`."""
     constant: float | str | None = None
@@ -225,7 +226,7 @@ class ColumnSettings(Section):
     dimension: Annotated[int, Field(ge=1, le=1024)] | None = None
     """See `data.categorical.dimension`."""
     min_count: Count | None = None
-    """See `data.categorical.min_count`."""
+    """See `data.categorical.min_count` and `data.text.min_count`."""
     max_levels: Annotated[int, Field(ge=1, le=100_000)] | None = None
     """See `data.categorical.max_levels`."""
     unknown: Literal["separate_level", "rare"] | None = None
@@ -237,6 +238,20 @@ class ColumnSettings(Section):
     """See `data.categorical.ignore_case`; for the target: merge classes that differ in case only."""
     target_mean: bool | None = None
     """See `data.categorical.target_mean`."""
+    analyzer: Analyzer | None = None
+    """See `data.text.analyzer`."""
+    word_ngrams: NgramLengths | None = None
+    """See `data.text.word_ngrams`."""
+    character_ngrams: NgramLengths | None = None
+    """See `data.text.character_ngrams`."""
+    lowercase: bool | None = None
+    """See `data.text.lowercase`."""
+    sublinear: bool | None = None
+    """See `data.text.sublinear`."""
+    max_terms: Annotated[int, Field(ge=1, le=MAX_TERMS)] | None = None
+    """See `data.text.max_terms`."""
+    max_row_terms: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    """See `data.text.max_row_terms`."""
     parts: DateParts | None = None
     """See `data.datetime.parts`."""
     format: str | None = None
@@ -350,6 +365,7 @@ class Data(Section):
     categorical: Categorical = Categorical()
     datetime: Datetime = Datetime()
     image: Image = Image()
+    text: Text = Text()
     columns: dict[str, ColumnSettings] = {}
     """Settings of individual columns, by name."""
 

@@ -34,10 +34,13 @@ from trainer.data.column_settings import (
     datetime_settings,
     explicit_kind,
     explicit_levels,
+    text_settings,
 )
 from trainer.data.datetimes import DatetimeColumn, fit_datetime
 from trainer.data.images import ImageAccumulator, ImageColumn, fit_image_column
 from trainer.data.sketches import BottomKSample
+from trainer.data.text_columns import TextColumn
+from trainer.data.text_fitting import TextAccumulator
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
 from trainer.data.values import looks_like_boolean, looks_like_date
 
@@ -47,7 +50,9 @@ KindAccumulator = (
     | BooleanAccumulator
     | DatetimeAccumulator
     | ImageAccumulator
+    | TextAccumulator
 )
+FittedColumn = CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn
 
 
 @dataclass(slots=True)
@@ -111,7 +116,7 @@ class ColumnAccumulator:
             case NumericAccumulator():
                 values = np.array(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
                 self.statistics.add(values, rows, keys)
-            case LevelAccumulator() | BooleanAccumulator():
+            case LevelAccumulator() | BooleanAccumulator() | TextAccumulator():
                 self.statistics.add(series)
             case DatetimeAccumulator():
                 self.statistics.add(series, self.spec.date_format, rows, keys)
@@ -231,10 +236,13 @@ class ColumnAccumulator:
                 )
             case "image":
                 return ImageAccumulator()
+            case "text":
+                settings = text_settings(self.data, self.name)
+                return TextAccumulator(settings, missing=missing, documents=missing)
             case _:
                 assert_never(self.kind)
 
-    def fitted(self) -> CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | None:
+    def fitted(self) -> FittedColumn | None:
         """Fit a column that is not numeric; None if it is constant."""
         match self.statistics:
             case LevelAccumulator():
@@ -256,5 +264,7 @@ class ColumnAccumulator:
                 return fit_datetime(self.name, self.statistics.summary(), dates)
             case ImageAccumulator():
                 return fit_image_column(self.name, self.data.image)
+            case TextAccumulator():
+                return self.statistics.fitted(self.name)
             case _:
                 raise AssertionError(self.kind)

@@ -18,6 +18,7 @@ from trainer.config.data import (
     class_text,
 )
 from trainer.config.nodes import column_key
+from trainer.config.text import TEXT_SETTINGS, Text
 from trainer.data.values import canonical_level
 from trainer.errors import Problem
 
@@ -31,6 +32,7 @@ _APPLICABLE: Mapping[ColumnKind, tuple[str, ...]] = {
     "boolean": ("impute", "constant"),
     "datetime": (*_NUMERIC, "parts", "format"),
     "image": (),
+    "text": TEXT_SETTINGS,
 }  # fmt: skip
 
 
@@ -68,6 +70,13 @@ def categorical_settings(data: Data, name: str) -> Categorical:
     if "constant" in changes:
         changes["constant"] = str(changes["constant"])
     return data.categorical.model_copy(update=changes)
+
+
+def text_settings(data: Data, name: str) -> Text:
+    """Return `data.text` updated with the settings of this column in `data.columns`."""
+    overrides = _explicit_settings(data, name)
+    changes = {key: overrides[key] for key in TEXT_SETTINGS if key in overrides}
+    return data.text.model_copy(update=changes)
 
 
 def explicit_kind(data: Data, name: str) -> ColumnKind | None:
@@ -160,7 +169,7 @@ def impute_methods(kind: ColumnKind) -> tuple[str, ...]:
             return get_args(NumericImpute)
         case "categorical" | "boolean":
             return get_args(CategoricalImpute)
-        case "image":
+        case "image" | "text":
             return ()
         case _:
             assert_never(kind)

@@ -161,6 +161,8 @@ def _column(column: ColumnFinding, rows: int, bins: int | None) -> TemplateColum
         # If some values are not numbers, fitting requires the kind.
         settings = {"kind": "categorical"}
         comment = _odd_values(column)
+    if column.kind == "text":
+        settings, comment = {"kind": "text"}, f"{column.distinct:,} different texts"
     if column.kind == "categorical" and column.distinct > _MAX_LEVELS_WITHOUT_MEAN:
         settings = {**settings, "target_mean": True}
         comment = comment or f"{column.distinct:,} levels"

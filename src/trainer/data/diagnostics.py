@@ -27,10 +27,13 @@ from trainer.data.ordinal_scales import ordered_levels
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
 from trainer.data.tasks import InferredTask
+from trainer.data.text_columns import TextColumn
 from trainer.data.values import case_variants
 from trainer.errors import Problem
 
-Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn
+Column = (
+    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn
+)
 
 _LEVELS = 12
 

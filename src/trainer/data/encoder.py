@@ -31,9 +31,10 @@ from trainer.data.datetimes import (
 from trainer.data.number_formats import NumberFormat, parse_number_columns
 from trainer.data.numeric import NumericColumn, apply_numeric
 from trainer.data.piecewise import encode_piecewise
+from trainer.data.text_columns import TextColumn
 from trainer.data.text_formats import ParseSpec
 from trainer.data.values import number_matrix, to_microseconds
-from trainer.inputs import CATEGORIES, FEATURES
+from trainer.inputs import CATEGORIES, FEATURES, TERMS
 
 EncodingWarnings = dict[tuple[str, str], int]
 """(column, problem) → number of rows."""
@@ -149,6 +150,12 @@ class ColumnEncoder:
         x[:, start] = values
         if column.has_missing_level:
             x[:, start + 1] = missing
+
+    def put_text(self, column: TextColumn, start: int, first_id: int) -> None:
+        pairs, unknown = column.encode(self.series(column.name))
+        self.warn(column.name, unknown, "a text without a known word")
+        pairs[..., 0] += np.where(pairs[..., 0] > 0, first_id, 0)
+        self.inputs[TERMS][:, start : start + column.slots] = pairs
 
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from trainer.config.data import ColumnKind, Data, Outliers
+from trainer.config.nodes import column_key
 from trainer.config.yaml_writer import flow_text
 from trainer.data.accumulators import NumericAccumulator
 from trainer.data.arrays import BoolArray, RowIndex
@@ -31,6 +32,7 @@ from trainer.data.preprocessing import Column
 from trainer.data.sketches import Moments, sample_limit
 from trainer.data.tables import Table
 from trainer.data.text_formats import ParseSpec
+from trainer.data.text_recognition import are_sentences
 from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem
 
@@ -38,6 +40,7 @@ MAX_LEVEL_RATIO = 0.5
 """A categorical column with more levels than this fraction of its rows looks like an identifier."""
 
 _MAX_LISTED = 10
+_MAX_INSPECTED = 1_000
 
 
 @dataclass(frozen=True)
@@ -194,7 +197,7 @@ def _may_drop(data: Data) -> bool:
 def _drops_missing(data: Data, name: str, kind: ColumnKind) -> bool:
     if kind in ("numeric", "datetime"):
         return numeric_settings(data, name).impute == "drop"
-    return kind != "image" and categorical_settings(data, name).impute == "drop"
+    return kind not in ("image", "text") and categorical_settings(data, name).impute == "drop"
 
 
 def _drop_bounds(columns: Iterable[ColumnAccumulator], data: Data) -> dict[str, Bounds]:
@@ -323,9 +326,14 @@ def fit_warnings(
         if isinstance(column, CategoricalColumn) and column.name not in notes:
             levels = len(column.levels) + len(column.merged)
             if levels > max(20, MAX_LEVEL_RATIO * rows):
-                many.append(
-                    f"'{column.name}' has {levels:,} distinct values in {rows:,} training rows: "
-                    f"identifiers carry no information; if it is one, set "
-                    f"data.features.exclude: {flow_text([column.name])}"
-                )
+                many.append(_many_levels(column, levels, rows))
     return warnings + truncated(many, "columns with such values")
+
+
+def _many_levels(column: CategoricalColumn, levels: int, rows: int) -> str:
+    """Return the warning about a column with about as many categories as rows."""
+    found = f"'{column.name}' has {levels:,} distinct values in {rows:,} training rows"
+    if are_sentences((*column.levels, *column.merged)[:_MAX_INSPECTED]):
+        return f"{found}, which look like text; set {column_key(column.name)}.kind: text"
+    exclusion = f"data.features.exclude: {flow_text([column.name])}"
+    return f"{found}: identifiers carry no information; if it is one, set {exclusion}"

@@ -36,15 +36,16 @@ from trainer.data.numeric import NumericColumn, with_linear_scaling
 from trainer.data.preprocessing_checks import find_inconsistencies
 from trainer.data.target_means import target_folds
 from trainer.data.targets import FittedTarget
+from trainer.data.text_columns import TextColumn, grid_size
 from trainer.data.values import column_blocks
 from trainer.errors import DataError, Problem, did_you_mean
-from trainer.inputs import CATEGORIES, FEATURES, IMAGE, InputArray, InputSpec
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, InputArray, InputSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Column = Annotated[
-    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn,
+    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn,
     Field(discriminator="kind"),
 ]
 
@@ -123,11 +124,14 @@ class Preprocessing(FittedBase):
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
-        """The inputs of the network: features, categories with embeddings, an image."""
+        """The inputs of the network: features, categories with embeddings, terms, an image."""
         categories = len(self.embeddings)
         features = InputSpec(FEATURES, (self.width - categories,), "float32")
         ids = InputSpec(CATEGORIES, (categories,), "int32")
         specs = [spec for spec in (features, ids) if spec.shape != (0,)]
+        if self.texts:
+            slots = sum(column.slots for column in self.texts)
+            specs.append(InputSpec(TERMS, (slots, 2), "float32"))
         if self.image is not None:
             specs.append(self.image.spec)
         return tuple(specs) or (features,)
@@ -142,6 +146,19 @@ class Preprocessing(FittedBase):
         """The column of images."""
         images = (column for column in self.columns if isinstance(column, ImageColumn))
         return next(images, None)
+
+    @property
+    def texts(self) -> tuple[TextColumn, ...]:
+        """The columns of text."""
+        return tuple(column for column in self.columns if isinstance(column, TextColumn))
+
+    @property
+    def term_vectors(self) -> tuple[int, int] | None:
+        """(number of ids, dimension) of the vectors of terms; ids without a term are unused."""
+        if not self.texts:
+            return None
+        count = 1 + sum(column.term_count for column in self.texts)
+        return grid_size(count), self.texts[0].dimension
 
     @property
     def row_bytes(self) -> int:
@@ -164,9 +181,7 @@ class Preprocessing(FittedBase):
         for column in self.columns:
             name = _input_name(column)
             start = widths[name]
-            widths[name] += (
-                column.height if isinstance(column, ImageColumn) else len(column.features)
-            )
+            widths[name] += _length(column)
             places[column.name] = InputColumns(name, slice(start, widths[name]))
         return places
 
@@ -204,10 +219,14 @@ class Preprocessing(FittedBase):
         numeric = {c.name: c for c in self.columns if isinstance(c, NumericColumn)}
         for names in column_blocks(list(numeric), height):
             encoder.put_numeric([numeric[name] for name in names], starts)
+        first_id = 0
         for column in self.columns:
             match column:
                 case NumericColumn():
                     pass
+                case TextColumn():
+                    encoder.put_text(column, starts[column.name], first_id)
+                    first_id += column.term_count
                 case CategoricalColumn():
                     encoder.put_categorical(column, starts[column.name])
                 case BooleanColumn():
@@ -307,5 +326,18 @@ def _input_name(column: Column) -> str:
     """Return the input that a column is encoded in."""
     if isinstance(column, ImageColumn):
         return IMAGE
+    if isinstance(column, TextColumn):
+        return TERMS
     is_embedded = isinstance(column, CategoricalColumn) and column.embedding is not None
     return CATEGORIES if is_embedded else FEATURES
+
+
+def _length(column: Column) -> int:
+    """Return the number of entries of a column on the first axis of its input."""
+    match column:
+        case ImageColumn():
+            return column.height
+        case TextColumn():
+            return column.slots
+        case _:
+            return len(column.features)

@@ -14,8 +14,11 @@ from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.target_means import FOLDS, TargetMeans
 from trainer.data.targets import FittedTarget
+from trainer.data.text_columns import TextColumn
 
-_Column = NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn
+_Column = (
+    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn
+)
 
 
 def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> Iterator[str]:
@@ -23,6 +26,8 @@ def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> It
     names = [column.name for column in columns]
     if len(set(names)) < len(names):
         yield "a duplicate column at columns"
+    if len({column.dimension for column in columns if isinstance(column, TextColumn)}) > 1:
+        yield "columns of text with different dimensions at columns"
     for index, column in enumerate(columns):
         where = f"columns.{index}"
         yield from _check_column(column, where)
@@ -47,7 +52,7 @@ def _width(column: _Column) -> int:
             calendar = sum(len(item.values) for item in column.calendar)
             dates = 0 if column.dates is None else column.dates.means.width
             return numbers + 2 * len(column.cycles) + calendar + dates
-        case ImageColumn():
+        case ImageColumn() | TextColumn():
             return 0
         case _:
             assert_never(column)
@@ -93,6 +98,13 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
         case ImageColumn():
             if not len(column.mean) == len(column.std) == column.channels:
                 yield f"not {column.channels} numbers at {where}.mean and {where}.std"
+        case TextColumn():
+            if not column.term_count:
+                yield f"no terms at {where}.tables"
+            for number, table in enumerate(column.tables):
+                if len(table.rows) != len(table.terms):
+                    found = f"{len(table.rows)} numbers of {len(table.terms)} terms"
+                    yield f"{found} at {where}.tables.{number}.rows"
         case BooleanColumn():
             pass
         case _:

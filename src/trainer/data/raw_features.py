@@ -5,8 +5,8 @@
     categorical  the code of the level, each rare level separately
     datetime     days since the first training date, positions in the year, the week and the day
 
-Images have none. A cell that is empty, cannot be parsed, or has a level that does not occur in training
-is NaN.
+Images and texts have none. A cell that is empty, cannot be parsed, or has a level that does not occur
+in training is NaN.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from trainer.data.datetimes import (
 from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.text_columns import TextColumn
 from trainer.data.values import (
     column_blocks,
     number_matrix,
@@ -78,7 +79,7 @@ def raw_features(
                     start += 1
                     position = cycle_position(cycle, filled)
                     x[:, start] = np.where(stamps.is_null().to_numpy(), np.nan, position)
-            case ImageColumn():
+            case ImageColumn() | TextColumn():
                 continue
             case _:
                 assert_never(column)
@@ -92,7 +93,7 @@ def _is_category(preprocessing: Preprocessing) -> BoolArray:
     for column in preprocessing.columns:
         if isinstance(column, DatetimeColumn):
             flags += [False] * (1 + len(CYCLES))
-        elif not isinstance(column, ImageColumn):
+        elif not isinstance(column, ImageColumn | TextColumn):
             flags.append(isinstance(column, CategoricalColumn) and column.encode != "ordinal")
     return np.array(flags)
 

@@ -21,7 +21,14 @@ from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.data.values import level_text, number_matrix, parse_booleans, to_microseconds
+from trainer.data.text_columns import TextColumn
+from trainer.data.values import (
+    level_text,
+    number_matrix,
+    parse_booleans,
+    to_microseconds,
+    to_text,
+)
 from trainer.runs.example import ExampleRow
 
 RawValue = str | float | bool | None
@@ -74,9 +81,9 @@ def _value(column: Column, cell: pl.Series) -> RawValue:
         case DatetimeColumn():
             stamp = to_microseconds(cell, column.format)[0]
             return None if stamp is None else _moment(int(stamp))
-        case ImageColumn():
-            path = cell[0]
-            return None if path is None else str(path)
+        case ImageColumn() | TextColumn():
+            text = to_text(cell)[0]
+            return None if text is None else str(text)
         case _:
             assert_never(column)
 

@@ -26,6 +26,7 @@ from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import target_mask
 from trainer.data.tasks import InferredTask, infer_task, is_formatted_number
 from trainer.data.text_formats import ParseSpec
+from trainer.data.text_recognition import is_text
 from trainer.data.values import (
     case_variants,
     is_nested,
@@ -270,7 +271,11 @@ def _columns(
             known = known.drop_nans()
         distinct = known.n_unique()
         spec = inferred.parse_specs[name]
-        exclude = _exclusion(known, spec, distinct)
+        exclude = None
+        if kind == "categorical" and spec.note is None and is_text(known, distinct):
+            kind = "text"
+        else:
+            exclude = _exclusion(known, spec, distinct)
         missing = len(series) - len(known)
         found.append(ColumnFinding(name, kind, missing, distinct, exclude, None, spec))
     return tuple(found)

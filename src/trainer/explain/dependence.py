@@ -22,6 +22,7 @@ from trainer.data.images import ImageColumn
 from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
+from trainer.data.text_columns import TextColumn
 from trainer.data.values import number_matrix, to_microseconds
 from trainer.explain.perturbations import (
     EncodedRows,
@@ -60,7 +61,7 @@ class ColumnGrid:
 
 
 def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
-    """Return the values at which the curve of a column is evaluated; None for images, or if
+    """Return the values at which the curve of a column is evaluated; None for images and texts, or if
     all its cells are missing.
 
     Args:
@@ -91,7 +92,7 @@ def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
         case BooleanColumn():
             levels = ["false", "true", *([None] if column.has_missing_level else [])]
             return ColumnGrid(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
-        case ImageColumn():
+        case ImageColumn() | TextColumn():
             return None
         case _:
             assert_never(column)

@@ -14,12 +14,14 @@ import keras
 from trainer.config.layers.base import LayerKind, Shape
 from trainer.config.layers.residual import Residual
 from trainer.config.layers.scaling import LearnedScale
-from trainer.inputs import CATEGORIES, FEATURES, ImageScaling, InputSpec, keras_inputs
+from trainer.inputs import CATEGORIES, FEATURES, TERMS, ImageScaling, InputSpec, keras_inputs
 from trainer.models.compiled_layers import COMPILED_LAYERS
 from trainer.models.initializers import build_initializer
 from trainer.models.penalties import build_constraint, build_regularizer
 from trainer.models.seeds import derived_seed
 from trainer.models.summary import NetworkShape, kind_names
+
+TERM_TABLE = "terms_embedding"
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,32 +155,64 @@ def build_embeddings(shape: NetworkShape, name: str, seed: int) -> keras.Model:
     """
     tensors = named_tensors(shape.columns)
     parts = [tensors[FEATURES]] if FEATURES in tensors else []
-    count = len(shape.embeddings)
-    column = keras.layers.Reshape((count, 1), dtype="float32", name="columns")(tensors[CATEGORIES])
-    for index, (levels, dimension) in enumerate(shape.embeddings):
-        # Cropping instead of slicing: the operation of a slice is named with a per-process counter.
-        ids = keras.layers.Cropping1D(
-            (index, count - index - 1), dtype="float32", name=f"ids_{index}"
-        )(column)
-        table = keras.layers.Embedding(
-            levels,
-            dimension,
-            embeddings_initializer=keras.initializers.RandomUniform(
-                seed=derived_seed(seed, name, str(index))
-            ),
-            dtype="float32",
-            name=f"embedding_{index}",
-        )
-        vectors = table(keras.layers.Reshape((1,), dtype="float32", name=f"id_{index}")(ids))
-        parts.append(
-            keras.layers.Reshape((dimension,), dtype="float32", name=f"vector_{index}")(vectors)
-        )
+    if CATEGORIES in tensors:
+        parts += _category_vectors(tensors[CATEGORIES], shape.embeddings, name, seed)
+    if shape.term_vectors is not None:
+        parts.append(_text_vector(tensors[TERMS], shape.term_vectors, name, seed))
     outputs = (
         keras.layers.Concatenate(dtype="float32", name="embedded")(parts)
         if len(parts) > 1
         else parts[0]
     )
     return keras.Model(keras_inputs(tensors), outputs, name=name)
+
+
+def _category_vectors(
+    categories: Any, embeddings: Sequence[tuple[int, int]], name: str, seed: int
+) -> list[Any]:
+    """Return the vector of each column of the input `categories`."""
+    count = len(embeddings)
+    column = keras.layers.Reshape((count, 1), dtype="float32", name="columns")(categories)
+    vectors = []
+    for index, (levels, dimension) in enumerate(embeddings):
+        # Cropping instead of slicing: the operation of a slice is named with a per-process counter.
+        ids = keras.layers.Cropping1D(
+            (index, count - index - 1), dtype="float32", name=f"ids_{index}"
+        )(column)
+        table = _table(
+            levels, dimension, f"embedding_{index}", derived_seed(seed, name, str(index))
+        )
+        rows = table(keras.layers.Reshape((1,), dtype="float32", name=f"id_{index}")(ids))
+        vectors.append(
+            keras.layers.Reshape((dimension,), dtype="float32", name=f"vector_{index}")(rows)
+        )
+    return vectors
+
+
+def _text_vector(terms: Any, size: tuple[int, int], name: str, seed: int) -> Any:
+    """Return the weighted sum of the vectors of the input `terms`."""
+    slots = terms.shape[1]
+    pairs = keras.layers.Permute((2, 1), dtype="float32", name="pairs")(terms)
+    ids, weights = (
+        keras.layers.Reshape((slots,), dtype="float32", name=part)(
+            keras.layers.Cropping1D((index, 1 - index), dtype="float32", name=f"{part}_column")(
+                pairs
+            )
+        )
+        for index, part in enumerate(("term_ids", "term_weights"))
+    )
+    vectors = _table(*size, TERM_TABLE, derived_seed(seed, name, TERMS))(ids)
+    return keras.layers.Dot(axes=1, dtype="float32", name="text_vector")([weights, vectors])
+
+
+def _table(levels: int, dimension: int, name: str, seed: int) -> keras.layers.Embedding:
+    return keras.layers.Embedding(
+        levels,
+        dimension,
+        embeddings_initializer=keras.initializers.RandomUniform(seed=seed),
+        dtype="float32",
+        name=name,
+    )
 
 
 def named_tensors(inputs: Sequence[InputSpec]) -> dict[str, Any]:

@@ -201,7 +201,7 @@ def _chain(
     layers: Sequence[keras.layers.Layer],
     shared: keras.Model | None,
 ) -> keras.Model:
-    embeddings = [build_embeddings(shape, EMBEDDINGS, seed)] if shape.embeddings else []
+    embeddings = [build_embeddings(shape, EMBEDDINGS, seed)] if shape.tables else []
     scaling = (
         [] if shape.image is None else [build_image_scaling(shape.image_scaling, IMAGE_SCALING)]
     )

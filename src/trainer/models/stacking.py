@@ -24,8 +24,9 @@ from trainer.config.layers.normalization import BatchNormalization, LayerNormali
 from trainer.config.layers.scaling import LearnedScale
 from trainer.config.schema import Config
 from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
-from trainer.inputs import CATEGORIES, FEATURES
+from trainer.inputs import CATEGORIES, FEATURES, TERMS
 from trainer.models.kernel_padding import crop_kernel, pad_kernel
+from trainer.models.layers import TERM_TABLE
 from trainer.models.noise import stacked_normal, stacked_uniform
 from trainer.models.summary import EMBEDDINGS, HEAD, layer_names
 
@@ -234,13 +235,23 @@ class _ForwardPass:
 
     def _embed(self, x: Any) -> Any:
         """Replace categories by their vectors, like the embedding block."""
-        inputs = x if isinstance(x, Mapping) else {CATEGORIES: x}
+        only = TERMS if self._stack.tables[0].name == TERM_TABLE else CATEGORIES
+        inputs = x if isinstance(x, Mapping) else {only: x}
         parts = [inputs[FEATURES]] if FEATURES in inputs else []
         members = tf.range(self._stack.size)[:, None]
         for index, table in enumerate(self._stack.tables):
+            if table.name == TERM_TABLE:
+                parts.append(self._text_vector(table, inputs[TERMS], members[..., None]))
+                continue
             ids = inputs[CATEGORIES][..., index] + members * table.input_dim
             parts.append(tf.gather(self._value(table.embeddings), ids))
         return tf.concat(parts, axis=-1)
+
+    def _text_vector(self, table: Any, terms: Any, members: Any) -> Any:
+        """Return the weighted sum of the vectors of terms (members, rows, slots, 2)."""
+        ids = tf.cast(terms[..., 0], tf.int32) + members * table.input_dim
+        vectors = tf.gather(self._value(table.embeddings), ids)
+        return tf.squeeze(tf.matmul(terms[..., None, :, 1], vectors), axis=-2)
 
     def _hidden(self, layer: Any, settings: LayerKind, x: Any) -> Any:
         match settings:
@@ -367,9 +378,12 @@ class _ForwardPass:
 
 
 def _embedding_layers(block: keras.Model) -> list[keras.layers.Embedding]:
-    """Return the embedding layers of the block, in the order of the columns."""
-    count = sum(isinstance(layer, keras.layers.Embedding) for layer in block.layers)
-    return [block.get_layer(f"embedding_{index}") for index in range(count)]
+    """Return the embedding layers of the block: those of the columns in their order, that of terms."""
+    tables = {
+        layer.name: layer for layer in block.layers if isinstance(layer, keras.layers.Embedding)
+    }
+    columns = [f"embedding_{index}" for index in range(len(tables))]
+    return [tables[name] for name in (*columns, TERM_TABLE) if name in tables]
 
 
 _PENALTIES = (("l1", tf.abs), ("l2", tf.square))

@@ -12,7 +12,7 @@ from math import prod
 from trainer.config.layers.base import LayerEntry, LayerKind, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import CATEGORIES, IMAGE, UNIT_SCALING, ImageScaling, InputSpec
+from trainer.inputs import CATEGORIES, IMAGE, TERMS, UNIT_SCALING, ImageScaling, InputSpec
 
 EMBEDDINGS = "embeddings"
 IMAGE_SCALING = "image_scaling"
@@ -25,11 +25,12 @@ class NetworkShape:
     """The parts of a network that depend on the data: its inputs and its output layer.
 
     Attributes:
-        inputs: The inputs: an image, features, categories, or several of them.
+        inputs: The inputs: an image, features, categories, terms, or several of them.
         embeddings: (ids, dimension) of each column of the input `categories`.
         head: Kind of the output layer, never `auto`.
         outputs: Units of the output layer.
         image_scaling: How the network scales the input `image`.
+        term_vectors: (ids, dimension) of the vectors of the input `terms`; None without texts.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -37,6 +38,7 @@ class NetworkShape:
     head: HeadKind
     outputs: int
     image_scaling: ImageScaling = UNIT_SCALING
+    term_vectors: tuple[int, int] | None = None
 
     @property
     def image(self) -> Shape | None:
@@ -50,9 +52,17 @@ class NetworkShape:
 
     @property
     def embedded(self) -> Shape:
-        """Shape of the columns after the embeddings: the numbers, then the vector of each category."""
-        numbers = sum(prod(spec.shape) for spec in self.columns if spec.name != CATEGORIES)
-        return (numbers + sum(dimension for _, dimension in self.embeddings),)
+        """Shape of the columns after the embeddings: the numbers, then the vector of each category, and
+        that of the texts.
+        """
+        inputs = (spec for spec in self.columns if spec.name not in (CATEGORIES, TERMS))
+        numbers = sum(prod(spec.shape) for spec in inputs)
+        return (numbers + sum(dimension for _, dimension in self.tables),)
+
+    @property
+    def tables(self) -> tuple[tuple[int, int], ...]:
+        """(ids, dimension) of each table of learned vectors: those of categories, that of terms."""
+        return (*self.embeddings, *([] if self.term_vectors is None else [self.term_vectors]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +121,8 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
     """
     problems: list[Problem] = []
     layers: list[LayerSummary] = []
-    if network.embeddings:
-        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, network.embedded, network.embeddings))
+    if network.tables:
+        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, network.embedded, network.tables))
     shape: Shape | None = network.embedded
     columns = None
     if network.image is not None:

@@ -99,7 +99,11 @@ class Task:
     def network_shape(self, preprocessing: Preprocessing) -> NetworkShape:
         """Return the inputs and the output layer of a network for encoded rows."""
         shape = NetworkShape(
-            preprocessing.inputs, preprocessing.embeddings, self.head, self.outputs
+            preprocessing.inputs,
+            preprocessing.embeddings,
+            self.head,
+            self.outputs,
+            term_vectors=preprocessing.term_vectors,
         )
         image = preprocessing.image
         return shape if image is None else replace(shape, image_scaling=image.scaling)

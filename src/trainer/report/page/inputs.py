@@ -16,6 +16,7 @@ from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.targets import FittedTarget
+from trainer.data.text_columns import TextColumn
 from trainer.errors import RunError, pluralize
 from trainer.report.example_code import Example, example_code
 from trainer.report.networks import Network, read_networks
@@ -64,7 +65,8 @@ def _inputs(content: RunContent) -> Iterator[Block]:
     steps = _output_steps(content, networks)
     yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
-    if example is not None and all(map(Path.is_file, models)):
+    has_code = not preprocessing.texts
+    if has_code and example is not None and all(map(Path.is_file, models)):
         yield from _code(content, networks, example)
 
 
@@ -114,6 +116,8 @@ def _missing_text(column: Column) -> str:
             return ", ".join(part for part in (days, waves, one_hot) if part)
         case ImageColumn():
             return "black"
+        case TextColumn():
+            return "no terms"
         case _:
             assert_never(column)
 
@@ -146,8 +150,23 @@ def _formula(column: Column) -> str:
                 for mean, std in zip(column.mean, column.std, strict=True)
             )
             return f"{column.height} × {column.width} × {column.channels}; in the network {scale}"
+        case TextColumn():
+            return _terms(column)
         case _:
             assert_never(column)
+
+
+def _terms(column: TextColumn) -> str:
+    """Describe the terms of a column of text."""
+    parts = []
+    for table in column.tables:
+        low, high = table.lengths
+        sizes = f"{low}" if low == high else f"{low}–{high}"
+        parts.append(f"{len(table.terms):,} n-grams of {sizes} {table.unit}")
+    return (
+        f"TF-IDF of {' and '.join(parts)}, the {column.slots} largest weights of a row; in the network "
+        f"the weighted sum of a learned vector of {column.dimension} numbers for each"
+    )
 
 
 def _bins(column: NumericColumn) -> str:
