@@ -28,8 +28,12 @@ from trainer.assessment.slice_findings import find_slices
 from trainer.assessment.slices import worst_rows
 from trainer.config.schema import Config, Evaluate
 from trainer.config.task_rules import TASK_RULES
+from trainer.data.arrays import RowIndex
 from trainer.data.dataset import Dataset
+from trainer.data.ngrams import clean_text
+from trainer.data.opening import gather_rows
 from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.values import to_text
 from trainer.metrics.evaluator import SEPARATOR, compute_all_metrics
 from trainer.metrics.predictions import Predictions
 from trainer.runs.findings import (
@@ -46,6 +50,7 @@ _DRAWN_ROWS, _COMPARED_ROWS = 200_000_000, 40_000_000
 times as long: large splits have fewer resamples. With more than ten classes, rows take proportionally
 longer."""
 _WORST_ROWS = 20
+_SHOWN_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +111,8 @@ def make_findings(evaluated: EvaluatedRun, baselines: Baselines) -> Findings:
         compared_metrics=names,
         slices=slices,
         worst_slices=worst_slices,
-        worst_rows=_worst_rows(task, last),
+        worst_rows=_worst_rows(task, evaluated.dataset, last),
+        terms=() if baselines.linear is None else baselines.linear.terms,
         notes=(boosting.note,) if boosting.note else (),
         warnings=(boosting.warning,) if boosting.warning else (),
     )
@@ -140,6 +146,7 @@ def _split(
         metrics=_metric_values(metrics),
         resamples=resamples,
         difference_resamples=difference_resamples,
+        linear_model=_linear_model(evaluated),
     )
     for name, (other, threshold) in models.items():
         of_model = _defined_metrics(compute_all_metrics(other, threshold))
@@ -177,6 +184,14 @@ def _metric_values(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, Metri
     }
 
 
+def _linear_model(evaluated: EvaluatedRun) -> str:
+    """Return what the linear model is called: the usual name of one for texts."""
+    if not evaluated.dataset.preprocessing.texts:
+        return "linear model"
+    has_classes = TASK_RULES[evaluated.task.name].has_classes
+    return f"TF-IDF {'logistic' if has_classes else 'ridge'} regression"
+
+
 def _differences(
     differences: Mapping[str, bootstrapped.PairedDifference],
 ) -> dict[str, MetricDifference]:
@@ -188,8 +203,9 @@ def _differences(
     }
 
 
-def _worst_rows(task: Task, predictions: Predictions) -> tuple[WorstRow, ...]:
+def _worst_rows(task: Task, dataset: Dataset, predictions: Predictions) -> tuple[WorstRow, ...]:
     indices, losses = worst_rows(predictions, _WORST_ROWS)
+    texts = _texts(dataset, predictions.rows[indices])
     actual = task.json_values(predictions.y[indices])
     return tuple(
         WorstRow(
@@ -197,9 +213,31 @@ def _worst_rows(task: Task, predictions: Predictions) -> tuple[WorstRow, ...]:
             actual[number] if isinstance(actual[number], str) else tuple(actual[number]),
             tuple(float(value) if np.isfinite(value) else None for value in predictions.p[index]),
             MetricValue.from_floats(loss, loss, loss).value,
+            texts[number],
         )
         for number, (index, loss) in enumerate(zip(indices, losses, strict=True))
     )
+
+
+def _texts(dataset: Dataset, rows: RowIndex) -> list[dict[str, str]]:
+    """Return the columns of text of some rows, with single blanks, shortened."""
+    names = [column.name for column in dataset.preprocessing.texts]
+    if not names:
+        return [{} for _ in rows]
+    ordered, places = np.unique(rows, return_inverse=True)
+    frame = gather_rows(dataset.source, names, ordered)
+    cells = [to_text(frame[name]).fill_null("").to_list() for name in names]
+    return [
+        {
+            name: _shortened(clean_text(values[place], lowercase=False))
+            for name, values in zip(names, cells, strict=True)
+        }
+        for place in places.tolist()
+    ]
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _compared_models(

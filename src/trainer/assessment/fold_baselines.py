@@ -13,6 +13,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.dataset import Dataset
 from trainer.data.splits import SplitName
 from trainer.metrics.predictions import Predictions
+from trainer.runs.findings import TermWeights
 from trainer.tasks.task import Task
 
 COMPARED_SPLITS: tuple[SplitName, ...] = ("validation", "test")
@@ -34,10 +35,12 @@ class Baseline:
     Attributes:
         predictions: Its predictions for validation and test rows.
         threshold: Its threshold, chosen by the same criterion as that of the network.
+        terms: The terms of texts with its largest weights.
     """
 
     predictions: Mapping[SplitName, Predictions]
     threshold: float
+    terms: tuple[TermWeights, ...] = ()
 
 
 def fit_baseline(

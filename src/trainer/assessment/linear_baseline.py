@@ -10,16 +10,19 @@ weights of their terms, which makes it the usual linear model for texts.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from trainer.assessment.baselines import fit_linear
+from trainer.assessment.baselines import LinearModel, fit_linear
 from trainer.assessment.fold_baselines import COMPARED_SPLITS, Baseline, FoldData, fit_baseline
 from trainer.assessment.sparse_terms import SparseTerms
+from trainer.assessment.term_weights import largest_term_weights
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
+from trainer.data.preprocessing import Preprocessing
 from trainer.data.splits import SplitName
 from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, InputArray, Inputs, count_rows
 from trainer.metrics.arrays import FloatArray
@@ -42,13 +45,17 @@ def fit_linear_baseline(config: Config, task: Task, folds: Sequence[FoldData]) -
         task: The task with the decisions of the run.
         folds: The table with its splits, for each fold.
     """
+    fitted: list[tuple[Preprocessing, LinearModel]] = []
 
     def predict(fold: FoldData) -> dict[SplitName, Predictions]:
-        predictions = linear_predictions(config, fold.task, fold.dataset, COMPARED_SPLITS)
+        table, model = _fit(config, fold.task, fold.dataset)
+        fitted.append((table.preprocessing, model))
+        predictions = _predict(fold.task, table, model, COMPARED_SPLITS)
         fold.dataset.release_samples()
         return predictions
 
-    return fit_baseline(config, task, folds, predict)
+    baseline = fit_baseline(config, task, folds, predict)
+    return replace(baseline, terms=largest_term_weights(task, fitted))
 
 
 def linear_predictions(
@@ -62,6 +69,12 @@ def linear_predictions(
         dataset: The table, split and encoded for the network.
         splits: The splits to predict; splits without rows are omitted.
     """
+    table, model = _fit(config, task, dataset)
+    return _predict(task, table, model, splits)
+
+
+def _fit(config: Config, task: Task, dataset: Dataset) -> tuple[Dataset, LinearModel]:
+    """Return the table as it is encoded for the linear model, and the model."""
     encoder = dataset.preprocessing.with_linear_scaling()
     table = dataset if encoder == dataset.preprocessing else dataset.with_preprocessing(encoder)
     samples = table.samples("train")
@@ -72,11 +85,16 @@ def linear_predictions(
     # function of the features.
     y = samples.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
+    x = _one_hot(train.inputs, encoder.embeddings)
+    return table, fit_linear(target.task, x, y, weight, _terms(train.inputs, encoder))
+
+
+def _predict(
+    task: Task, table: Dataset, model: LinearModel, splits: Sequence[SplitName]
+) -> dict[SplitName, Predictions]:
+    """Return the predictions for some splits."""
+    target, encoder = task.target, table.preprocessing
     embeddings = encoder.embeddings
-    vectors = encoder.term_vectors
-    count = 0 if vectors is None else vectors[0]
-    x = _one_hot(train.inputs, embeddings)
-    model = fit_linear(target.task, x, y, weight, _terms(train.inputs, count))
     predictions_of_split: dict[SplitName, Predictions] = {}
     for split in splits:
         samples = table.samples(split)
@@ -84,7 +102,7 @@ def linear_predictions(
             continue
         inputs = samples.inputs
         parts: list[FloatArray] = [
-            model.predict(_one_hot(inputs, embeddings, rows), _terms(inputs, count, rows))
+            model.predict(_one_hot(inputs, embeddings, rows), _terms(inputs, encoder, rows))
             for start in range(0, count_rows(inputs), _PART_ROWS)
             for rows in [slice(start, start + _PART_ROWS)]
         ]
@@ -118,9 +136,10 @@ def _one_hot(
     return np.concatenate(parts, axis=1)
 
 
-def _terms(inputs: Inputs, count: int, rows: slice = slice(None)) -> SparseTerms | None:
-    """Return the texts of rows, with `count` terms; None without texts."""
-    return SparseTerms.from_pairs(inputs[TERMS][rows], count) if TERMS in inputs else None
+def _terms(inputs: Inputs, encoder: Preprocessing, rows: slice = slice(None)) -> SparseTerms | None:
+    """Return the terms of the texts of rows; None without texts."""
+    vectors = encoder.term_vectors
+    return None if vectors is None else SparseTerms.from_pairs(inputs[TERMS][rows], vectors[0])
 
 
 def _small_images(images: InputArray, rows: slice) -> Float32Array:

@@ -70,7 +70,15 @@ def find_slices(
     )
     features = [column.name for column in dataset.preprocessing.columns]
     available = [name for name in features if name in frame.columns][:_SEARCHED_COLUMNS]
-    searched = _columns(frame, available, predictions, _SEARCHED_LEVELS)
+    texts = {column.name for column in dataset.preprocessing.texts}
+    others = [name for name in available if name not in texts]
+    searched = _columns(frame, others, predictions, _SEARCHED_LEVELS)
+    lengths = {
+        f"length of {name}": to_text(frame[name].gather(predictions.rows)).str.len_chars()
+        for name in available
+        if name in texts
+    }
+    searched = {**searched, **{name: _column(item, _LEVELS) for name, item in lengths.items()}}
     worst = find_worst_slices(
         predictions,
         {**searched, **named},

@@ -46,7 +46,11 @@ def compared_baselines(result: SplitFindings) -> list[ComparedBaseline]:
             result.vs_prior,
         ),
         ComparedBaseline(
-            "linear model", "linear", "a linear model", result.linear, result.vs_linear
+            result.linear_model,
+            "linear",
+            "a linear model" if result.linear_model == "linear model" else result.linear_model,
+            result.linear,
+            result.vs_linear,
         ),
         ComparedBaseline(
             "gradient boosting",

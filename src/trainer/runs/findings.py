@@ -65,6 +65,7 @@ class SplitFindings:
         vs_boosting: The metrics of the run minus those of gradient boosting.
         calibration_error: The expected calibration error.
         interval_coverage: Column → the fraction of rows inside its prediction interval.
+        linear_model: What the linear model is called in the report.
     """
 
     rows: int
@@ -79,6 +80,7 @@ class SplitFindings:
     vs_boosting: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
     calibration_error: float | None = optional_field(None)
     interval_coverage: Mapping[str, MetricValue] = optional_field(default_factory=dict)
+    linear_model: str = optional_field("linear model")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +118,30 @@ class WorstSlices:
 class WorstRow:
     """A row with a large loss: its number in the source, its target and its prediction.
 
-    `actual` is a class, or the value of each target column, as in the table.
+    `actual` is a class, or the value of each target column, as in the table. `texts` are the columns of
+    text, shortened.
     """
 
     row: int
     actual: str | tuple[float | None, ...]
     prediction: tuple[float | None, ...]
     loss: float | None
+    texts: Mapping[str, str] = optional_field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TermWeights:
+    """The terms of a column of text with the largest weights in the linear model.
+
+    Attributes:
+        column: The column.
+        name: The class, or the target column.
+        weights: Term → weight, in descending order.
+    """
+
+    column: str
+    name: str
+    weights: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -141,6 +160,7 @@ class Findings:
         slices: The slices named in the config.
         worst_slices: The slices with the worst metric.
         worst_rows: The rows with the largest loss, in descending order.
+        terms: The terms with the largest weights in the linear model.
         notes: How gradient boosting was fitted, or how to install it.
         warnings: Why a baseline is missing.
     """
@@ -156,6 +176,7 @@ class Findings:
     slices: NamedSlices | None = optional_field(None)
     worst_slices: WorstSlices | None = optional_field(None)
     worst_rows: tuple[WorstRow, ...] = optional_field(())
+    terms: tuple[TermWeights, ...] = optional_field(())
     notes: tuple[str, ...] = optional_field(())
     warnings: tuple[str, ...] = optional_field(())
 

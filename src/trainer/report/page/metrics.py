@@ -5,7 +5,7 @@ The values are from `findings.json` and `evaluation/`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -255,6 +255,28 @@ def _slices(content: RunContent) -> Iterator[Block]:
         yield Paragraph(_search_text(worst, last))
         yield _slices_table(worst, f"Worst slices, {last} rows", is_search=True)
     yield _worst_rows_table(findings, last)
+    yield from _term_tables(findings)
+
+
+def _term_tables(findings: Findings) -> Iterator[Block]:
+    """Make a table of terms for each column of text."""
+    for column in dict.fromkeys(item.column for item in findings.terms):
+        rows = [
+            (item.name, ", ".join(f"{term} {number(weight)}" for term, weight in weights))
+            for item in findings.terms
+            if item.column == column
+            for weights in _by_sign(item.weights)
+            if weights
+        ]
+        title = f"Terms of {column} with the largest weights in the linear model"
+        yield table_block(title, ("for", "term and weight"), rows)
+
+
+def _by_sign(weights: Mapping[str, float]) -> tuple[list[tuple[str, float]], ...]:
+    """Return the terms with positive weights, and those with negative ones, the largest first."""
+    positive = [(term, weight) for term, weight in weights.items() if weight > 0]
+    negative = [(term, weight) for term, weight in weights.items() if weight < 0]
+    return positive, negative[::-1]
 
 
 def _search_text(worst: WorstSlices, split: str | None) -> str:
@@ -298,6 +320,7 @@ def _worst_rows_table(findings: Findings, split: str | None) -> TableBlock:
     names = TASK_RULES[findings.task].scored_names(findings.names)
     is_wide = len(names) > _MAX_OUTPUTS
     kind = "probability of" if TASK_RULES[findings.task].has_classes else "predicted"
+    columns = list(dict.fromkeys(name for row in findings.worst_rows for name in row.texts))
     rows = []
     for row in findings.worst_rows:
         actual = row.actual if isinstance(row.actual, str) else ", ".join(map(number, row.actual))
@@ -305,9 +328,12 @@ def _worst_rows_table(findings: Findings, split: str | None) -> TableBlock:
         if not is_wide:
             outputs = [number(value) for value in row.prediction[: len(names)]]
             outputs += [_MISSING] * (len(names) - len(outputs))
-        rows.append((f"{row.row:,}", actual, *outputs, number(row.loss)))
+        texts = [row.texts.get(name, "") for name in columns]
+        rows.append((f"{row.row:,}", actual, *outputs, number(row.loss), *texts))
     headers = ["row", "actual", *([] if is_wide else [f"{kind} {name}" for name in names]), "loss"]
+    numbers = range(2, len(headers))
+    headers += columns
     title = f"Worst predictions: {split} rows with the largest loss (rows are counted from 0)"
     return table_block(
-        title, headers, rows, right=range(2, len(headers)), is_collapsed=len(rows) > 10
+        title, headers, rows, right=numbers, is_collapsed=len(rows) > 10 and not columns
     )
