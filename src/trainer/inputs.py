@@ -2,9 +2,10 @@
 
 An encoded table has the input `features`, float32 (columns,), and, for columns with embeddings, the
 input `categories`, int32 (columns,). Texts are the input `terms`, float32 (slots, 2): ids of a table of
-learned vectors, and the weights with which the network adds these vectors. Images are the input
-`image`, uint8 (height, width, channels), which the network scales first (`ImageScaling`). Nothing
-between the preprocessing and the network depends on the number, rank or dtype of the inputs.
+learned vectors, and the weights with which the network adds these vectors; or the input `tokens`, int32
+(length,): ids of a sequence of learned vectors. Images are the input `image`, uint8 (height, width,
+channels), which the network scales first (`ImageScaling`). Nothing between the preprocessing and the
+network depends on the number, rank or dtype of the inputs.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FEATURES, CATEGORIES, IMAGE, TERMS = "features", "categories", "image", "terms"
+TOKENS = "tokens"
 
 Value = TypeVar("Value")
 

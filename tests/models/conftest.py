@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from trainer.config.schema import Config
-from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, UNIT_SCALING, InputSpec
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, TOKENS, UNIT_SCALING, InputSpec
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["KERAS_BACKEND"] = "tensorflow"
@@ -24,6 +24,7 @@ def _shape_of(
     image: Sequence[int] | None = None,
     image_scaling: Any = UNIT_SCALING,
     terms: tuple[int, int, int] | None = None,
+    tokens: tuple[int, int, int] | None = None,
 ) -> Any:
     from trainer.models.summary import NetworkShape
 
@@ -34,6 +35,8 @@ def _shape_of(
     ]
     if terms is not None:
         inputs.append(InputSpec(TERMS, (terms[0], 2), "float32"))
+    if tokens is not None:
+        inputs.append(InputSpec(TOKENS, tokens[:1], "int32"))
     return NetworkShape(
         tuple(spec for spec in inputs if spec.shape != (0,)),
         tuple(embeddings),
@@ -41,6 +44,7 @@ def _shape_of(
         outputs,
         image_scaling,
         None if terms is None else terms[1:],
+        None if tokens is None else tokens[1:],
     )
 
 
@@ -60,7 +64,8 @@ def config_of() -> Callable[..., Config]:
 def shape_of() -> Callable[..., Any]:
     """Return a function that makes the shape of a network.
 
-    The width counts features and categories; terms are (slots, ids, dimension).
+    The width counts features and categories; terms are (slots, ids, dimension), tokens
+    (length, ids, dimension).
     """
     return _shape_of
 
@@ -83,6 +88,7 @@ def network_of() -> Callable[..., Any]:
         image: Sequence[int] | None = None,
         image_scaling: Any = UNIT_SCALING,
         terms: tuple[int, int, int] | None = None,
+        tokens: tuple[int, int, int] | None = None,
         prior: Sequence[float] = (0.5,),
         allow_custom: bool = False,
         compiled: bool = False,
@@ -93,7 +99,7 @@ def network_of() -> Callable[..., Any]:
         config = _config_of(layers, **sections)
         return build_network(
             config,
-            _shape_of(width, embeddings, head, outputs, image, image_scaling, terms),
+            _shape_of(width, embeddings, head, outputs, image, image_scaling, terms, tokens),
             prior,
             allow_custom=allow_custom,
             base=base,

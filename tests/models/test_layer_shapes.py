@@ -34,6 +34,11 @@ POOL = {
 }
 POOL_1D = {**POOL, "pool_size": SIZES, "strides": st.none() | SIZES}
 NORMALIZATION = {"center": st.booleans(), "scale": st.booleans()}
+RECURRENT = {
+    "units": SIZES,
+    "bidirectional": st.booleans(),
+    "return_sequences": st.booleans(),
+}
 DEPTHWISE = {
     **BIAS,
     "kernel_size": PAIRS,
@@ -74,6 +79,12 @@ DRAWN: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "rescaling": (0, {"scale": st.just(2.0), "offset": st.just(1.0)}),
     "learned_scale": (0, {}),
     "flatten": (0, {}),
+    "gru": (1, RECURRENT),
+    "lstm": (1, RECURRENT),
+    "transformer": (
+        1,
+        {"heads": SMALL, "units": st.none() | SIZES, "positions": st.booleans()},
+    ),
 }
 """Axes besides the channels (0: one or two) and settings of each kind."""
 

@@ -17,12 +17,14 @@ _CATEGORICAL = (
 )  # fmt: skip
 _DATETIME = ("parts", "format")
 _TEXT = tuple(name for name in TEXT_SETTINGS if name not in _CATEGORICAL)
+_NO_SETTINGS = (*_NUMERIC, *_CATEGORICAL, *_DATETIME, *_TEXT, "decimal", "impute", "constant")
 _NOT_APPLICABLE = {
     "numeric": (*_CATEGORICAL, *_DATETIME, *_TEXT),
     "categorical": (*_NUMERIC, *_DATETIME, *_TEXT, "decimal"),
     "boolean": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, *_TEXT, "decimal"),
     "datetime": (*_CATEGORICAL, *_TEXT, "decimal"),
-    "image": (*_NUMERIC, *_CATEGORICAL, *_DATETIME, *_TEXT, "decimal", "impute", "constant"),
+    "image": _NO_SETTINGS,
+    "tokens": _NO_SETTINGS,
     "text": (
         *_NUMERIC, *(name for name in _CATEGORICAL if name not in TEXT_SETTINGS), *_DATETIME, "decimal",
         "impute", "constant",

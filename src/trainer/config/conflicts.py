@@ -37,6 +37,7 @@ from trainer.config.streaming_conflicts import streaming_conflicts
 from trainer.config.sweep_conflicts import sweep_conflicts
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.text import text_conflicts
+from trainer.config.tokens import token_conflicts
 from trainer.config.tracking_conflicts import tracking_conflicts
 from trainer.errors import Problem, did_you_mean
 from trainer.task_names import TaskName
@@ -50,6 +51,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *column_conflicts(config.data),
         *image_conflicts(config.data),
         *text_conflicts(config.data),
+        *token_conflicts(config.data),
         *network_conflicts(config.model),
         *augment_conflicts(config),
         *optimizer_conflicts(config),

@@ -9,10 +9,11 @@ from pydantic import AfterValidator, Field
 from trainer.config.images import Image
 from trainer.config.sections import Fold, Section, ValueName
 from trainer.config.text import MAX_TERMS, Analyzer, NgramLengths, Text
+from trainer.config.tokens import Tokens
 from trainer.task_names import TaskName
 
 FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz", "folder"]
-ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "image", "text"]
+ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "image", "text", "tokens"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
 Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
 NumericImpute = Literal["drop", "mean", "median", "constant", "most_frequent"]
@@ -208,7 +209,8 @@ class ColumnSettings(Section):
 
     kind: ColumnKind | None = None
     """Kind of the column, instead of the inferred one. image: paths of images, relative to the table;
-    see `data.image`. text: sentences; see `data.text`."""
+    see `data.image`. text: sentences as n-grams; see `data.text`.
+    tokens: sentences as sequences; see `data.tokens`."""
     impute: NumericImpute | CategoricalImpute | None = None
     """See `data.numeric.impute` and `data.categorical.impute`."""
     constant: float | str | None = None
@@ -366,6 +368,7 @@ class Data(Section):
     datetime: Datetime = Datetime()
     image: Image = Image()
     text: Text = Text()
+    tokens: Tokens = Tokens()
     columns: dict[str, ColumnSettings] = {}
     """Settings of individual columns, by name."""
 

@@ -42,6 +42,7 @@ from trainer.data.sketches import BottomKSample
 from trainer.data.text_columns import TextColumn
 from trainer.data.text_fitting import TextAccumulator
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
+from trainer.data.token_columns import TokenAccumulator, TokenColumn
 from trainer.data.values import looks_like_boolean, looks_like_date
 
 KindAccumulator = (
@@ -51,8 +52,11 @@ KindAccumulator = (
     | DatetimeAccumulator
     | ImageAccumulator
     | TextAccumulator
+    | TokenAccumulator
 )
-FittedColumn = CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn
+FittedColumn = (
+    CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn | TokenColumn
+)
 
 
 @dataclass(slots=True)
@@ -116,7 +120,7 @@ class ColumnAccumulator:
             case NumericAccumulator():
                 values = np.array(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
                 self.statistics.add(values, rows, keys)
-            case LevelAccumulator() | BooleanAccumulator() | TextAccumulator():
+            case LevelAccumulator() | BooleanAccumulator() | TextAccumulator() | TokenAccumulator():
                 self.statistics.add(series)
             case DatetimeAccumulator():
                 self.statistics.add(series, self.spec.date_format, rows, keys)
@@ -239,6 +243,8 @@ class ColumnAccumulator:
             case "text":
                 settings = text_settings(self.data, self.name)
                 return TextAccumulator(settings, missing=missing, documents=missing)
+            case "tokens":
+                return TokenAccumulator(self.data.tokens, missing=missing)
             case _:
                 assert_never(self.kind)
 
@@ -264,7 +270,7 @@ class ColumnAccumulator:
                 return fit_datetime(self.name, self.statistics.summary(), dates)
             case ImageAccumulator():
                 return fit_image_column(self.name, self.data.image)
-            case TextAccumulator():
+            case TextAccumulator() | TokenAccumulator():
                 return self.statistics.fitted(self.name)
             case _:
                 raise AssertionError(self.kind)

@@ -124,7 +124,7 @@ def unreadable_mask(series: pl.Series, spec: ParseSpec) -> BoolArray:
             return to_mask(present & to_microseconds(series, spec.date_format).is_null())
         case "image":
             return to_mask(present if series.dtype != pl.String else ~present & present)
-        case "categorical" | "text" | None:
+        case "categorical" | "text" | "tokens" | None:
             return np.zeros(len(series), dtype=np.bool_)
         case _:
             assert_never(spec.kind)

@@ -33,6 +33,7 @@ _APPLICABLE: Mapping[ColumnKind, tuple[str, ...]] = {
     "datetime": (*_NUMERIC, "parts", "format"),
     "image": (),
     "text": TEXT_SETTINGS,
+    "tokens": (),
 }  # fmt: skip
 
 
@@ -169,7 +170,7 @@ def impute_methods(kind: ColumnKind) -> tuple[str, ...]:
             return get_args(NumericImpute)
         case "categorical" | "boolean":
             return get_args(CategoricalImpute)
-        case "image" | "text":
+        case "image" | "text" | "tokens":
             return ()
         case _:
             assert_never(kind)

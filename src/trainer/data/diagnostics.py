@@ -28,11 +28,18 @@ from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
 from trainer.data.tasks import InferredTask
 from trainer.data.text_columns import TextColumn
+from trainer.data.token_columns import TokenColumn
 from trainer.data.values import case_variants
 from trainer.errors import Problem
 
 Column = (
-    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn
+    NumericColumn
+    | CategoricalColumn
+    | BooleanColumn
+    | DatetimeColumn
+    | ImageColumn
+    | TextColumn
+    | TokenColumn
 )
 
 _LEVELS = 12

@@ -33,8 +33,9 @@ from trainer.data.numeric import NumericColumn, apply_numeric
 from trainer.data.piecewise import encode_piecewise
 from trainer.data.text_columns import TextColumn
 from trainer.data.text_formats import ParseSpec
+from trainer.data.token_columns import TokenColumn
 from trainer.data.values import number_matrix, to_microseconds
-from trainer.inputs import CATEGORIES, FEATURES, TERMS
+from trainer.inputs import CATEGORIES, FEATURES, TERMS, TOKENS
 
 EncodingWarnings = dict[tuple[str, str], int]
 """(column, problem) → number of rows."""
@@ -156,6 +157,11 @@ class ColumnEncoder:
         self.warn(column.name, unknown, "a text without a known word")
         pairs[..., 0] += np.where(pairs[..., 0] > 0, first_id, 0)
         self.inputs[TERMS][:, start : start + column.slots] = pairs
+
+    def put_tokens(self, column: TokenColumn) -> None:
+        ids, unknown = column.encode(self.series(column.name))
+        self.warn(column.name, unknown, "a text without a known token")
+        self.inputs[TOKENS][:] = ids
 
     def put_datetime(self, column: DatetimeColumn, start: int) -> None:
         series = self.series(column.name)

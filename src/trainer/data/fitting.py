@@ -197,7 +197,10 @@ def _may_drop(data: Data) -> bool:
 def _drops_missing(data: Data, name: str, kind: ColumnKind) -> bool:
     if kind in ("numeric", "datetime"):
         return numeric_settings(data, name).impute == "drop"
-    return kind not in ("image", "text") and categorical_settings(data, name).impute == "drop"
+    return (
+        kind not in ("image", "text", "tokens")
+        and categorical_settings(data, name).impute == "drop"
+    )
 
 
 def _drop_bounds(columns: Iterable[ColumnAccumulator], data: Data) -> dict[str, Bounds]:

@@ -123,13 +123,16 @@ class Units:
         )
 
 
-def split_units(texts: Sequence[str], unit: Unit) -> Units:
-    """Return the words or characters of cleaned texts, which contain no line break."""
+def split_units(texts: Sequence[str], unit: Unit, *, shortest: int = 2) -> Units:
+    """Return the words or characters of cleaned texts, which contain no line break.
+
+    Words have at least `shortest` characters.
+    """
     joined = "\n".join(texts)
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), np.uint32)
     if unit == "words":
         classes = _classes(codes)
-        starts, stops = _words(classes)
+        starts, stops = _words(classes, shortest)
         keys = _word_keys(codes, starts, stops)
     else:
         starts = np.flatnonzero(codes != _SEPARATOR)
@@ -142,7 +145,7 @@ def split_units(texts: Sequence[str], unit: Unit) -> Units:
 
 def term_keys(unit: Unit, terms: Sequence[str], max_length: int) -> UInt64Array:
     """Return the key of each term: of the n-gram of all its units."""
-    units = split_units(terms, unit)
+    units = split_units(terms, unit, shortest=1)
     ngrams = units.ngrams((1, max_length))
     counts = np.bincount(units.documents, minlength=len(terms))
     begins = np.cumsum(counts) - counts
@@ -171,12 +174,12 @@ def _classes(codes: NDArray[np.uint32]) -> NDArray[np.uint8]:
     return _CLASSES[codes]
 
 
-def _words(classes: NDArray[np.uint8]) -> tuple[RowIndex, RowIndex]:
-    """Return where each word of two or more characters and each symbol starts and stops."""
+def _words(classes: NDArray[np.uint8], shortest: int) -> tuple[RowIndex, RowIndex]:
+    """Return where each word of `shortest` or more characters and each symbol starts and stops."""
     is_word = np.concatenate([[False], classes == _WORD, [False]])
     changes = np.flatnonzero(is_word[1:] != is_word[:-1])
     starts, stops = changes[::2], changes[1::2]
-    is_long = stops - starts > 1
+    is_long = stops - starts >= shortest
     symbols = np.flatnonzero(classes == _SYMBOL)
     starts = np.concatenate([starts[is_long], symbols])
     stops = np.concatenate([stops[is_long], symbols + 1])

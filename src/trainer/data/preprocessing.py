@@ -37,15 +37,22 @@ from trainer.data.preprocessing_checks import find_inconsistencies
 from trainer.data.target_means import target_folds
 from trainer.data.targets import FittedTarget
 from trainer.data.text_columns import TextColumn, grid_size
+from trainer.data.token_columns import TokenColumn
 from trainer.data.values import column_blocks
 from trainer.errors import DataError, Problem, did_you_mean
-from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, InputArray, InputSpec
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, TOKENS, InputArray, InputSpec
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 Column = Annotated[
-    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn,
+    NumericColumn
+    | CategoricalColumn
+    | BooleanColumn
+    | DatetimeColumn
+    | ImageColumn
+    | TextColumn
+    | TokenColumn,
     Field(discriminator="kind"),
 ]
 
@@ -124,7 +131,7 @@ class Preprocessing(FittedBase):
 
     @property
     def inputs(self) -> tuple[InputSpec, ...]:
-        """The inputs of the network: features, categories with embeddings, terms, an image."""
+        """The inputs of the network: features, categories with embeddings, terms, tokens or an image."""
         categories = len(self.embeddings)
         features = InputSpec(FEATURES, (self.width - categories,), "float32")
         ids = InputSpec(CATEGORIES, (categories,), "int32")
@@ -132,6 +139,8 @@ class Preprocessing(FittedBase):
         if self.texts:
             slots = sum(column.slots for column in self.texts)
             specs.append(InputSpec(TERMS, (slots, 2), "float32"))
+        if self.tokens is not None:
+            specs.append(self.tokens.spec)
         if self.image is not None:
             specs.append(self.image.spec)
         return tuple(specs) or (features,)
@@ -146,6 +155,12 @@ class Preprocessing(FittedBase):
         """The column of images."""
         images = (column for column in self.columns if isinstance(column, ImageColumn))
         return next(images, None)
+
+    @property
+    def tokens(self) -> TokenColumn | None:
+        """The column of tokens."""
+        columns = (column for column in self.columns if isinstance(column, TokenColumn))
+        return next(columns, None)
 
     @property
     def texts(self) -> tuple[TextColumn, ...]:
@@ -224,6 +239,8 @@ class Preprocessing(FittedBase):
             match column:
                 case NumericColumn():
                     pass
+                case TokenColumn():
+                    encoder.put_tokens(column)
                 case TextColumn():
                     encoder.put_text(column, starts[column.name], first_id)
                     first_id += column.term_count
@@ -328,6 +345,8 @@ def _input_name(column: Column) -> str:
         return IMAGE
     if isinstance(column, TextColumn):
         return TERMS
+    if isinstance(column, TokenColumn):
+        return TOKENS
     is_embedded = isinstance(column, CategoricalColumn) and column.embedding is not None
     return CATEGORIES if is_embedded else FEATURES
 
@@ -339,5 +358,7 @@ def _length(column: Column) -> int:
             return column.height
         case TextColumn():
             return column.slots
+        case TokenColumn():
+            return column.length
         case _:
             return len(column.features)

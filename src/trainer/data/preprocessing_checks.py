@@ -15,9 +15,16 @@ from trainer.data.numeric import NumericColumn
 from trainer.data.target_means import FOLDS, TargetMeans
 from trainer.data.targets import FittedTarget
 from trainer.data.text_columns import TextColumn
+from trainer.data.token_columns import TokenColumn
 
 _Column = (
-    NumericColumn | CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn
+    NumericColumn
+    | CategoricalColumn
+    | BooleanColumn
+    | DatetimeColumn
+    | ImageColumn
+    | TextColumn
+    | TokenColumn
 )
 
 
@@ -52,7 +59,7 @@ def _width(column: _Column) -> int:
             calendar = sum(len(item.values) for item in column.calendar)
             dates = 0 if column.dates is None else column.dates.means.width
             return numbers + 2 * len(column.cycles) + calendar + dates
-        case ImageColumn() | TextColumn():
+        case ImageColumn() | TextColumn() | TokenColumn():
             return 0
         case _:
             assert_never(column)
@@ -105,7 +112,7 @@ def _check_column(column: _Column, where: str) -> Iterator[str]:
                 if len(table.rows) != len(table.terms):
                     found = f"{len(table.rows)} numbers of {len(table.terms)} terms"
                     yield f"{found} at {where}.tables.{number}.rows"
-        case BooleanColumn():
+        case BooleanColumn() | TokenColumn():
             pass
         case _:
             assert_never(column)

@@ -30,6 +30,7 @@ from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.text_columns import TextColumn
+from trainer.data.token_columns import TokenColumn
 from trainer.data.values import (
     column_blocks,
     number_matrix,
@@ -79,7 +80,7 @@ def raw_features(
                     start += 1
                     position = cycle_position(cycle, filled)
                     x[:, start] = np.where(stamps.is_null().to_numpy(), np.nan, position)
-            case ImageColumn() | TextColumn():
+            case ImageColumn() | TextColumn() | TokenColumn():
                 continue
             case _:
                 assert_never(column)
@@ -93,7 +94,7 @@ def _is_category(preprocessing: Preprocessing) -> BoolArray:
     for column in preprocessing.columns:
         if isinstance(column, DatetimeColumn):
             flags += [False] * (1 + len(CYCLES))
-        elif not isinstance(column, ImageColumn | TextColumn):
+        elif not isinstance(column, ImageColumn | TextColumn | TokenColumn):
             flags.append(isinstance(column, CategoricalColumn) and column.encode != "ordinal")
     return np.array(flags)
 

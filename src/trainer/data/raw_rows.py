@@ -22,6 +22,7 @@ from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.data.text_columns import TextColumn
+from trainer.data.token_columns import TokenColumn
 from trainer.data.values import (
     level_text,
     number_matrix,
@@ -81,7 +82,7 @@ def _value(column: Column, cell: pl.Series) -> RawValue:
         case DatetimeColumn():
             stamp = to_microseconds(cell, column.format)[0]
             return None if stamp is None else _moment(int(stamp))
-        case ImageColumn() | TextColumn():
+        case ImageColumn() | TextColumn() | TokenColumn():
             text = to_text(cell)[0]
             return None if text is None else str(text)
         case _:

@@ -135,7 +135,7 @@ class TextColumn(FittedBase):
         self, table: TermTable, texts: Sequence[str]
     ) -> tuple[RowIndex, RowIndex, Float64Array]:
         """Return the document, the term and the weight of each pair, ordered by document and term."""
-        keys, order = _sorted_keys(table.unit, table.terms, table.lengths[1])
+        keys, order = sorted_keys(table.unit, table.terms, table.lengths[1])
         ngrams = split_units(texts, table.unit).ngrams(table.lengths)
         places = np.minimum(np.searchsorted(keys, ngrams.keys), len(keys) - 1)
         is_term = keys[places] == ngrams.keys
@@ -166,7 +166,7 @@ class TermWeights:
 
 
 @lru_cache(maxsize=32)
-def _sorted_keys(
+def sorted_keys(
     unit: Unit, terms: tuple[str, ...], max_length: int
 ) -> tuple[UInt64Array, RowIndex]:
     """Return the keys of terms in increasing order, and the term of each."""

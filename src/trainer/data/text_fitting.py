@@ -15,7 +15,7 @@ from trainer.data.ngrams import Unit, clean_text, split_units, text_chunks, unsp
 from trainer.data.text_columns import CHUNK_CHARACTERS, TermTable, TextColumn, grid_size
 from trainer.data.values import to_text
 
-_INSPECTED_TEXTS = 1_000
+INSPECTED_TEXTS = 1_000
 """The first texts, which determine the unit of `analyzer: auto`."""
 _UNSPACED_SHARE = 0.3
 _SAMPLED_TEXTS, _SAMPLED_CHARACTERS = 10_000, 2_000_000
@@ -38,8 +38,8 @@ class TermCounts:
         total: Occurrences of all n-grams.
     """
 
-    def __init__(self, unit: Unit, lengths: Sequence[int]) -> None:
-        self.unit, self.lengths = unit, (lengths[0], lengths[1])
+    def __init__(self, unit: Unit, lengths: Sequence[int], *, shortest: int = 2) -> None:
+        self.unit, self.lengths, self._shortest = unit, (lengths[0], lengths[1]), shortest
         self.keys: UInt64Array = np.empty(0, np.uint64)
         self.rows: RowIndex = np.empty(0, np.int64)
         self.occurrences: RowIndex = np.empty(0, np.int64)
@@ -48,7 +48,7 @@ class TermCounts:
 
     def add(self, texts: Sequence[str]) -> None:
         """Count the n-grams of cleaned texts."""
-        units = split_units(texts, self.unit)
+        units = split_units(texts, self.unit, shortest=self._shortest)
         ngrams = units.ngrams(self.lengths)
         keys, firsts, inverse = np.unique(ngrams.keys, return_index=True, return_inverse=True)
         if not len(keys):
@@ -102,6 +102,12 @@ class TermCounts:
         return table, int(self.occurrences[chosen].sum())
 
 
+def likely_unit(texts: Sequence[str]) -> Unit:
+    """Return characters if the first texts are of scripts without blanks between words, else words."""
+    share = unspaced_share(texts[:INSPECTED_TEXTS])
+    return "characters" if share > _UNSPACED_SHARE else "words"
+
+
 @dataclass(slots=True)
 class TextAccumulator:
     """Accumulates the n-grams of a column."""
@@ -123,7 +129,7 @@ class TextAccumulator:
         texts = [clean_text(cell, lowercase=self.settings.lowercase) for cell in cells]
         self.empty += texts.count("")
         self._pending += filter(None, texts)
-        if self._counts or len(self._pending) >= _INSPECTED_TEXTS:
+        if self._counts or len(self._pending) >= INSPECTED_TEXTS:
             self._count()
 
     def fitted(self, name: str) -> TextColumn | None:
@@ -166,8 +172,7 @@ class TextAccumulator:
     def _chosen_units(self) -> list[TermCounts]:
         settings, analyzer = self.settings, self.settings.analyzer
         if analyzer == "auto":
-            share = unspaced_share(self._pending[:_INSPECTED_TEXTS])
-            analyzer = "characters" if share > _UNSPACED_SHARE else "words"
+            analyzer = likely_unit(self._pending)
         lengths = {"words": settings.word_ngrams, "characters": settings.character_ngrams}
         return [
             TermCounts(cast("Unit", unit), lengths[unit])

@@ -23,6 +23,7 @@ from trainer.data.number_formats import parse_number_columns
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.text_columns import TextColumn
+from trainer.data.token_columns import TokenColumn
 from trainer.data.values import number_matrix, to_microseconds
 from trainer.explain.perturbations import (
     EncodedRows,
@@ -92,7 +93,7 @@ def make_column_grid(column: Column, cells: pl.Series) -> ColumnGrid | None:
         case BooleanColumn():
             levels = ["false", "true", *([None] if column.has_missing_level else [])]
             return ColumnGrid(name, "categorical", levels, pl.Series(name, levels, pl.String), [])
-        case ImageColumn() | TextColumn():
+        case ImageColumn() | TextColumn() | TokenColumn():
             return None
         case _:
             assert_never(column)

@@ -14,6 +14,7 @@ import keras
 from trainer.config.layers.base import LayerKind, Shape
 from trainer.config.layers.residual import Residual
 from trainer.config.layers.scaling import LearnedScale
+from trainer.config.layers.sequences import Transformer
 from trainer.inputs import CATEGORIES, FEATURES, TERMS, ImageScaling, InputSpec, keras_inputs
 from trainer.models.compiled_layers import COMPILED_LAYERS
 from trainer.models.initializers import build_initializer
@@ -57,6 +58,9 @@ def build_layer(
     if isinstance(settings, LearnedScale):
         assert shape is not None, "a learned scale has a known input shape"
         return _build_learned_scale(settings, name, shape, context.policy)
+    if isinstance(settings, Transformer):
+        assert shape is not None, "a transformer has a known input shape"
+        return build_transformer(settings, name, shape, context)
     arguments = {
         argument: _keras_value(argument, value, name, context.seed)
         for argument, value in settings.keras_arguments().items()
@@ -66,7 +70,10 @@ def build_layer(
     kind = getattr(keras.layers, settings.keras_class(shape))
     if context.compiled:
         kind = COMPILED_LAYERS.get(kind, kind)
-    return kind(**arguments, name=name, dtype=context.policy)
+    layer = kind(**arguments, name=name, dtype=context.policy)
+    if getattr(settings, "bidirectional", False):
+        return keras.layers.Bidirectional(layer, name=name, dtype=context.policy)
+    return layer
 
 
 def _build_residual(
@@ -133,6 +140,60 @@ def _build_learned_scale(
     return keras.Model(start, output, name=name)
 
 
+def build_transformer(
+    settings: Transformer, name: str, shape: Shape, context: LayerContext
+) -> keras.Model:
+    """Return a transformer encoder layer, a functional model that plain Keras can load."""
+    length, width = shape
+    policy = context.policy
+
+    def initializer(role: str) -> keras.initializers.Initializer:
+        return build_initializer("glorot_uniform", derived_seed(context.seed, name, role))
+
+    def dense(units: int, role: str, activation: str = "linear") -> keras.layers.Layer:
+        kernel = initializer(role)
+        return keras.layers.Dense(
+            units, activation, kernel_initializer=kernel, name=f"{name}_{role}", dtype=policy
+        )
+
+    def dropped(values: Any, role: str) -> Any:
+        if not settings.dropout:
+            return values
+        kind = keras.layers.Dropout
+        kind = COMPILED_LAYERS[kind] if context.compiled else kind
+        seed = derived_seed(context.seed, name, role)
+        return kind(settings.dropout, seed=seed, name=f"{name}_{role}", dtype=policy)(values)
+
+    def added(values: Any, other: Any, role: str) -> Any:
+        total = keras.layers.Add(name=f"{name}_{role}_add", dtype=policy)([values, other])
+        norm = keras.layers.LayerNormalization(name=f"{name}_{role}_normalization", dtype=policy)
+        return norm(total)
+
+    start = keras.Input(shape, dtype=keras.DTypePolicy(policy).compute_dtype, name=f"{name}_input")
+    output = start
+    if settings.positions:
+        seed = derived_seed(context.seed, name, "positions_bias")
+        output = keras.layers.EinsumDense(
+            "abc,cd->abd", (length, width), bias_axes="bd",
+            kernel_initializer=initializer("positions"),
+            bias_initializer=keras.initializers.RandomNormal(stddev=0.02, seed=seed),
+            name=f"{name}_positions", dtype=policy,
+        )(output)  # fmt: skip
+    attention = keras.layers.MultiHeadAttention(
+        settings.heads, width // settings.heads, flash_attention=False, name=f"{name}_attention",
+        dtype=policy,
+    )  # fmt: skip
+    attended = attention(output, output)
+    # Keras gives queries, keys and values the same initial weights if there is a seed.
+    for role in ("query", "key", "value", "output"):
+        kernel = getattr(attention, f"{role}_dense").kernel
+        kernel.assign(initializer(f"attention_{role}")(kernel.shape))
+    output = added(output, dropped(attended, "attention_dropout"), "attention")
+    hidden = dense(settings.hidden(shape), "hidden", settings.activation)(output)
+    outputs = dropped(dense(width, "outputs")(hidden), "dropout")
+    return keras.Model(start, added(output, outputs, "output"), name=name)
+
+
 def build_image_scaling(scaling: ImageScaling, name: str) -> keras.layers.Layer:
     """Return the layer that scales the values of an image, in float32 under every policy."""
     factors, offsets = (
@@ -179,7 +240,7 @@ def _category_vectors(
         ids = keras.layers.Cropping1D(
             (index, count - index - 1), dtype="float32", name=f"ids_{index}"
         )(column)
-        table = _table(
+        table = build_table(
             levels, dimension, f"embedding_{index}", derived_seed(seed, name, str(index))
         )
         rows = table(keras.layers.Reshape((1,), dtype="float32", name=f"id_{index}")(ids))
@@ -201,11 +262,12 @@ def _text_vector(terms: Any, size: tuple[int, int], name: str, seed: int) -> Any
         )
         for index, part in enumerate(("term_ids", "term_weights"))
     )
-    vectors = _table(*size, TERM_TABLE, derived_seed(seed, name, TERMS))(ids)
+    vectors = build_table(*size, TERM_TABLE, derived_seed(seed, name, TERMS))(ids)
     return keras.layers.Dot(axes=1, dtype="float32", name="text_vector")([weights, vectors])
 
 
-def _table(levels: int, dimension: int, name: str, seed: int) -> keras.layers.Embedding:
+def build_table(levels: int, dimension: int, name: str, seed: int) -> keras.layers.Embedding:
+    """Return a table of learned vectors, in float32 under every policy."""
     return keras.layers.Embedding(
         levels,
         dimension,

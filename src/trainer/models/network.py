@@ -1,8 +1,8 @@
 """Construction of the network: a config and the shapes of the data → a built Keras model.
 
 A network with one input is a `keras.Sequential` of its layers; with several, a `keras.Model` with named
-inputs and the same layers. The other columns are concatenated with the first output of the image's
-layers that has one axis.
+inputs and the same layers. The other columns are concatenated with the first output of the layers of an
+image or tokens that has one axis.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trainer.config.layers.custom import Custom
 from trainer.config.model import HeadKind
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import IMAGE, keras_inputs
+from trainer.inputs import IMAGE, TOKENS, keras_inputs
 from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.custom import build_custom
 from trainer.models.initializers import build_initializer
@@ -29,6 +29,7 @@ from trainer.models.layers import (
     build_embeddings,
     build_image_scaling,
     build_layer,
+    build_table,
     named_tensors,
 )
 from trainer.models.penalties import build_regularizer
@@ -38,6 +39,7 @@ from trainer.models.summary import (
     EMBEDDINGS,
     HEAD,
     IMAGE_SCALING,
+    TOKEN_EMBEDDING,
     LayerSummary,
     NetworkShape,
     layer_names,
@@ -108,8 +110,7 @@ def _hidden_layers(
         compiled: As in `build_network`.
     """
     context = LayerContext(config.seed, config.runtime.precision, compiled)
-    start = shape.embedded if shape.image is None else shape.image
-    outputs = [start, *(summary.output_shape for summary in summaries)]
+    outputs = [shape.start, *(summary.output_shape for summary in summaries)]
     before = {summary.name: output for summary, output in zip(summaries, outputs, strict=False)}
     layers = []
     names = layer_names(config.model.layers)
@@ -202,32 +203,28 @@ def _chain(
     shared: keras.Model | None,
 ) -> keras.Model:
     embeddings = [build_embeddings(shape, EMBEDDINGS, seed)] if shape.tables else []
-    scaling = (
-        [] if shape.image is None else [build_image_scaling(shape.image_scaling, IMAGE_SCALING)]
-    )
+    first = _first_layer(seed, shape)
     if shared is not None:
-        embeddings, scaling, layers = (
-            [_shared_layer(shared, layer) for layer in part]
-            for part in (embeddings, scaling, layers)
+        embeddings, layers = (
+            [_shared_layer(shared, layer) for layer in part] for part in (embeddings, layers)
         )
+        first = {name: _shared_layer(shared, layer) for name, layer in first.items()}
     if len(shape.inputs) == 1:
         (spec,) = shape.inputs
         only = keras.Input(spec.shape, dtype=spec.dtype, name="input")
-        return keras.Sequential([only, *embeddings, *scaling, *layers], name="network")
+        return keras.Sequential([only, *embeddings, *first.values(), *layers], name="network")
     tensors = named_tensors(shape.inputs)
     columns: Any = keras_inputs({spec.name: tensors[spec.name] for spec in shape.columns})
     # The variables have the same paths as in a `keras.Sequential`: names of the state depend on them.
     with keras.name_scope("network"):
         for block in embeddings:
             columns = block(columns)
-        if not scaling:
-            output = columns
-        else:
-            (scale,) = scaling
-            output = scale(tensors[IMAGE])
+        output = columns
+        for name, layer in first.items():
+            output = layer(tensors[name])
         for layer in layers:
             output = layer(output)
-            if scaling and columns is not None and len(output.shape) == 2:
+            if first and columns is not None and len(output.shape) == 2:
                 join = keras.layers.Concatenate(name=CONCATENATE, dtype="float32")
                 output, columns = join([output, columns]), None
     return keras.Model(tensors, output, name="network")
@@ -237,6 +234,17 @@ def _shared_layer(network: keras.Model, layer: keras.layers.Layer) -> keras.laye
     """Return the layer of this name in a network, unless it is one for XLA or contains one."""
     existing = network.get_layer(layer.name)
     return layer if has_compiled_layer(existing) else existing
+
+
+def _first_layer(seed: int, shape: NetworkShape) -> dict[str, keras.layers.Layer]:
+    """Return the layer after the input of an image or of tokens, by the name of the input, if any."""
+    if shape.image is not None:
+        return {IMAGE: build_image_scaling(shape.image_scaling, IMAGE_SCALING)}
+    if shape.token_vectors is not None:
+        return {
+            TOKENS: build_table(*shape.token_vectors, TOKEN_EMBEDDING, derived_seed(seed, TOKENS))
+        }
+    return {}
 
 
 def _shape_problem(expected: str, found: str, key: str) -> Problem:

@@ -12,10 +12,11 @@ from math import prod
 from trainer.config.layers.base import LayerEntry, LayerKind, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import CATEGORIES, IMAGE, TERMS, UNIT_SCALING, ImageScaling, InputSpec
+from trainer.inputs import CATEGORIES, IMAGE, TERMS, TOKENS, UNIT_SCALING, ImageScaling, InputSpec
 
 EMBEDDINGS = "embeddings"
 IMAGE_SCALING = "image_scaling"
+TOKEN_EMBEDDING = "token_embedding"
 CONCATENATE = "concatenate"
 HEAD = "head"
 
@@ -30,6 +31,7 @@ class NetworkShape:
         head: Kind of the output layer, never `auto`.
         outputs: Units of the output layer.
         image_scaling: How the network scales the input `image`.
+        token_vectors: (ids, dimension) of the vectors of the input `tokens`; None without it.
         term_vectors: (ids, dimension) of the vectors of the input `terms`; None without texts.
     """
 
@@ -39,6 +41,22 @@ class NetworkShape:
     outputs: int
     image_scaling: ImageScaling = UNIT_SCALING
     term_vectors: tuple[int, int] | None = None
+    token_vectors: tuple[int, int] | None = None
+
+    @property
+    def start(self) -> Shape:
+        """Shape before the first hidden layer: of the image, of the vectors of tokens, or of the columns
+        after the embeddings.
+        """
+        return self.image or self.tokens or self.embedded
+
+    @property
+    def tokens(self) -> Shape | None:
+        """Shape of the vectors of the input `tokens`; None without it."""
+        if self.token_vectors is None:
+            return None
+        (length,) = next(spec.shape for spec in self.inputs if spec.name == TOKENS)
+        return length, self.token_vectors[1]
 
     @property
     def image(self) -> Shape | None:
@@ -47,8 +65,8 @@ class NetworkShape:
 
     @property
     def columns(self) -> tuple[InputSpec, ...]:
-        """The inputs besides the image."""
-        return tuple(spec for spec in self.inputs if spec.name != IMAGE)
+        """The inputs besides the image or the tokens."""
+        return tuple(spec for spec in self.inputs if spec.name not in (IMAGE, TOKENS))
 
     @property
     def embedded(self) -> Shape:
@@ -71,8 +89,8 @@ class LayerSummary:
 
     Attributes:
         name: Unique name of the layer in the network.
-        kind: The kind of the layer in the config, or `embeddings`, `image_scaling`, `concatenate` or
-            `head`.
+        kind: The kind of the layer in the config, or `embeddings`, `image_scaling`,
+            `token_embedding`, `concatenate` or `head`.
         output_shape: Output shape for one sample; None after a custom layer.
         parameters: Number of weights, trainable or not; None if unknown.
         trainable: Number of trainable weights; None if unknown.
@@ -110,7 +128,8 @@ def kind_names(layers: Sequence[LayerKind]) -> tuple[str, ...]:
 def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary, ...]:
     """Summarize the layers of the network in order: embeddings if any, hidden layers, output layer.
 
-    The other columns are concatenated with the first output of the image's layers that has one axis.
+    The other columns are concatenated with the first output of the layers of an image or tokens that has
+    one axis.
 
     Args:
         model: The `model` section.
@@ -123,11 +142,15 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
     layers: list[LayerSummary] = []
     if network.tables:
         layers.append(_summary(EMBEDDINGS, EMBEDDINGS, network.embedded, network.tables))
-    shape: Shape | None = network.embedded
+    shape: Shape | None = network.start
     columns = None
+    if shape != network.embedded and network.columns:
+        columns = network.embedded
     if network.image is not None:
-        shape, columns = network.image, network.embedded if network.columns else None
-        layers.append(_summary(IMAGE_SCALING, IMAGE_SCALING, shape, ()))
+        layers.append(_summary(IMAGE_SCALING, IMAGE_SCALING, network.image, ()))
+    elif network.tokens is not None and network.token_vectors is not None:
+        weights = (network.token_vectors,)
+        layers.append(_summary(TOKEN_EMBEDDING, TOKEN_EMBEDDING, network.tokens, weights))
     names = layer_names(model.layers)
     for index, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
         summary, problem = _summarize(layer, name, shape)
@@ -153,13 +176,13 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
 
 def _head_problem(model: Model, shape: Shape) -> Problem:
     """Return the problem of an output layer that gets samples of more than one axis."""
-    is_image = len(shape) == 3
+    has_positions = len(shape) > 1
     last = len(model.layers) - 1
     return Problem(
         where="",
         expected="one axis before the output layer",
         found=f"samples of shape {shape_text(shape)}",
-        fix=f"add `- flatten` {'or `- global_average_pool` ' if is_image else ''}as the last layer",
+        fix=f"add `- flatten` {'or `- global_average_pool` ' if has_positions else ''}as the last layer",
         key=f"model.layers.{last}" if model.layers else "model.layers",
     )
 

@@ -105,7 +105,9 @@ class Task:
             self.outputs,
             term_vectors=preprocessing.term_vectors,
         )
-        image = preprocessing.image
+        tokens, image = preprocessing.tokens, preprocessing.image
+        if tokens is not None:
+            return replace(shape, token_vectors=tokens.vectors)
         return shape if image is None else replace(shape, image_scaling=image.scaling)
 
     def prior(self) -> tuple[float, ...]:

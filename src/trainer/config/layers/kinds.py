@@ -35,6 +35,7 @@ from trainer.config.layers.pooling import (
 )
 from trainer.config.layers.residual import Residual
 from trainer.config.layers.scaling import LearnedScale
+from trainer.config.layers.sequences import Gru, Lstm, Transformer
 from trainer.config.layers.shaping import (
     Flatten,
     Rescaling,
@@ -71,6 +72,9 @@ LAYER_KINDS: tuple[type[LayerKind], ...] = (
     Flatten,
     Reshape,
     Residual,
+    Gru,
+    Lstm,
+    Transformer,
     Custom,
 )
 

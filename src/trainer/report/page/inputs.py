@@ -17,7 +17,9 @@ from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.data.targets import FittedTarget
 from trainer.data.text_columns import TextColumn
+from trainer.data.token_columns import TokenColumn
 from trainer.errors import RunError, pluralize
+from trainer.inputs import CATEGORIES, FEATURES
 from trainer.report.example_code import Example, example_code
 from trainer.report.networks import Network, read_networks
 from trainer.report.page.content import (
@@ -65,7 +67,7 @@ def _inputs(content: RunContent) -> Iterator[Block]:
     steps = _output_steps(content, networks)
     yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
-    has_code = not preprocessing.texts
+    has_code = not preprocessing.texts and preprocessing.tokens is None
     if has_code and example is not None and all(map(Path.is_file, models)):
         yield from _code(content, networks, example)
 
@@ -118,6 +120,8 @@ def _missing_text(column: Column) -> str:
             return "black"
         case TextColumn():
             return "no terms"
+        case TokenColumn():
+            return "padding"
         case _:
             assert_never(column)
 
@@ -152,6 +156,11 @@ def _formula(column: Column) -> str:
             return f"{column.height} × {column.width} × {column.channels}; in the network {scale}"
         case TextColumn():
             return _terms(column)
+        case TokenColumn():
+            return (
+                f"ids of {column.length} {column.unit}, {len(column.tokens):,} of them known; in the network "
+                f"a learned vector of {column.dimension} numbers for each"
+            )
         case _:
             assert_never(column)
 
