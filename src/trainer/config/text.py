@@ -54,8 +54,8 @@ class Text(Section):
     """Maximum number of terms of words, and of characters, of a column; those of the most training rows
     are kept."""
     max_row_terms: Annotated[int, Field(ge=1, le=65_536)] = 512
-    """Maximum number of distinct terms of a row; of more, those with the largest weights are kept. Fewer
-    are kept if nearly all training texts are shorter."""
+    """Maximum number of distinct terms of a row; of more, those with the largest weights are kept. If
+    some training texts are far longer than the others, it is that of all but the longest 5%."""
     dimension: Annotated[int, Field(ge=1, le=1024)] = 32
     """Dimension of the learned vectors of the terms."""
 

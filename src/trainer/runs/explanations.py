@@ -149,10 +149,47 @@ class ShapFile:
     largest_gap: float | None = optional_field(None)
 
 
+@dataclass(frozen=True, slots=True)
+class WordInfluence:
+    """A part of a text, and the prediction minus the prediction without it."""
+
+    text: str
+    influence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedText:
+    """A text and the influence of its words.
+
+    Attributes:
+        row: Row number in the source, from 0.
+        actual: The target.
+        name: The explained prediction: a class, or a target column.
+        prediction: Its value.
+        words: The parts of the text, in order.
+    """
+
+    row: int
+    actual: str
+    name: str
+    prediction: float | None
+    words: tuple[WordInfluence, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextsFile:
+    """`texts.json`: column of text → the rows with the largest loss of a sample of a split."""
+
+    split: str
+    rows: int
+    columns: Mapping[str, tuple[ExplainedText, ...]]
+
+
 FILES: Mapping[str, type[Any]] = {
     "importance": ImportanceFile,
     "partial_dependence": DependenceFile,
     "surface": SurfaceFile,
     "shap": ShapFile,
+    "texts": TextsFile,
 }
 """Name of a file without its suffix → the type of its content."""

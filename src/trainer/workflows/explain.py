@@ -15,10 +15,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any, Literal
 
+import numpy as np
 import polars as pl
 
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.sampling import RowSample
 from trainer.data.sources import is_large
@@ -35,10 +37,12 @@ from trainer.explain.importance import (
 )
 from trainer.explain.perturbations import EncodedRows, encode_rows
 from trainer.explain.shapley import load_shap, shap_values
+from trainer.explain.words import explain_texts
 from trainer.metrics.arrays import FloatArray
+from trainer.metrics.labels import row_log_losses, squared_errors
 from trainer.prediction.predictor import Predictor
 from trainer.prediction.trained_runs import load_run_table
-from trainer.runs.explanations import ShapColumn, ShapFile
+from trainer.runs.explanations import ShapColumn, ShapFile, TextsFile
 from trainer.runs.files import json_bytes
 from trainer.runs.heat_maps import HeatMapsFile
 from trainer.runs.records import to_json
@@ -48,6 +52,7 @@ from trainer.workflows.heat_maps import ImageRows, explain_images, images_to_exp
 CURVE_ROWS = 1_000
 CURVES = 10
 _BACKGROUND_ROWS = 100
+_EXPLAINED_TEXTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,9 @@ def explain(
         names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
         contents = {"importance.json": importance}
         contents |= dict(_curves_and_surface(predictor, drawn.sample, names))
+        texts = _explained_texts(predictor, drawn.sample)
+        if texts.columns:
+            contents["texts.json"] = to_json(texts)
         for name, content in contents.items():
             run.write_explanation(name, json_bytes(content))
             files.append(name)
@@ -268,6 +276,41 @@ def _curves_and_surface(
     surface = surface_json(encoders, rows.frame, actual, predict, names, sample.split)
     if surface is not None:
         yield "surface.json", surface
+
+
+def _explained_texts(predictor: Predictor, sample: RowSample) -> TextsFile:
+    """Explain the texts of the rows with the largest loss, of a sample of the rows."""
+    task = predictor.task
+    rows = sample.subsample(CURVE_ROWS, predictor.members[0].loaded.config.seed)
+    names = TASK_RULES[task.name].scored_names(task.target.names)
+    columns = dict.fromkeys(
+        column.name for encoder in predictor.encoders for column in encoder.columns
+        if column.kind in ("text", "tokens")
+    )  # fmt: skip
+    if not columns:
+        return TextsFile(rows.split, len(rows.rows), {})
+
+    def predict(frame: pl.DataFrame) -> FloatArray:
+        return predictor.predict_mean(_encoded(predictor, frame))
+
+    targets, predictions = _targets(rows), predict(rows.frame)[:, : len(names)]
+    if TASK_RULES[task.name].has_classes:
+        losses = row_log_losses(task.name, targets, predictions)
+    else:
+        losses = squared_errors(targets, predictions).mean(axis=1)
+    worst = np.argsort(-losses, kind="stable")[:_EXPLAINED_TEXTS]
+    numbers = rows.rows[worst].tolist()
+    actual = [_target_text(value) for value in task.json_values(targets[worst])]
+    frame = rows.frame[worst]
+    return TextsFile(
+        rows.split,
+        len(rows.rows),
+        {name: explain_texts(name, frame, numbers, actual, names, predict) for name in columns},
+    )
+
+
+def _target_text(value: object) -> str:
+    return ", ".join(f"{item:g}" for item in value) if isinstance(value, list) else str(value)
 
 
 def _encoded(predictor: Predictor, frame: pl.DataFrame) -> list[EncodedRows]:

@@ -23,10 +23,12 @@ from trainer.runs.explanations import (
     ColumnDrop,
     DependenceCurve,
     DependenceFile,
+    ExplainedText,
     ImportanceFile,
     ShapFile,
     SurfaceFile,
     SurfacePoints,
+    TextsFile,
 )
 from trainer.runs.records import from_json
 
@@ -35,6 +37,7 @@ _MAX_CURVES = 8
 _MAX_LINES = 6
 _MAX_POINTS = 600
 _LEVELS = 15
+_MAX_WORDS = 5
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -49,6 +52,7 @@ def _explanation(content: RunContent) -> Iterator[Block]:
         "partial_dependence": _dependence,
         "surface": _surface,
         "shap": _shap,
+        "texts": _texts,
     }
     for name, blocks in parts.items():
         if content.explanation.get(name) is None:
@@ -281,6 +285,35 @@ def _shap(shap: ShapFile, content: RunContent) -> Iterator[Block]:
         right=range(1, len(headers)),
         is_collapsed=len(rows) > 15,
     )
+
+
+def _texts(texts: TextsFile, content: RunContent) -> Iterator[Block]:
+    for column, explained in texts.columns.items():
+        rows = [
+            (
+                f"{item.row:,}",
+                item.actual,
+                f"{item.name} {number(item.prediction)}",
+                " ".join(word.text for word in item.words),
+                _strongest(item, 1),
+                _strongest(item, -1),
+            )
+            for item in explained
+        ]
+        headers = ("row", "actual", "prediction", column, "raised by", "lowered by")
+        yield table_block(
+            f"Influential words of {column}: the change of the prediction without each word, of the "
+            f"{len(rows)} of {texts.rows:,} {texts.split} rows with the largest loss",
+            headers,
+            rows,
+        )
+
+
+def _strongest(item: ExplainedText, sign: int) -> str:
+    """Return the words with the largest influence in one direction."""
+    words = [(sign * (word.influence or 0.0), word.text) for word in item.words]
+    largest = sorted((pair for pair in words if pair[0] > 0), reverse=True)[:_MAX_WORDS]
+    return ", ".join(f"{text} {number(sign * influence)}" for influence, text in largest)
 
 
 def _matrix(rows: Sequence[Sequence[float | None]]) -> Float64Array:

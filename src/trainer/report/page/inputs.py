@@ -158,8 +158,8 @@ def _formula(column: Column) -> str:
             return _terms(column)
         case TokenColumn():
             return (
-                f"ids of {column.length} {column.unit}, {len(column.tokens):,} of them known; in the network "
-                f"a learned vector of {column.dimension} numbers for each"
+                f"ids of {column.length} {column.unit}, {len(column.tokens):,} of them known; "
+                f"in the network a learned vector of {column.dimension} numbers for each"
             )
         case _:
             assert_never(column)

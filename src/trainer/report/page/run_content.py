@@ -28,7 +28,7 @@ SPLITS = ("test", "validation", "train")
 """In the order of relevance."""
 
 _MAX_HISTORIES = 50
-_EXPLANATIONS = ("importance", "partial_dependence", "surface", "shap")
+_EXPLANATIONS = ("importance", "partial_dependence", "surface", "shap", "texts")
 _T = TypeVar("_T")
 
 
