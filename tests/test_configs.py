@@ -36,7 +36,7 @@ def test_all_example_configs_exist():
     assert names >= {
         "breast_cancer", "wine", "diabetes", "digits", "credit", "binary_dense",
         "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
-        "convolution_a", "convolution_b", "fashion", "clothing",
+        "convolution_a", "convolution_b", "fashion", "clothing", "reviews",
     }  # fmt: skip
 
 

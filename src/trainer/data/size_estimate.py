@@ -7,6 +7,7 @@ from math import prod
 
 from trainer.config.data import TEXT_FORMATS, WHOLE_FORMATS, Data
 from trainer.config.images import image_columns
+from trainer.config.text import text_columns
 from trainer.data.sources import expand_sources, files_by_split
 from trainer.data.table_files import TableFile, table_file
 from trainer.errors import TrainerError
@@ -16,6 +17,7 @@ from trainer.errors import TrainerError
 TYPED_CELL_BYTES = 24
 TEXT_CELL_BYTES = 48
 ENCODED_CELL_BYTES = 4
+_COPIES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,29 @@ def table_size(data: Data) -> TableSize | None:
                 is_text = file.format in TEXT_FORMATS
                 cells += count
                 memory += count * (TEXT_CELL_BYTES if is_text else TYPED_CELL_BYTES)
+                memory += _text_bytes(file, count, data)
                 images += _image_bytes(file, count, data)
                 streamable &= file.format not in WHOLE_FORMATS
     except (TrainerError, OSError, EOFError):
         return None
     return TableSize(cells, memory + images, streamable, images)
+
+
+def _text_bytes(file: TableFile, cells: int, data: Data) -> int:
+    """Return the most bytes of the terms and tokens of a file, given its number of cells, in memory and
+    on the device.
+    """
+    texts = text_columns(data)
+    has_tokens = any(column.kind == "tokens" for column in data.columns.values())
+    if not (texts or has_tokens) or file.format in WHOLE_FORMATS:
+        return 0
+    names, _ = file.schema()
+    rows = cells // max(1, len(names))
+    terms = sum(data.columns[name].max_row_terms or data.text.max_row_terms for name in texts)
+    # A character begins at most one term of each length.
+    lengths = max(data.text.word_ngrams[1], data.text.character_ngrams[1])
+    values = 2 * min(rows * terms, lengths * file.path.stat().st_size)
+    return _COPIES * ENCODED_CELL_BYTES * (values + has_tokens * rows * data.tokens.length)
 
 
 def _image_bytes(file: TableFile, cells: int, data: Data) -> int:

@@ -14,7 +14,7 @@ import keras
 from trainer.config.layers.base import LayerKind, Shape
 from trainer.config.layers.residual import Residual
 from trainer.config.layers.scaling import LearnedScale
-from trainer.config.layers.sequences import Transformer
+from trainer.config.layers.sequences import Recurrent, Transformer
 from trainer.inputs import CATEGORIES, FEATURES, TERMS, ImageScaling, InputSpec, keras_inputs
 from trainer.models.compiled_layers import COMPILED_LAYERS
 from trainer.models.initializers import build_initializer
@@ -61,19 +61,45 @@ def build_layer(
     if isinstance(settings, Transformer):
         assert shape is not None, "a transformer has a known input shape"
         return build_transformer(settings, name, shape, context)
+    if isinstance(settings, Recurrent):
+        return _build_recurrent(settings, name, shape, context)
+    return _keras_layer(settings, name, name, shape, context)
+
+
+def _keras_layer(
+    settings: LayerKind,
+    name: str,
+    seeded: str,
+    shape: Shape | None,
+    context: LayerContext,
+    **more: Any,
+) -> keras.layers.Layer:
+    """Return the Keras layer of a kind; its seeds are derived from the name `seeded`."""
     arguments = {
-        argument: _keras_value(argument, value, name, context.seed)
+        argument: _keras_value(argument, value, seeded, context.seed)
         for argument, value in settings.keras_arguments().items()
     }
     if settings.random:
-        arguments["seed"] = derived_seed(context.seed, name, "noise")
+        arguments["seed"] = derived_seed(context.seed, seeded, "noise")
     kind = getattr(keras.layers, settings.keras_class(shape))
     if context.compiled:
         kind = COMPILED_LAYERS.get(kind, kind)
-    layer = kind(**arguments, name=name, dtype=context.policy)
-    if getattr(settings, "bidirectional", False):
-        return keras.layers.Bidirectional(layer, name=name, dtype=context.policy)
-    return layer
+    return kind(**arguments, **more, name=name, dtype=context.policy)
+
+
+def _build_recurrent(
+    settings: Recurrent, name: str, shape: Shape | None, context: LayerContext
+) -> keras.layers.Layer:
+    if not settings.bidirectional:
+        return _keras_layer(settings, name, name, shape, context)
+    # By default, both directions have the same initial weights.
+    forward, backward = (
+        _keras_layer(settings, direction, f"{name}_{direction}", shape, context, go_backwards=flag)
+        for direction, flag in (("forward", False), ("backward", True))
+    )
+    return keras.layers.Bidirectional(
+        forward, backward_layer=backward, name=name, dtype=context.policy
+    )
 
 
 def _build_residual(
@@ -180,7 +206,8 @@ def build_transformer(
             name=f"{name}_positions", dtype=policy,
         )(output)  # fmt: skip
     attention = keras.layers.MultiHeadAttention(
-        settings.heads, width // settings.heads, flash_attention=False, name=f"{name}_attention",
+        settings.heads, width // settings.heads, flash_attention=False,
+        seed=derived_seed(context.seed, name, "attention"), name=f"{name}_attention",
         dtype=policy,
     )  # fmt: skip
     attended = attention(output, output)

@@ -13,10 +13,11 @@ from trainer.config.layers.windows import require_axes
 from trainer.config.weights import Initializer, Regularizer
 
 
-class _Recurrent(LayerKind):
+class Recurrent(LayerKind):
     """Base of the recurrent layers."""
 
     shorthand: ClassVar[str | None] = "units"
+    random: ClassVar[bool] = True
     needs_shape: ClassVar[bool] = True
     gates: ClassVar[int]
 
@@ -63,7 +64,7 @@ class _Recurrent(LayerKind):
         return shape[0] * directions * (self.gates + 1) * self.units
 
 
-class Gru(_Recurrent):
+class Gru(Recurrent):
     """Gated recurrent unit (GRU) that reads a sequence step by step."""
 
     kind: ClassVar[str] = "gru"
@@ -76,7 +77,7 @@ class Gru(_Recurrent):
         return (2, self.gates * self.units)
 
 
-class Lstm(_Recurrent):
+class Lstm(Recurrent):
     """Long short-term memory (LSTM) that reads a sequence step by step."""
 
     kind: ClassVar[str] = "lstm"
