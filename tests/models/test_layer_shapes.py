@@ -81,10 +81,6 @@ DRAWN: dict[str, tuple[int, dict[str, st.SearchStrategy[Any]]]] = {
     "flatten": (0, {}),
     "gru": (1, RECURRENT),
     "lstm": (1, RECURRENT),
-    "transformer": (
-        1,
-        {"heads": SMALL, "units": st.none() | SIZES, "positions": st.booleans()},
-    ),
 }
 """Axes besides the channels (0: one or two) and settings of each kind."""
 

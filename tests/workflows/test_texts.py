@@ -22,6 +22,7 @@ name: texts
 data:
   source: t.csv
   target: label
+  positive: y
   text: {dimension: 6}
   columns: {review: {kind: text}, title: {kind: text, analyzer: characters}}
 model: {layers: [{dense: {units: 8, activation: relu}}, {dropout: 0.1}]}
@@ -69,7 +70,7 @@ def test_a_run_predicts_new_texts(config, tmp_path):
     texts = ["perfect story, lovely cover", "a dull book, awful", None, "zzz qqq"]
     frame = pl.DataFrame({"review": texts, "title": None, "number": 3})
     predicted = predictor.predict(frame)
-    positive = predicted["probability"].to_list()
+    positive = predicted["probability_y"].to_list()
     assert positive[0] > 0.8 > 0.2 > positive[1]
     # Without known words, only the other columns are left.
     assert positive[2] == pytest.approx(positive[3])
@@ -90,9 +91,11 @@ def test_streamed_resumed_and_packed_runs_have_the_same_weights(config, tmp_path
     first = run_fit(config, tmp_path / "runs", *settings, "fit.epochs=1")
     assert resume_fit(first.run, "fit.epochs=3").weights_sha256 == whole.weights_sha256
     pack = run_members(config, tmp_path / "runs", *settings, "fit.repeats=2")
-    alone = keras.models.load_model(whole.run / "checkpoints" / "best" / "model.keras")
-    member = keras.models.load_model(
-        pack.run / "members" / "0001" / "checkpoints" / "best" / "model.keras"
+    packed = pack.run / "members" / "0002"
+    single = run_fit(packed / "config.yaml", tmp_path / "runs").run
+    member, alone = (
+        keras.models.load_model(run / "checkpoints" / "best" / "model.keras")
+        for run in (packed, single)
     )
     for ours, theirs in zip(member.get_weights(), alone.get_weights(), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-5)

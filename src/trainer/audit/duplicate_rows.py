@@ -111,7 +111,10 @@ def _text_hashes(audited: AuditedTable, name: str, seed: int, *, rounded: bool) 
     texts = audited.cleaned(name)
     if rounded:
         return text_hashes(texts, audited.split)
-    return pl.Series(texts, dtype=pl.String).hash(seed=seed).to_numpy()
+    hashes = pl.Series(texts, dtype=pl.String).hash(seed=seed).to_numpy()
+    # Rows without a text have nothing to compare.
+    empty = np.array([not text for text in texts], np.bool_)
+    return np.where(empty, mix64(np.arange(len(texts), dtype=np.uint64)), hashes)
 
 
 def _image_hashes(audited: AuditedTable, *, rounded: bool) -> UInt64Array:

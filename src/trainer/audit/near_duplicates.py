@@ -70,8 +70,8 @@ def _signatures(texts: Sequence[str]) -> tuple[UInt64Array, list[UInt64Array]]:
     if len(filled):
         for band in range(_BANDS):
             for index in range(_BAND_HASHES):
-                salt = np.uint64(band * _BAND_HASHES + index + 1)
-                least = np.minimum.reduceat(mix64(ngrams.keys ^ mix64(salt[None])), starts)
+                salt = np.array([band * _BAND_HASHES + index + 1], np.uint64)
+                least = np.minimum.reduceat(mix64(ngrams.keys ^ mix64(salt)), starts)
                 signatures[filled, band] = mix64(signatures[filled, band] ^ least)
     return signatures, np.split(ngrams.keys, np.cumsum(counts)[:-1])
 

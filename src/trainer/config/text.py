@@ -67,7 +67,7 @@ def text_columns(data: Data) -> list[str]:
 
 def text_conflicts(data: Data) -> Iterator[Conflict]:
     """Yield conflicts between the settings of columns of text."""
-    sections = [("data.text", data.text, data.text.analyzer)]
+    sections: list[tuple[str, Section, Analyzer]] = [("data.text", data.text, data.text.analyzer)]
     for name in text_columns(data):
         column = data.columns[name]
         sections.append((column_key(name), column, column.analyzer or data.text.analyzer))

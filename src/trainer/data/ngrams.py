@@ -196,7 +196,7 @@ def _word_keys(codes: NDArray[np.uint32], starts: RowIndex, stops: RowIndex) -> 
     offsets = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     characters = codes[np.repeat(starts, lengths) + offsets].astype(np.uint64)
     hashes = mix64(characters | offsets.astype(np.uint64) << np.uint64(32))
-    sums = np.add.reduceat(hashes, ends - lengths)
+    sums: UInt64Array = np.add.reduceat(hashes, ends - lengths)
     return mix64(sums ^ lengths.astype(np.uint64))
 
 

@@ -63,7 +63,7 @@ def explain_texts(
     counts = [len(parts) for parts in pieces]
     whole = predict(frame.with_columns(pl.Series(column, ["".join(parts) for parts in pieces])))
     outputs = whole[:, : len(names)].argmax(axis=1)
-    without = np.empty((0, whole.shape[1]))
+    without: FloatArray = np.empty((0, whole.shape[1]))
     if variants:
         repeated = frame[np.repeat(np.arange(frame.height), counts)]
         without = predict(repeated.with_columns(pl.Series(column, variants)))

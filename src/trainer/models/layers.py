@@ -185,8 +185,9 @@ def build_transformer(
     def dropped(values: Any, role: str) -> Any:
         if not settings.dropout:
             return values
-        kind = keras.layers.Dropout
-        kind = COMPILED_LAYERS[kind] if context.compiled else kind
+        kind: Any = keras.layers.Dropout
+        if context.compiled:
+            kind = COMPILED_LAYERS[kind]
         seed = derived_seed(context.seed, name, role)
         return kind(settings.dropout, seed=seed, name=f"{name}_{role}", dtype=policy)(values)
 

@@ -242,7 +242,9 @@ def _first_layer(seed: int, shape: NetworkShape) -> dict[str, keras.layers.Layer
         return {IMAGE: build_image_scaling(shape.image_scaling, IMAGE_SCALING)}
     if shape.token_vectors is not None:
         return {
-            TOKENS: build_table(*shape.token_vectors, TOKEN_EMBEDDING, derived_seed(seed, TOKENS))
+            TOKENS: build_table(
+                *shape.token_vectors, TOKEN_EMBEDDING, derived_seed(seed, TOKENS, "vectors")
+            )
         }
     return {}
 

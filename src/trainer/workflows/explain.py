@@ -291,7 +291,7 @@ def _explained_texts(predictor: Predictor, sample: RowSample) -> TextsFile:
         return TextsFile(rows.split, len(rows.rows), {})
 
     def predict(frame: pl.DataFrame) -> FloatArray:
-        return predictor.predict_mean(_encoded(predictor, frame))
+        return predictor.predict_mean([rows.inputs for rows in _encoded(predictor, frame)])
 
     targets, predictions = _targets(rows), predict(rows.frame)[:, : len(names)]
     if TASK_RULES[task.name].has_classes:
