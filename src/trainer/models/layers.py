@@ -305,6 +305,15 @@ def build_table(levels: int, dimension: int, name: str, seed: int) -> keras.laye
     )
 
 
+def embedding_layers(block: keras.Model) -> list[keras.layers.Embedding]:
+    """Return the embedding layers of the block: those of the columns in their order, that of terms."""
+    tables = {
+        layer.name: layer for layer in block.layers if isinstance(layer, keras.layers.Embedding)
+    }
+    columns = [f"embedding_{index}" for index in range(len(tables))]
+    return [tables[name] for name in (*columns, TERM_TABLE) if name in tables]
+
+
 def named_tensors(inputs: Sequence[InputSpec]) -> dict[str, Any]:
     """Return symbolic tensors for the inputs of a model."""
     return {spec.name: keras.Input(spec.shape, dtype=spec.dtype, name=spec.name) for spec in inputs}

@@ -26,7 +26,7 @@ from trainer.config.schema import Config
 from trainer.config.weights import Constraint, MaxNorm, MinMaxNorm, Regularizer
 from trainer.inputs import CATEGORIES, FEATURES, TERMS
 from trainer.models.kernel_padding import crop_kernel, pad_kernel
-from trainer.models.layers import TERM_TABLE
+from trainer.models.layers import TERM_TABLE, embedding_layers
 from trainer.models.noise import stacked_normal, stacked_uniform
 from trainer.models.summary import EMBEDDINGS, HEAD, layer_names
 
@@ -86,7 +86,7 @@ class StackedNetwork:
         self.head = layers[HEAD]
         self.tables: list[Any] = []
         if EMBEDDINGS in layers:
-            self.tables = _embedding_layers(layers[EMBEDDINGS])
+            self.tables = embedding_layers(layers[EMBEDDINGS])
         self._embedded = sum(table.output_dim for table in self.tables)
         self.body: list[tuple[Any, list[LayerKind]]] = [
             (layers[name], [member.config.model.layers[index].settings for member in members])
@@ -375,15 +375,6 @@ class _ForwardPass:
         shape = (x.shape[0], *(1,) * (len(x.shape) - 2), x.shape[-1])
         product = x * tf.reshape(self._value(weights), shape)
         return x + self._setting(f"{block.name}/multiplier", x) * product
-
-
-def _embedding_layers(block: keras.Model) -> list[keras.layers.Embedding]:
-    """Return the embedding layers of the block: those of the columns in their order, that of terms."""
-    tables = {
-        layer.name: layer for layer in block.layers if isinstance(layer, keras.layers.Embedding)
-    }
-    columns = [f"embedding_{index}" for index in range(len(tables))]
-    return [tables[name] for name in (*columns, TERM_TABLE) if name in tables]
 
 
 _PENALTIES = (("l1", tf.abs), ("l2", tf.square))

@@ -19,7 +19,6 @@ from trainer.data.targets import FittedTarget
 from trainer.data.text_columns import TextColumn
 from trainer.data.token_columns import TokenColumn
 from trainer.errors import RunError, pluralize
-from trainer.inputs import CATEGORIES, FEATURES
 from trainer.report.example_code import Example, example_code
 from trainer.report.networks import Network, read_networks
 from trainer.report.page.content import (
