@@ -8,6 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from tests.data.images import make_images
 from trainer.config.load import load_config
 from trainer_cli.main import command_names, run
 
@@ -63,11 +64,14 @@ def test_readme_commands_run(workspace, capsys):
     ).read_bytes()
 
 
-def test_readme_config_is_valid(workspace):
-    (text,) = blocks("yaml")
-    (workspace / "config.yaml").write_text(text)
-    assert load_config(workspace / "config.yaml").config.name == "breast-cancer"
-    assert run(["check", "config.yaml"]) == 0
+def test_readme_configs_are_valid(workspace):
+    make_images(workspace / "photos")
+    names = []
+    for text in blocks("yaml"):
+        (workspace / "config.yaml").write_text(text)
+        names.append(load_config(workspace / "config.yaml").config.name)
+        assert run(["check", "config.yaml"]) == 0
+    assert "breast-cancer" in names
 
 
 def test_readme_errors_match_the_output(workspace, capsys):
