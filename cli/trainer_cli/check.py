@@ -192,6 +192,7 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
         "dropped": dataset.dropped,
         "features": list(dataset.preprocessing.feature_names),
         "inputs": [asdict(spec) for spec in dataset.preprocessing.inputs],
+        "random_changes": _random_changes(plan),
         "layers": [
             {
                 "name": layer.name,
@@ -232,6 +233,12 @@ def _weight_lines(plan: RunPlan) -> list[str]:
     return [f"class weights: {text}"] if text else []
 
 
+def _random_changes(plan: RunPlan) -> list[str]:
+    """Return the kinds of random changes of training images, in order."""
+    kinds = [entry.settings.kind for entry in plan.config.model.augment]
+    return kinds if plan.random_crop is None else ["random_crop", *kinds]
+
+
 def _target_scales(plan: RunPlan) -> dict[str, str]:
     """Return the scale of each target column of a regression; empty for other tasks."""
     from trainer.config.resolve import resolved_target_scale
@@ -248,6 +255,7 @@ def _lines(plan: RunPlan) -> list[str]:
 
     target = plan.task.target
     epochs = -(-plan.total_steps // plan.steps_per_epoch)
+    changes = _random_changes(plan)
     labels = MetricLabels(target.task)
     metrics = ", ".join(map(labels.display_name, plan.task.metrics))
     scales = _target_scales(plan)
@@ -266,6 +274,7 @@ def _lines(plan: RunPlan) -> list[str]:
         "",
         *_layer_lines(plan),
         "",
+        *([f"training images change at random: {', '.join(changes)}"] if changes else []),
         f"{pluralize(epochs, 'epoch')} of {pluralize(plan.steps_per_epoch, 'step')}: "
         f"{pluralize(plan.total_steps, 'step')}",
     ]

@@ -31,6 +31,23 @@ def test_init_and_check(photos: Path, trainer: Callable[..., Any]) -> None:
     assert direct.json["parameters"] == checked.json["parameters"]
     smaller = trainer("check", photos, "--json", "data.image.size=8")
     assert smaller.json["inputs"][0]["shape"] == [8, 8, 3]
+    assert smaller.json["random_changes"] == []
+    image = "data.image={resize: 12, crop: 8, random_crop: true}"
+    changed = trainer("check", photos, image, "model.augment=[flip, {rotate: 9}]")
+    assert "training images change at random: random_crop, flip, rotate\n" in changed.out
+
+
+def test_images_beside_columns_are_not_mixed(photos: Path, refused: Callable[..., Any]) -> None:
+    paths = [str(path) for path in sorted(photos.rglob("*.*"))]
+    age = [float(index) for index in range(len(paths))]
+    label = ["cat" if "cat" in path else "dog" for path in paths]
+    pl.DataFrame({"file": paths, "age": age, "label": label}).write_csv("t.csv")
+    Path("t.yaml").write_text(
+        "data: {source: t.csv, target: label, columns: {file: {kind: image}}, image: {size: 8}}\n"
+        "model:\n  layers: [flatten]\n  augment:\n    - flip\n    - mixup: 0.2\n"
+    )
+    text = "t.yaml:6:14 model.augment.1.mixup: expected images as the only column of the network"
+    refused("check", "t.yaml", mentions=[text, "remove mixup, or the columns with data.features"])
 
 
 def test_contact_sheet(photos: Path, trainer: Callable[..., Any], refused: Callable) -> None:

@@ -263,7 +263,8 @@ class Config(Section):
     ] = "run"
     """Name of the experiment, used for its run directories; if unset, the config file's name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
-    """Seed of initialization, shuffling, dropout and splits (unless `data.split.seed` is set)."""
+    """Seed of initialization, shuffling, dropout, random changes of images, and splits (unless
+    `data.split.seed` is set)."""
     data: Data
     model: Model = Model()
     optimizer: Optimizer = Adam(name=DEFAULT_OPTIMIZER)
