@@ -40,11 +40,11 @@ class Resampling:
 
 
 DEFAULT_RESAMPLING = Resampling()
-_MIN_RESAMPLES = 200
+_MIN_RESAMPLES = 100
 
 
 def bounded_resamples(resamples: int, rows: int, drawn_rows: int) -> int:
-    """Return a number of resamples with which at most `drawn_rows` rows are drawn; but at least 200."""
+    """Return a number of resamples with which at most `drawn_rows` rows are drawn; but at least 100."""
     return min(resamples, max(_MIN_RESAMPLES, drawn_rows // max(1, rows)))
 
 
