@@ -103,7 +103,7 @@ def test_a_large_dense_layer_after_flatten_is_reported_with_what_helps(
     assert problem.key == "model.layers.2.dense"
     assert problem.expected == "a network that trains within the 24.0 GB of this machine"
     assert problem.found == (
-        "31.6 GB: weights 6.2 GB, their copy that is saved 6.2 GB, gradients 6.2 GB, "
+        "31.6 GB: weights 6.2 GB, the best weights 6.2 GB, gradients 6.2 GB, "
         "optimizer 12.4 GB, activations of 32 rows 0.6 GB"
     )
     assert problem.fix == (
@@ -120,6 +120,19 @@ def test_a_network_that_fits_is_not_reported(
     sgd = {"name": "sgd", "momentum": 0.9}
     problem = problem_of(config_of, shape_of, CONVOLUTION_B, sgd, 4, gigabytes)
     assert (problem is None) is fits
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "times"), [({"name": "sgd", "momentum": 0.9}, 7), ({"name": "adam"}, 9)]
+)
+def test_memory_with_all_copies_is_a_multiple_of_the_weights(
+    config_of: Maker, shape_of: Maker, optimizer: Any, times: int
+) -> None:
+    config = config_of(CONVOLUTION_B, optimizer=optimizer)
+    layers = summarize_layers(config.model, shape_of(0, image=(64, 64, 3)))
+    memory = estimate_memory(layers, config.optimizer, 4)
+    assert memory is not None
+    assert memory.total + memory.copies - memory.activations == times * memory.weights
 
 
 def test_activations_are_reported_with_the_batch_size_that_fits(

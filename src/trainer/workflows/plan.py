@@ -286,8 +286,8 @@ def _check_memory(
     if total is None or needed <= total:
         return ()
     return (
-        f"training takes about {needed / 1e9:.1f} GB with the copies for checkpoints, and this machine "
-        f"has {total / 1e9:.1f} GB: it may be killed while it writes a checkpoint",
+        f"training takes about {needed / 1e9:.1f} GB with copies for updates and checkpoints, and this "
+        f"machine has {total / 1e9:.1f} GB: it may be killed",
     )
 
 
