@@ -73,7 +73,7 @@ def test_smoothing_is_for_several_classes_with_validation_rows():
 
 
 def test_quantiles_beside_the_mean_are_for_numbers_with_validation_rows():
-    assert recipe().quantiles == (0.05, 0.95)
+    assert recipe().quantiles == (0.05, 0.25, 0.5, 0.75, 0.95)
     assert recipe(rows=40).quantiles == ()
     assert recipe(CLASSES).quantiles == ()
     assert recipe(CLASSES, task="binary").quantiles == ()

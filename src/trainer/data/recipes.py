@@ -38,9 +38,10 @@ _TRAINING = (
 # For single networks: later epochs of tables that need more of them gain little.
 _QUICK_EPOCHS = 40
 
-# Beside the mean, the quantiles of 90% intervals, which adapt to the row. On six tables, they lowered
-# the squared error of the mean slightly, and the interval score by 20% to 35%.
-_INTERVAL = (0.05, 0.95)
+# Beside the mean, quantiles for 90% intervals that adapt to the row. On five of six tables, they lowered
+# the score of the intervals by 19% to 42%; on one of 193 rows, they raised it by 7%. The error of the
+# mean fell by up to 7%, and with five quantiles more than with two.
+_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Gradient boosting takes about 0.01 s for each column, class and fold.
 _MAX_QUICK_BOOSTING = 400
 
@@ -71,7 +72,7 @@ def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
         piecewise_bins=None if without_bins or not numbers else _bins(rows, numbers),
         without_bins=without_bins,
         label_smoothing=0.05 if smooths else 0.0,
-        quantiles=_INTERVAL if has_validation and not rules.has_classes else (),
+        quantiles=_QUANTILES if has_validation and not rules.has_classes else (),
         batch_size=batch_size,
         epochs=epochs if has_validation else 100,
         patience=patience if has_validation else None,
