@@ -9,7 +9,7 @@ from PIL import Image
 
 import trainer
 from tests.data.images import make_images
-from tests.workflows.conftest import resume_fit, run_fit
+from tests.workflows.conftest import resume_fit, run_fit, run_members
 from trainer.config.load import load_config
 from trainer.engine.batches import run_to_end
 from trainer.engine.rows import epoch_order, row_keys
@@ -153,6 +153,13 @@ def test_evaluation_and_prediction_see_the_unchanged_centers(config, tmp_path):
         np.testing.assert_allclose(
             evaluated["probability_dog"], again["probability_dog"], rtol=1e-5
         )
+
+
+def test_the_report_of_several_networks_shows_changed_images(config, tmp_path):
+    settings = ("model.augment=[flip]", "fit={epochs: 1, repeats: 2}", "evaluate.report=true")
+    run = run_members(config, tmp_path / "runs", *settings).run
+    assert (run / "explanation/augmented.jpg").is_file()
+    assert "Random changes of training images" in (run / "report.html").read_text()
 
 
 def test_a_table_with_images_and_numbers(config, tmp_path):

@@ -27,6 +27,7 @@ from trainer.prediction.trained_runs import read_run_config
 from trainer.report.page import write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Intervals
+from trainer.runs.explanations import AUGMENTED
 from trainer.runs.lock import RunLock
 from trainer.runs.manifest import TIME_LIMIT, Manifest, Resumption
 from trainer.runs.process import this_process
@@ -184,6 +185,7 @@ class _MembersTraining:
                 if self.plan.config.evaluate.report:
                     loaded_configs = [spec.loaded for spec in specs]
                     sentence = write_ensemble_findings(run, loaded_configs, self.tables, limit)
+                    _show_changed_images(run, self.plan)
             record.set_stop_reason(end_reason)
             epochs = max((member.epochs for member in members), default=0)
             record.manifest = replace(record.manifest, epochs=epochs)
@@ -247,6 +249,20 @@ def _check_initial_weights(manifest: Manifest, schedule: PackSchedule) -> None:
             expected = "the weights that the first networks of the run started from"
             fix = "restore it from a copy, or start a new run"
             raise RunError(Problem(start.record.path, expected, "others", fix, "fit.warm_start"))
+
+
+def _show_changed_images(run: RunDirectory, plan: RunPlan) -> None:
+    """Write examples of training images of the first network, if they are changed at random."""
+    if not plan.has_changed_images:
+        return
+    from trainer.engine.augmented_examples import augmented_sheet
+    from trainer.models.augment import build_augmentation
+
+    augment = build_augmentation(plan.config, plan.random_crop)
+    samples = plan.encoded_samples("train")
+    if augment is not None and samples is not None:
+        sheet = augmented_sheet(augment, samples, plan.config.fit.batch_size)
+        run.write_explanation(AUGMENTED, sheet)
 
 
 def _is_incomplete(ended: Sequence[MemberEnded], count: int, limit: TimeLimit) -> bool:
