@@ -245,3 +245,25 @@ def test_split_categories_without_folds(prepare_frame):
     dataset = prepare_frame({"x": range(40), "y": ["a", "b"] * 20})
     words = split_frame(dataset)["reason"].dtype.categories.to_list()
     assert words == ["no target", "duplicate", "missing value", "outlier"]
+
+
+@pytest.mark.parametrize("rule", [{"by": "random"}, {"by": "time", "column": "x"}], ids=str)
+def test_folds_have_the_same_positive_class(tmp_path, rule):
+    """Of two classes that are about as frequent, either is the rarer one in some training rows."""
+    labels = ["cat", "dog"] * 12
+    rarer = set()
+    for seed in range(4):
+        generator = np.random.default_rng(seed)
+        classes = [*generator.permutation(labels), "cat"]
+        table = pl.DataFrame({"x": range(25), "z": range(25), "y": classes})
+        table.write_csv(tmp_path / "t.csv")
+        positive = set()
+        for number in (1, 2, 3):
+            split = {**rule, "fold": f"{number}/3", "test": 0.2}
+            data = {"source": str(tmp_path / "t.csv"), "target": "y", "split": split}
+            dataset = prepare(Config.model_validate({"data": data, "seed": seed}))
+            counts = dataset.classes("train")
+            rarer.add(min(counts, key=lambda name: counts[name]))
+            positive.add(dataset.preprocessing.target.classes[1])
+        assert len(positive) == 1
+    assert rarer == {"cat", "dog"}

@@ -93,12 +93,43 @@ def fit_table_target(
         def where(row: int) -> str:
             return table.where(int(training[row]))
 
-        target = fit_target(part, targets, inferred, config.data, scales, where)
+        data = config.data
+        if data.split.fold is not None and data.positive is None:
+            data = _with_positive(data, inferred.task, frame[targets[0]], training, assignment)
+        target = fit_target(part, targets, inferred, data, scales, where)
         if not has_classes and config.data.target_scale == "auto":
             all_rows = np.ones(len(training), dtype=np.bool_)
             values = read_target_numbers(part, targets, all_rows, where, inferred.number_formats)
             advice = tuple(scale_recommendations(values, targets, scales))
     return target, advice
+
+
+def _with_positive(
+    data: Data, task: TaskName, target: pl.Series, training: RowIndex, assignment: Assignment
+) -> Data:
+    """Return the section with the positive class that all folds share, if one is needed.
+
+    Of two equally frequent classes, either can be the rarer one in the training rows of a fold.
+
+    Args:
+        data: The `data` section.
+        task: The task.
+        target: The target column of all rows.
+        training: The training rows.
+        assignment: Split code of each row. All folds have the same test rows.
+    """
+    if not TASK_RULES[task].has_positive_class:
+        return data
+    ignore_case = ignores_target_case(data)
+    known = count_classes(target[training], ignore_case=ignore_case)
+    if len(known) != 2:
+        return data
+    counts = count_classes(
+        target.filter(pl.Series(assignment != TEST)).drop_nulls(), ignore_case=ignore_case
+    )
+    shared = {name: counts.get(name, 0) for name in known}
+    positive = positive_class(tuple(natural_sort(list(shared))), shared, None, ignore_case)
+    return data.model_copy(update={"positive": positive})
 
 
 def check_targets(table: Table, target: FittedTarget, assignment: Assignment) -> tuple[str, ...]:
