@@ -26,8 +26,8 @@ def command(
         str | None,
         typer.Option(
             "--split",
-            help="Rows for permutation importance: validation or test.",
-            show_default="validation; test for repeats or folds",
+            help="Rows for permutation importance, or for heat maps: validation or test.",
+            show_default="validation; test for repeats or folds; for images, those in the report",
         ),
     ] = None,
     repeats: Annotated[

@@ -89,7 +89,9 @@ def test_a_target_is_refused(photos: Path, refused: Callable[..., Any]) -> None:
 
 
 @pytest.mark.slow
-def test_fit_predict_and_evaluate(photos: Path, trainer: Callable[..., Any]) -> None:
+def test_fit_predict_and_evaluate(
+    photos: Path, trainer: Callable[..., Any], refused: Callable[..., Any]
+) -> None:
     fitted = trainer("fit", photos, "fit.epochs=3", "fit.batch_size=4", "--quiet")
     assert fitted.code == 0, fitted
     run = fitted.out.strip()
@@ -141,5 +143,28 @@ def test_fit_predict_and_evaluate(photos: Path, trainer: Callable[..., Any]) -> 
         assert len(list(folder.glob("heat_map_*.jpg"))) == count
         with np.load(folder / "heat_maps.npz") as arrays:
             assert len(arrays["class_activation"]) == len(arrays["occlusion"]) == count
+    drawn = trainer("explain", run, "--split", "validation", "--json").json["heat_maps"]
+    assert (drawn["source"], len(drawn["images"])) == ("validation", 5)
+    refused("explain", run, "--columns", "path", mentions=["heat maps need no column"])
+    refused("explain", run, "--rows", "5000", mentions=["at most 1,000 images"])
     resumed = trainer("resume", run, "fit.epochs=+1", "--quiet")
     assert resumed.code == 0, resumed
+
+
+@pytest.mark.slow
+def test_heat_maps_of_folds(photos: Path, trainer: Callable[..., Any]) -> None:
+    settings = ("fit.folds=2", "data.split.test=0.25", "fit.epochs=2", "fit.batch_size=4")
+    fitted = trainer("fit", photos, *settings, "-q")
+    assert fitted.code == 0, fitted
+    run = Path(fitted.out.strip())
+    shown = json.loads((run / "explanation/images.json").read_text())
+    explained = trainer("explain", run, "--json")
+    assert explained.code == 0, explained
+    heat_maps = explained.json["heat_maps"]
+    assert heat_maps["source"] == shown["split"] == "test"
+    assert [image["row"] for image in heat_maps["images"]] == shown["explained"]
+    with np.load(run / "explanation/heat_maps.npz") as arrays:
+        peaks = arrays["class_activation"].max(axis=(1, 2))
+    assert (peaks <= 1).all()
+    assert trainer("report", run).code == 0
+    assert "Where the network looked" in (run / "report.html").read_text()

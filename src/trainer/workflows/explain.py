@@ -21,10 +21,8 @@ import polars as pl
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.task_rules import TASK_RULES
-from trainer.data.preprocessing import Preprocessing
 from trainer.data.sampling import RowSample
 from trainer.data.sources import is_large
-from trainer.data.splits import SplitName
 from trainer.data.values import to_text
 from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
@@ -129,8 +127,7 @@ def explain(
     run = predictor.run
     if shap_rows is not None and _has_columns(predictor):
         load_shap()
-    split = _shared_split(predictor, split)
-    columns = _parse_columns(columns, predictor.encoders)
+    columns = _parse_columns(columns, predictor)
     drawn = _draw(predictor, split, shap_rows, read_options)
     predictor.load_networks()
     files: list[str] = []
@@ -170,12 +167,12 @@ def explain(
 
 def _draw(
     predictor: Predictor,
-    split: SplitName,
+    requested_split: Literal["validation", "test"] | None,
     shap_rows: int | Path | None,
     read_options: Sequence[str],
 ) -> _DrawnRows:
     """Read what is explained; see `explain`."""
-    first = predictor.members[0]
+    first, split = predictor.members[0], _shared_split(predictor, requested_split)
     with (
         devices.tensorflow_import(in_background=is_large(first.loaded.config.data)),
         _locate_without_other_rows(first.loaded),
@@ -185,7 +182,7 @@ def _draw(
         if shap_rows is not None:
             rows = rows_to_explain(first, table, shap_rows, read_options)
         if first.preprocessing.image is not None:
-            images = images_to_explain(predictor, table, rows)
+            images = images_to_explain(predictor, table, rows, requested_split)
         if _has_columns(predictor):
             sample = draw_rows(first, table, split, MAX_ROWS)
             if rows is not None:
@@ -227,9 +224,14 @@ def _locate_without_other_rows(loaded: LoadedConfig) -> Iterator[None]:
         ) from error
 
 
-def _parse_columns(entries: Sequence[str], encoders: Sequence[Preprocessing]) -> tuple[str, ...]:
+def _parse_columns(entries: Sequence[str], predictor: Predictor) -> tuple[str, ...]:
     """Return the columns of the option; an entry that is not a column is split at commas."""
+    encoders = predictor.encoders
     known = list(dict.fromkeys(name for encoder in encoders for name in encoder.input_columns))
+    if entries and not _has_columns(predictor):
+        found = f"a run whose only feature is the image '{known[0]}'"
+        fix = "remove it: heat maps need no column"
+        raise UsageError(Problem("--columns", "a run with columns besides an image", found, fix))
     names = [name for word in entries for name in ([word] if word in known else word.split(","))]
     problems = [
         Problem(

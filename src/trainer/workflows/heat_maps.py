@@ -172,18 +172,26 @@ def explain_shown_images(
 
 
 def images_to_explain(
-    predictor: Predictor, table: Dataset, rows: ExplainedRows | None
+    predictor: Predictor,
+    table: Dataset,
+    rows: ExplainedRows | None,
+    split: SplitName | None,
 ) -> ImageRows:
-    """Return the given rows, else those that the report shows with heat maps, else some of a split."""
+    """Return the given rows, else some of the split, else those that the report shows with heat maps.
+
+    Raises:
+        RunError: The split has no rows.
+    """
     run, task, encoders = predictor.run, predictor.task, predictor.encoders
     if rows is None:
-        images = read_images(run)
+        images = read_images(run) if split is None else None
         if images is not None and images.explained:
             return dataset_rows(table, images.split, images.explained, encoders, task)
         splits: tuple[SplitName, ...] = ("test", "validation", "train")
-        split = next(name for name in splits if table.rows(name))
-        sample = draw_rows(predictor.members[0], table, split, _DRAWN)
-        rows = ExplainedRows(split, sample.rows.tolist(), sample.frame, are_of_run=True)
+        first: SplitName = next(name for name in splits if table.rows(name))
+        drawn = split or first
+        sample = draw_rows(predictor.members[0], table, drawn, _DRAWN)
+        rows = ExplainedRows(drawn, sample.rows.tolist(), sample.frame, are_of_run=True)
     actual = None
     if rows.are_of_run:
         actual = target_texts(task, table, np.array(rows.numbers))
