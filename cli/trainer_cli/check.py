@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from trainer.data.image_sample import HeaderSample
     from trainer.workflows.audit import Audit
     from trainer.workflows.plan import RunPlan
+    from trainer.workflows.sweep_plan import SweepPlan
 
 _SHOWN_COLUMNS = 40
 _SHOWN_FEATURES = 4
@@ -72,11 +73,7 @@ def command(
         console.warn(warning)
     for note in (*plan.notes, *plan.dataset.hints):
         console.Console(quiet=quiet).print(f"note: {note}")
-    sizes = None
-    if plan.dataset.preprocessing.image is not None:
-        from trainer.data.image_sample import sample_headers
-
-        sizes = sample_headers(plan.dataset.table.frame[plan.dataset.preprocessing.image.name])
+    sizes = _sample_headers(plan)
     write_sheet(sheet, plan)
     sweep = None
     if loaded.config.sweep is not None:
@@ -100,14 +97,24 @@ def command(
             for part in wrap_text(line, console.result_columns()):
                 console.result(part)
         if sweep is not None:
-            trials = (
-                "trials until the time limit"
-                if sweep.trials is None
-                else pluralize(sweep.trials, "trial")
-            )
-            console.result(
-                f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first_batch}"
-            )
+            console.result(_sweep_line(sweep))
+
+
+def _sweep_line(sweep: SweepPlan) -> str:
+    trials = "trials until the time limit"
+    if sweep.trials is not None:
+        trials = pluralize(sweep.trials, "trial")
+    return f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first_batch}"
+
+
+def _sample_headers(plan: RunPlan) -> HeaderSample | None:
+    """Read the headers of some images; None without images."""
+    image = plan.dataset.preprocessing.image
+    if image is None:
+        return None
+    from trainer.data.image_sample import sample_headers
+
+    return sample_headers(plan.dataset.table.frame[image.name])
 
 
 def _sizes_json(sample: HeaderSample) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -14,6 +14,9 @@ from trainer.report.text import cell
 from trainer_cli import console
 from trainer_cli.options import DataSettings, Json, Quiet
 from trainer_cli.sheet import Sheet, check_sheet, write_sheet
+
+if TYPE_CHECKING:
+    from trainer.data.table_inspection import TableFindings
 
 Effort = Literal["quick", "balanced", "best"]
 _SHOWN = 12
@@ -87,20 +90,8 @@ def command(
 
     path = None if to_stdout else config
     proposal = propose_config(data, tuple(target or ()), path, settings or (), effort)
-    table = proposal.findings
-    stderr = console.Console(quiet=quiet)
-    stderr.print(f"{pluralize(table.rows, 'row')}; {table.task}: {table.reason}")
-    if table.images:
-        counts = ", ".join(
-            f"{cell(name)} {rows:,}" for name, rows in list(table.classes.items())[:_SHOWN]
-        )
-        more = "" if len(table.classes) <= _SHOWN else ", …"
-        stderr.print(f"{counts}{more}; {table.images}")
-    for column in table.columns:
-        if column.exclude is not None:
-            stderr.print(f"excluded: {column.name} ({column.exclude})")
-    for warning in table.warnings:
-        console.warn(warning)
+    table, stderr = proposal.findings, console.Console(quiet=quiet)
+    _print_findings(table, stderr)
     if sheet is not None:
         _write_sheet(sheet, proposal.text, default if to_stdout else config)
     if to_stdout:
@@ -114,6 +105,20 @@ def command(
     else:
         stderr.print(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
         console.result(str(config))
+
+
+def _print_findings(table: TableFindings, stderr: console.Console) -> None:
+    stderr.print(f"{pluralize(table.rows, 'row')}; {table.task}: {table.reason}")
+    if table.images:
+        shown = list(table.classes.items())[:_SHOWN]
+        counts = ", ".join(f"{cell(name)} {rows:,}" for name, rows in shown)
+        more = "" if len(table.classes) <= _SHOWN else ", …"
+        stderr.print(f"{counts}{more}; {table.images}")
+    for column in table.columns:
+        if column.exclude is not None:
+            stderr.print(f"excluded: {column.name} ({column.exclude})")
+    for warning in table.warnings:
+        console.warn(warning)
 
 
 def _write_sheet(sheet: Path, text: str, config: Path) -> None:
