@@ -158,13 +158,14 @@ def test_heat_maps_of_folds(photos: Path, trainer: Callable[..., Any]) -> None:
     assert fitted.code == 0, fitted
     run = Path(fitted.out.strip())
     shown = json.loads((run / "explanation/images.json").read_text())
+    first = (run / "explanation/heat_maps.npz").read_bytes()
+    assert "Where the network looked" in (run / "report.html").read_text()
     explained = trainer("explain", run, "--json")
     assert explained.code == 0, explained
     heat_maps = explained.json["heat_maps"]
     assert heat_maps["source"] == shown["split"] == "test"
     assert [image["row"] for image in heat_maps["images"]] == shown["explained"]
+    assert (run / "explanation/heat_maps.npz").read_bytes() == first
     with np.load(run / "explanation/heat_maps.npz") as arrays:
         peaks = arrays["class_activation"].max(axis=(1, 2))
     assert (peaks <= 1).all()
-    assert trainer("report", run).code == 0
-    assert "Where the network looked" in (run / "report.html").read_text()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -22,7 +22,7 @@ from trainer.explain.occlusion import occlusion_maps
 from trainer.explain.perturbations import PredictFn
 from trainer.inputs import IMAGE, Inputs
 from trainer.metrics.arrays import FloatArray, Int64Array
-from trainer.prediction.predictor import Predictor
+from trainer.prediction.predictor import Predictor, open_predictor
 from trainer.report.text import number
 from trainer.runs.archives import write_arrays
 from trainer.runs.directory import RunDirectory
@@ -169,6 +169,31 @@ def explain_shown_images(
         encoders = [dataset.preprocessing]
         rows = dataset_rows(dataset, images.split, images.explained, encoders, task)
         explain_images(run, task, rows, predict, activate)
+
+
+def explain_shown_images_of_members(
+    run: RunDirectory,
+    dataset: Dataset,
+    *,
+    device: Literal["auto", "cpu", "gpu"],
+    allow_custom: bool,
+) -> None:
+    """Write heat maps for the ensemble of finished members; see `explain_shown_images`.
+
+    Args:
+        run: The run directory.
+        dataset: The table of one of the members.
+        device: The device to use.
+        allow_custom: Whether custom layers are allowed.
+    """
+    images = read_images(run)
+    if images is None or not images.explained:
+        return
+    predictor = open_predictor(run.path, device=device, allow_custom=allow_custom)
+    task, encoders = predictor.task, predictor.encoders
+    rows = dataset_rows(dataset, images.split, images.explained, encoders, task)
+    activate = predictor.class_activation_maps
+    explain_images(run, task, rows, predictor.predict_mean, activate)
 
 
 def images_to_explain(

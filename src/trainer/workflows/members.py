@@ -40,6 +40,7 @@ from trainer.workflows.events import (
     PacksScheduled,
 )
 from trainer.workflows.fit import no_epoch_problem
+from trainer.workflows.heat_maps import explain_shown_images_of_members
 from trainer.workflows.pack_schedule import PackSchedule, RunSpec
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, manifest_of_plan
 from trainer.workflows.reporting import (
@@ -185,6 +186,7 @@ class _MembersTraining:
                 if self.plan.config.evaluate.report:
                     loaded_configs = [spec.loaded for spec in specs]
                     sentence = write_ensemble_findings(run, loaded_configs, self.tables, limit)
+                    self._explain_images()
                     _show_changed_images(run, self.plan)
             record.set_stop_reason(end_reason)
             epochs = max((member.epochs for member in members), default=0)
@@ -202,6 +204,16 @@ class _MembersTraining:
             sentence=sentence,
             seconds=perf_counter() - self.start_time,
         )
+
+    def _explain_images(self) -> None:
+        """Write heat maps of some of the images that the report shows, if there are images."""
+        if self.plan.dataset.preprocessing.image is not None:
+            explain_shown_images_of_members(
+                self.run,
+                self.plan.dataset,
+                device=self.loaded.config.runtime.device,
+                allow_custom=self.session.allow_custom,
+            )
 
     def _train_members(
         self, specs: Sequence[RunSpec], limit: TimeLimit | None, manifest: Manifest
