@@ -233,3 +233,10 @@ def test_sizes_are_rounded_up_to_a_grid():
     assert sizes == sorted(sizes)
     assert all(count <= size <= 1.25 * count for count, size in enumerate(sizes, 1))
     assert len(set(sizes)) < 50
+
+
+def test_the_coverage_of_texts_is_a_hint(table):
+    hints = prepare(load_config(table).config).hints
+    assert any(
+        hint.startswith("'body': the ") and "0 are empty, 0 missing" in hint for hint in hints
+    )

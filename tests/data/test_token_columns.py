@@ -99,3 +99,10 @@ def test_tokens_are_an_input(config):
 def test_two_columns_of_tokens_are_an_error(config):
     with pytest.raises(ConfigError, match="one column of tokens or images"):
         config("{review: {kind: tokens}, number: {kind: tokens}}")
+
+
+def test_the_coverage_of_tokens():
+    assert fitted(length=3).coverage == (
+        "the 3 words are 80% of those in the training texts; 1 are cut off after 3, 1 are empty, "
+        "1 missing"
+    )

@@ -66,9 +66,16 @@ class Diagnostics:
         )
 
 
-def column_diagnostics(columns: Iterable[Column], data: Data, table: Table) -> Diagnostics:
-    """Return diagnostics about the order of ordinal columns, and categories that differ only in case."""
+def column_diagnostics(columns: Sequence[Column], data: Data, table: Table) -> Diagnostics:
+    """Return diagnostics about the order of ordinal columns, categories that differ only in case, and
+    the coverage of texts.
+    """
     diagnostics = Diagnostics()
+    diagnostics.hints += [
+        f"'{column.name}': {column.coverage}"
+        for column in columns
+        if isinstance(column, TextColumn | TokenColumn)
+    ]
     categorical = [column for column in columns if isinstance(column, CategoricalColumn)]
     case = [_case_line(column) for column in categorical if not column.ignore_case]
     orders = [

@@ -80,6 +80,15 @@ class TextColumn(FittedBase):
     dimension: Positive
 
     @property
+    def coverage(self) -> str:
+        """How much of the training texts the terms cover, in words."""
+        units = " and ".join(table.unit for table in self.tables)
+        return (
+            f"the {self.term_count:,} n-grams of {units} are {self.known:.0%} of those in the training "
+            f"texts; {self.empty:,} are empty, {self.missing:,} missing"
+        )
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The columns of the input `features`: none, as terms are an input of their own."""
         return ()

@@ -57,6 +57,15 @@ class TokenColumn(FittedBase):
     dimension: Positive
 
     @property
+    def coverage(self) -> str:
+        """How much of the training texts the tokens cover, in words."""
+        return (
+            f"the {len(self.tokens):,} {self.unit} are {self.known:.0%} of those in the training texts; "
+            f"{self.truncated:,} are cut off after {self.length}, {self.empty:,} are empty, "
+            f"{self.missing:,} missing"
+        )
+
+    @property
     def features(self) -> tuple[str, ...]:
         """The columns of the input `features`: none, as tokens are an input of their own."""
         return ()
