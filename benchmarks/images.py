@@ -68,7 +68,8 @@ def _measure_peer(
 ) -> dict[str, float]:
     command = [processes.PEERS / "python", "-m", "benchmarks.image_peers", program, name, images]
     ended = processes.run([*command, "--quick"] if quick else command)
-    return _figures(workload, ended, json.loads(ended.output))
+    # Keras prints the number of files, too.
+    return _figures(workload, ended, json.loads(ended.output.splitlines()[-1]))
 
 
 def _figures(

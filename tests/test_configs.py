@@ -67,8 +67,8 @@ def test_config_matches_the_schema(path, validator):
 
 
 SMALLER = {
-    "convolution_a": ["data.image.size=32"],
-    "convolution_b": ["data.image={resize: 40, crop: 32}"],
+    "convolution_a": ["data.image.size=24"],
+    "convolution_b": ["data.image={resize: 28, crop: 24}"],
 }
 """Overrides for networks whose memory is in proportion to the area of the images."""
 
