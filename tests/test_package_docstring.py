@@ -76,6 +76,7 @@ def test_light_modules_are_named() -> None:
         {name for name in heavy if name.startswith("workflows.")}
         == {
             "workflows.building",
+            "workflows.networks",
             "workflows.recording",
         }
         <= {f"workflows.{name}" for name in named}

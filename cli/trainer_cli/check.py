@@ -349,7 +349,7 @@ def _layer_lines(plan: RunPlan) -> list[str]:
         for layer in plan.layers
     ]
     total = "?" if plan.parameters is None else f"{plan.parameters:,}"
-    rows.append(["total", "", total])
+    rows.append(["total" if plan.trained_layers == plan.layers else "trained", "", total])
     return _table(["layer", "output", "parameters"], rows, right={1, 2})
 
 

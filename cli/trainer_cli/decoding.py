@@ -32,7 +32,7 @@ class _Decoding:
         self._shown_at = 0.0
         self._bar: Any = None
 
-    def show(self, done: int, total: int) -> None:
+    def show(self, done: int, total: int, work: str = "decoding images") -> None:
         now = monotonic()
         if self._started is None:
             self._started, self._shown_at = now, now - _LINE_SECONDS
@@ -40,10 +40,10 @@ class _Decoding:
             self.close()
         elif now - self._started >= _FIRST_SECONDS:
             if self._stderr.terminal:
-                self._show_bar(done, total)
+                self._show_bar(done, total, work)
             elif now - self._shown_at >= _LINE_SECONDS:
                 self._shown_at = now
-                self._stderr.print(f"decoding images: {done:,} of {total:,}")
+                self._stderr.print(f"{work}: {done:,} of {total:,}")
 
     def close(self) -> None:
         """Remove the bar; the next decoding starts from zero."""
@@ -51,7 +51,7 @@ class _Decoding:
             self._bar.stop()
         self._bar = self._started = None
 
-    def _show_bar(self, done: int, total: int) -> None:
+    def _show_bar(self, done: int, total: int, work: str) -> None:
         if self._bar is None:
             from rich.console import Console
             from rich.progress import (
@@ -63,7 +63,7 @@ class _Decoding:
             )
 
             columns = (
-                TextColumn("decoding images"),
+                TextColumn(work),
                 MofNCompleteColumn(),
                 BarColumn(bar_width=24),
                 TimeRemainingColumn(compact=True),

@@ -43,6 +43,14 @@ def named(source: str, rest: str) -> Config:
     return Config.model_validate(to_python(root))
 
 
+LITE = "architecture: efficientnet_lite0"
+
+
+def pretrained(base: str, image: str = "image: {size: 64}") -> Config:
+    """Return the config of a network with a base for a column of images."""
+    return data(f"columns: {{a: {{kind: image}}}}, {image}}}\nmodel: {{pretrained: {base}")
+
+
 def conflict_problems(cfg: Config) -> list[Problem]:
     return [conflict.problem for conflict in find_conflicts(cfg)]
 
@@ -354,6 +362,18 @@ STOP = "fit: {early_stopping: {monitor: "
             "a dimension only with encode",
         ),
         (data("numeric: {constant: 1}"), "data.numeric.constant", "a constant only with impute"),
+        (config("model: {pretrained: net.keras}"), "model.pretrained", "a folder of images"),
+        (pretrained("{pool: max}"), "model.pretrained", "a file or an architecture"),
+        (pretrained("mobilenet_v2"), "model.pretrained.architecture", "a file with the weights"),
+        (pretrained(f"{{{LITE}, layer: conv}}"), "model.pretrained.layer", "no layer"),
+        (pretrained(f"{{{LITE}}}", "image: {color: grey}"), "data.image.color", "rgb"),
+        (pretrained(f"{{{LITE}}}", "image: {size: 31}"), "data.image", "images of at least 32"),
+        (pretrained(f"{{{LITE}}}", "image: {scale: standardize}"), "data.image.scale", "no scale"),
+        (
+            pretrained(f"{{{LITE}, learning_rate_factor: 1.0}}"),
+            "model.pretrained.learning_rate_factor",
+            "no learning rate of a frozen network",
+        ),
         (
             data("categorical: {constant: x}"),
             "data.categorical.constant",
@@ -446,6 +466,8 @@ def as_dict(problem: Problem) -> dict[str, str]:
         data("task: regression}\nloss: poisson\nmodel: {"),
         data("task: regression}\nloss: mean_absolute_percentage_error\nmodel: {"),
         data("task: regression, target_scale: {y: log}"),
+        pretrained("net.keras", "image: {color: grey, scale: standardize}"),
+        pretrained(f"{{{LITE}, frozen: 5 epochs, learning_rate_factor: 0.5}}"),
         data("task: regression, target_scale: none}\nmodel: {head: exponential"),
     ],
 )

@@ -70,7 +70,7 @@ def test_paths_are_relative_to_the_file(write: Write, monkeypatch: pytest.Monkey
         "validation": str(path.parent.parent / "v.csv"),
         "test": "/c.csv",
     }
-    assert config.fit.warm_start == str(path.parent / "r")
+    assert config.fit.warm_start.run == str(path.parent / "r")
 
 
 def test_extends_merges_mappings_and_replaces_the_rest(write: Write) -> None:

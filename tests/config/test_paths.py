@@ -120,7 +120,7 @@ def test_variables_are_expanded_in_every_path(
         train=[f"{tmp_path}/part [1]/a.csv", f"{tmp_path}/part [[]1]/*.csv"],
         test=str(Path.home() / "t.csv"),
     )
-    assert config.fit.warm_start == f"{tmp_path}/runs/x"
+    assert config.fit.warm_start.run == f"{tmp_path}/runs/x"
     assert config.track.mlflow is not None
     assert config.track.mlflow.uri == f"sqlite:///{tmp_path}/m.db"
     assert to_python(load_config(path).root)["model"]["layers"][0]["custom"]["folder"].endswith(

@@ -126,6 +126,7 @@ WRONG: dict[str, Any] = {
     "packages": [],
     "git": {"commit": 1, "dirty": None},
     "data": [{"path": "x", "bytes": 1.5, "rows": 1, "sha256": ""}],
+    "initial_weights": [{"setting": "fit.warm_start", "path": 1, "sha256": ""}],
     "splits": {"train": True},
     "best_epoch": "2",
     "problems": [1],
@@ -134,7 +135,12 @@ WRONG: dict[str, Any] = {
     "resumptions": [{"at": "2026-11-22T14:15:30+00:00"}],
     "rollbacks": [{"epoch": 1, "step": 2, "learning_rate": None}],
 }
-DEFAULTS: dict[str, Any] = {"processor": "", "resumptions": (), "rollbacks": ()}
+DEFAULTS: dict[str, Any] = {
+    "processor": "",
+    "initial_weights": (),
+    "resumptions": (),
+    "rollbacks": (),
+}
 """Values of fields that earlier versions did not write."""
 
 

@@ -24,6 +24,7 @@ from trainer.config.model_conflicts import (
     network_conflicts,
     optimizer_conflicts,
 )
+from trainer.config.pretrained import pretrained_conflicts
 from trainer.config.resolve import (
     can_have_validation,
     monitored_metrics,
@@ -54,6 +55,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *token_conflicts(config.data),
         *network_conflicts(config.model),
         *augment_conflicts(config),
+        *pretrained_conflicts(config),
         *optimizer_conflicts(config),
         *loss_conflicts(config),
         *target_scale_conflicts(config.data),

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from trainer.config.augment import Augment
 from trainer.config.layers.dense import Dense
 from trainer.config.layers.kinds import Layer, layer_entry
+from trainer.config.pretrained import Pretrained, expand_pretrained
 from trainer.config.sections import Section
 from trainer.config.weights import Initializer, Regularizer
 
@@ -21,6 +22,15 @@ POSITIVE_HEADS: tuple[HeadKind, ...] = ("softplus", "exponential")
 class Model(Section):
     """The model: hidden layers, then a head that fits the target."""
 
+    pretrained: (
+        Annotated[
+            Pretrained,
+            BeforeValidator(expand_pretrained, json_schema_input_type=Pretrained | str),
+        ]
+        | None
+    ) = None
+    """A pretrained network whose output for an image is the input of the layers: its name, its file, or
+    a mapping."""
     layers: list[Layer] = [
         layer_entry(Dense(units=64, activation="relu")),
         layer_entry(Dense(units=64, activation="relu")),

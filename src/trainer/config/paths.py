@@ -12,11 +12,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainer.config.nodes import Entry, Node, join_key, list_node, mapping_node, to_node, with_entry
+from trainer.config.pretrained import ARCHITECTURE_NAMES
 from trainer.errors import Problem
 
 _PATH_SETTINGS = (
     ("data", "source"),
     ("fit", "warm_start"),
+    ("model", "pretrained", "file"),
     ("evaluate", "decisions_from"),
 )
 _VARIABLE = re.compile(r"\$\{([^{}]*)\}")
@@ -43,6 +45,7 @@ def resolve_paths(root: Node, problems: list[Problem]) -> Node:
         root = _absolute_at(root, path, absolute_path, join_key(path), problems)
     uri = ("track", "mlflow", "uri")
     root = _absolute_at(root, uri, absolute_uri, join_key(uri), problems)
+    root = _with_base_file(root, problems)
     for path in _CUSTOM_LISTS:
         root = _with_folders(root, path, join_key(path), problems)
     return root
@@ -142,6 +145,18 @@ def _absolute_at(
             return node
         return Node(text, node.location, node.text)
     return node
+
+
+def _with_base_file(root: Node, problems: list[Problem]) -> Node:
+    """Return the tree with an absolute `model.pretrained`, if that is a file."""
+    path = ("model", "pretrained")
+    node: Node | None = root
+    for name in path:
+        entry = None if node is None or node.entries is None else node.entries.get(name)
+        node = None if entry is None else entry.node
+    if node is None or not isinstance(node.content, str) or node.content in ARCHITECTURE_NAMES:
+        return root
+    return _absolute_at(root, path, absolute_path, join_key(path), problems)
 
 
 def _with_folders(node: Node, path: tuple[str, ...], key: str, problems: list[Problem]) -> Node:

@@ -8,7 +8,7 @@ The target, the weight and a few bytes per row are in memory, whether or not the
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -57,6 +57,7 @@ class Dataset:
         weight: float32 (rows,), the weight column, or None.
         notes: Assumptions, each with the setting that changes it.
         hints: See `Diagnostics.hints`.
+        derived: Samples that are computed from those of a split, for networks that share them.
     """
 
     source: Rows = field(repr=False)
@@ -68,11 +69,12 @@ class Dataset:
     weight: Float32Array | None = field(repr=False)
     notes: tuple[str, ...] = ()
     hints: tuple[str, ...] = ()
+    derived: dict[Hashable, Samples] = field(init=False, default_factory=dict, repr=False)
     _encoded: dict[SplitName, Samples] = field(init=False, default_factory=dict, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker that receives the dataset needs some splits at most, and encodes them itself.
-        return {**vars(self), "_encoded": {}}
+        return {**vars(self), "_encoded": {}, "derived": {}}
 
     @property
     def dropped(self) -> dict[str, int]:
@@ -142,6 +144,7 @@ class Dataset:
 
     def release_samples(self) -> None:
         """Free the memory of encoded rows, which are encoded again when needed."""
+        self.derived.clear()
         if self.source.in_memory:
             self._encoded.clear()
 

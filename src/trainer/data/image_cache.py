@@ -2,24 +2,18 @@
 
 An entry of the cache is a folder with the arrays of `ImageFiles` and the list of broken files. Its name
 is a hash of the paths, sizes and modification times of the files, in order, the size and color, and the
-version of Pillow. It is written under another name and then renamed; a lock, which the operating system
-releases when the process ends, prevents concurrent writes. The least recently used entries are removed
-when the cache exceeds its limit. It can be deleted at any time.
+version of Pillow.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
 from dataclasses import astuple, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
@@ -32,22 +26,17 @@ from numpy.typing import NDArray
 
 from trainer.data.arrays import BoolArray, RowIndex
 from trainer.data.decoding_progress import progress
+from trainer.data.entry_cache import EntryCache, sync_files
 from trainer.data.image_decoding import Geometry, ImageFiles, worker_input
-from trainer.data.scratch_arrays import scratch_folder
 from trainer.errors import DataError, Problem, StorageError
 from trainer.packages import install_command
 from trainer.runs.machine import user_cache
 
-MAX_BYTES = 50_000_000_000
-SIZE_VARIABLE = "TRAINER_IMAGE_CACHE_GB"
-
 _FORMAT = 1
 _BROKEN = "broken.json"
-_PARTIAL, _LOCK = ".partial", ".lock"
 _CHUNK = 32
 # Fewer images are decoded in less time than a process takes to start.
 _IMAGES_PER_PROCESS = 200
-_SPARE_BYTES = 1 << 28
 _MAX_PROCESSES = 64
 
 
@@ -144,42 +133,13 @@ def load_images(paths: pl.Series, geometry: Geometry) -> CachedImages:
 
 def _entry(paths: Sequence[str], geometry: Geometry) -> tuple[ImageFiles, dict[int, str]]:
     size = len(paths) * geometry.height * geometry.width * geometry.channels
-    root = cache_root()
-    if size > max_bytes() or not _is_writable(root):
-        # Mapped files exist until they are closed, even after they have been deleted.
-        with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="images-") as folder:
-            _check_space(Path(folder), size)
-            _fill(Path(folder), paths, geometry)
-            return _open(Path(folder))
-    entry = root / _key(paths, geometry)
-    if (opened := _opened(entry)) is not None:
-        return opened
-    with _locked(entry):
-        if (opened := _opened(entry)) is not None:
-            return opened
-        shutil.rmtree(entry, ignore_errors=True)
-        _make_room(root, size)
-        _check_space(root, size)
-        partial = entry.with_name(entry.name + _PARTIAL)
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        try:
-            _fill(partial, paths, geometry)
-            partial.rename(entry)
-        except BaseException:
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
-        return _open(entry)
-
-
-def _opened(entry: Path) -> tuple[ImageFiles, dict[int, str]] | None:
-    """Open an entry and mark it as used; None if there is none, or it is damaged."""
-    try:
-        opened = _open(entry)
-        os.utime(entry)
-    except (OSError, ValueError):
-        return None
-    return opened
+    return EntryCache(cache_root()).load(
+        _key(paths, geometry),
+        size,
+        _open,
+        lambda folder: _fill(folder, paths, geometry),
+        "the decoded images",
+    )
 
 
 def _open(entry: Path) -> tuple[ImageFiles, dict[int, str]]:
@@ -217,9 +177,7 @@ def _fill(folder: Path, paths: Sequence[str], geometry: Geometry) -> None:
         done += count
         if show is not None:
             show(done, len(paths))
-    for file in folder.iterdir():
-        with file.open("rb") as opened:
-            os.fsync(opened.fileno())
+    sync_files(folder)
     (folder / _BROKEN).write_text(json.dumps(sorted(broken)), encoding="utf-8")
 
 
@@ -309,91 +267,11 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def max_bytes() -> int:
-    """Return the limit of the cache in bytes: that of `TRAINER_IMAGE_CACHE_GB`, or 50 GB."""
-    try:
-        return int(float(os.environ[SIZE_VARIABLE]) * 1e9)
-    except (KeyError, ValueError):
-        return MAX_BYTES
-
-
 def cache_bytes() -> int:
     """Return the size of the cache in bytes."""
-    return sum(size for _, size, _ in _entries(cache_root()))
+    return EntryCache(cache_root()).bytes()
 
 
 def clear_cache() -> int:
     """Delete the cache, except entries that are being written; return the number of bytes freed."""
-    freed = 0
-    for entry, size, _ in _entries(cache_root()):
-        freed += size if _removed(entry) else 0
-    return freed
-
-
-def _make_room(root: Path, size: int) -> None:
-    """Remove leftovers of dead processes, and the least recently used entries beyond the limit."""
-    entries = sorted(_entries(root), key=lambda item: item[2])
-    total = size + sum(length for _, length, _ in entries)
-    for entry, length, _ in entries:
-        if (total > max_bytes() or entry.name.endswith(_PARTIAL)) and _removed(entry):
-            total -= length
-
-
-def _removed(entry: Path) -> bool:
-    """Remove an entry, or what is left of one, unless a process is writing it."""
-    lock = _lock_path(entry.with_name(entry.name.removesuffix(_PARTIAL)))
-    with suppress(OSError), lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        shutil.rmtree(entry, ignore_errors=True)
-        lock.unlink(missing_ok=True)
-        return True
-    return False
-
-
-def _entries(root: Path) -> list[tuple[Path, int, float]]:
-    """Return the entries with their sizes and the times of their last use."""
-    found = []
-    with suppress(OSError):
-        for entry in root.iterdir():
-            if entry.is_dir():
-                with suppress(OSError):
-                    size = sum(file.stat().st_size for file in entry.iterdir())
-                    found.append((entry, size, entry.stat().st_mtime))
-    return found
-
-
-@contextmanager
-def _locked(entry: Path) -> Iterator[None]:
-    """Wait for the lock on an entry."""
-    lock = _lock_path(entry)
-    while True:
-        with lock.open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            # The previous holder may have removed the file.
-            if not lock.exists() or not os.path.samestat(os.fstat(file.fileno()), lock.stat()):
-                continue
-            try:
-                yield
-            finally:
-                lock.unlink(missing_ok=True)
-            return
-
-
-def _lock_path(entry: Path) -> Path:
-    return entry.with_name(entry.name + _LOCK)
-
-
-def _is_writable(root: Path) -> bool:
-    try:
-        root.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(root, os.W_OK)
-
-
-def _check_space(folder: Path, size: int) -> None:
-    free = shutil.disk_usage(folder).free
-    if free < size + _SPARE_BYTES:
-        expected = f"{(size + _SPARE_BYTES) / 1e9:.1f} GB of free disk space for the decoded images"
-        fix = "set XDG_CACHE_HOME to a folder with more space, or lower data.image.size"
-        raise StorageError(Problem(str(folder), expected, f"{free / 1e9:.1f} GB", fix))
+    return EntryCache(cache_root()).clear()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from math import prod
 from time import perf_counter
@@ -302,10 +302,18 @@ def train_augmented(
 
 def _evaluation_batch(learner: Learner) -> int:
     """Return the rows per evaluation step: fewer if the output of a layer would take much memory."""
-    layers = [layer for network in learner.networks.values() for layer in network.layers]
+    layers = [layer for network in learner.networks.values() for layer in _all_layers(network)]
     outputs = [tensor for layer in layers for tensor in tf.nest.flatten(layer.output)]
     values: int = max(prod(size or 1 for size in tensor.shape[1:]) for tensor in outputs)
     return max(1, min(_EVALUATION_BATCH, _EVALUATION_VALUES // values))
+
+
+def _all_layers(network: Any) -> Iterator[Any]:
+    """Yield the layers of a network, and those of networks inside it."""
+    for layer in network.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _all_layers(layer)
 
 
 class Evaluator:

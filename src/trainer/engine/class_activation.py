@@ -66,10 +66,19 @@ def _last_maps(network: keras.Model) -> keras.layers.Layer | None:
     """Return the layer with the last feature maps (height, width, channels); None if it is the image."""
     layers = [
         layer
-        for layer in network.layers
+        for layer in _layers(network)
         if not isinstance(layer, _SKIPPED) and len(getattr(layer.output, "shape", ())) == 4
     ]
     return layers[-1] if layers and layers[-1].name != IMAGE_SCALING else None
+
+
+def _layers(network: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a network, and those of a network inside it whose output has no maps."""
+    for layer in network.layers:
+        if isinstance(layer, keras.Model) and len(layer.output_shape) == 2:
+            yield from _layers(layer)
+        else:
+            yield layer
 
 
 @contextmanager

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from trainer.engine.learner import Batch, Learner
 
@@ -37,6 +40,39 @@ class KerasSteps(keras.Model):  # type: ignore[misc]
         return self._loss_tracker
 
 
+@dataclass(frozen=True, slots=True)
+class BaseTraining:
+    """How the layers of a pretrained base are trained, if not like the others.
+
+    Attributes:
+        layers: Its layers that are trained.
+        factor: Its learning rate divided by that of the optimizer.
+        start: The number of batches before they are trained.
+        accumulation: Batches per step of the optimizer.
+    """
+
+    layers: Sequence[keras.layers.Layer]
+    factor: float
+    start: int
+    accumulation: int
+
+    @property
+    def variables(self) -> list[Any]:
+        """The variables that are trained."""
+        return [variable for layer in self.layers for variable in layer.trainable_variables]
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Context manager within which Keras does not train the layers."""
+        for layer in self.layers:
+            layer.trainable = False
+        try:
+            yield
+        finally:
+            for layer in self.layers:
+                layer.trainable = True
+
+
 class SupervisedLearner(Learner):
     """One network with one loss.
 
@@ -52,6 +88,7 @@ class SupervisedLearner(Learner):
         optimizer: keras.optimizers.Optimizer | None = None,
         *,
         keep_outputs: bool = True,
+        base: BaseTraining | None = None,
     ) -> None:
         """Initialize the learner.
 
@@ -60,11 +97,12 @@ class SupervisedLearner(Learner):
             loss: The Keras loss.
             optimizer: Built here; None for evaluation only.
             keep_outputs: Whether training returns the predictions, for metrics of the training rows.
+            base: How the base of the network is trained; None if like the other layers.
         """
         optimizers = {} if optimizer is None else {"network": optimizer}
         outputs = int(network.output_shape[-1])
         super().__init__({"network": network}, optimizers, outputs, outputs if keep_outputs else 0)
-        self.network = network
+        self.network, self._base = network, base
         self.keras_model = KerasSteps(network, loss, optimizer)
         # Its running mean is separate: validation can be stopped, and the epoch continued from it.
         self._evaluation = KerasSteps(network, loss, None)
@@ -78,10 +116,34 @@ class SupervisedLearner(Learner):
         self.keras_model.loss_mean.reset_state()
 
     def train_step(self, batch: Batch) -> tuple[Any, Any]:
-        outputs = self.keras_model.train_step(batch)
+        outputs = self._update(batch)
         if not self.trained_outputs:
             outputs = outputs[:, :0]
         return outputs, self.keras_model.loss_mean.result()
+
+    def _update(self, batch: Batch) -> Any:
+        base = self._base
+        if base is None:
+            return self.keras_model.train_step(batch)
+        if not base.start:
+            return self._update_with_base(base, batch)
+
+        def update_frozen() -> Any:
+            with base.frozen():
+                return self.keras_model.train_step(batch)
+
+        done = self.keras_model.optimizer.iterations * base.accumulation
+        return tf.cond(
+            done < base.start, update_frozen, lambda: self._update_with_base(base, batch)
+        )
+
+    def _update_with_base(self, base: BaseTraining, batch: Batch) -> Any:
+        # The step of an optimizer is proportional to its learning rate.
+        before = [tf.identity(variable.value) for variable in base.variables]
+        outputs = self.keras_model.train_step(batch)
+        for variable, value in zip(base.variables, before, strict=True):
+            variable.assign(value + base.factor * (variable - value))
+        return outputs
 
     def start_evaluation(self) -> None:
         self._evaluation.loss_mean.reset_state()

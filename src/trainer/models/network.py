@@ -33,6 +33,8 @@ from trainer.models.layers import (
     named_tensors,
 )
 from trainer.models.penalties import build_regularizer
+from trainer.models.pretrained.building import build_base
+from trainer.models.pretrained.description import BASE
 from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import (
     CONCATENATE,
@@ -59,6 +61,7 @@ def build_network(
     base: Path,
     compiled: bool = False,
     shared: keras.Model | None = None,
+    base_weights: bool = False,
 ) -> keras.Model:
     """Return a network of plain Keras layers, whose `.keras` file loads without this package.
 
@@ -76,6 +79,7 @@ def build_network(
             generator, and the network cannot be saved.
         shared: A compiled network of the same config. The new one consists of its layers, except those
             for XLA, and has their variables.
+        base_weights: Whether to load the weights of a pretrained base.
 
     Raises:
         ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
@@ -86,10 +90,20 @@ def build_network(
     with default_seed(derived_seed(config.seed, "custom", "default")):
         layers = _hidden_layers(config, shape, summaries, build, compiled=compiled)
         layers.append(_build_head(config, shape.head, shape.outputs))
-        network = _connect(config, shape, layers, shared)
+        chain = partial(_chain, config.seed, shape, layers, shared, base_weights=base_weights)
+        network = _connect(config, chain)
     if config.model.output_bias == "prior" and shared is None:
         network.layers[-1].bias.assign(prior_bias(shape.head, shape.outputs, prior))
     return network
+
+
+def trained_weights(network: keras.Model) -> list[Any]:
+    """Return the weights in Keras's order, without those of a frozen base."""
+    base = next((layer for layer in network.layers if layer.name == BASE), None)
+    if base is None or base.trainable_weights:
+        return list(network.weights)
+    frozen = {id(weight) for weight in base.weights}
+    return [weight for weight in network.weights if id(weight) not in frozen]
 
 
 def _hidden_layers(
@@ -169,23 +183,20 @@ def _build_head(config: Config, head: HeadKind, outputs: int) -> keras.layers.De
     )
 
 
-def _connect(
-    config: Config,
-    shape: NetworkShape,
-    layers: Sequence[keras.layers.Layer],
-    shared: keras.Model | None,
-) -> keras.Model:
-    """Build the layers as a network; a failure is attributed to a custom layer."""
+def _connect(config: Config, chain: Callable[[], keras.Model]) -> keras.Model:
+    """Return the network that `chain` builds; a failure is attributed to a custom layer."""
     custom = [
         index
         for index, layer in enumerate(config.model.layers)
         if isinstance(layer.settings, Custom)
     ]
     if not custom:
-        return _chain(config.seed, shape, layers, shared)
+        return chain()
     key = f"model.layers.{custom[-1]}.custom"
     try:
-        network = _chain(config.seed, shape, layers, shared)
+        network = chain()
+    except ConfigError:
+        raise
     except Exception as error:
         found = f"{type(error).__name__}: {error}"
         raise ConfigError(_shape_problem("layers that fit together", found, key)) from error
@@ -201,9 +212,14 @@ def _chain(
     shape: NetworkShape,
     layers: Sequence[keras.layers.Layer],
     shared: keras.Model | None,
+    *,
+    base_weights: bool,
 ) -> keras.Model:
     embeddings = [build_embeddings(shape, EMBEDDINGS, seed)] if shape.tables else []
     first = _first_layer(seed, shape)
+    if shape.base is not None:
+        assert shape.image is not None, "a base network is for images"
+        first[BASE] = build_base(shape.base, shape.image, weights=base_weights)
     if shared is not None:
         embeddings, layers = (
             [_shared_layer(shared, layer) for layer in part] for part in (embeddings, layers)
@@ -221,13 +237,18 @@ def _chain(
             columns = block(columns)
         output = columns
         for name, layer in first.items():
-            output = layer(tensors[name])
+            output = layer(output if name == BASE else tensors[name])
+        if shape.base is not None and columns is not None:
+            output, columns = _join(output, columns), None
         for layer in layers:
             output = layer(output)
             if first and columns is not None and len(output.shape) == 2:
-                join = keras.layers.Concatenate(name=CONCATENATE, dtype="float32")
-                output, columns = join([output, columns]), None
+                output, columns = _join(output, columns), None
     return keras.Model(tensors, output, name="network")
+
+
+def _join(output: Any, columns: Any) -> Any:
+    return keras.layers.Concatenate(name=CONCATENATE, dtype="float32")([output, columns])
 
 
 def _shared_layer(network: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -58,6 +58,7 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
             f"a {layer.settings.kind} layer": layer.settings.stacking is None
             for layer in config.model.layers
         },
+        "a pretrained network that is not frozen": dimensions.network.base is not None,
         "an image as an input": dimensions.network.image is not None,
         "tokens as an input": dimensions.network.tokens is not None,
         "a callback": bool(fit.callbacks),

@@ -12,7 +12,17 @@ from math import prod
 from trainer.config.layers.base import LayerEntry, LayerKind, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import CATEGORIES, IMAGE, TERMS, TOKENS, UNIT_SCALING, ImageScaling, InputSpec
+from trainer.inputs import (
+    CATEGORIES,
+    FEATURES,
+    IMAGE,
+    TERMS,
+    TOKENS,
+    UNIT_SCALING,
+    ImageScaling,
+    InputSpec,
+)
+from trainer.models.pretrained.description import BASE, BaseNetwork
 
 EMBEDDINGS = "embeddings"
 IMAGE_SCALING = "image_scaling"
@@ -33,6 +43,7 @@ class NetworkShape:
         image_scaling: How the network scales the input `image`.
         token_vectors: (ids, dimension) of the vectors of the input `tokens`; None without it.
         term_vectors: (ids, dimension) of the vectors of the input `terms`; None without texts.
+        base: The pretrained network that the image, once scaled, is passed to.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -42,6 +53,7 @@ class NetworkShape:
     image_scaling: ImageScaling = UNIT_SCALING
     term_vectors: tuple[int, int] | None = None
     token_vectors: tuple[int, int] | None = None
+    base: BaseNetwork | None = None
 
     @property
     def start(self) -> Shape:
@@ -68,6 +80,22 @@ class NetworkShape:
         """The inputs besides the image or the tokens."""
         return tuple(spec for spec in self.inputs if spec.name not in (IMAGE, TOKENS))
 
+    def with_base(self, base: BaseNetwork) -> NetworkShape:
+        """Return the shape with a base network, which may scale images in its own way."""
+        return replace(self, base=base, image_scaling=base.scaling or self.image_scaling)
+
+    @property
+    def trained(self) -> NetworkShape:
+        """The part that is trained: the output of a frozen base is among its features."""
+        if self.base is None or not self.base.settings.is_frozen:
+            return self
+        width = self.base.channels + sum(
+            prod(spec.shape) for spec in self.columns if spec.name == FEATURES
+        )
+        features = InputSpec(FEATURES, (width,), "float32")
+        others = [spec for spec in self.columns if spec.name != FEATURES]
+        return replace(self, inputs=(features, *others), base=None, image_scaling=UNIT_SCALING)
+
     @property
     def embedded(self) -> Shape:
         """Shape of the columns after the embeddings: the numbers, then the vector of each category, and
@@ -89,7 +117,7 @@ class LayerSummary:
 
     Attributes:
         name: Unique name of the layer in the network.
-        kind: The kind of the layer in the config, or `embeddings`, `image_scaling`,
+        kind: The kind of the layer in the config, or `embeddings`, `image_scaling`, `pretrained`,
             `token_embedding`, `concatenate` or `head`.
         output_shape: Output shape for one sample; None after a custom layer.
         parameters: Number of weights, trainable or not; None if unknown.
@@ -151,6 +179,12 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
     elif network.tokens is not None and network.token_vectors is not None:
         weights = (network.token_vectors,)
         layers.append(_summary(TOKEN_EMBEDDING, TOKEN_EMBEDDING, network.tokens, weights))
+    if network.base is not None:
+        layers.append(_base_summary(network.base))
+        shape = (network.base.channels,)
+        if columns is not None:
+            shape, columns = (shape[0] + columns[0],), None
+            layers.append(_summary(CONCATENATE, CONCATENATE, shape, ()))
     names = layer_names(model.layers)
     for index, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
         summary, problem = _summarize(layer, name, shape)
@@ -221,6 +255,20 @@ def _summarize(
         multiplications=settings.multiplications(shape),
         activations=settings.activations(shape),
     ), None
+
+
+def _base_summary(base: BaseNetwork) -> LayerSummary:
+    trainable = 0 if base.settings.is_frozen else base.parameters
+    return LayerSummary(
+        name=BASE,
+        kind=BASE,
+        output_shape=(base.channels,),
+        parameters=base.parameters,
+        trainable=trainable,
+        trainable_shapes=None if trainable is None else ((trainable,),) if trainable else (),
+        multiplications=base.multiplications,
+        activations=0 if base.settings.is_frozen else base.activations,
+    )
 
 
 def _summary(name: str, kind: str, shape: Shape, weights: tuple[Shape, ...] | None) -> LayerSummary:

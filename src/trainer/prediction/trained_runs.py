@@ -21,7 +21,9 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.recorded_splits import load_recorded_dataset
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, command_text
-from trainer.runs.checkpoints import read_checkpoint
+from trainer.models.pretrained.description import describe_saved_base
+from trainer.models.summary import NetworkShape
+from trainer.runs.checkpoints import MODEL, read_checkpoint
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_errors
@@ -189,6 +191,20 @@ def _missing_setting(expected: Any, actual: Any, path: str = "") -> str | None:
     return None
 
 
+def network_shape(opened: TrainedRun) -> NetworkShape:
+    """Return the inputs of the network, its pretrained base and its output layer.
+
+    Raises:
+        ConfigError: The checkpoint lacks the base.
+    """
+    shape = opened.task.network_shape(opened.preprocessing)
+    settings = opened.loaded.config.model.pretrained
+    if settings is None or shape.image is None:
+        return shape
+    model = opened.run.checkpoint(opened.checkpoint) / MODEL
+    return shape.with_base(describe_saved_base(settings, model, shape.image))
+
+
 def load_network(opened: TrainedRun, *, allow_custom: bool) -> keras.Model:
     """Load the network with the weights of the checkpoint.
 
@@ -198,15 +214,14 @@ def load_network(opened: TrainedRun, *, allow_custom: bool) -> keras.Model:
     """
     from trainer.models.network import build_network
 
-    task = opened.task
+    checkpoint = read_checkpoint(opened.run.checkpoint(opened.checkpoint))
     network = build_network(
         opened.loaded.config,
-        task.network_shape(opened.preprocessing),
-        task.prior(),
+        network_shape(opened),
+        opened.task.prior(),
         allow_custom=allow_custom,
         base=Path.cwd(),
     )
-    checkpoint = read_checkpoint(opened.run.checkpoint(opened.checkpoint))
     try:
         network.load_weights(checkpoint.model)
     except (ValueError, KeyError, OSError) as error:

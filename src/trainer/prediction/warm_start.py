@@ -15,7 +15,12 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.errors import ConfigError, Problem, RunError, TrainerError
 from trainer.models.summary import LayerSummary, layer_names, summarize_layers
 from trainer.models.warm_start import LayerMatch, match_layers
-from trainer.prediction.trained_runs import TrainedRun, load_network, open_trained
+from trainer.prediction.trained_runs import (
+    TrainedRun,
+    load_network,
+    network_shape,
+    open_trained,
+)
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.manifest import InitialWeights
 from trainer.runs.opening import open_run
@@ -109,8 +114,8 @@ def plan_warm_start(
         raise type(error)(
             replace(problem, key=problem.key or _KEY) for problem in error.problems
         ) from error
-    shape = source.task.network_shape(source.preprocessing)
-    matches = match_layers(layers, summarize_layers(source.loaded.config.model, shape))
+    others = summarize_layers(source.loaded.config.model, network_shape(source))
+    matches = match_layers(layers, others)
     problems = [
         _problem(config, match, path)
         for match in matches

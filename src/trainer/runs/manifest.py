@@ -18,6 +18,7 @@ from trainer.runs.process import ProcessIdentity, is_alive, this_process
 from trainer.runs.records import from_json, optional_field, to_json
 
 FORMAT = 1
+PRETRAINED = "model.pretrained"
 TIME_LIMIT = "--max-seconds"
 """The option that limits the time of a command; the reason of a run that it ended begins with it."""
 Status = Literal["running", "finished", "stopped", "failed"]

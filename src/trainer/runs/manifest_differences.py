@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.errors import Problem
-from trainer.runs.manifest import Manifest
+from trainer.runs.manifest import PRETRAINED, Manifest
 
 
 def data_differences(was: Manifest, now: Manifest) -> Iterator[Problem]:
-    """Yield problems for data files that were added, removed or changed."""
+    """Yield problems for data files that were added, removed or changed, and a changed base network."""
+    bases = (
+        {record for record in manifest.initial_weights if record.setting == PRETRAINED}
+        for manifest in (was, now)
+    )
+    for before, after in zip(*bases, strict=False):
+        if before.sha256 != after.sha256:
+            found = f"SHA-256 {after.sha256[:12]}…"
+            yield Problem(after.path, f"the content it had: SHA-256 {before.sha256[:12]}…", found)
     files_before = {file.path: file for file in was.data}
     files_now = {file.path: file for file in now.data}
     for path in dict.fromkeys((*files_before, *files_now)):

@@ -5,9 +5,8 @@ TensorFlow.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -36,12 +35,11 @@ from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
 from trainer.errors import ConfigError, Problem
 from trainer.models.augment import build_augmentation
-from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
-from trainer.models.network import build_network
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
+from trainer.workflows.networks import base_training, network_function, saved_network
 from trainer.workflows.plan import RunPlan
 
 # Compiling takes a second the first time, and a third of that once the program is cached.
@@ -128,8 +126,9 @@ def build_training(
     """
     config, task = plan.config, plan.task
     compiled = _should_compile(plan) if execution is None else execution.compiled
-    make_network = _network_function(plan, allow_custom=allow_custom)
-    network = make_network(compiled=compiled)
+    make_network = network_function(plan, allow_custom=allow_custom)
+    # The weights of a resumed run come from its checkpoint.
+    network = make_network(compiled=compiled, base_weights=execution is None)
     if plan.warm_start is not None:
         source = plan.warm_start.load_source(allow_custom=allow_custom)
         plan.warm_start.copy_weights(network, source)
@@ -142,7 +141,11 @@ def build_training(
     if execution is None:
         execution = _choose_execution(plan, network, train, validation, compiled)
     learner = SupervisedLearner(
-        network, build_loss(task.loss), optimizer, keep_outputs=bool(task.metrics)
+        network,
+        build_loss(task.loss),
+        optimizer,
+        keep_outputs=bool(task.metrics),
+        base=base_training(plan, network),
     )
     weighted = task.apply_class_weights(train, config.fit.class_weight)
     executor = _executor(plan, learner, weighted, validation, execution)
@@ -150,7 +153,7 @@ def build_training(
     training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
     training.rollback = _rollback(config, learner)
     group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
-    saved = make_network(shared=network) if has_compiled_layer(network) else network
+    saved = saved_network(plan, network, allow_custom=allow_custom)
     return TrainingSetup(network, training, group, executor, saved, execution, encode_seconds)
 
 
@@ -159,12 +162,12 @@ class PackSetup:
     """Networks of the same shape that are ready to be trained by one program.
 
     Attributes:
-        networks: The network of each member, which is given its weights before it is saved.
+        networks: The network of each member as it is saved, after it is given its weights.
         group: Their training.
         executor: Runs their epochs, and evaluates them after training.
     """
 
-    networks: tuple[keras.Sequential, ...]
+    networks: tuple[keras.Model, ...]
     group: TrainingGroup
     executor: PackExecutor
 
@@ -182,7 +185,7 @@ def build_pack(plans: Sequence[RunPlan], checkpoint: Snapshot | None) -> PackSet
     members, trainings = [], []
     sources: dict[str, keras.Model] = {}
     for plan in plans:
-        network = _network_function(plan, allow_custom=False)()
+        network = network_function(plan, allow_custom=False)()
         if (start := plan.warm_start) is not None:
             if start.sha256 not in sources:
                 sources[start.sha256] = start.load_source(allow_custom=False)
@@ -207,20 +210,12 @@ def build_pack(plans: Sequence[RunPlan], checkpoint: Snapshot | None) -> PackSet
     group = TrainingGroup(trainings, executor)
     if checkpoint is not None:
         restore_pack(group, checkpoint)
-    return PackSetup(tuple(member.stack.network for member in members), group, executor)
-
-
-def _network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., keras.Model]:
-    """Return a function that builds the network of a plan with its initial weights."""
-    task = plan.task
-    return partial(
-        build_network,
-        plan.config,
-        task.network_shape(plan.dataset.preprocessing),
-        task.prior(),
-        allow_custom=allow_custom,
-        base=plan.loaded.path.absolute().parent,
-    )
+    if first.network.trained is first.network:
+        networks = [member.stack.network for member in members]
+    else:
+        network = members[0].stack.network
+        networks = [saved_network(first, network, allow_custom=False)] * len(plans)
+    return PackSetup(tuple(networks), group, executor)
 
 
 def _encoded_rows(plan: RunPlan) -> tuple[Samples, Samples | None]:

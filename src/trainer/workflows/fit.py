@@ -11,12 +11,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, assert_never
-
-import numpy as np
 
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
@@ -28,34 +25,17 @@ from trainer.engine import devices
 from trainer.engine.events import EpochEnd, GroupEpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import DivergedError, Problem, TrainingError, command_text
-from trainer.explain.dependence import surface_json
-from trainer.explain.importance import (
-    PermutationSettings,
-    compute_importance,
-    should_compute_importance,
-)
-from trainer.explain.perturbations import EncodedRows, PredictFn
-from trainer.inputs import Inputs
-from trainer.metrics.arrays import FloatArray
 from trainer.report.page import write_page
-from trainer.runs.decisions import read_decisions
-from trainer.runs.directory import RunDirectory
-from trainer.runs.explanations import AUGMENTED
-from trainer.runs.files import json_bytes
-from trainer.tasks.task import Task
 from trainer.workflows.events import RunEvent, RunFinished, RunStarted
-from trainer.workflows.heat_maps import explain_shown_images
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.reporting import seconds_after_training, write_run_findings
+from trainer.workflows.run_explanations import explain_columns, explain_images
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
 
 if TYPE_CHECKING:
-    from trainer.engine.batches import EpochOutput, Evaluator
+    from trainer.engine.batches import EpochOutput
     from trainer.workflows.building import TrainingSetup
     from trainer.workflows.recording import Recording
-
-_SHOWN_POINTS = 1_000
-"""Number of rows drawn on a surface, evenly spaced."""
 
 
 def fit_run(
@@ -184,7 +164,7 @@ def train_and_evaluate(
     Raises:
         TrainingError: Training failed; the manifest records why.
     """
-    from trainer.models.weights import weights_sha256
+    from trainer.models.weights import values_sha256
 
     training = built.training
     if not is_member:
@@ -197,17 +177,17 @@ def train_and_evaluate(
     digest, sentence = None, ""
     if training.best_epoch:
         built.network.set_weights(training.best_weights)
-        digest = weights_sha256(built.network)
+        digest = values_sha256(record.recorded.all_weights(training.best_weights))
         if not is_stopped:
             with record.timed("evaluate"):
                 metrics = _evaluate(plan, built, record, session.interrupted, splits)
             is_stopped = metrics is None
         if not (is_stopped or is_member):
             with record.timed("report"):
-                _explain(plan, built, record)
+                explain_columns(plan, built, record)
                 if plan.config.evaluate.report:
                     sentence = write_run_findings(record.run, plan, session.time_limit)
-                    _explain_images(plan, built, record.run)
+                    explain_images(plan, built, record.run)
     elif not is_stopped:
         raise TrainingError(_no_epoch(plan, session.time_limit, record.run.path))
     record.write_end("stopped" if is_stopped else "finished", weights_sha256=digest)
@@ -263,77 +243,6 @@ def _train_epochs(
         record.add_time("compile", program.compile_seconds)
         record.add_time("train", -program.trace_seconds - program.compile_seconds)
     index_programs(cache_root())
-
-
-def _explain(plan: RunPlan, built: TrainingSetup, record: Recording) -> None:
-    """Write permutation importance, and with two numeric features the surface of the predictions, if
-    the config enables them.
-    """
-    settings, dataset = plan.config.evaluate, plan.dataset
-    split: SplitName = "validation" if dataset.rows("validation") else "train"
-    samples = dataset.samples(split)
-    if samples is None or (settings.importance == "auto" and not settings.report):
-        return
-    preprocessing, evaluator = dataset.preprocessing, built.executor.evaluator
-    y = plan.task.target_values(plan.task.encode_targets(samples))
-    predict = _prediction_function(evaluator, plan.task)
-    validation_rows = dataset.rows("validation")
-    # An image is the only column, or takes as long as its values.
-    image = preprocessing.image
-    columns = len(preprocessing.columns) if image is None else preprocessing.input_count
-    is_alone = image is not None and len(preprocessing.columns) == 1
-    setting = False if is_alone and settings.importance == "auto" else settings.importance
-    inputs = preprocessing.input_count
-    if should_compute_importance(setting, validation_rows, columns, inputs):
-        record_json = compute_importance(
-            plan.task.name,
-            EncodedRows(samples.inputs, preprocessing.input_columns),
-            y,
-            samples.weight,
-            predict,
-            split,
-            PermutationSettings(seed=plan.config.seed, confidence_level=settings.confidence_level),
-        )
-        record.run.write_explanation("importance.json", json_bytes(record_json))
-    names = [column.name for column in preprocessing.columns]
-    if set(names) <= set(dataset.table.frame.columns):
-        indices = np.unique(np.linspace(0, len(samples.rows) - 1, _SHOWN_POINTS).astype(np.int64))
-        surface = surface_json(
-            [preprocessing],
-            dataset.table.frame.select(names)[samples.rows[indices]],
-            plan.task.json_values(y[indices]),
-            predict,
-            plan.task.prediction_names,
-            split,
-        )
-        if surface is not None:
-            record.run.write_explanation("surface.json", json_bytes(surface))
-
-
-def _explain_images(plan: RunPlan, built: TrainingSetup, run: RunDirectory) -> None:
-    """Write heat maps of some of the images that the report shows, and changed training images."""
-    decisions = read_decisions(run)
-    if plan.dataset.preprocessing.image is None or decisions is None:
-        return
-    from trainer.engine.augmented_examples import augmented_sheet
-    from trainer.engine.class_activation import class_activation_maps
-
-    task = plan.task.with_decisions(decisions)
-    predict = _prediction_function(built.executor.evaluator, task)
-    activate = partial(class_activation_maps, built.network)
-    explain_shown_images(run, plan.dataset, task, predict, lambda x, *to: activate(x[0], *to))
-    if (augment := built.executor.augment) is not None:
-        sheet = augmented_sheet(augment, built.training.train, plan.config.fit.batch_size)
-        run.write_explanation(AUGMENTED, sheet)
-
-
-def _prediction_function(evaluator: Evaluator, task: Task) -> PredictFn:
-    """Return a function that predicts rows of one encoding with a network in memory."""
-
-    def predict(encoded: Sequence[Inputs]) -> FloatArray:
-        return task.point_predictions(task.decode_outputs(evaluator.predict(encoded[0])))
-
-    return predict
 
 
 def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:

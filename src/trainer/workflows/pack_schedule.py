@@ -139,7 +139,7 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
 def network_sizes(plan: RunPlan) -> ModelDimensions:
     """Return the part of the network's architecture that depends on its data."""
     return ModelDimensions(
-        network=plan.task.network_shape(plan.dataset.preprocessing),
+        network=plan.network.trained,
         loss=plan.task.loss,
         rows=plan.dataset.rows("train"),
         validation_rows=plan.dataset.rows("validation"),
@@ -153,7 +153,9 @@ def pack_size(plan: RunPlan, count: int, jobs: int) -> int:
     Memory limits it, and all jobs get packs of about the same size.
     """
     free = available_memory()
-    output_shapes = [layer.output_shape for layer in plan.layers if layer.output_shape is not None]
+    output_shapes = [
+        layer.output_shape for layer in plan.trained_layers if layer.output_shape is not None
+    ]
     bytes_per_member = member_bytes(
         plan.config, network_sizes(plan), plan.parameters or 0, output_shapes
     )

@@ -13,12 +13,10 @@ import polars as pl
 
 from trainer.assessment.slice_findings import slice_problems
 from trainer.config.conflicts import task_conflicts
-from trainer.config.data import NamedSources
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.resolve import monitored_metrics, resolved_steps
 from trainer.config.schema import Config
-from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import RowIndex
 from trainer.data.checking import missing_sources
 from trainer.data.dataset import Dataset
@@ -30,19 +28,19 @@ from trainer.engine.selection import EngineChoice, choose_engine, device_memory
 from trainer.errors import ConfigError, DataError, Problem, pluralize
 from trainer.inputs import IMAGE
 from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
-from trainer.models.summary import LayerSummary, summarize_layers
+from trainer.models.pretrained.description import BASE, describe_base
+from trainer.models.summary import LayerSummary, NetworkShape, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
 from trainer.prediction.warm_start import WarmStart, plan_warm_start
 from trainer.runs.decisions import Decisions
 from trainer.runs.machine import total_memory
-from trainer.runs.manifest import DataFile, Manifest, new_manifest
+from trainer.runs.manifest import PRETRAINED, DataFile, InitialWeights, Manifest, new_manifest
 from trainer.tasks.task import Task, make_task
 from trainer.tracking.trackers import tracking_problems
+from trainer.workflows.plan_warnings import plan_warnings
 
 # Smaller networks fit any machine; looking for a GPU takes a moment.
 _CHECKED_BYTES = 1 << 29
-_MIN_VALIDATION_ROWS = 50
-"""With fewer, the standard error of an accuracy exceeds 5%, more than epochs differ."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +52,10 @@ class RunPlan:
         dataset: Rows, splits and fitted preprocessing.
         engine: Where the rows are kept during training, and why.
         task: Head, loss and metrics.
+        network: The inputs of the network, its pretrained base and its output layer.
         layers: Each layer with its output shape and number of parameters.
-        parameters: The total number of parameters; None if a custom layer hides it.
+        parameters: The number of parameters of the network that is trained, without a frozen base;
+            None if a custom layer hides it.
         memory: Bytes of weights, gradients, optimizer state and activations; None in the same case.
         data_bytes: Bytes of the encoded rows.
         steps_per_epoch: Batches per epoch.
@@ -71,6 +71,7 @@ class RunPlan:
     dataset: Dataset
     engine: EngineChoice
     task: Task
+    network: NetworkShape
     layers: tuple[LayerSummary, ...]
     parameters: int | None
     memory: MemoryEstimate | None
@@ -88,15 +89,21 @@ class RunPlan:
 
     @property
     def multiplications(self) -> int | None:
-        """Approximate number of multiplications for a row; None if a custom layer hides it."""
-        counts = [
-            layer.multiplications for layer in self.layers if layer.multiplications is not None
-        ]
-        return sum(counts) if len(counts) == len(self.layers) else None
+        """Approximate number of multiplications per row in training; None if a custom layer hides it."""
+        return _total([layer.multiplications for layer in self.trained_layers])
+
+    @property
+    def trained_layers(self) -> tuple[LayerSummary, ...]:
+        """The layers that are trained: those after a frozen base."""
+        if self.network.trained is self.network:
+            return self.layers
+        return tuple(layer for layer in self.layers if layer.kind != BASE)
 
     @property
     def convolutional(self) -> bool:
         """Whether a layer convolves its input."""
+        if self.network.trained.base is not None:
+            return True
         return any(layer.settings.convolutional for layer in self.config.model.layers)
 
     @property
@@ -110,9 +117,18 @@ class RunPlan:
         """Whether training images are changed at random."""
         return bool(self.config.model.augment) or self.random_crop is not None
 
+    def samples(self, split: SplitName) -> Samples | None:
+        """Return the encoded rows of a split, with the output of a frozen base instead of images."""
+        samples = self.dataset.samples(split)
+        if samples is None or self.network.trained is self.network:
+            return samples
+        from trainer.engine.base_features import with_base_features
+
+        return with_base_features(self.dataset, split, self.network)
+
     def encoded_samples(self, split: SplitName) -> Samples | None:
         """Return the encoded rows of a split, with targets encoded for the head; None without rows."""
-        samples = self.dataset.samples(split)
+        samples = self.samples(split)
         return None if samples is None else self.task.encode_targets(samples)
 
 
@@ -203,21 +219,25 @@ def make_plan(
         if inherited is None or source is None or inherited.source != source:
             inherited = read_inherited_decisions(config, target)
         preprocessing = dataset.preprocessing
-        layers = summarize_layers(config.model, task.network_shape(preprocessing))
+        network = task.network_shape(preprocessing)
+        if config.model.pretrained is not None and network.image is not None:
+            network = network.with_base(describe_base(config.model.pretrained, network.image))
+        layers = summarize_layers(config.model, network)
         batch = min(config.fit.batch_size, dataset.rows("train"))
-        memory = estimate_memory(layers, config.optimizer, batch)
-        memory_warnings = () if memory is None else _check_memory(config, layers, memory, batch)
-        warm_start = None if started else plan_warm_start(config, layers, preprocessing)
+        trained = summarize_layers(config.model, network.trained)
+        memory = estimate_memory(trained, config.optimizer, batch)
+        memory_warnings = () if memory is None else _check_memory(config, trained, memory, batch)
+        warm_start = None if started else plan_warm_start(config, trained, preprocessing)
     rows = dataset.rows("train")
     steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
-    parameters = [layer.parameters for layer in layers if layer.parameters is not None]
     return RunPlan(
         loaded=loaded,
         dataset=dataset,
         engine=engine,
         task=task,
+        network=network,
         layers=layers,
-        parameters=sum(parameters) if len(parameters) == len(layers) else None,
+        parameters=_total([layer.parameters for layer in trained]),
         memory=memory,
         data_bytes=len(dataset.assignment) * preprocessing.row_bytes,
         steps_per_epoch=steps_per_epoch,
@@ -226,12 +246,16 @@ def make_plan(
         warm_start=warm_start,
         warnings=(
             *dataset.warnings,
-            *_warnings(config, dataset),
+            *plan_warnings(config, dataset),
             *memory_warnings,
             *(() if warm_start is None else warm_start.warnings),
         ),
         notes=dataset.notes,
     )
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
@@ -313,9 +337,17 @@ def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> 
         parameters=plan.parameters,
         warnings=plan.warnings,
         data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
-        initial_weights=() if plan.warm_start is None else (plan.warm_start.record,),
+        initial_weights=_initial_weights(plan),
         splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
         dropped=plan.dataset.dropped,
+    )
+
+
+def _initial_weights(plan: RunPlan) -> tuple[InitialWeights, ...]:
+    base, start = plan.network.base, plan.warm_start
+    return (
+        *(() if base is None else (InitialWeights(PRETRAINED, str(base.file), base.sha256),)),
+        *(() if start is None else (start.record,)),
     )
 
 
@@ -346,37 +378,3 @@ def _undefined_monitors(config: Config, dataset: Dataset) -> Iterator[Problem]:
         if found:
             fix = "monitor val_loss, or choose other validation rows with data.split"
             yield Problem("", f"validation rows that {metric} is defined for", found, fix, key)
-
-
-def _warnings(config: Config, dataset: Dataset) -> Iterator[str]:
-    if dataset.rows("validation") == 0:
-        stopping = config.fit.early_stopping
-        if stopping is not None and not stopping.restore_best:
-            yield "there are no validation rows: the weights of the last epoch are used"
-        else:
-            yield "there are no validation rows: the best epoch is chosen on the training rows"
-        has_classes = TASK_RULES[dataset.preprocessing.target.task].has_classes
-        if not has_classes and config.evaluate.decisions_from is None:
-            yield "there are no validation rows: predictions have no intervals"
-    elif dataset.rows("validation") < _MIN_VALIDATION_ROWS and config.data.split.fold is None:
-        rows = pluralize(dataset.rows("validation"), "validation row")
-        data = config.data
-        cannot_fold = (
-            data.split.by == "column"
-            or isinstance(data.source, NamedSources)
-            or not dataset.source.in_memory
-        )
-        fix = (
-            ""
-            if cannot_fold
-            else ": fit.folds=5 trains five networks and averages their predictions"
-        )
-        yield f"{rows} are too few to choose the best epoch by{fix}"
-    # With folds, each row is predicted by networks that were not trained on it.
-    if dataset.rows("test") == 0 and config.data.split.fold is None:
-        yield "there are no test rows: performance on new rows is not estimated"
-    if config.fit.batch_size > dataset.rows("train"):
-        yield (
-            f"fit.batch_size {config.fit.batch_size} exceeds the "
-            f"{dataset.rows('train')} training rows: each epoch has one step"
-        )

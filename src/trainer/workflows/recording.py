@@ -30,8 +30,9 @@ from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.training_group import Checkpointable
 from trainer.errors import Problem
 from trainer.metrics.predictions import Predictions
+from trainer.models.network import trained_weights
 from trainer.models.saving import save_network
-from trainer.models.weights import replaced_weights, values_sha256
+from trainer.models.weights import replaced_weights, values_sha256, variable_value
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.decisions import write_decisions
 from trainer.runs.directory import RunDirectory
@@ -70,8 +71,19 @@ class RecordedTraining:
     def weights(self) -> dict[str, np.ndarray[Any, Any]]:
         """Return the weights that would be evaluated now, by layer and name: dense/kernel."""
         prefix = f"{self.saved.name}/"
-        names = [variable.path.removeprefix(prefix) for variable in self.saved.weights]
+        names = [variable.path.removeprefix(prefix) for variable in trained_weights(self.saved)]
         return dict(zip(names, self.training.evaluation_weights(), strict=True))
+
+    def all_weights(self, trained: list[Any]) -> list[Any]:
+        """Return the weights to save: those that are trained, and those of a frozen base."""
+        variables = trained_weights(self.saved)
+        if len(variables) == len(self.saved.weights):
+            return trained
+        values = dict(zip(map(id, variables), trained, strict=True))
+        return [
+            values[id(variable)] if id(variable) in values else variable_value(variable)
+            for variable in self.saved.weights
+        ]
 
 
 @dataclass(slots=True)
@@ -179,7 +191,8 @@ class Recording(RunRecord):
         keep: int,
     ) -> str:
         """Write a checkpoint and return the SHA-256 of its weights."""
-        saved, digest = self.recorded.saved, values_sha256(weights)
+        saved, weights = self.recorded.saved, self.recorded.all_weights(weights)
+        digest = values_sha256(weights)
         metadata = {**metadata, "weights_sha256": digest}
 
         def write_model(path: Path) -> None:

@@ -1,0 +1,176 @@
+"""Keras networks of pretrained bases: the architecture, and its weights from a file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import keras
+import numpy as np
+
+from trainer.config.layers.base import Shape
+from trainer.config.pretrained import Pretrained
+from trainer.errors import ConfigError, Problem
+from trainer.models.pretrained.architectures import ARCHITECTURES, Architecture
+from trainer.models.pretrained.description import BASE, BaseNetwork, weights_problem
+from trainer.models.pretrained.efficientnet_lite import (
+    build_efficientnet_lite,
+    fill_efficientnet_lite,
+)
+from trainer.models.pretrained.keras_config import read_keras_config
+from trainer.models.pretrained.safetensors_files import read_safetensors
+from trainer.models.pretrained.torch_files import read_torch_arrays
+from trainer.models.pretrained.weights_error import WeightsError
+
+_POOL = {"average": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}
+_HDF5 = (".h5", ".hdf5")
+
+
+def build_base(base: BaseNetwork, image: Shape, *, weights: bool) -> keras.Model:
+    """Return the base network: an image, scaled → its channels.
+
+    Args:
+        base: Its description.
+        image: Shape of an image.
+        weights: Whether to load its weights; those of a run are loaded with the whole network.
+
+    Raises:
+        ConfigError: The file is damaged, or its weights are those of another network.
+    """
+    try:
+        if base.settings.architecture is not None:
+            known = ARCHITECTURES[base.settings.architecture]
+            network = _build(known, image)
+            if weights:
+                _fill(network, known, base.file)
+        elif base.nested:
+            config = read_keras_config(base.file, BASE)
+            return _with_frozen_layers(
+                keras.saving.deserialize_keras_object(config, safe_mode=True), base.settings
+            )
+        else:
+            network = _load(base)
+        output = network.output
+        if len(output.shape) == 4:
+            pool = getattr(keras.layers, _POOL[base.settings.pool])
+            output = pool(name=f"{BASE}_pool")(output)
+        if len(output.shape) != 2 or output.shape[-1] != base.channels:
+            found = f"an output of shape {tuple(output.shape[1:])}"
+            fix = "set model.pretrained.layer to one with a height, a width and channels"
+            raise WeightsError(found, expected=f"an output of {base.channels} channels", fix=fix)
+        network = keras.Model(network.inputs[0], output, name=BASE)
+        return _with_frozen_layers(network, base.settings)
+    except (WeightsError, OSError) as error:
+        raise weights_problem(error, base.settings, base.file) from error
+
+
+def weighted_layers(network: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers with weights, in their order, those of networks inside it included."""
+    layers: list[keras.layers.Layer] = []
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            layers.extend(weighted_layers(layer))
+        elif layer.weights:
+            layers.append(layer)
+    return layers
+
+
+def _with_frozen_layers(network: keras.Model, settings: Pretrained) -> keras.Model:
+    """Return the network with the layers that do not change as not trainable.
+
+    Batch normalization that is not trainable uses its statistics in training as well.
+    """
+    if settings.is_frozen:
+        network.trainable = False
+        return network
+    layers = weighted_layers(network)
+    if settings.frozen_layers >= len(layers):
+        found = f"{settings.frozen_layers}, of {len(layers)} layers"
+        fix = "set model.pretrained.frozen: true to change none"
+        expected = "fewer frozen layers than the network has with weights"
+        raise ConfigError(Problem("", expected, found, fix, "model.pretrained.frozen"))
+    for number, layer in enumerate(layers):
+        is_norm = isinstance(layer, keras.layers.BatchNormalization)
+        layer.trainable = number >= settings.frozen_layers and not is_norm
+    return network
+
+
+def _build(known: Architecture, image: Shape) -> keras.Model:
+    if known.lite is not None:
+        return build_efficientnet_lite(known.lite, image)
+    application = getattr(keras.applications, known.application or "")
+    return application(weights=None, include_top=False, input_shape=image)
+
+
+def _load(base: BaseNetwork) -> keras.Model:
+    """Load the network in a file of Keras whose config has been checked, up to the chosen layer."""
+    try:
+        # Its config is checked again: the file may have changed.
+        read_keras_config(base.file)
+        network = keras.saving.load_model(base.file, compile=False, safe_mode=True)
+        return keras.Model(network.inputs[0], network.get_layer(base.layer).output)
+    except (WeightsError, OSError):
+        raise
+    # Keras raises almost anything for a config and weights that do not belong together.
+    except Exception as error:
+        reason = str(error).partition("\n")[0][:200] or type(error).__name__
+        raise WeightsError(f"a network that Keras cannot load ({reason})") from error
+
+
+def _fill(network: keras.Model, known: Architecture, file: Path) -> None:
+    if known.lite is not None:
+        if file.suffix in (*_HDF5, ".keras"):
+            fix = "remove model.pretrained.architecture if the file has the whole network"
+            raise WeightsError(f"a {file.suffix} file", expected=".pth or .safetensors", fix=fix)
+        is_torch = zipfile.is_zipfile(file) or file.suffix != ".safetensors"
+        arrays = read_torch_arrays(file) if is_torch else read_safetensors(file)
+        fill_efficientnet_lite(network, known.lite, arrays)
+    elif file.suffix in _HDF5:
+        _fill_from_hdf5(network, file)
+    else:
+        fix = "save the weights as .h5 with Keras"
+        raise WeightsError(f"a {file.suffix} file", expected="an .h5 file of Keras", fix=fix)
+
+
+def _fill_from_hdf5(network: keras.Model, file: Path) -> None:
+    """Set the weights of each layer from an `.h5` file of Keras 2 or 3; other layers are ignored."""
+    try:
+        with h5py.File(file, "r") as opened:
+            root = opened["model_weights"] if "model_weights" in opened else opened
+            if "layer_names" not in root.attrs:
+                raise WeightsError("no layers by name", expected="an .h5 file of layers by name")
+            for layer in network.layers:
+                if layer.weights:
+                    layer.set_weights(_layer_values(root, layer))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise WeightsError("a damaged HDF5 file") from error
+
+
+def _layer_values(root: Any, layer: keras.layers.Layer) -> list[np.ndarray[Any, Any]]:
+    if layer.name not in root:
+        raise WeightsError(f"no layer '{layer.name}'", expected="the weights of the architecture")
+    group = _member(root, layer.name)
+    names = [
+        name.decode() if isinstance(name, bytes) else str(name)
+        for name in group.attrs.get("weight_names", ())
+    ]
+    shapes = [tuple(weight.shape) for weight in layer.weights]
+    values = [_member(group, name) for name in names]
+    if [tuple(value.shape) for value in values] != shapes:
+        found = f"other shapes in '{layer.name}'"
+        raise WeightsError(found, expected=f"weights {shapes}, as in the architecture")
+    return [np.asarray(value, np.float32) for value in values]
+
+
+def _member(group: Any, path: str) -> Any:
+    """Return a group or dataset; links and datasets that read other files are refused."""
+    member = group
+    for name in path.strip("/").split("/"):
+        if not isinstance(member.get(name, getlink=True), h5py.HardLink):
+            raise WeightsError(f"a link '{name}'")
+        member = member[name]
+    if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
+        raise WeightsError(f"data of other files in '{path}'")
+    return member

@@ -1,0 +1,64 @@
+"""The networks of a plan: as they are trained and as they are saved. Imports TensorFlow.
+
+They differ if the network has a frozen base: it is trained on the output of the base.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import keras
+
+from trainer.config.sections import duration_steps
+from trainer.engine.supervised import BaseTraining
+from trainer.models.compiled_layers import has_compiled_layer
+from trainer.models.network import build_network
+from trainer.models.pretrained.building import weighted_layers
+from trainer.models.pretrained.description import BASE
+from trainer.workflows.plan import RunPlan
+
+
+def network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., keras.Model]:
+    """Return a function that builds the network of a plan with its initial weights."""
+    return partial(
+        build_network,
+        plan.config,
+        plan.network.trained,
+        plan.task.prior(),
+        allow_custom=allow_custom,
+        base=plan.loaded.path.absolute().parent,
+    )
+
+
+def saved_network(plan: RunPlan, network: keras.Model, *, allow_custom: bool) -> keras.Model:
+    """Return the network of a plan as it is saved: of Keras's own layers, with a frozen base, if any.
+
+    Without one, it shares the variables of `network`, which is trained.
+    """
+    if plan.network.trained is plan.network:
+        make = network_function(plan, allow_custom=allow_custom)
+        return make(shared=network) if has_compiled_layer(network) else network
+    return build_network(
+        plan.config,
+        plan.network,
+        plan.task.prior(),
+        allow_custom=allow_custom,
+        base=plan.loaded.path.absolute().parent,
+        base_weights=True,
+    )
+
+
+def base_training(plan: RunPlan, network: keras.Model) -> BaseTraining | None:
+    """Return how the base of a network is trained; None if it is not, or like the other layers."""
+    settings, optimizer = plan.config.model.pretrained, plan.config.optimizer
+    if plan.network.trained.base is None or settings is None:
+        return None
+    start = 0
+    if isinstance(settings.frozen, str):
+        start = duration_steps(settings.frozen, plan.steps_per_epoch)
+    factor = settings.learning_rate_factor
+    if factor == 1.0 and not start:
+        return None
+    layers = [layer for layer in weighted_layers(network.get_layer(BASE)) if layer.trainable]
+    return BaseTraining(layers, factor, start, optimizer.gradient_accumulation_steps or 1)
