@@ -37,8 +37,9 @@ class Model(Section):
     ]
     """Hidden layers in order; [] for a linear model."""
     augment: Annotated[list[Augment], Field(max_length=32)] = []
-    """Random changes of the training images, in this order, anew in each epoch; validation and test
-    images are never changed. They are a function of (seed, epoch, row)."""
+    """Random changes of the training images, in this order and different in each epoch; a function of
+    (seed, epoch, row). Validation and test images are never changed. Loss and metrics of the training
+    rows in the log of epochs are of the changed images, those in evaluations are not."""
     head: Literal["auto"] | HeadKind = "auto"
     """Activation of the output layer: sigmoid (two classes, yes/no columns, numbers in [0, 1]),
     softmax (classes), linear (numbers), softplus or exponential (numbers above 0, such as counts:
