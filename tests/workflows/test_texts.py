@@ -108,3 +108,25 @@ def test_folds_of_texts_have_a_report(config, tmp_path):
     ).run
     assert read_findings(RunDirectory(run)).splits["test"].linear is not None
     assert "TF-IDF" in (run / "report.html").read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "layers",
+    [
+        "[{conv1d: {filters: 8, padding: same, activation: relu}}, global_max_pool]",
+        "[{gru: {units: 6, bidirectional: true}}]",
+        "[{transformer: {heads: 2, positions: true}}, global_average_pool]",
+    ],
+)
+def test_sequences_of_tokens_are_trained_and_resumed(config, tmp_path, layers):
+    settings = (
+        "data.columns.review={kind: tokens}", "data.tokens={length: 10, dimension: 8}",
+        f"model.layers={layers}", "fit.checkpoint.every=1 epoch", "fit.epochs=8",
+    )  # fmt: skip
+    whole = run_fit(config, tmp_path / "runs", *settings)
+    first = run_fit(config, tmp_path / "runs", *settings, "fit.epochs=1")
+    assert resume_fit(first.run, "fit.epochs=8").weights_sha256 == whole.weights_sha256
+    frame = pl.DataFrame({"review": ["a great book", "a dull book"], "title": "the", "number": 3})
+    positive = trainer.load(whole.run).predict(frame)["probability_y"]
+    assert positive[0] > 0.6 > 0.4 > positive[1]
