@@ -112,3 +112,10 @@ def test_quick_training_of_a_single_network_is_short():
     assert (recipe(effort="quick").epochs, recipe(effort="quick").patience) == (40, 5)
     few = recipe(rows=600, effort="quick")
     assert (few.folds, few.epochs, few.patience) == (5, 200, 15)
+
+
+def test_networks_are_as_large_for_every_effort_but_quick():
+    wide = {"columns": NUMBERS.columns * 100}
+    assert recipe(effort="best").hidden == recipe().hidden == (128, 128)
+    assert recipe(effort="best", **wide).hidden == recipe(**wide).hidden == (256, 256, 256)
+    assert recipe(effort="quick", **wide).hidden == (64, 64)

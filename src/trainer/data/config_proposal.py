@@ -65,7 +65,7 @@ def propose_config(
         config: The path of the config, to which the table's path is made relative; None for stdout,
             where it is relative to the working directory.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
-        effort: The training effort, which determines the number and size of the networks.
+        effort: The training effort, which determines the number of networks, and for `quick` their size.
         overrides: The overrides of a run that uses the config immediately and keeps it, which then has
             a name and the absolute path of the table.
         seconds: The time limit of that run; it determines the number of networks of the effort `best`.

@@ -20,7 +20,8 @@ _MIN_ROWS_FOR_FOLDS, _MAX_ROWS_FOR_FOLDS = 50, 100_000
 _MAX_ROWS_FOR_QUICK_FOLDS = 1_000
 _MIN_ROWS_FOR_VALIDATION = 300
 _MIN_ROWS_FOR_TEST = 20
-# With so many numeric columns, wider layers have less error, and bins would multiply their inputs.
+# With so many numeric columns, wider layers have less error, and bins would multiply their inputs. For
+# other tables, larger networks took three times as long for no less error.
 _WIDE, _MAX_BINNED = 100, 200
 # Fine bins need many rows: with 10,000 or more, 64 bins had up to 10% less error than 16; with fewer,
 # 32 had more on noisy tables and on tables with many columns.
@@ -110,6 +111,6 @@ def _folds(findings: TableFindings, effort: Effort) -> int | None:
 def _hidden(findings: TableFindings, numbers: int, effort: Effort) -> tuple[int, ...]:
     if effort == "quick":
         return (64, 64)
-    if effort == "best" or numbers >= _WIDE:
+    if numbers >= _WIDE:
         return (256, 256, 256)
     return (128, 128) if findings.rows <= _MAX_ROWS_FOR_FOLDS else (256, 256)
