@@ -75,6 +75,7 @@ def pixels_of(plan, split):
     return np.stack([np.asarray(Image.open(path)) for path in paths]).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_weights_match_keras_with_the_base_in_the_loop(config):
     plan = make_plan(load_config(config))
     built = build_training(plan, allow_custom=False)

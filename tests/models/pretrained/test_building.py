@@ -115,7 +115,7 @@ def convolved(image: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     return np.einsum("hwcij,cij->hwc", windows, kernel[:, 0])
 
 
-@pytest.mark.parametrize("timm", [False, True])
+@pytest.mark.parametrize("timm", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_weights_of_pytorch(timm: bool) -> None:
     arrays = torch_arrays(SMALL, timm=timm)
     network = build_efficientnet_lite(SMALL, (32, 32, 3))
@@ -132,6 +132,7 @@ def test_weights_of_pytorch(timm: bool) -> None:
     np.testing.assert_allclose(output[0], expected, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "mentions"),
     [

@@ -98,11 +98,19 @@ CHANGES: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-@pytest.mark.parametrize("name", CHANGES)
-def test_classes_and_functions_that_are_not_layers(name: str, tmp_path: Path) -> None:
-    path = tmp_path / "net.keras"
+@pytest.fixture(scope="module")
+def archived(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("archived") / "net.keras"
     small_network().save(path)
-    with zipfile.ZipFile(path) as archive:
+    return path
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_classes_and_functions_that_are_not_layers(
+    name: str, archived: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.keras"
+    with zipfile.ZipFile(archived) as archive:
         members = {member: archive.read(member) for member in archive.namelist()}
     config = _hostile(json.loads(members["config.json"]), CHANGES[name])
     members["config.json"] = json.dumps(config).encode()

@@ -55,7 +55,7 @@ ARCHITECTURES: dict[ArchitectureName, Architecture] = {
         1280, 3_413_024, 390_000_000, 15_000_000, _LITE, lite=LiteScale(1.0, 1.0)
     ),
     "efficientnet_lite1": Architecture(
-        1280, 4_178_608, 530_000_000, 20_000_000, _LITE, lite=LiteScale(1.0, 1.1)
+        1280, 4_189_344, 530_000_000, 20_000_000, _LITE, lite=LiteScale(1.0, 1.1)
     ),
     "efficientnet_lite2": Architecture(
         1280, 4_869_168, 640_000_000, 22_000_000, _LITE, lite=LiteScale(1.1, 1.2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -42,14 +41,9 @@ def build_base(base: BaseNetwork, image: Shape, *, weights: bool) -> keras.Model
     try:
         if base.settings.architecture is not None:
             known = ARCHITECTURES[base.settings.architecture]
-            network = _build(known, image)
-            if weights:
-                _fill(network, known, base.file)
+            network = _named(known, image, base.file if weights else None)
         elif base.nested:
-            config = read_keras_config(base.file, BASE)
-            return _with_frozen_layers(
-                keras.saving.deserialize_keras_object(config, safe_mode=True), base.settings
-            )
+            return _with_frozen_layers(_inner(base.file), base.settings)
         else:
             network = _load(base)
         output = network.output
@@ -97,11 +91,39 @@ def _with_frozen_layers(network: keras.Model, settings: Pretrained) -> keras.Mod
     return network
 
 
-def _build(known: Architecture, image: Shape) -> keras.Model:
+def _named(known: Architecture, image: Shape, file: Path | None) -> keras.Model:
+    """Return a network that has a name, with the weights in a file, if any."""
     if known.lite is not None:
-        return build_efficientnet_lite(known.lite, image)
+        # Files that cannot be used are reported before the network is built.
+        arrays = None if file is None else _torch_arrays(file)
+        network = build_efficientnet_lite(known.lite, image)
+        if arrays is not None:
+            fill_efficientnet_lite(network, known.lite, arrays)
+        return network
+    if file is not None and file.suffix not in _HDF5:
+        fix = "save the weights as .h5 with Keras"
+        raise WeightsError(f"a {file.suffix} file", expected="an .h5 file of Keras", fix=fix)
     application = getattr(keras.applications, known.application or "")
-    return application(weights=None, include_top=False, input_shape=image)
+    network = application(weights=None, include_top=False, input_shape=image)
+    if file is not None:
+        _fill_from_hdf5(network, file)
+    return network
+
+
+def _torch_arrays(file: Path) -> dict[str, np.ndarray[Any, Any]]:
+    if file.suffix in (*_HDF5, ".keras"):
+        fix = "remove model.pretrained.architecture if the file has the whole network"
+        raise WeightsError(f"a {file.suffix} file", expected=".pth or .safetensors", fix=fix)
+    return read_safetensors(file) if file.suffix == ".safetensors" else read_torch_arrays(file)
+
+
+def _inner(file: Path) -> keras.Model:
+    """Build the base in the `model.keras` of a run, whose config has been checked."""
+    config = read_keras_config(file, BASE)
+    try:
+        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except Exception as error:
+        raise _unloadable(error) from error
 
 
 def _load(base: BaseNetwork) -> keras.Model:
@@ -113,25 +135,14 @@ def _load(base: BaseNetwork) -> keras.Model:
         return keras.Model(network.inputs[0], network.get_layer(base.layer).output)
     except (WeightsError, OSError):
         raise
-    # Keras raises almost anything for a config and weights that do not belong together.
     except Exception as error:
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        raise WeightsError(f"a network that Keras cannot load ({reason})") from error
+        raise _unloadable(error) from error
 
 
-def _fill(network: keras.Model, known: Architecture, file: Path) -> None:
-    if known.lite is not None:
-        if file.suffix in (*_HDF5, ".keras"):
-            fix = "remove model.pretrained.architecture if the file has the whole network"
-            raise WeightsError(f"a {file.suffix} file", expected=".pth or .safetensors", fix=fix)
-        is_torch = zipfile.is_zipfile(file) or file.suffix != ".safetensors"
-        arrays = read_torch_arrays(file) if is_torch else read_safetensors(file)
-        fill_efficientnet_lite(network, known.lite, arrays)
-    elif file.suffix in _HDF5:
-        _fill_from_hdf5(network, file)
-    else:
-        fix = "save the weights as .h5 with Keras"
-        raise WeightsError(f"a {file.suffix} file", expected="an .h5 file of Keras", fix=fix)
+def _unloadable(error: Exception) -> WeightsError:
+    """Return the error of a config or weights that do not fit, for which Keras raises anything."""
+    reason = str(error).partition("\n")[0][:200] or type(error).__name__
+    return WeightsError(f"a network that Keras cannot load ({reason})")
 
 
 def _fill_from_hdf5(network: keras.Model, file: Path) -> None:
