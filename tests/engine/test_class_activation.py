@@ -71,6 +71,19 @@ def test_a_block_of_layers_has_one_output():
     np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_network_that_ends_with_a_pooling():
+    start = keras.Input((6, 5, 3))
+    maps = keras.layers.Conv2D(3, 1)(start)
+    base = keras.Model(start, keras.layers.GlobalAveragePooling2D()(maps))
+    base.trainable = False
+    model = network(base)
+    head_kernel, _ = model.layers[-1].get_weights()
+    kernel, bias = base.get_weights()
+    result = class_activation_maps(model, {IMAGE: IMAGES}, UNITS, SIGNS)
+    expected = expected_maps(IMAGES / 255 @ kernel[0, 0] + bias, head_kernel)
+    np.testing.assert_allclose(result, expected, rtol=1e-4, atol=1e-5)
+
+
 def test_an_image_beside_columns():
     tensors = {
         FEATURES: keras.Input((2,), name=FEATURES),
