@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from shutil import copyfileobj
+from shutil import copyfileobj, rmtree
 from zipfile import ZIP_STORED, ZipFile, ZipInfo
 
 import keras
@@ -26,19 +26,20 @@ def save_network(network: keras.Model, path: Path) -> None:
         OSError: The disk is full or fails.
         RuntimeError: The same, raised by HDF5.
     """
-    original_path = path.with_name(f"original-{path.name}")
-    network.save(original_path)
-    # Member by member: the weights can take most of the memory.
-    with ZipFile(original_path) as original, ZipFile(path, "w", ZIP_STORED) as archive:
-        for name in sorted(original.namelist()):
+    folder = path.with_name(f"original-{path.stem}")
+    # An archive would be assembled in memory, of which the weights can take most.
+    network.save(folder, zipped=False)
+    files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
+    with ZipFile(path, "w", ZIP_STORED) as archive:
+        for name, file in sorted(files.items()):
             # The default date is in 1980, the earliest in a zip archive.
             member = ZipInfo(name)
             member.create_system = _UNIX
             if name == _METADATA:
-                version = json.loads(original.read(name))["keras_version"]
+                version = json.loads(file.read_bytes())["keras_version"]
                 archive.writestr(member, json.dumps({"keras_version": version}))
                 continue
-            member.file_size = original.getinfo(name).file_size
-            with original.open(name) as source, archive.open(member, "w") as target:
+            member.file_size = file.stat().st_size
+            with file.open("rb") as source, archive.open(member, "w") as target:
                 copyfileobj(source, target)
-    original_path.unlink()
+    rmtree(folder)
