@@ -15,6 +15,8 @@ import keras
 
 _METADATA = "metadata.json"
 _UNIX = 3
+# The layout of the HDF5 file depends on where Keras writes it, which must not depend on the machine.
+_IN_MEMORY_BYTES = 1 << 28
 
 
 def save_network(network: keras.Model, path: Path) -> None:
@@ -27,8 +29,15 @@ def save_network(network: keras.Model, path: Path) -> None:
         RuntimeError: The same, raised by HDF5.
     """
     folder = path.with_name(f"original-{path.stem}")
-    # An archive would be assembled in memory, of which the weights can take most.
-    network.save(folder, zipped=False)
+    if 4 * int(network.count_params()) < _IN_MEMORY_BYTES:
+        original = path.with_name(f"original-{path.name}")
+        network.save(original)
+        with ZipFile(original) as archive:
+            archive.extractall(folder)
+        original.unlink()
+    else:
+        # Keras would assemble an archive in memory, of which the weights can take most.
+        network.save(folder, zipped=False)
     files = {str(file.relative_to(folder)): file for file in folder.rglob("*") if file.is_file()}
     with ZipFile(path, "w", ZIP_STORED) as archive:
         for name, file in sorted(files.items()):
