@@ -109,6 +109,7 @@ class Recording(RunRecord):
     best_sha256: str | None = None
     _task: Task | None = None
     _saved_best_epoch: int = 0
+    _epochs: int = 0
     _heartbeat_at: float = field(default_factory=monotonic)
 
     def record_epoch(self, result: EpochEnd) -> None:
@@ -127,9 +128,7 @@ class Recording(RunRecord):
             }
         )
         self.timing.append({"epoch": result.epoch, "seconds": round(result.seconds, 6)})
-        self.manifest = replace(
-            self.manifest, epochs=result.epoch, best_epoch=self.recorded.training.best_epoch
-        )
+        self._epochs = result.epoch
         self.trackers.on_epoch_end(
             result.epoch, result.learning_rate, result.metrics, self.recorded.weights
         )
@@ -146,6 +145,7 @@ class Recording(RunRecord):
 
     def record_rollback(self, event: RolledBack) -> None:
         """Record that training was rolled back."""
+        self._count_epochs()
         rollback = RollbackRecord(event.epoch, event.step, event.learning_rate)
         self.manifest = replace(self.manifest, rollbacks=(*self.manifest.rollbacks, rollback))
         self.run.write_manifest(self.manifest)
@@ -260,6 +260,7 @@ class Recording(RunRecord):
         weights_sha256: str | None = None,
     ) -> None:
         """Write how the run ended, and notify the trackers."""
+        self._count_epochs()
         # `super()` does not work in a dataclass with slots before Python 3.14.
         RunRecord.write_end(self, status, problems, weights_sha256)
         if self.trackers or self.trackers.warnings:
@@ -269,14 +270,22 @@ class Recording(RunRecord):
             self.manifest = self.manifest.with_warnings(*self.trackers.warnings)
             self.run.write_manifest(self.manifest)
 
+    def _count_epochs(self) -> None:
+        """Enter the epochs so far in the manifest; doing so in each short epoch would take time."""
+        if self._epochs:
+            best_epoch = self.recorded.training.best_epoch
+            self.manifest = replace(self.manifest, epochs=self._epochs, best_epoch=best_epoch)
+
     def _after_step(self, epoch: int, step: int, stop: str | None) -> None:
         if stop is not None:
+            self._count_epochs()
             self.set_stop_reason(stop)
         elif self.schedule.is_due(epoch, step):
             self.save_checkpoint()
         now = monotonic()
         if now - self._heartbeat_at >= _HEARTBEAT_SECONDS:
             self._heartbeat_at = now
+            self._count_epochs()
             self.manifest = self.manifest.with_heartbeat(datetime.now(UTC))
             self.run.write_manifest(self.manifest)
 
