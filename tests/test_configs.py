@@ -36,7 +36,7 @@ def test_all_example_configs_exist():
     assert names >= {
         "breast_cancer", "wine", "diabetes", "digits", "credit", "binary_dense",
         "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
-        "convolution_a", "convolution_b", "fashion", "clothing", "reviews",
+        "convolution_a", "convolution_b", "fashion", "clothing", "transfer", "reviews",
     }  # fmt: skip
 
 
@@ -117,6 +117,7 @@ MIN_METRICS = {
     "convolution_a": {"accuracy": 0.6},
     "convolution_b": {"accuracy": 0.6},
     "fashion": {"accuracy": 0.7},
+    "transfer": {"accuracy": 0.75},
     "clothing": {"r2": 0.45},
 }
 
