@@ -35,6 +35,15 @@ DEPTHWISE: dict[str, Any] = {
     "depthwise_initializer": "ones",
     "depthwise_regularizer": {"l1": 0.1},
 }
+RECURRENT: dict[str, Any] = {
+    "units": 5,
+    "bidirectional": True,
+    "return_sequences": True,
+    "kernel_initializer": "ones",
+    "recurrent_initializer": "ones",
+    "kernel_regularizer": {"l2": 0.1},
+    "recurrent_regularizer": {"l2": 0.1},
+}
 OTHER: dict[str, dict[str, Any]] = {
     "dense": {
         "units": 9,
@@ -80,6 +89,15 @@ OTHER: dict[str, dict[str, Any]] = {
     "up_sampling2d": {"size": [1, 3], "interpolation": "bilinear"},
     "rescaling": {"scale": 0.5, "offset": -1.0},
     "learned_scale": {"multiplier": 2.0},
+    "gru": RECURRENT,
+    "lstm": RECURRENT,
+    "transformer": {
+        "heads": 4,
+        "units": 6,
+        "activation": "relu",
+        "dropout": 0.5,
+        "positions": True,
+    },
     "residual": {
         "layers": [{"conv2d": {"filters": 2, "padding": "same"}}],
         "activation": "relu",
@@ -100,11 +118,15 @@ START: dict[str, dict[str, Any]] = {
     "conv2d_transpose": {"filters": 4},
     "separable_conv2d": {"filters": 4},
     "rescaling": {"scale": 2.0},
+    "gru": {"units": 4},
+    "lstm": {"units": 4},
+    "transformer": {"heads": 2},
     "residual": {"layers": [{"conv2d": {"filters": 3, "padding": "same"}}]},
 }
+SEQUENCE_LAYERS = ["conv1d", "max_pool1d", "average_pool1d", "gru", "lstm", "transformer"]
 BEFORE: dict[str, list[Any]] = {
     "dense": ["flatten"],
-    **{key: [{"reshape": [-1, 4]}] for key in ["conv1d", "max_pool1d", "average_pool1d"]},
+    **{key: [{"reshape": [-1, 4]}] for key in SEQUENCE_LAYERS},
 }
 """The layers between an image (6, 6, 4) and a layer."""
 SETTINGS = [(kind, name) for kind, settings in OTHER.items() for name in settings]

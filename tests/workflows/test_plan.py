@@ -5,7 +5,7 @@ from trainer.errors import ConfigError
 from trainer.workflows import plan
 from trainer.workflows.plan import make_plan
 
-LARGE = "model.layers=[{dense: 5000}, {dense: 5000}]"
+LARGE = "model.layers=[{dense: 7000}, {dense: 7000}]"
 
 
 def test_a_network_that_exceeds_the_memory_is_an_error_at_its_layer(small, monkeypatch):
@@ -22,11 +22,11 @@ def test_a_network_that_exceeds_the_memory_is_an_error_at_its_layer(small, monke
 
 
 def test_copies_that_exceed_the_memory_are_a_warning(small, monkeypatch):
-    loaded = load_config(small, [LARGE, "optimizer=sgd"])
-    monkeypatch.setattr(plan, "device_memory", lambda config: (10**9, "this machine"))
-    monkeypatch.setattr(plan, "total_memory", lambda: 9 * 10**8)
+    loaded = load_config(small, [LARGE, "optimizer=adam"])
+    monkeypatch.setattr(plan, "device_memory", lambda config: (15 * 10**8, "this machine"))
+    monkeypatch.setattr(plan, "total_memory", lambda: 16 * 10**8)
     (warning,) = [text for text in make_plan(loaded).warnings if "killed" in text]
-    assert "about 1.0 GB" in warning
+    assert "about 1.8 GB" in warning
     monkeypatch.setattr(plan, "total_memory", lambda: 2 * 10**9)
     assert not [text for text in make_plan(loaded).warnings if "killed" in text]
 

@@ -126,6 +126,9 @@ def _of_mapping(spec: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
     kinds = [tag for tag in matching if not any(tag.endswith(f"_{kind}") for kind in matching)]
     if len(kinds) == 1:
         yield {kinds[0]: value}
+    elif "dense" in kinds:
+        # Settings of several kinds: the most common one is meant.
+        yield {"dense": value}
 
 
 def _from_call(
