@@ -102,6 +102,7 @@ def test_weights_match_keras_with_the_base_in_the_loop(config):
         np.testing.assert_allclose(ours, theirs.numpy(), rtol=2e-3, atol=2e-5)
 
 
+@pytest.mark.slow
 def test_the_run_is_complete(run, template, tmp_path):
     plan = make_plan(load_config(template / "c.yaml"))
     saved = keras.models.load_model(run.run / "checkpoints/best/model.keras")
@@ -225,6 +226,7 @@ def test_a_table_with_images_numbers_and_categories(config, tmp_path):
     assert evaluate_run(run, "test").results[0].metrics["loss"] == pytest.approx(test, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_warm_start_of_the_layers(run, config):
     override = [f"fit.warm_start={run.run}", "seed=4"]
     plan = make_plan(load_config(config, override))

@@ -69,6 +69,7 @@ def test_other_inputs_are_a_warning(finished, small):
     assert "'color=grey'" in warning
 
 
+@pytest.mark.slow
 def test_a_run_of_several_networks_has_no_single_weights(folds_run, small):
     with pytest.raises(RunError, match=r"name one of them, such as .*members/0001"):
         plan_of(small, folds_run.run)

