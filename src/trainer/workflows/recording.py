@@ -162,10 +162,9 @@ class Recording(RunRecord):
             return
         weights = training.evaluation_weights()
         # The log must be on disk before the checkpoint that refers to it.
-        log_bytes = self.sync_logs()
         metadata = {
             **snapshot.metadata,
-            "log_bytes": log_bytes,
+            "log_bytes": self.sync_logs(),
             "form": self.recorded.execution.state(),
             "config": resolved_settings(self.config),
         }
