@@ -315,10 +315,11 @@ def test_a_base_with_another_learning_rate_matches_two_optimizers(without_dropou
 
 @pytest.mark.slow
 def test_a_base_that_is_frozen_until_an_epoch(without_dropout):
+    file = without_dropout.with_name("net.keras")
     plan, built = fine_tuned(
         without_dropout,
         "optimizer.momentum=0",
-        "model.pretrained={file: net.keras, frozen: 1 epoch, learning_rate_factor: 1.0}",
+        f"model.pretrained={{file: {file}, frozen: 1 epoch, learning_rate_factor: 1.0}}",
     )
     before = built.network.get_layer("pretrained").get_weights()
 
