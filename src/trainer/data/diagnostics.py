@@ -14,15 +14,13 @@ from trainer.config.data import Data
 from trainer.config.nodes import column_key
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
-from trainer.data.categorical import BooleanColumn, CategoricalColumn
+from trainer.data.any_column import AnyColumn
+from trainer.data.categorical import CategoricalColumn
 from trainer.data.classes import has_one_positive_word
 from trainer.data.column_settings import explicit_levels
-from trainer.data.datetimes import DatetimeColumn
-from trainer.data.images import ImageColumn
 from trainer.data.label_lists import likely_separator
 from trainer.data.message_lists import MAX_LINES, truncated
 from trainer.data.missing_values import count_null_values, null_values_text
-from trainer.data.numeric import NumericColumn
 from trainer.data.ordinal_scales import ordered_levels
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
@@ -31,16 +29,6 @@ from trainer.data.text_columns import TextColumn
 from trainer.data.token_columns import TokenColumn
 from trainer.data.values import case_variants
 from trainer.errors import Problem
-
-Column = (
-    NumericColumn
-    | CategoricalColumn
-    | BooleanColumn
-    | DatetimeColumn
-    | ImageColumn
-    | TextColumn
-    | TokenColumn
-)
 
 _LEVELS = 12
 
@@ -66,7 +54,7 @@ class Diagnostics:
         )
 
 
-def column_diagnostics(columns: Sequence[Column], data: Data, table: Table) -> Diagnostics:
+def column_diagnostics(columns: Sequence[AnyColumn], data: Data, table: Table) -> Diagnostics:
     """Return diagnostics about the order of ordinal columns, categories that differ only in case, and
     the coverage of texts.
     """

@@ -10,9 +10,10 @@ import polars as pl
 from trainer.config.data import Data
 from trainer.config.nodes import column_key
 from trainer.config.yaml_writer import flow_text
+from trainer.data.any_column import AnyColumn
 from trainer.data.categorical import CategoricalColumn
 from trainer.data.column_settings import explicit_kind
-from trainer.data.diagnostics import Column, Diagnostics
+from trainer.data.diagnostics import Diagnostics
 from trainer.data.label_lists import likely_separator
 from trainer.data.message_lists import quoted, truncated
 from trainer.data.numeric import NumericColumn
@@ -33,7 +34,9 @@ IDENTIFIER_NAME = re.compile(
 )
 
 
-def feature_diagnostics(first: pl.DataFrame, columns: Sequence[Column], data: Data) -> Diagnostics:
+def feature_diagnostics(
+    first: pl.DataFrame, columns: Sequence[AnyColumn], data: Data
+) -> Diagnostics:
     """Return diagnostics about numbers that may be codes or row numbers, and text that may be lists.
 
     Args:

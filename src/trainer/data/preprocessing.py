@@ -19,6 +19,7 @@ import polars as pl
 from pydantic import Field, ValidationError
 
 from trainer.config.data import ColumnKind
+from trainer.data.any_column import AnyColumn
 from trainer.data.arrays import BoolArray, RowIndex
 from trainer.data.categorical import (
     BooleanColumn,
@@ -45,16 +46,7 @@ from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, TOKENS, InputArra
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
-Column = Annotated[
-    NumericColumn
-    | CategoricalColumn
-    | BooleanColumn
-    | DatetimeColumn
-    | ImageColumn
-    | TextColumn
-    | TokenColumn,
-    Field(discriminator="kind"),
-]
+Column = Annotated[AnyColumn, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True)

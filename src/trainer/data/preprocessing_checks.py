@@ -8,6 +8,7 @@ from typing import Any, assert_never
 import numpy as np
 
 from trainer.config.task_rules import TASK_RULES
+from trainer.data.any_column import AnyColumn
 from trainer.data.categorical import BooleanColumn, CategoricalColumn
 from trainer.data.datetimes import DatetimeColumn
 from trainer.data.images import ImageColumn
@@ -17,18 +18,8 @@ from trainer.data.targets import FittedTarget
 from trainer.data.text_columns import TextColumn
 from trainer.data.token_columns import TokenColumn
 
-_Column = (
-    NumericColumn
-    | CategoricalColumn
-    | BooleanColumn
-    | DatetimeColumn
-    | ImageColumn
-    | TextColumn
-    | TokenColumn
-)
 
-
-def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> Iterator[str]:
+def find_inconsistencies(columns: Sequence[AnyColumn], target: FittedTarget) -> Iterator[str]:
     """Yield the parts that are inconsistent, each with its location, as text."""
     names = [column.name for column in columns]
     if len(set(names)) < len(names):
@@ -43,7 +34,7 @@ def find_inconsistencies(columns: Sequence[_Column], target: FittedTarget) -> It
     yield from _check_target(target)
 
 
-def _width(column: _Column) -> int:
+def _width(column: AnyColumn) -> int:
     """Return the number of encoded columns for a column."""
     match column:
         case NumericColumn():
@@ -65,7 +56,7 @@ def _width(column: _Column) -> int:
             assert_never(column)
 
 
-def _check_column(column: _Column, where: str) -> Iterator[str]:
+def _check_column(column: AnyColumn, where: str) -> Iterator[str]:
     match column:
         case NumericColumn():
             if column.divisor <= 0:

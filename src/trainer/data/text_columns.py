@@ -26,7 +26,7 @@ from trainer.data.ngrams import Unit, clean_text, split_units, term_keys, text_c
 from trainer.data.values import to_text
 
 CHUNK_CHARACTERS = 1_000_000
-"""Texts are encoded in parts of about so many characters."""
+"""Texts are encoded in parts of about this many characters."""
 
 Positive = Annotated[int, Field(ge=1)]
 
