@@ -124,11 +124,9 @@ def _of_mapping(spec: TaggedSpec, value: dict[str, Any]) -> Iterator[Any]:
     matching = [tag for tag in spec.tags if set(value) <= set(_settings_of(spec, tag) or ())]
     # A variant of another kind, such as spatial_dropout of dropout, is not what was meant.
     kinds = [tag for tag in matching if not any(tag.endswith(f"_{kind}") for kind in matching)]
-    if len(kinds) == 1:
+    # Of several kinds, only the first of all is meant, which is the most common one: dense.
+    if len(kinds) == 1 or kinds[:1] == list(spec.tags[:1]):
         yield {kinds[0]: value}
-    elif "dense" in kinds:
-        # Settings of several kinds: the most common one is meant.
-        yield {"dense": value}
 
 
 def _from_call(
