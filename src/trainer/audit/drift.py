@@ -9,18 +9,16 @@ import numpy as np
 from trainer.audit.audited_table import AuditedTable
 from trainer.audit.findings import Finding, join_first
 from trainer.audit.split_classifier import split_auc
-from trainer.audit.statistics import chi_square_critical_value, rank_correlation
+from trainer.audit.stability import BINS, MIN_ROWS, stability_index, stability_limit
+from trainer.audit.statistics import rank_correlation
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.text_formats import explicit_date_format
 from trainer.data.values import is_date_type, looks_like_date, to_microseconds
 from trainer.metrics.ranking import roc_auc
 
-STABILITY_LIMIT = 0.25
 SEPARATION_LIMIT = 0.6
-_BINS = 10
-_P_VALUE = 1e-3
-_MIN_ROWS = 20
+
 _LATER = 0.75
 _TIME_CORRELATION, _TIME_ERRORS = 0.2, 5.0
 
@@ -43,7 +41,7 @@ def find_drift(audited: AuditedTable, ignored: Sequence[str]) -> list[Finding]:
     compared = [name for name in compared if audited.kinds[name] != "datetime"]
     for split in (TEST, VALIDATION):
         other: RowIndex = np.flatnonzero(audited.split == split)
-        if len(other) < _MIN_ROWS or len(audited.train) < _MIN_ROWS or not compared:
+        if len(other) < MIN_ROWS or len(audited.train) < MIN_ROWS or not compared:
             continue
         finding = _split_drift(audited, compared, other, SPLIT_NAMES[split])
         if finding is not None:
@@ -55,12 +53,9 @@ def _split_drift(
     audited: AuditedTable, compared: Sequence[str], other: RowIndex, split: SplitName
 ) -> Finding | None:
     drifted: list[tuple[float, str]] = []
-    p_value = _P_VALUE / len(compared)
-    unit = 1 / len(audited.train) + 1 / len(other)
     for name in compared:
         index, bins = _stability_index(audited, name, other)
-        limit = chi_square_critical_value(p_value, bins - 1) * unit if bins > 1 else np.inf
-        if index > max(STABILITY_LIMIT, limit):
+        if index > stability_limit(bins, len(compared), len(audited.train), len(other)):
             drifted.append((index, name))
     drifted.sort(reverse=True)
     area, error = split_auc(audited, compared, other)
@@ -90,15 +85,15 @@ def _stability_index(audited: AuditedTable, name: str, other: RowIndex) -> tuple
     """
     train, values = audited.train, audited.codes(name)
     levels = audited.levels(name)
-    if audited.kinds[name] == "numeric" and np.count_nonzero(levels) > _BINS:
+    if audited.kinds[name] == "numeric" and np.count_nonzero(levels) > BINS:
         # Codes keep the order of the numbers, so quantiles of codes are quantiles of the numbers.
-        quantiles = np.arange(1, _BINS) / _BINS
+        quantiles = np.arange(1, BINS) / BINS
         cumulative = np.cumsum(levels)
         edges = np.unique(np.searchsorted(cumulative, quantiles * cumulative[-1]))
         bins = np.where(values < 0, len(edges) + 1, np.searchsorted(edges, values, side="left"))
     else:
         counts = np.bincount(values[train] + 1)
-        largest = np.argsort(-counts, kind="stable")[: _BINS - 1]
+        largest = np.argsort(-counts, kind="stable")[: BINS - 1]
         bin_of = np.full(int(values.max()) + 2, len(largest))
         bin_of[largest] = np.arange(len(largest))
         bins = bin_of[values + 1]
@@ -107,15 +102,7 @@ def _stability_index(audited: AuditedTable, name: str, other: RowIndex) -> tuple
         np.bincount(bins[train], minlength=size),
         np.bincount(bins[other], minlength=size),
     )
-    used = train_counts + other_counts > 0
-    p, q = _frequencies(train_counts[used]), _frequencies(other_counts[used])
-    return float(((q - p) * np.log(q / p)).sum()), int(used.sum())
-
-
-def _frequencies(counts: RowIndex) -> Float64Array:
-    """Return relative frequencies, with half a row added to each bin so that none is 0."""
-    frequencies: Float64Array = (counts + 0.5) / (counts.sum() + 0.5 * len(counts))
-    return frequencies
+    return stability_index(train_counts, other_counts)
 
 
 def find_time_order(audited: AuditedTable) -> list[Finding]:
@@ -176,7 +163,7 @@ def _find_late_training(audited: AuditedTable, name: str, times: Float64Array) -
 
 def _find_trend(audited: AuditedTable, name: str, times: Float64Array) -> Finding | None:
     rows = audited.train[~np.isnan(times[audited.train])]
-    if len(rows) < _MIN_ROWS or not _overlap_in_time(audited, times):
+    if len(rows) < MIN_ROWS or not _overlap_in_time(audited, times):
         return None
     y = audited.y[rows].astype(np.float64)
     strength = max((abs(rank_correlation(times[rows], column)) for column in y.T), default=0.0)
