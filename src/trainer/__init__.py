@@ -5,8 +5,9 @@
 
 The packages, from high to low level; each imports only from lower levels:
 
-    9  trainer_cli   the command line: one module per command, output, exit codes
-    8  workflows     combines the packages below into check, fit, resume, explain, sweep
+   10  trainer_cli   the command line: one module per command, output, exit codes
+    9  workflows     combines the packages below into check, fit, resume, explain, export, sweep
+    8  export        a run as a model for other programs, with its preprocessing         ONNX
     7  prediction    a run directory → its networks, which predict rows and evaluate splits
     6  engine        the training loop, its executors and learners, callbacks, devices   TensorFlow
        explain       importance, partial dependence, SHAP values, occlusion              NumPy

@@ -3,7 +3,7 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  proposed.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        decisions.json  findings.json  example.json  explanation/  report.html
+        decisions.json  findings.json  example.json  explanation/  export/  report.html
         tensorboard/  tracking.json  lock
 
 Every path is derived from the directory's own path; none is ever read from a file.
@@ -168,6 +168,11 @@ class RunDirectory:
     def explanation(self) -> Path:
         """The directory of feature importance and other explanations."""
         return self.path / "explanation"
+
+    @property
+    def exports(self) -> Path:
+        """The directory of exported models, one for each format."""
+        return self.path / "export"
 
     @property
     def report(self) -> Path:

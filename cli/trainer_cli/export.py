@@ -1,0 +1,89 @@
+"""`trainer export`: writes a run as a model that other programs use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from trainer.report.text import Table, format_bytes
+from trainer_cli import console
+from trainer_cli.options import AllowCustom, Json, Quiet, RunPath
+
+if TYPE_CHECKING:
+    from trainer.workflows.export import ExportResult
+
+
+def command(
+    run: RunPath,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="FORMAT", help="The format: onnx."),
+    ] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The file to write; MODEL_CARD.md is written next to it.",
+            show_default="export/FORMAT/ in the run directory",
+        ),
+    ] = None,
+    quiet: Quiet = False,
+    json: Json = False,
+    allow_custom: AllowCustom = False,
+) -> None:
+    """Export a run with its preprocessing, as a model that takes raw rows.
+
+    onnx: one file for ONNX Runtime, without Python or TensorFlow. Repeats and folds become one model.
+    The export is compared with `trainer predict` and is not written if they differ.
+
+    Example: trainer export runs/breast-cancer/20261122-141530-9f3c
+
+    Example: trainer export runs/breast-cancer/20261122-141530-9f3c --to onnx -o cancer.onnx
+    """
+    stderr = console.Console(quiet=quiet)
+    stderr.announce_loading(run)
+    from trainer.workflows.export import export_run
+
+    result = export_run(run, to, out, allow_custom=allow_custom)
+    for note in result.check.notes:
+        console.warn(note)
+    stderr.table(_summary(result))
+    if not json:
+        console.result(str(result.path))
+        return
+    check, latency = result.check, result.check.latency
+    console.json_result(
+        {
+            "run": str(result.run),
+            "format": result.format,
+            "output": str(result.path),
+            "model_card": str(result.card),
+            "bytes": result.bytes,
+            "weights_sha256": result.weights_sha256,
+            "compared_rows": check.rows,
+            "difference": check.difference,
+            "tolerance": check.tolerance,
+            "latency": {
+                "p50_microseconds": latency.p50,
+                "p99_microseconds": latency.p99,
+                "rows_per_second": latency.rows_per_second,
+                "batch_rows": latency.batch,
+            },
+        }
+    )
+
+
+def _summary(result: ExportResult) -> Table:
+    check, latency = result.check, result.check.latency
+    rows = (
+        ("size", format_bytes(result.bytes)),
+        ("compared", check.source),
+        ("difference", f"{check.difference:.1e} at most (up to {check.tolerance:g} is accepted)"),
+        ("one row", f"{latency.p50:,.0f} µs (99th percentile {latency.p99:,.0f} µs)"),
+        ("batches", f"{latency.rows_per_second:,.0f} rows/s in calls of {latency.batch:,}"),
+        ("model card", str(result.card)),
+    )
+    return Table("", ("", ""), rows)

@@ -1,0 +1,144 @@
+"""Export a run: write the file of a format, compare it with `predict`, write the model card.
+
+    load_bundle ─► ExportFormat.write ─► a temporary sibling ─ check_export ─► rename ─► MODEL_CARD.md
+
+Nothing is overwritten, and a file that does not agree with `predict` is removed.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shlex
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.errors import Problem, RunError, UsageError
+from trainer.export.bundle import Bundle, load_bundle
+from trainer.export.card import model_card
+from trainer.export.check import Check, check_export, difference_problem
+from trainer.export.formats import ExportFormat, load_format
+from trainer.runs.files import DISK, storage_errors, write_atomically
+
+CARD = "MODEL_CARD.md"
+
+
+@dataclass(frozen=True, slots=True)
+class ExportResult:
+    """A written export.
+
+    Attributes:
+        run: The run directory.
+        format: The format.
+        path: Its file or folder.
+        card: The model card.
+        bytes: Size of the file, or of all files in the folder.
+        weights_sha256: Hash of the weights.
+        check: Its comparison with `predict`.
+    """
+
+    run: Path
+    format: str
+    path: Path
+    card: Path
+    bytes: int
+    weights_sha256: str
+    check: Check
+
+
+def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> ExportResult:
+    """Export a run, or a checkpoint in a run.
+
+    Args:
+        path: The run directory or checkpoint.
+        to: The format.
+        out: The file or folder to write; None for `export/<format>/` in the run directory.
+        allow_custom: Whether custom layers may be imported.
+
+    Raises:
+        UsageError: There is no such format, its packages are missing, or the path cannot be used.
+        RunError: The run has not finished, is damaged, does not fit into the format, or the export
+            does not agree with `predict`.
+        StorageError: The export cannot be written.
+    """
+    export = load_format(to)
+    if out is not None:
+        _check_path(export, out)
+    bundle = load_bundle(path)
+    target = out or bundle.run.exports / export.name / export.file_name
+    if out is None:
+        _check_unused(target, "give another path with -o, or remove it")
+    problems = export.problems(bundle)
+    if problems:
+        raise RunError(problems)
+    schema = export.schema(bundle)
+    with storage_errors(target.parent, "create this directory"):
+        target.parent.mkdir(parents=out is None, exist_ok=True)
+    # A library can require the extension.
+    temporary = target.with_name(f".{secrets.token_hex(4)}.new.{target.name}")
+    try:
+        with storage_errors(target, "write this export"):
+            export.write(bundle, schema, temporary)
+        model = export.load(temporary)
+        check = check_export(export, model, bundle, schema, allow_custom=allow_custom)
+        if not check.is_equal:
+            raise RunError(difference_problem(str(bundle.run.path), check, unit=_unit(bundle)))
+        size = _size(temporary)
+        text = model_card(bundle, schema, export, check, target.name, size)
+        with storage_errors(target, "write this export"):
+            for file in sorted(temporary.rglob("*")):
+                DISK.sync(file)
+            DISK.sync(temporary)
+            DISK.rename(temporary, target)
+            DISK.sync(target.parent)
+    except BaseException:
+        with suppress(OSError):
+            DISK.remove(temporary)
+        raise
+    card = target.parent / CARD
+    write_atomically(card, text.encode("utf-8"))
+    return ExportResult(
+        bundle.run.path, export.name, target, card, size, bundle.weights_sha256, check
+    )
+
+
+def _unit(bundle: Bundle) -> str:
+    """Return the unit of differences of numbers, for messages."""
+    return "" if bundle.task.kind.rules.has_classes else " times the spread of the predictions"
+
+
+def _check_path(export: ExportFormat, out: Path) -> None:
+    """Check a path that the user has given.
+
+    Raises:
+        UsageError: It has another extension, exists, or its folder does not exist.
+    """
+    if export.suffix and out.suffix != export.suffix:
+        expected = f"a name ending in {export.suffix}"
+        fix = f"for example: -o {shlex.quote(f'{out.with_suffix(export.suffix)}')}"
+        raise UsageError(Problem("--output", expected, f"'{out}'", fix))
+    if not out.absolute().parent.is_dir():
+        fix = f"mkdir -p {shlex.quote(str(out.parent))}"
+        found = f"no directory {out.parent}"
+        raise UsageError(Problem("--output", "a path in an existing directory", found, fix))
+    _check_unused(out, "choose another path, or remove it")
+
+
+def _check_unused(target: Path, fix: str) -> None:
+    """Check that neither the export nor its card would overwrite a file.
+
+    Raises:
+        UsageError: One of them exists.
+    """
+    problems = [
+        Problem("--output", "a path that does not exist yet", f"{path}", fix)
+        for path in (target, target.parent / CARD)
+        if path.exists() or path.is_symlink()
+    ]
+    if problems:
+        raise UsageError(problems)
+
+
+def _size(path: Path) -> int:
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

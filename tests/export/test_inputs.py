@@ -1,0 +1,98 @@
+"""Texts, tokens and images as inputs of an export, single and in ensembles of folds."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import polars as pl
+import pytest
+
+import trainer
+from tests.data.images import make_images
+from tests.export.test_agreement import assert_agrees
+from tests.export.untrained import write_run, write_table
+from trainer.export.bundle import load_bundle
+from trainer.export.onnx_export import OnnxFormat
+
+FOLDS = (["data.split.fold=1/2"], ["data.split.fold=2/2"])
+
+
+def write_texts(folder: Path) -> None:
+    generator = random.Random(0)
+    words = ["great", "book", "was", "very", "dull", "story", "cover", "ünder"]
+    table: dict[str, list[Any]] = {"review": [], "title": [], "number": [], "label": []}
+    for row in range(80):
+        table["review"].append(" ".join(generator.choices(words, k=6)) if row % 9 else None)
+        table["title"].append(" ".join(generator.choices(words, k=2)))
+        table["number"].append(row % 7)
+        table["label"].append("ny"[row % 2])
+    write_table(folder / "t.csv", table)
+
+
+def config(**columns: Any) -> dict[str, Any]:
+    return {
+        "data": {
+            "source": "t.csv", "target": "label", "text": {"dimension": 3},
+            "tokens": {"length": 5, "dimension": 4}, "columns": columns,
+        },
+        "model": {"layers": [{"dense": 3}]},
+    }  # fmt: skip
+
+
+ROWS = pl.DataFrame(
+    {
+        "review": ["a great, dull BOOK", None, "qqq zzz", "ünder cover story " * 9, ""],
+        "title": ["very", "xyz", None, "book book", "12"],
+        "number": ["1", None, "x", "3", "inf"],
+    }
+)
+
+
+@pytest.mark.parametrize("folds", [(), pytest.param(FOLDS, marks=pytest.mark.slow)])
+def test_texts(folds: Any, tmp_path: Path) -> None:
+    write_texts(tmp_path)
+    columns = config(review={"kind": "text"}, title={"kind": "text", "analyzer": "characters"})
+    run = write_run(tmp_path, columns, members=folds)
+    assert_agrees(run, ROWS, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folds", [(), FOLDS])
+@pytest.mark.parametrize(
+    "layers",
+    [
+        [{"gru": {"units": 3, "bidirectional": True}}],
+        [{"transformer": {"heads": 2, "positions": True}}, "global_average_pool"],
+        [{"conv1d": 3}, {"lstm": 3}],
+    ],
+)
+def test_tokens(folds: Any, layers: list[Any], tmp_path: Path) -> None:
+    write_texts(tmp_path)
+    settings = config(review={"kind": "tokens"}, title={"kind": "categorical"})
+    settings["model"]["layers"] = layers
+    run = write_run(tmp_path, settings, members=folds)
+    assert_agrees(run, ROWS, tmp_path)
+
+
+def test_images_of_pixels(tmp_path: Path) -> None:
+    make_images(tmp_path / "photos")
+    settings = {
+        "data": {"source": "photos", "image": {"size": 8, "scale": {"mean": [0.4], "std": [0.2]}}},
+        "model": {"layers": [{"conv2d": 3}, {"max_pool2d": 2}, "flatten"]},
+    }
+    run = write_run(tmp_path, settings)
+    export, bundle = OnnxFormat(), load_bundle(run)
+    schema = export.schema(bundle)
+    export.write(bundle, schema, tmp_path / "model.onnx")
+    (image,) = schema.inputs
+    assert (image.kind, image.dtype, image.shape) == ("image", "uint8", (8, 8, 3))
+    paths = sorted((tmp_path / "photos").rglob("*.*"))
+    rows = pl.DataFrame({image.column: [str(path) for path in paths]})
+    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
+    found = session.run(["probabilities"], export.encode(bundle, schema, rows, {}))[0]
+    expected = trainer.load(run, device="cpu").predict(rows)
+    np.testing.assert_allclose(found[:, 1], expected["probability_dog"].to_numpy(), atol=1e-5)
