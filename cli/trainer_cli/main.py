@@ -22,7 +22,6 @@ from typer.exceptions import TyperException
 
 from trainer.errors import Problem, TrainerError, UsageError, command_text, did_you_mean
 from trainer_cli import (
-    archive,
     best,
     check,
     compare,
@@ -37,9 +36,9 @@ from trainer_cli import (
     listing,
     predict,
     report,
-    restore,
     resume,
     schema,
+    serve,
     show,
     sweep,
 )
@@ -100,14 +99,13 @@ for _verb, _function in (
     ("best", best.command),
     ("eval", evaluate.command),
     ("predict", predict.command),
+    ("serve", serve.command),
     ("explain", explain.command),
     ("export", export.command),
     ("ls", listing.command),
     ("show", show.command),
     ("compare", compare.command),
     ("report", report.command),
-    ("archive", archive.command),
-    ("restore", restore.command),
     ("schema", schema.command),
     ("doctor", doctor.command),
 ):
@@ -256,10 +254,9 @@ _SYNONYMS = {
     **dict.fromkeys(("new", "create", "template"), "init"),
     "infer": "predict",
     **dict.fromkeys(("convert", "onnx", "deploy"), "export"),
+    **dict.fromkeys(("server", "api", "http"), "serve"),
     **dict.fromkeys(("importance", "shap", "interpret"), "explain"),
     **dict.fromkeys(("continue", "restart", "extend"), "resume"),
-    **dict.fromkeys(("backup", "pack", "tar", "zip"), "archive"),
-    **dict.fromkeys(("unpack", "unarchive", "extract"), "restore"),
     "info": "doctor",
     "help": "--help",
     "version": "--version",

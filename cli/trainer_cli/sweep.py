@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,7 +18,6 @@ from trainer_cli.options import (
     Jobs,
     Json,
     Quiet,
-    Sweeps,
     cluster_of,
     one_config,
 )
@@ -35,7 +35,10 @@ def command(
             show_default=False,
         ),
     ],
-    sweeps: Sweeps = DEFAULT_SWEEPS,
+    sweeps: Annotated[
+        Path,
+        typer.Option("--sweeps", envvar="TRAINER_SWEEPS", help="The folder for sweep directories."),
+    ] = DEFAULT_SWEEPS,
     trials: Annotated[
         int | None, typer.Option("--trials", min=1, help="Number of trials (sweep.trials).")
     ] = None,

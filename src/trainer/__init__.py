@@ -5,8 +5,9 @@
 
 The packages, from high to low level; each imports only from lower levels:
 
-   10  trainer_cli   the command line: one module per command, output, exit codes
-    9  workflows     combines the packages below into check, fit, resume, explain, export, sweep
+   11  trainer_cli   the command line: one module per command, output, exit codes
+   10  workflows     combines the packages below into check, fit, resume, explain, export, serve, sweep
+    9  serving       exported networks over HTTP                                         ONNX Runtime
     8  export        a run as a model for other programs, with its preprocessing         ONNX
     7  prediction    a run directory → its networks, which predict rows and evaluate splits
     6  engine        the training loop, its executors and learners, callbacks, devices   TensorFlow
@@ -21,10 +22,8 @@ The packages, from high to low level; each imports only from lower levels:
        data          read, split; fit and apply preprocessing                           Polars
        models        config and data shapes → Keras layers, losses, optimizers
     2  metrics       predictions; one definition per metric, for any row weights        NumPy
-       archive       a run or sweep → one file, verified by hashes, and back
     1  config        schema, YAML with locations, overrides, validation
        runs          run directories, atomic writes, checkpoints, log, manifest, lock
-       keys          secret keys in files and environment variables
     0  errors        the exceptions, which carry problems with their fixes
        packages      the name of the distribution, and the packages of its extras
        inputs        name, shape and dtype of the inputs of a network

@@ -17,7 +17,6 @@ from trainer.errors import Problem
 
 _PATH_SETTINGS = (
     ("data", "source"),
-    ("data", "pseudonym_key"),
     ("fit", "warm_start"),
     ("model", "pretrained", "file"),
     ("evaluate", "decisions_from"),

@@ -3,7 +3,7 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  proposed.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        decisions.json  findings.json  example.json  explanation/  export/  report.html
+        decisions.json  findings.json  example.json  explanation/  export/  monitoring/  report.html
         tensorboard/  tracking.json  lock
 
 Every path is derived from the directory's own path; none is ever read from a file.
@@ -56,9 +56,7 @@ class RunDirectory:
     path: Path
 
     @classmethod
-    def create(
-        cls, root: Path, name: str, config_text: str, now: datetime, mode: int | None = None
-    ) -> Self:
+    def create(cls, root: Path, name: str, config_text: str, now: datetime) -> Self:
         """Create an empty directory, `root/name/<time in UTC>-<hash of config and time>`.
 
         Args:
@@ -66,7 +64,6 @@ class RunDirectory:
             name: One path component.
             config_text: The resolved config.
             now: Must have a time zone.
-            mode: The permissions of the directory; None for those of other new directories.
 
         Raises:
             RunError: Runs cannot be created there.
@@ -83,11 +80,9 @@ class RunDirectory:
                 digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
                 path = parent / f"{stamp}-{digest[: 4 if attempt < 10 else 8]}"
                 try:
-                    path.mkdir(0o777 if mode is None else mode)
+                    path.mkdir()
                 except FileExistsError:
                     continue
-                if mode is not None:
-                    path.chmod(mode)  # the umask has removed some
                 return cls(path)
         except OSError as error:
             path = Path(error.filename or parent)

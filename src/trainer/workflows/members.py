@@ -79,8 +79,7 @@ def fit_members(
     tables = TableCache()
     plan = _first_plan(loaded, tables)
     text = dump_config(loaded.config)
-    mode = loaded.config.runs.permissions
-    run = RunDirectory.create(runs, loaded.config.name, text, now, mode)
+    run = RunDirectory.create(runs, loaded.config.name, text, now)
     with RunLock(run.lock):
         run.write_config(text)
         if loaded.text is not None:

@@ -85,8 +85,7 @@ def sweep(
         yield _reading_phase(loaded)
         plan = base_plan(loaded, tables)
         now = datetime.now(UTC)
-        text, mode = sweep_text(loaded), loaded.config.runs.permissions
-        directory = SweepDirectory.create(sweeps, loaded.config.name, text, now, mode)
+        directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
         if cluster is not None:
             try:
                 cluster.check_nodes(directory.path)

@@ -1,0 +1,11 @@
+"""Serve exported networks over HTTP: requests → raw columns → ONNX Runtime → answers.
+
+    connections   limits of connections, headers and time, below the application
+    bodies        JSON, CSV, Arrow and images → columns of raw values
+    columns       checks of raw values by the columns of the model → arrays
+    onnx_model    an exported file, opened by ONNX Runtime
+    application   the routes of a worker
+    supervisor    one process, or several that are restarted when they die
+
+It imports neither TensorFlow nor Keras.
+"""

@@ -1,0 +1,307 @@
+"""The routes of a worker.
+
+POST /predict, /explain           one row or many → answers; one row → what its answer rests on
+GET  /schema, /                   the columns of requests (OpenAPI); a page with a form
+GET  /models                      the models; `/models/NAME/predict`, … serve each of them
+GET  /health, /ready, /metrics    for supervision
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from time import perf_counter
+from typing import Any, TypeVar
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from trainer.errors import did_you_mean
+from trainer.serving.answers import encode_answers
+from trainer.serving.bodies import ARROW_TYPES, CSV_TYPE, JSON_TYPE, Form, Table, read_body
+from trainer.serving.counters import Counters
+from trainer.serving.models import LOG, Models, Served
+from trainer.serving.occlusion import explain_row
+from trainer.serving.openapi import combined_api, json_response
+from trainer.serving.page import page_response
+from trainer.serving.problems import RequestError, error_body, refuse
+from trainer.serving.prometheus import metrics_text
+from trainer.serving.settings import Limits
+
+_THREADS = 2
+_THREAD_BYTES = 16 * 1024
+"""Larger bodies are processed in a thread, while the event loop answers other requests."""
+_PUBLIC = {"/", "/health", "/ready"}
+"""Paths without a token: the page has no data in it, and supervisors often cannot send one."""
+_Result = TypeVar("_Result")
+
+
+class Application:
+    """The ASGI application of a worker."""
+
+    def __init__(
+        self, models: Models, counters: Counters, limits: Limits, token: str | None = None
+    ) -> None:
+        self.models = models
+        self.counters = counters
+        self._limits = limits
+        self._token = None if token is None else _digest(token.encode())
+        self._pool = ThreadPoolExecutor(_THREADS, "predict")
+        self._bytes_in_flight = 0
+        self._routes: ASGIApp = Starlette(
+            routes=[
+                Route("/predict", self._predict, methods=["POST"]),
+                Route("/models/{name}/predict", self._predict, methods=["POST"]),
+                Route("/explain", self._explain, methods=["POST"]),
+                Route("/models/{name}/explain", self._explain, methods=["POST"]),
+                Route("/schema", self._schema),
+                Route("/models/{name}/schema", self._schema),
+                Route("/models", self._list),
+                Route("/models/{name}", self._page),
+                Route("/health", self._health),
+                Route("/ready", self._health),
+                Route("/metrics", self._metrics),
+                Route("/", self._page),
+            ],
+            exception_handlers={
+                RequestError: _request_error,
+                HTTPException: _http_error,
+                ClientDisconnect: _disconnected,
+                Exception: _bug,
+            },
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request, and count it."""
+        if scope["type"] != "http":
+            await self._routes(scope, receive, send)
+            return
+        begin = perf_counter()
+        route = _route(scope["path"])
+        status = 500
+
+        async def counted(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            await send(message)
+
+        try:
+            if self._is_allowed(scope):
+                await self._routes(scope, receive, counted)
+            else:
+                await _unauthorized()(scope, receive, counted)
+        finally:
+            self.counters.count_request(route, status)
+            if route == "predict":
+                self.counters.count_duration(perf_counter() - begin)
+
+    def _is_allowed(self, scope: Scope) -> bool:
+        if self._token is None or scope["path"] in _PUBLIC:
+            return True
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                kind, _, token = value.partition(b" ")
+                # Hashes of the same length, so that the time depends on neither token.
+                is_same = hmac.compare_digest(_digest(token.strip()), self._token)
+                return is_same and kind.lower() == b"bearer"
+        return False
+
+    async def _predict(self, request: Request) -> Response:
+        served = self._served(request)
+        form = _accepted_form(request)
+        async with self._body(request) as body:
+            content_type = request.headers.get("content-type", "")
+            ignore_unknown = _ignores_unknown(request)
+
+            def answer() -> tuple[bytes, str, Any, Any, int]:
+                table = read_body(body, content_type, served.reader.images, self._limits)
+                arrays = served.reader.arrays(table, ignore_unknown=ignore_unknown)
+                answers = served.model.predict(arrays, table.rows)
+                encoded, kind = encode_answers(answers, form or table.form)
+                return encoded, kind, arrays, answers, table.rows
+
+            encoded, kind, arrays, answers, rows = await self._run(answer, len(body))
+        self.counters.count_rows(served.number, rows, int(answers[served.unseen].sum()))
+        if served.monitor is not None:
+            served.monitor.add(arrays, answers, rows)
+        return Response(encoded, media_type=kind, headers=served.headers)
+
+    async def _explain(self, request: Request) -> Response:
+        served = self._served(request)
+        async with self._body(request) as body:
+            content_type = request.headers.get("content-type", "")
+
+            def explain() -> bytes:
+                table = read_body(body, content_type, served.reader.images, self._limits)
+                if table.rows != 1:
+                    raise refuse(422, "one row", f"{table.rows:,} rows", "send them one by one")
+                return explain_row(served.model, served.reader, _one_row(table))
+
+            encoded = await self._run(explain, _THREAD_BYTES)
+        return Response(encoded, media_type=JSON_TYPE, headers=served.headers)
+
+    async def _schema(self, request: Request) -> Response:
+        served = self._served(request)
+        if "name" in request.path_params or len(self.models.names) == 1:
+            return json_response(served.api)
+        apis = {name: self.models.get(name) for name in self.models.names}
+        return json_response(combined_api({name: one.api for name, one in apis.items() if one}))
+
+    async def _list(self, _: Request) -> Response:
+        models = [
+            {
+                "name": served.model.source.name,
+                "run": served.model.schema.run,
+                "task": served.model.schema.task,
+                "columns": list(served.reader.columns),
+                "answers": list(served.model.answer_names),
+            }
+            for served in self.models.all()
+        ]
+        return json_response({"models": models})
+
+    async def _page(self, request: Request) -> Response:
+        self._served(request)
+        return page_response(needs_token=self._token is not None)
+
+    async def _health(self, _: Request) -> Response:
+        return json_response({"status": "ok"})
+
+    async def _metrics(self, _: Request) -> Response:
+        self.models.count_pending()
+        text = metrics_text(self.counters, self.models.all())
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    def _served(self, request: Request) -> Served:
+        name = request.path_params.get("name")
+        served = self.models.get(name)
+        if served is None:
+            names = self.models.names
+            known = ", ".join(f"'{other}'" for other in names[:5])
+            fix = did_you_mean(str(name)[:100], names, f"the models are listed at /models: {known}")
+            raise refuse(404, "the name of a model", f"'{str(name)[:100]}'", fix)
+        return served
+
+    @asynccontextmanager
+    async def _body(self, request: Request) -> AsyncIterator[bytes]:
+        """Read the body of a request; its bytes count as in flight until it is answered."""
+        limit = self._limits.max_body_bytes
+        fix = "send it in parts, or start trainer serve with a larger --max-body"
+        declared = request.headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            raise refuse(413, f"a body of at most {limit:,} bytes", f"{int(declared):,}", fix)
+        if request.headers.get("content-encoding", "identity") != "identity":
+            raise refuse(415, "a body without compression", "a Content-Encoding", "remove it")
+        chunks: list[bytes] = []
+        size = 0
+        try:
+            async for chunk in request.stream():
+                chunks.append(chunk)
+                size += len(chunk)
+                self._bytes_in_flight += len(chunk)
+                if size > limit:
+                    raise refuse(413, f"a body of at most {limit:,} bytes", "more", fix)
+                if self._bytes_in_flight > self._limits.max_bytes_in_flight:
+                    found = "too many large requests at the same time"
+                    raise refuse(503, "memory for the body", found, "try again later")
+            yield b"".join(chunks)
+        finally:
+            self._bytes_in_flight -= size
+
+    async def _run(self, function: Callable[[], _Result], size: int) -> _Result:
+        """Run a function, in a thread if the body is large."""
+        if size < _THREAD_BYTES:
+            return function()
+        return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+
+def _one_row(table: Table) -> Table:
+    columns = {name: list(values) for name, values in table.columns.items()}
+    return Table(columns, 1, "object")
+
+
+def _route(path: str) -> str:
+    last = path.rsplit("/", 1)[-1]
+    if last in ("predict", "explain", "schema", "health", "ready", "metrics"):
+        return last
+    return "page" if path == "/" else "other"
+
+
+def _ignores_unknown(request: Request) -> bool:
+    value = request.query_params.get("unknown", "error")
+    if value not in ("error", "ignore"):
+        raise refuse(422, "unknown=ignore or unknown=error", f"unknown={value[:60]}")
+    return value == "ignore"
+
+
+def _accepted_form(request: Request) -> Form | None:
+    """Return the form of the response that the header Accept names; None for that of the request."""
+    accepted = request.headers.get("accept")
+    if accepted is None or accepted == "*/*":
+        return None
+    kinds = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
+    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if sent in kinds:
+        return None
+    if CSV_TYPE in kinds:
+        return "csv"
+    if any(kind in ARROW_TYPES for kind in kinds):
+        return "arrow"
+    if JSON_TYPE in kinds and sent in (CSV_TYPE, *ARROW_TYPES):
+        return "objects"
+    return None
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
+
+
+def _unauthorized() -> Response:
+    fix = "send the header Authorization: Bearer TOKEN"
+    body = error_body("the token of the server", "none, or another one", fix)
+    return Response(body, 401, {"www-authenticate": "Bearer"}, JSON_TYPE)
+
+
+Handler = Callable[[Request, Exception], Awaitable[Response]]
+
+
+async def _request_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    headers = {"retry-after": "1"} if error.status == 503 else None
+    return Response(error.body(), error.status, headers, JSON_TYPE)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    fix = "GET /schema describes the requests"
+    found = f"{request.method} {request.url.path[:200]}"
+    expected = "a path of the server" if error.status_code == 404 else "another method"
+    body = error_body(expected, found, fix)
+    return Response(body, error.status_code, dict(error.headers or {}), JSON_TYPE)
+
+
+async def _disconnected(_: Request, __: Exception) -> Response:
+    return Response(status_code=400)
+
+
+async def _bug(request: Request, error: Exception) -> Response:
+    """Report a bug in the log, without the content of the request."""
+    LOG.error(
+        "this is a bug in trainer (%s %s):\n%s",
+        request.method,
+        request.url.path[:200],
+        "".join(traceback.format_exception(error)),
+    )
+    fix = "the log of the server has the reason"
+    body = error_body("an answer", f"a bug in trainer ({type(error).__name__})", fix)
+    return Response(body, 500, media_type=JSON_TYPE)

@@ -1,0 +1,297 @@
+"""Checks of the raw values of a request by the columns of a model, and their arrays.
+
+Common types (numbers, texts, true and false) are converted here, so that one row takes microseconds.
+All others are parsed as by `trainer predict`, by `trainer.export.rows`.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.data.values import canonical_level
+from trainer.errors import DataError, did_you_mean
+from trainer.export.schema import InputField, Schema
+from trainer.serving.bodies import Table, Values
+from trainer.serving.onnx_model import Arrays
+from trainer.serving.problems import SHOWN, RequestError, RequestProblem, shown
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from trainer.export.rows import RowEncoder
+
+_NONE = type(None)
+_NUMBERS = frozenset({int, float, _NONE})
+_YES_NO = frozenset({bool, _NONE})
+_LEVELS = frozenset({str, int, bool, _NONE})
+_TEXTS = frozenset({str, int, float, _NONE})
+_SINGLE = _TEXTS | {bool}
+_ALLOWED = {"boolean": _SINGLE, "category": _SINGLE}
+"""Kind → the types of values that are parsed; `_TEXTS` for other kinds."""
+_PARSED = ("number", "boolean", "datetime")
+"""Kinds whose arrays are infinite where a value cannot be parsed."""
+_NAME_LENGTH = 100
+NOT_A_LEVEL = " "
+
+EXPECTED = {
+    "number": "a number",
+    "boolean": "true or false",
+    "datetime": "a date",
+    "category": "a text, a number, true or false",
+    "text": "a text",
+    "tokens": "a text",
+    "image": "an image file, in JSON as base64",
+}
+"""Kind → its values, in words."""
+
+
+class RowReader:
+    """Converts the rows of requests for a model.
+
+    Attributes:
+        columns: The names of the columns of the model.
+        images: Those of images.
+    """
+
+    def __init__(self, schema: Schema) -> None:
+        # With folds, a column of texts can have several inputs.
+        self._fields: dict[str, list[InputField]] = {}
+        for field in schema.inputs:
+            self._fields.setdefault(field.column, []).append(field)
+        self.columns = tuple(self._fields)
+        self.images = tuple(
+            name for name, fields in self._fields.items() if fields[0].kind == "image"
+        )
+        self._names = frozenset(self.columns)
+        self._schema = schema
+        self._encoders: dict[str, RowEncoder] = {}
+        self._order = {name: number for number, name in enumerate(self.columns)}
+        self._converters = [
+            (name, fields[0].name, _converter(fields[0]) if len(fields) == 1 else None)
+            for name, fields in self._fields.items()
+        ]
+        for name, _, convert in self._converters:
+            if convert is None and name not in self.images:
+                self._encoder(name)
+
+    def arrays(self, table: Table, *, ignore_unknown: bool = False) -> Arrays:
+        """Return the inputs of the model: name → (rows, *shape).
+
+        Args:
+            table: The rows.
+            ignore_unknown: Whether to ignore columns that the model does not have.
+
+        Raises:
+            RequestError: Columns are missing or unknown, or values are of another type; lists all.
+        """
+        if table.columns.keys() != self._names:
+            self._check_names(table.columns, ignore_unknown=ignore_unknown)
+        arrays: Arrays = {}
+        others: list[str] = []
+        for name, input_name, convert in self._converters:
+            values = table.columns[name]
+            array = convert(values) if convert is not None and type(values) is list else None
+            if array is None:
+                others.append(name)
+            else:
+                arrays[input_name] = array
+        if others:
+            arrays |= self._parsed(table, others)
+        return arrays
+
+    def _check_names(self, columns: dict[str, Values], *, ignore_unknown: bool) -> None:
+        missing = [name for name in self.columns if name not in columns]
+        unknown = [] if ignore_unknown else [name for name in columns if name not in self._names]
+        problems = []
+        for name in missing:
+            fix = did_you_mean(name, unknown, "add it; null where the value is unknown")
+            expected = f"a column '{name}' ({EXPECTED[self._fields[name][0].kind]})"
+            problems.append(RequestProblem(expected, "no such column", fix, name))
+        for name in unknown:
+            otherwise = "remove it, or add ?unknown=ignore to the address"
+            fix = did_you_mean(name[:_NAME_LENGTH], missing, otherwise)
+            found = shown(name)
+            problems.append(
+                RequestProblem("a column of the model", found, fix, name[:_NAME_LENGTH])
+            )
+        if problems:
+            raise RequestError(422, problems)
+
+    def _parsed(self, table: Table, names: Sequence[str]) -> Arrays:
+        """Return the inputs of columns whose values must be parsed."""
+        arrays: Arrays = {}
+        problems: list[RequestProblem] = []
+        count = 0
+        for name in names:
+            values = table.columns[name]
+            if name in self.images:
+                broken = self._put_images(arrays, name, values)
+                count += len(broken)
+                problems += broken[:SHOWN]
+                continue
+            wrong = _wrong_types(values, self._fields[name][0].kind)
+            parsed = self._parse(name, _without(values, wrong))
+            arrays |= parsed
+            if self._fields[name][0].kind in _PARSED:
+                unreadable = np.flatnonzero(np.isinf(parsed[self._fields[name][0].name][:, 0]))
+                wrong = sorted({*wrong, *unreadable.tolist()})
+            count += len(wrong)
+            problems += [self._problem(name, row, values[row]) for row in wrong[:SHOWN]]
+        if problems:
+            problems.sort(key=lambda problem: (problem.row, self._order[problem.column or ""]))
+            raise RequestError(422, problems, count)
+        return arrays
+
+    def _encoder(self, name: str) -> RowEncoder:
+        # Its imports take longer than all others, and numbers and categories rarely need it.
+        from trainer.export.rows import RowEncoder
+
+        if name not in self._encoders:
+            fields = tuple(self._fields[name])
+            self._encoders[name] = RowEncoder(replace(self._schema, inputs=fields))
+        return self._encoders[name]
+
+    def _parse(self, name: str, values: Values) -> Arrays:
+        import polars as pl
+
+        series = _series(name, values) if type(values) is list else values
+        try:
+            return self._encoder(name).encode(pl.DataFrame([series]))
+        except DataError as error:
+            problems = [
+                RequestProblem(problem.expected, problem.found, problem.fix, name)
+                for problem in error.problems
+            ]
+            raise RequestError(422, problems) from None
+
+    def _put_images(self, arrays: Arrays, name: str, values: Values) -> list[RequestProblem]:
+        """Decode the images of a column, and return the problems with those that cannot be."""
+        field = self._fields[name][0]
+        pixels, broken = _images(field, values)
+        if pixels is not None:
+            arrays[field.name] = pixels
+        return [RequestProblem(EXPECTED["image"], found, "", name, row) for row, found in broken]
+
+    def _problem(self, name: str, row: int, value: object) -> RequestProblem:
+        field = self._fields[name][0]
+        expected = EXPECTED[field.kind]
+        if field.kind == "datetime":
+            expected = f"a date like {field.date_format or '2026-03-31 or 2026-03-31T18:30'}"
+        elif field.kind == "number" and field.number_format is not None:
+            expected = "a number, or a text in the format of the training rows"
+        return RequestProblem(expected, shown(value), "null stands for a missing value", name, row)
+
+
+def _converter(field: InputField) -> Callable[[list[Any]], NDArray[Any] | None] | None:
+    """Return a function that converts values of the common types, and returns None for others."""
+    match field.kind:
+        case "number":
+            return _numbers
+        case "boolean":
+            return _booleans
+        case "category" if not field.ignore_case:
+            return _level_converter("" if field.missing is None else field.missing)
+    return None
+
+
+def _numbers(values: list[Any]) -> NDArray[Any] | None:
+    return _column(values, np.float64) if _NUMBERS.issuperset(map(type, values)) else None
+
+
+def _booleans(values: list[Any]) -> NDArray[Any] | None:
+    return _column(values, np.float64) if _YES_NO.issuperset(map(type, values)) else None
+
+
+def _level_converter(missing: str) -> Callable[[list[Any]], NDArray[Any] | None]:
+    def levels(values: list[Any]) -> NDArray[Any] | None:
+        if not _LEVELS.issuperset(map(type, values)):
+            return None
+        texts = [missing if value is None else _level(value) for value in values]
+        if not missing:
+            # An empty text is not a missing value.
+            texts = [
+                text or (NOT_A_LEVEL if value is not None else "")
+                for text, value in zip(texts, values, strict=True)
+            ]
+        return _column(texts, np.object_)
+
+    return levels
+
+
+def _level(value: object) -> str:
+    match value:
+        case str():
+            return canonical_level(value)
+        case bool():
+            return "true" if value else "false"
+    return str(value)
+
+
+def _column(values: list[Any], dtype: type[Any]) -> NDArray[Any]:
+    return np.array(values, dtype).reshape(-1, 1)
+
+
+def _wrong_types(values: Values, kind: str) -> list[int]:
+    """Return the rows with a value of a type that is not parsed as this kind."""
+    allowed = _ALLOWED.get(kind, _TEXTS)
+    if type(values) is not list:
+        # Nested columns of CSV and Arrow are refused already.
+        if bool in allowed or str(values.dtype) != "Boolean":
+            return []
+        return [row for row, value in enumerate(values) if value is not None]
+    if allowed.issuperset(map(type, values)):
+        return []
+    return [row for row, value in enumerate(values) if type(value) not in allowed]
+
+
+def _without(values: Values, rows: Sequence[int]) -> Values:
+    """Return the values with missing ones in some rows."""
+    if not rows:
+        return values
+    left_out = set(rows)
+    return [None if row in left_out else value for row, value in enumerate(values)]
+
+
+def _series(name: str, values: list[Any]) -> pl.Series:
+    """Return values of one type: texts, if there are texts or very large integers among them."""
+    import polars as pl
+
+    kinds = set(map(type, values)) - {_NONE}
+    if str not in kinds or len(kinds) == 1:
+        with suppress(TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
+            return pl.Series(name, values, strict=False)
+    texts = [value if value is None or type(value) is str else _level(value) for value in values]
+    return pl.Series(name, texts, pl.String)
+
+
+def _images(
+    field: InputField, values: Sequence[Any]
+) -> tuple[NDArray[np.uint8] | None, list[tuple[int, str]]]:
+    """Return the pixels (rows, height, width, channels), or the rows without an image and why."""
+    from trainer.serving.images import image_pixels
+
+    pixels, problems = [], []
+    for row, value in enumerate(values):
+        content = value
+        if isinstance(value, str):
+            # The page sends files as data URLs.
+            text = value.partition(";base64,")[2] if value.startswith("data:") else value
+            try:
+                content = base64.b64decode(text, validate=True)
+            except (binascii.Error, ValueError):
+                problems.append((row, f"{shown(value)}, which is not base64"))
+                continue
+        decoded = image_pixels(content, field) if isinstance(content, bytes) else shown(value)
+        if isinstance(decoded, str):
+            problems.append((row, decoded))
+        else:
+            pixels.append(decoded)
+    return (None, problems) if problems else (np.stack(pixels), [])

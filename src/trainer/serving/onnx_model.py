@@ -1,0 +1,120 @@
+"""An exported network, opened by ONNX Runtime: arrays of raw values → columns of answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import orjson
+from numpy.typing import NDArray
+
+from trainer.errors import InputError, Problem, RunError
+from trainer.export.schema import Schema, read_metadata
+from trainer.serving.settings import ModelSource
+
+Arrays = dict[str, NDArray[Any]]
+
+_ROWS = 8192
+"""Rows of a call of ONNX Runtime, which limits its memory."""
+
+
+class OnnxModel:
+    """A served model.
+
+    Attributes:
+        source: Its name and file.
+        schema: The columns of its inputs and outputs.
+        answer_names: The names of the answers, those of the columns of `trainer predict`.
+    """
+
+    def __init__(self, source: ModelSource) -> None:
+        """Open the file.
+
+        Raises:
+            RunError: It is missing, is no ONNX file, or was not written by `trainer export`.
+        """
+        self.source = source
+        options = onnxruntime.SessionOptions()
+        # One thread answers a row fastest, and connections are answered by several workers.
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        # A pattern is stored for each number of rows, which would need ever more memory.
+        options.enable_mem_pattern = False
+        options.log_severity_level = 3
+        fix = "export the run again: trainer export RUN"
+        if not Path(source.file).is_file():
+            raise RunError(Problem(source.file, "an exported ONNX file", "no such file", fix))
+        try:
+            self._session = onnxruntime.InferenceSession(
+                source.file, options, providers=["CPUExecutionProvider"]
+            )
+        # ONNX Runtime raises exceptions of its own, which have no common base class.
+        except Exception as error:
+            found = str(error).splitlines()[0]
+            raise RunError(Problem(source.file, "an ONNX file", found, fix)) from error
+        try:
+            self.schema: Schema = read_metadata(self._session.get_modelmeta().custom_metadata_map)
+        except InputError as error:
+            raise RunError(problem.at(source.file) for problem in error.problems) from error
+        self.output_names = [output.name for output in self._session.get_outputs()]
+        fields = {output.name: output for output in self.schema.outputs}
+        self._fields = [fields[name] for name in self.output_names]
+        self.answer_names = tuple(self.schema.columns)
+
+    def predict(self, arrays: Arrays, rows: int) -> Arrays:
+        """Return the answers: name → (rows,).
+
+        Args:
+            arrays: The raw values: name of the input → (rows, *shape).
+            rows: The number of rows.
+        """
+        if rows <= _ROWS:
+            return self._answers(self._session.run(self.output_names, arrays))
+        parts = [
+            self._session.run(
+                self.output_names,
+                {name: array[start : start + _ROWS] for name, array in arrays.items()},
+            )
+            for start in range(0, rows, _ROWS)
+        ]
+        return self._answers([np.concatenate(values) for values in zip(*parts, strict=True)])
+
+    def _answers(self, outputs: list[NDArray[Any]]) -> Arrays:
+        columns: Arrays = {}
+        for field, values in zip(self._fields, outputs, strict=True):
+            if field.role == "labels" and self.schema.has_label_lists:
+                from trainer.data.label_lists import join_labels
+
+                joined = join_labels(values, self.schema.classes, self.schema.separator)
+                columns[field.columns[0]] = np.array(joined.to_list(), np.object_)
+            elif values.ndim == 1:
+                columns[field.columns[0]] = values
+            else:
+                columns.update(zip(field.columns, values.T, strict=True))
+        return {name: columns[name] for name in self.answer_names}
+
+
+def is_compatible(new: Schema, old: Schema) -> str:
+    """Return why requests for one model would fail with another one; empty if none would."""
+    old_columns = {field.column: field.kind for field in old.inputs}
+    new_columns = {field.column: field.kind for field in new.inputs}
+    for name, kind in new_columns.items():
+        if name not in old_columns:
+            return f"it needs the column '{name}'"
+        if old_columns[name] != kind:
+            return f"its column '{name}' is of the kind {kind}, not {old_columns[name]}"
+    dropped = [name for name in old_columns if name not in new_columns]
+    if dropped:
+        return f"it has no column '{dropped[0]}'"
+    if set(new.columns) != set(old.columns):
+        return "it has other classes or predicted columns"
+    return ""
+
+
+def described(schema: Schema) -> Mapping[str, Any]:
+    """Return the schema as JSON types."""
+    content: Mapping[str, Any] = orjson.loads(schema.to_json())
+    return content

@@ -1,0 +1,48 @@
+"""The page at `/`, on which a person tries a model."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from functools import cache
+from importlib.resources import files
+
+from starlette.responses import Response
+
+
+def page_response(*, needs_token: bool) -> Response:
+    """Return the page. It has no data in it: its script reads `/schema`.
+
+    Args:
+        needs_token: Whether the page asks for a token.
+    """
+    content, policy = _page()
+    headers = {
+        "content-security-policy": policy,
+        "x-content-type-options": "nosniff",
+        "referrer-policy": "no-referrer",
+        "x-frame-options": "DENY",
+    }
+    content = content.replace("{{token}}", "" if needs_token else "hidden")
+    return Response(content, media_type="text/html; charset=utf-8", headers=headers)
+
+
+@cache
+def _page() -> tuple[str, str]:
+    """Return the page, and a policy that allows its own script and style only."""
+    html, style, script = (_read(f"page.{suffix}") for suffix in ("html", "css", "js"))
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
+        "connect-src 'self'; img-src blob: data:; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    )
+    return html.replace("{{style}}", style).replace("{{script}}", script), policy
+
+
+def _read(name: str) -> str:
+    return (files("trainer.serving") / name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    digest = hashlib.sha256(text.encode()).digest()
+    return f"sha256-{base64.b64encode(digest).decode()}"

@@ -1,0 +1,137 @@
+"""A trained run, served by a process: its answers are those of `predict`."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import socket
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import polars as pl
+import pytest
+
+from tests.serving.files import Server, write_model
+from tests.workflows.conftest import predict_table
+from trainer.errors import RunError, UsageError
+from trainer.report.monitoring import monitoring_json, monitoring_table
+from trainer.runs.directory import RunDirectory
+from trainer.runs.monitoring import read_monitoring
+from trainer.workflows.serve import ServeOptions, serve_models
+
+CSV = {"content-type": "text/csv"}
+
+
+def served_predictions(server: Server, table: bytes) -> pl.DataFrame:
+    response = httpx.post(f"{server.url}/predict?unknown=ignore", content=table, headers=CSV)
+    assert response.status_code == 200, response.text
+    return pl.read_csv(io.BytesIO(response.content))
+
+
+def check_same(served: pl.DataFrame, predicted: pl.DataFrame) -> None:
+    predicted = predicted.drop("row")
+    assert served.columns == predicted.columns
+    for name in served.columns:
+        if predicted[name].dtype.is_float():
+            np.testing.assert_allclose(served[name], predicted[name], atol=1e-5, err_msg=name)
+        else:
+            assert served[name].to_list() == predicted[name].to_list()
+
+
+@pytest.mark.parametrize("kind", ["single", pytest.param("folds", marks=pytest.mark.slow)])
+def test_answers_are_those_of_predict(kind: str, request: pytest.FixtureRequest) -> None:
+    if kind == "single":
+        run = request.getfixturevalue("finished").run
+        table = run.parents[2] / "small.csv"
+    else:
+        run = request.getfixturevalue("folds_run").run
+        table = run.parents[2] / "small.csv"
+    predicted = predict_table(run, table).frame
+    server = Server(run)
+    served = served_predictions(server, table.read_bytes())
+    code, err = server.stop()
+    assert code == 0, err
+    check_same(served, predicted)
+
+
+@pytest.mark.slow
+def test_monitored_rows_are_shown(copied: Path, finished: Any) -> None:
+    table = (finished.run.parents[2] / "small.csv").read_bytes()
+    server = Server(copied, "--monitor", "--workers", "2")
+    rows = table.count(b"\n") - 1
+    for _ in range(2):
+        served_predictions(server, table)
+    for _ in range(3):
+        assert httpx.post(f"{server.url}/predict", json={"size": 90, "color": "red"}).is_success
+    code, err = server.stop()
+    assert code == 0, err
+    monitoring = read_monitoring(RunDirectory(copied))
+    assert monitoring is not None
+    assert monitoring.rows == 2 * rows + 3
+    columns = {column.name: column for column in monitoring.columns}
+    assert set(columns) == {"size", "color", "label", "probability_yes"}
+    assert columns["size"].served[-2] >= 3  # above the last edge
+    assert sum(columns["size"].reference) == RunDirectory(copied).read_manifest().splits["train"]
+    assert "served rows: 243" in monitoring_table(monitoring).title
+    assert monitoring_json(monitoring)["rows"] == monitoring.rows
+    # Another server adds its counts.
+    server = Server(copied, "--monitor")
+    served_predictions(server, table)
+    server.stop()
+    again = read_monitoring(RunDirectory(copied))
+    assert again is not None
+    assert again.rows == 3 * rows + 3
+
+
+@pytest.mark.slow
+def test_newer_run_is_served_after_it_has_finished(finished: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "my runs"
+    run = folder / finished.run.name
+    shutil.copytree(finished.run, run)
+    server = Server(run, "--reload")
+
+    def serving() -> str:
+        response = httpx.post(f"{server.url}/predict", json={"size": 1, "color": "red"})
+        assert response.status_code == 200
+        return response.headers["x-trainer-run"]
+
+    assert serving() == run.name
+    newer = f"9{run.name[1:]}"
+    shutil.copytree(finished.run, folder / ".copying")
+    (folder / ".copying").rename(folder / newer)
+    assert server.wait_until(lambda: serving() != run.name)
+    assert serving() == newer
+    code, err = server.stop()
+    assert code == 0
+    assert "now serving" in err
+
+
+def options(*paths: Path, **values: Any) -> ServeOptions:
+    return ServeOptions(paths=paths, **{"port": 0, **values})
+
+
+def refused(error: type[Exception], *paths: Path, **values: Any) -> str:
+    with pytest.raises(error) as caught:
+        serve_models(options(*paths, **values), lambda _: None, lambda _: None)
+    return str(caught.value)
+
+
+def test_unusable_models_are_refused(tmp_path: Path, finished: Any) -> None:
+    model = write_model(tmp_path / "a.onnx")
+    (tmp_path / "damaged.onnx").write_bytes(b"no model")
+    assert "damaged.onnx" in refused(RunError, tmp_path / "damaged.onnx")
+    assert "no such path" in refused(RunError, tmp_path / "missing")
+    assert "run directories" in refused(UsageError, model, monitor=True)
+    assert "different names" in refused(UsageError, finished.run, finished.run)
+
+
+def test_unusable_addresses_are_refused(tmp_path: Path) -> None:
+    model = write_model(tmp_path / "a.onnx")
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        assert "another --port" in refused(UsageError, model, port=port)
+    assert "--host" in refused(UsageError, model, host="no.such.host.invalid")
