@@ -63,3 +63,15 @@ def test_nested_number_with_thousands_of_digits_is_reported(tmp_path):
     with pytest.raises(DataError) as caught:
         read_ndjson(path)
     assert [problem.where for problem in caught.value.problems] == [f"{path}:2"]
+
+
+def test_lone_surrogates_are_replaced(tmp_path):
+    path = tmp_path / "x.ndjson"
+    path.write_text(
+        '{"a": "x \\\\ud800", "b\\\\udc00": [1, "\\\\udfff"]}\n{"a": "\\\\ud83d\\\\ude00"}\n'.replace(
+            "\\\\", "\\"
+        )
+    )
+    frame = read_ndjson(path)
+    assert frame["a"].to_list() == ["x \ufffd", "😀"]
+    assert frame["b\ufffd"].to_list() == ['[1, "\ufffd"]', None]

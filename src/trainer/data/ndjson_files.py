@@ -8,6 +8,7 @@ such a column.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from trainer.errors import DataError, Problem
 NESTED = pl.List(pl.String)
 
 _LINES = 50_000
+_SURROGATES = re.compile("[\ud800-\udfff]")
 _SHOWN = 5
 
 
@@ -151,7 +153,15 @@ def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:
                 if parsed is None:  # with its numbers as numbers
                     parsed = _with_numbers(raw)
                 row[name] = json.dumps(parsed[name], ensure_ascii=False)
-    return row
+    return _without_lone_surrogates(row) if b"\\u" in raw else row
+
+
+def _without_lone_surrogates(row: dict[str, str | None]) -> dict[str, str | None]:
+    """Return a row with U+FFFD in place of halves of characters, which no UTF-8 file can contain."""
+    return {
+        _SURROGATES.sub("\ufffd", name): None if text is None else _SURROGATES.sub("\ufffd", text)
+        for name, text in row.items()
+    }
 
 
 def _with_numbers(raw: bytes) -> dict[str, Any]:
