@@ -16,9 +16,9 @@ def texts(seed=0):
 
 @pytest.fixture
 def audit_texts(audit_columns):
-    def run(review, y=None):
+    def run(review, y=None, kind="text"):
         columns = {"review": review, "y": y or ["good", "bad"] * (len(review) // 2)}
-        findings = audit_columns(columns, overrides=["data.columns.review.kind=text"])
+        findings = audit_columns(columns, overrides=[f"data.columns.review.kind={kind}"])
         return {finding.kind: finding for finding in findings[::-1]}
 
     return run
@@ -28,11 +28,12 @@ def test_clean_texts_have_no_findings(audit_texts):
     assert audit_texts(texts()) == {}
 
 
-def test_the_same_text_in_two_splits(audit_texts):
+@pytest.mark.parametrize("kind", ["text", "tokens"])
+def test_the_same_text_in_two_splits(audit_texts, kind):
     review = texts()
     # Case and white space make no difference to the network.
     review += [f"  {text.upper()}\u00a0" for text in review[:30]]
-    found = audit_texts(review, ["good", "bad"] * 115)
+    found = audit_texts(review, ["good", "bad"] * 115, kind)
     assert set(found) == {"duplicate_rows"}
     assert found["duplicate_rows"].severity == "error"
 

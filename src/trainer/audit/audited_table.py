@@ -93,7 +93,8 @@ class AuditedTable:
     @cached_property
     def texts(self) -> list[str]:
         """The features that are texts."""
-        return [name for name in self.features if self.kinds.get(name) == "text"]
+        kinds = ("text", "tokens")
+        return [name for name in self.features if self.kinds.get(name) in kinds]
 
     def cleaned(self, name: str) -> list[str]:
         """Return the texts of a column in lower case, with single blanks; missing ones are empty."""

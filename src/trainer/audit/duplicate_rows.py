@@ -94,7 +94,7 @@ def _row_hashes(audited: AuditedTable, columns: Sequence[str], *, rounded: bool)
             if is_text is not None:
                 text_hashes = level_text(audited.frame[name]).hash(seed=index).to_numpy()
                 content[is_text] = text_hashes[is_text]
-        elif audited.kinds[name] == "text":
+        elif name in audited.texts:
             content = _text_hashes(audited, name, index, rounded=rounded)
         elif audited.kinds[name] == "image":
             content = _image_hashes(audited, rounded=rounded)
