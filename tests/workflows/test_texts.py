@@ -111,6 +111,26 @@ def test_folds_of_texts_have_a_report(config, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("tokenizer", ["wordpiece", "bpe"])
+def test_parts_of_words_are_trained_and_resumed(config, tmp_path, tokenizer):
+    pytest.importorskip("tokenizers")
+    settings = (
+        "data.columns.review={kind: tokens}",
+        f"data.tokens={{tokenizer: {tokenizer}, length: 12, dimension: 8, special_tokens: true}}",
+        "model.layers=[{conv1d: {filters: 8, padding: same, activation: relu}}, global_max_pool]",
+        "fit.checkpoint.every=1 epoch", "fit.epochs=8",
+    )  # fmt: skip
+    whole = run_fit(config, tmp_path / "runs", *settings)
+    streamed = run_fit(config, tmp_path / "runs", *settings, "runtime.engine=streaming")
+    assert whole.weights_sha256 == streamed.weights_sha256
+    first = run_fit(config, tmp_path / "runs", *settings, "fit.epochs=1")
+    assert resume_fit(first.run, "fit.epochs=8").weights_sha256 == whole.weights_sha256
+    frame = pl.DataFrame({"review": ["a great book", "a dull book"], "title": "the", "number": 3})
+    positive = trainer.load(whole.run).predict(frame)["probability_y"]
+    assert positive[0] > 0.6 > 0.4 > positive[1]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "layers",
     [

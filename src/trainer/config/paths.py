@@ -18,6 +18,7 @@ from trainer.errors import Problem
 _PATH_SETTINGS = (
     ("data", "source"),
     ("fit", "warm_start"),
+    ("data", "tokens", "vocabulary"),
     ("model", "pretrained", "file"),
     ("evaluate", "decisions_from"),
 )

@@ -42,7 +42,8 @@ from trainer.data.sketches import BottomKSample
 from trainer.data.text_columns import TextColumn
 from trainer.data.text_fitting import TextAccumulator
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
-from trainer.data.token_columns import TokenAccumulator, TokenColumn
+from trainer.data.token_columns import TokenColumn
+from trainer.data.token_fitting import PieceAccumulator, TokenAccumulator, token_accumulator
 from trainer.data.values import looks_like_boolean, looks_like_date
 
 KindAccumulator = (
@@ -53,6 +54,7 @@ KindAccumulator = (
     | ImageAccumulator
     | TextAccumulator
     | TokenAccumulator
+    | PieceAccumulator
 )
 FittedColumn = (
     CategoricalColumn | BooleanColumn | DatetimeColumn | ImageColumn | TextColumn | TokenColumn
@@ -120,7 +122,13 @@ class ColumnAccumulator:
             case NumericAccumulator():
                 values = np.array(numbers.fill_null(np.nan).to_numpy(), dtype=np.float64)
                 self.statistics.add(values, rows, keys)
-            case LevelAccumulator() | BooleanAccumulator() | TextAccumulator() | TokenAccumulator():
+            case (
+                LevelAccumulator()
+                | BooleanAccumulator()
+                | TextAccumulator()
+                | TokenAccumulator()
+                | PieceAccumulator()
+            ):
                 self.statistics.add(series)
             case DatetimeAccumulator():
                 self.statistics.add(series, self.spec.date_format, rows, keys)
@@ -244,7 +252,7 @@ class ColumnAccumulator:
                 settings = text_settings(self.data, self.name)
                 return TextAccumulator(settings, missing=missing, documents=missing)
             case "tokens":
-                return TokenAccumulator(self.data.tokens, missing=missing)
+                return token_accumulator(self.data.tokens, missing)
             case _:
                 assert_never(self.kind)
 
@@ -270,7 +278,7 @@ class ColumnAccumulator:
                 return fit_datetime(self.name, self.statistics.summary(), dates)
             case ImageAccumulator():
                 return fit_image_column(self.name, self.data.image)
-            case TextAccumulator() | TokenAccumulator():
+            case TextAccumulator() | TokenAccumulator() | PieceAccumulator():
                 return self.statistics.fitted(self.name)
             case _:
                 raise AssertionError(self.kind)

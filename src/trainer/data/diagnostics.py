@@ -59,6 +59,9 @@ def column_diagnostics(columns: Sequence[AnyColumn], data: Data, table: Table) -
     the coverage of texts.
     """
     diagnostics = Diagnostics()
+    diagnostics.warnings += [
+        column.warning for column in columns if isinstance(column, TokenColumn) and column.warning
+    ]
     diagnostics.hints += [
         f"'{column.name}': {column.coverage}"
         for column in columns

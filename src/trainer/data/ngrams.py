@@ -16,6 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.config.tokens import Normalize
 from trainer.data.arrays import RowIndex, UInt64Array
 from trainer.data.hashing import mix64
 
@@ -24,7 +25,7 @@ Unit = Literal["words", "characters"]
 MAX_CHARACTERS = 1_000_000
 """The characters of a text that are read."""
 
-_MAX_NORMALIZED = 1_000
+MAX_NORMALIZED = 1_000
 """Longer runs without white space are not normalized: it takes quadratic time for combining marks."""
 
 _OTHER, _WORD, _SYMBOL, _UNKNOWN = 0, 1, 2, 255
@@ -40,12 +41,13 @@ _UNSPACED = (
 _SEPARATOR = ord("\n")
 
 
-def clean_text(text: str, *, lowercase: bool) -> str:
-    """Return a text in Unicode's composed form, with single blanks in place of white space."""
+def clean_text(text: str, *, lowercase: bool, form: Normalize = "nfc") -> str:
+    """Return a text in a Unicode normal form, with single blanks in place of white space."""
     words = text[:MAX_CHARACTERS].split()
-    if not text.isascii():
+    if form != "none" and not text.isascii():
+        name: Literal["NFC", "NFKC"] = "NFC" if form == "nfc" else "NFKC"
         words = [
-            word if len(word) > _MAX_NORMALIZED else unicodedata.normalize("NFC", word)
+            word if len(word) > MAX_NORMALIZED else unicodedata.normalize(name, word)
             for word in words
         ]
     cleaned = " ".join(words)

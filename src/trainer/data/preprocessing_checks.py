@@ -103,10 +103,23 @@ def _check_column(column: AnyColumn, where: str) -> Iterator[str]:
                 if len(table.rows) != len(table.terms):
                     found = f"{len(table.rows)} numbers of {len(table.terms)} terms"
                     yield f"{found} at {where}.tables.{number}.rows"
-        case BooleanColumn() | TokenColumn():
+        case TokenColumn():
+            yield from _check_tokens(column, where)
+        case BooleanColumn():
             pass
         case _:
             assert_never(column)
+
+
+def _check_tokens(column: TokenColumn, where: str) -> Iterator[str]:
+    if (column.pieces is None) == (column.unit == "pieces"):
+        yield f"'{column.unit}' at {where}.unit"
+    elif column.pieces is not None:
+        yield from column.pieces.problems(f"{where}.pieces")
+    elif not column.tokens:
+        yield f"no tokens at {where}.tokens"
+    if column.room < 1:
+        yield f"{column.length} at {where}.length"
 
 
 def _check_means(means: TargetMeans, levels: int, where: str) -> Iterator[str]:
