@@ -54,10 +54,14 @@ def test_contrast_of_text_and_curves(mode: str) -> None:
             ratio = contrast(colors[name], colors[background])
             assert ratio >= WCAG_AA, (name, background, ratio)
     assert contrast(colors["ink"], colors["mark"]) >= WCAG_AA
-    (strength,) = re.findall(r"--share\) \* ([.\d]+)", STYLE)
-    pairs = zip(colors["shade"], colors["paper"], strict=True)
-    shaded = tuple(float(strength) * item + (1 - float(strength)) * other for item, other in pairs)
-    assert contrast(colors["ink"], shaded) >= WCAG_AA
+    used = re.findall(r"var\(--([a-z]+)\) / calc\(var\(--share\) \* ([.\d]+)", STYLE)
+    assert {name for name, _ in used} == {"shade", "fall"}
+    for name, strength in used:
+        pairs = zip(colors[name], colors["paper"], strict=True)
+        shaded = tuple(
+            float(strength) * item + (1 - float(strength)) * other for item, other in pairs
+        )
+        assert contrast(colors["ink"], shaded) >= WCAG_AA
 
 
 def test_print_is_light_and_modes_are_complete() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from trainer.report.text import Table, cell
 
 Shares = tuple[tuple[float | None, ...], ...]
+Highlights = tuple[tuple[str, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class TableBlock:
         marked: Highlighted rows.
         is_collapsed: Whether it is collapsed.
         pictures: (row, column) → pictures below the text of the cell.
+        highlights: (row, column) → the parts of the text of the cell, each with a number from -1 to 1,
+            by which it is highlighted in one of two colors.
     """
 
     table: Table
@@ -60,6 +63,7 @@ class TableBlock:
     marked: frozenset[int] = frozenset()
     is_collapsed: bool = False
     pictures: Mapping[tuple[int, int], tuple[Picture, ...]] = field(default_factory=dict)
+    highlights: Mapping[tuple[int, int], Highlights] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,24 @@ The data are in `explanation/*.json` (`trainer.runs.explanations`), written by `
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from trainer.config.task_rules import TASK_RULES
+from trainer.data.ngrams import unspaced_share
 from trainer.errors import Problem
-from trainer.report.page.content import Block, Paragraph, Plot, Section, section, table_block
+from trainer.report.page.content import (
+    Block,
+    Highlights,
+    Paragraph,
+    Plot,
+    Section,
+    section,
+    table_block,
+)
 from trainer.report.page.figures import COLORS, DASHES, INK, PAPER, SOFT, dots
 from trainer.report.page.run_content import RunContent
 from trainer.report.text import format_interval, number, short_name
@@ -38,6 +48,7 @@ _MAX_LINES = 6
 _MAX_POINTS = 600
 _LEVELS = 15
 _MAX_WORDS = 5
+_UNSPACED_SHARE = 0.3
 Float64Array = npt.NDArray[np.float64]
 
 
@@ -294,19 +305,33 @@ def _texts(texts: TextsFile, content: RunContent) -> Iterator[Block]:
                 f"{item.row:,}",
                 item.actual,
                 f"{item.name} {number(item.prediction)}",
-                " ".join(word.text for word in item.words),
+                "".join(text for text, _ in highlighted_parts(item)),
                 _strongest(item, 1),
                 _strongest(item, -1),
             )
             for item in explained
         ]
         headers = ("row", "actual", "prediction", column, "raised by", "lowered by")
-        yield table_block(
+        block = table_block(
             f"Influential words of {column}: the change of the prediction without each word, of the "
             f"{len(rows)} of {texts.rows:,} {texts.split} rows with the largest loss",
             headers,
             rows,
         )
+        highlights = {(row, 3): highlighted_parts(item) for row, item in enumerate(explained)}
+        yield replace(block, highlights=highlights)
+
+
+def highlighted_parts(item: ExplainedText) -> Highlights:
+    """Return the parts of a text with their influence, relative to the largest one."""
+    words = [word.text for word in item.words]
+    blank = "" if unspaced_share(words) > _UNSPACED_SHARE else " "
+    influences = [word.influence or 0.0 for word in item.words]
+    largest = max(map(abs, influences), default=0.0) or 1.0
+    return tuple(
+        (f"{word}{blank}", influence / largest)
+        for word, influence in zip(words, influences, strict=True)
+    )
 
 
 def _strongest(item: ExplainedText, sign: int) -> str:

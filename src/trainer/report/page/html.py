@@ -35,6 +35,7 @@ _HALF_TABLE, _HALF_CODE = 72, 66
 _WRAPPED_CELL, _SORT_MARK, _PADDING = 18, 2, 2.5
 _LONG_NAME, _LONG_TEXT = 20, 50
 """Names and cells longer than this get a minimum width instead of wrapping at every word."""
+_MIN_HIGHLIGHT = 0.1
 
 
 def page_html(page: Page, *, with_plots: bool = True) -> str:
@@ -218,7 +219,16 @@ def _cell(text: str, row: int, column: int, block: TableBlock) -> str:
         kinds.append("pictured")
     kind = f' class="{" ".join(kinds)}"' if kinds else ""
     shown = "".join(map(_picture, pictures))
-    return f"<td{kind}{style}>{_text(text)}{f'<div>{shown}</div>' if shown else ''}</td>"
+    parts = block.highlights.get((row, column))
+    words = _text(text) if parts is None else "".join(_highlighted(*part) for part in parts)
+    return f"<td{kind}{style}>{words}{f'<div>{shown}</div>' if shown else ''}</td>"
+
+
+def _highlighted(text: str, strength: float) -> str:
+    if abs(strength) < _MIN_HIGHLIGHT:
+        return _text(text)
+    kind = "up" if strength > 0 else "down"
+    return f'<mark class="{kind}" style="--share: {abs(strength):.2f}">{_text(text)}</mark>'
 
 
 def _collapsible(text: str, title: str, *, is_collapsed: bool, is_half: bool) -> str:
