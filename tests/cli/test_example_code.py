@@ -233,3 +233,64 @@ def test_example_of_images(kind: str, folder: Path, trainer: Callable[..., Comma
     prefix = "probability" if kind == "folder" else "predicted"
     for name, value in values.items():
         np.testing.assert_allclose(value, expected[f"{prefix}_{name}"], rtol=2e-6, atol=1e-6)
+
+
+TEXTS = {
+    "terms": (
+        "{review: {kind: text, sublinear: true},"
+        " title: {kind: text, analyzer: characters, max_row_terms: 9}}",
+        "text: {dimension: 4}", "[{dense: 4}]",
+    ),
+    "tokens": (
+        "{review: {kind: tokens}, title: {kind: text}}",
+        "tokens: {length: 5, truncate: middle, dimension: 4, normalize: nfkc}",
+        "[{conv1d: {filters: 4, kernel_size: 2}}, global_max_pool]",
+    ),
+    "pieces": (
+        "{review: {kind: tokens}, title: {kind: text}}",
+        "tokens: {tokenizer: wordpiece, length: 7, truncate: start, dimension: 4, special_tokens: true}",
+        "[{gru: 4}]",
+    ),
+}  # fmt: skip
+"""Name → columns, another section of `data`, and layers."""
+NAMES_OF_PACKAGES = {"pieces": "json, numpy, tokenizers and Keras"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", TEXTS)
+@pytest.mark.parametrize("folds", [0, 2])
+def test_example_of_texts(
+    case: str, folds: int, folder: Path, trainer: Callable[..., CommandResult]
+) -> None:
+    if case == "pieces":
+        pytest.importorskip("tokenizers")
+    rng = np.random.default_rng(5)
+    words = ["GREAT", "dull", "café", "ﬁne", "書店", "😀😀", "don't", "x_1", "a", "²", "e\u0301t"]
+    texts = [" ".join(rng.choice(words, size)) for size in rng.integers(2, 12, 90)]
+    frame = pl.DataFrame(
+        {
+            "review": texts,
+            "title": [text[::-1][:9] for text in texts],
+            "number": rng.normal(size=90).round(2),
+            "answer": [str("GREAT" in text) for text in texts],
+        }
+    )
+    frame.write_csv("rows.csv")
+    columns, section, layers = TEXTS[case]
+    Path("c.yaml").write_text(
+        f"data: {{source: rows.csv, target: answer, columns: {columns}, {section}}}\n"
+        f"model: {{layers: {layers}}}\n"
+        f"fit: {{epochs: 2, batch_size: 16{f', folds: {folds}' if folds else ''}}}\n"
+    )
+    fitted = trainer("fit", "c.yaml", "--quiet")
+    assert fitted.code == 0, fitted.err
+    run = Path(fitted.out.strip())
+    packages = NAMES_OF_PACKAGES.get(case, "json, numpy and Keras")
+    blocks = Blocks((run / "report.html").read_text(encoding="utf-8")).texts
+    printed, label = run_in_this_process(blocks[f"Reproduce a prediction with {packages} only"])
+    assert trainer("predict", run, "rows.csv", "-o", "out.parquet").code == 0
+    row = json.loads((run / "example.json").read_text())["row"]
+    (expected,) = pl.read_parquet("out.parquet").filter(pl.col("row") == row).to_dicts()
+    for name, value in ast.literal_eval(printed).items():
+        np.testing.assert_allclose(value, expected[f"probability_{name}"], rtol=2e-6, atol=1e-6)
+    assert label == expected["label"]

@@ -49,4 +49,3 @@ def test_the_vocabulary_is_relative_to_the_config(tmp_path):
     path.write_text("data: {source: t.csv, target: y, tokens: {vocabulary: bert/vocab.txt}}\n")
     config = load_config(path).config
     assert config.data.tokens.vocabulary == str(tmp_path / "bert" / "vocab.txt")
-

@@ -373,3 +373,74 @@ def test_code_compares_with_the_threshold_in_float64(
     space = {"p": p, "json": json, "run": str(tmp_path), "fitted": fitted.to_json()}
     exec("\n".join(lines[start:]), space)
     assert capsys.readouterr().out.splitlines()[-1] == label
+
+
+TEXTS: dict[str, dict[str, Any]] = {
+    "words": {"columns": {"a": {"kind": "text"}, "b": {"kind": "text", "sublinear": True}}},
+    "characters": {
+        "columns": {
+            "a": {"kind": "text", "analyzer": "both", "max_row_terms": 7, "lowercase": False},
+            "b": {"kind": "text", "analyzer": "characters", "character_ngrams": [2, 3]},
+        }
+    },
+    "tokens": {
+        "columns": {"a": {"kind": "tokens"}, "b": {"kind": "text"}},
+        "tokens": {"length": 3},
+    },
+    "start": {
+        "columns": {"a": {"kind": "tokens"}},
+        "tokens": {"tokenizer": "characters", "truncate": "start", "length": 5, "pad": "end"},
+    },
+    "middle": {
+        "columns": {"a": {"kind": "tokens"}},
+        "tokens": {"truncate": "middle", "length": 4, "normalize": "none", "lowercase": False},
+    },
+    "pieces": {
+        "columns": {"a": {"kind": "tokens"}},
+        "tokens": {
+            "tokenizer": "wordpiece",
+            "length": 6,
+            "special_tokens": True,
+            "truncate": "middle",
+        },
+    },
+    "bytes": {
+        "columns": {"a": {"kind": "tokens"}},
+        "tokens": {"tokenizer": "bpe", "length": 9, "normalize": "nfkc", "pad": "end"},
+    },
+}
+
+
+@pytest.mark.parametrize("case", TEXTS)
+def test_code_encodes_texts_like_the_package(tmp_path: Path, case: str) -> None:
+    if case in ("pieces", "bytes"):
+        pytest.importorskip("tokenizers")
+    rng = np.random.default_rng(4)
+    words = [
+        "GREAT",
+        "dull",
+        "café",
+        "cafe\u0301",
+        "ﬁne",
+        "書店",
+        "😀😀",
+        "don't",
+        "x_1",
+        "a",
+        "²",
+        "\u202e",
+    ]
+    texts = [" ".join(rng.choice(words, size)) for size in rng.integers(1, 9, 60)]
+    frame = pl.DataFrame(
+        {"a": texts, "b": [*texts[1:], "a b"], "c": range(60), "y": ["no", "yes"] * 30}
+    )
+    frame.write_parquet(tmp_path / "texts.parquet")
+    settings = {"features": {"include": [*TEXTS[case]["columns"], "c"]}, **TEXTS[case]}
+    fitted = dataset(tmp_path, {"source": "texts.parquet", **settings})
+    odd = pl.DataFrame({"a": [None, "", " \n", "unheard of"], "b": None, "c": 1})
+    names = [column.name for column in fitted.preprocessing.columns]
+    rows = pl.concat([frame, odd], how="diagonal_relaxed").select(names)
+    expected = fitted.preprocessing.transform(rows).inputs
+    for index in (*range(0, 60, 7), 60, 61, 62, 63):
+        row = raw_row(fitted.preprocessing, rows[index : index + 1])
+        assert_encoded(encoded(tmp_path, fitted, json.loads(json.dumps(row))), expected, index)

@@ -1,5 +1,5 @@
-"""Generate Python code that reproduces a prediction of a run with json, numpy, Keras and, for images,
-Pillow only.
+"""Generate Python code that reproduces a prediction of a run with json, numpy and Keras only, and with
+Pillow for images, tokenizers for parts of words.
 
 To be short, the code handles only the kinds of columns and the settings that occur in the run. It reads
 the fitted preprocessing from `preprocessing.json`, temperature and threshold from `decisions.json`.
@@ -14,11 +14,12 @@ from trainer.config.losses import Loss, center_quantile
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.targets import FittedTarget
-from trainer.inputs import CATEGORIES, FEATURES, IMAGE
+from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, TOKENS
 from trainer.report.example_encoding import UsedColumns, encoding_branches, encoding_functions
+from trainer.report.example_texts import text_imports
 
-_MAX_VALUES = 40
-"""A row with more columns is read from `example.json`."""
+_MAX_VALUES, _MAX_TEXT = 40, 1_000
+"""A row with more columns, or longer texts, is read from `example.json`."""
 _LINE = 96
 _INDENT = "    "
 
@@ -54,9 +55,13 @@ def example_code(example: Example) -> tuple[str, ...]:
 def _code(example: Example) -> Iterator[str]:
     used = UsedColumns(example.preprocessing)
     target = example.preprocessing[0].target
-    yield from ("import json", "", "import keras", "import numpy as np")
+    yield "import json"
+    yield from text_imports(used.texts, used.tokens)
+    yield from ("", "import keras", "import numpy as np")
     if used.images:
         yield "from PIL import Image, ImageOps"
+    if any(column.pieces is not None for column in used.tokens):
+        yield "from tokenizers import Tokenizer"
     yield ""
     if example.has_custom:
         yield "# Import the module of the custom layers here, so that Keras can load them."
@@ -80,7 +85,8 @@ def _code(example: Example) -> Iterator[str]:
 
 
 def _row(values: Mapping[str, str | bool | float | None]) -> Iterator[str]:
-    if len(values) > _MAX_VALUES:
+    texts = (value for value in values.values() if isinstance(value, str))
+    if len(values) > _MAX_VALUES or sum(map(len, texts)) > _MAX_TEXT:
         yield 'row = json.load(open(f"{run}/example.json", "rb"))["values"]'
         return
     line = "row = {"
@@ -104,6 +110,10 @@ def _network(example: Example, used: UsedColumns, target: FittedTarget) -> Itera
         yield "x, ids = [], []"
     elif used.has_features:
         yield "x = []"
+    if used.texts:
+        yield "terms, first = [], 0"
+    if used.tokens:
+        yield "tokens = []"
     yield 'for column in fitted["columns"]:'
     yield '    value = row[column["name"]]'
     branches = list(encoding_branches(used))
@@ -121,7 +131,9 @@ def _network(example: Example, used: UsedColumns, target: FittedTarget) -> Itera
 
 def _inputs(networks: Sequence[Preprocessing]) -> Iterator[str]:
     """Make arrays of the row: one, or a dict if the network has several inputs."""
-    values = {FEATURES: "x", CATEGORIES: "ids", IMAGE: "image"}
+    values = {
+        FEATURES: "x", CATEGORIES: "ids", IMAGE: "image", TERMS: "terms", TOKENS: "tokens",
+    }  # fmt: skip
     arrays = {
         spec.name: f'np.array([{values[spec.name]}], "{spec.dtype}")'
         for network in networks

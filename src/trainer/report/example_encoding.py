@@ -10,6 +10,9 @@ from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.target_means import SMOOTHING
+from trainer.data.text_columns import TextColumn
+from trainer.data.token_columns import TokenColumn
+from trainer.report.example_texts import text_functions
 
 
 class UsedColumns:
@@ -23,7 +26,10 @@ class UsedColumns:
         self.images = [column for column in columns if isinstance(column, ImageColumn)]
         self.plain = [column for column in columns if isinstance(column, NumericColumn)]
         self.numbers = [*self.plain, *(part for date in self.dates for part in date.numbers)]
-        self.has_features = not columns or len(self.images) < len(columns)
+        self.texts = [column for column in columns if isinstance(column, TextColumn)]
+        self.tokens = [column for column in columns if isinstance(column, TokenColumn)]
+        others = len(self.images) + len(self.texts) + len(self.tokens)
+        self.has_features = not columns or others < len(columns)
 
     @property
     def is_affine(self) -> bool:
@@ -56,6 +62,7 @@ def encoding_functions(used: UsedColumns) -> Iterator[str]:
         _pixels_function(used),
     )
     functions = [lines for lines in map(list, parts) if lines]
+    functions += text_functions(used.texts, used.tokens)
     for lines in functions:
         yield from ("", *lines, "")
     if functions:
@@ -281,6 +288,12 @@ def encoding_branches(used: UsedColumns) -> Iterator[tuple[str, tuple[str, ...]]
         yield 'column["kind"] == "datetime"', ("x += date_features(column, value)",)
     if used.images:
         yield 'column["kind"] == "image"', ("image = pixels(column, value)",)
+    if used.texts:
+        count = 'sum(len(table["terms"]) for table in column["tables"])'
+        lines = ["terms += text_terms(column, value, first)", f"first += {count}"]
+        yield 'column["kind"] == "text"', tuple(lines)
+    if used.tokens:
+        yield 'column["kind"] == "tokens"', ("tokens = token_ids(column, value)",)
     if "onehot" in used.encodings:
         codes = 'len(column["features"])'
         lines = [f"x += [float(level_code(column, value) == code) for code in range({codes})]"]

@@ -66,8 +66,7 @@ def _inputs(content: RunContent) -> Iterator[Block]:
     steps = _output_steps(content, networks)
     yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
-    has_code = not preprocessing.texts and preprocessing.tokens is None
-    if has_code and example is not None and all(map(Path.is_file, models)):
+    if example is not None and all(map(Path.is_file, models)):
         yield from _code(content, networks, example)
 
 
@@ -156,12 +155,23 @@ def _formula(column: Column) -> str:
         case TextColumn():
             return _terms(column)
         case TokenColumn():
-            return (
-                f"ids of {column.length} {column.unit}, {len(column.tokens):,} of them known; "
-                f"in the network a learned vector of {column.dimension} numbers for each"
-            )
+            return _tokens(column)
         case _:
             assert_never(column)
+
+
+def _tokens(column: TokenColumn) -> str:
+    """Describe the tokens of a column."""
+    if column.pieces is None:
+        tokens = f"{column.unit}, {len(column.tokens):,} of them known"
+    else:
+        tokens = f"tokens of {column.pieces.model}, of {column.pieces.size:,}"
+        if column.pieces.prefix or column.pieces.suffix:
+            tokens += ", special tokens included"
+    return (
+        f"ids of {column.length} {tokens}; in the network a learned vector of {column.dimension} "
+        "numbers for each"
+    )
 
 
 def _terms(column: TextColumn) -> str:
@@ -337,12 +347,15 @@ def _code(content: RunContent, networks: Sequence[Network], row: ExampleRow) -> 
         has_custom=_has_custom(content.settings.get("model")),
         loss=_loss(content),
     )
-    has_image = networks[0].preprocessing.image is not None
     yield Paragraph(
         f"This code reproduces the prediction for {row.split} row {row.row:,} (counted from 0) "
         f"without this package. Dates are in ISO 8601 and UTC; missing values are None."
     )
-    packages = "json, numpy, Pillow and Keras" if has_image else "json, numpy and Keras"
+    fitted = networks[0].preprocessing
+    others = ["Pillow"] if fitted.image is not None else []
+    if fitted.tokens is not None and fitted.tokens.pieces is not None:
+        others.append("tokenizers")
+    packages = f"{', '.join(['json', 'numpy', *others])} and Keras"
     yield CodeBlock(f"Reproduce a prediction with {packages} only", example_code(example))
 
 
