@@ -184,3 +184,18 @@ def test_sentences_are_text_and_not_identifiers(proposed):
     assert f"x: {{kind: text}}  # {ROWS} different texts" in text
     assert kinds(dataset)["x"] == "text"
     assert dataset.warnings == ()
+
+
+def test_a_table_of_texts_has_ngrams_and_no_hidden_layers(tmp_path):
+    reviews = [
+        f"delivery {row} was {'quick' if row % 2 else 'late'}, the box open" for row in range(80)
+    ]
+    table = tmp_path / "reviews.csv"
+    pl.DataFrame({"review": reviews, "y": ["no", "yes"] * 40}).write_csv(table)
+    config = tmp_path / "reviews.yaml"
+    config.write_text(propose_config(table, ("y",), config).text)
+    assert "review: {kind: text}  # 80 different texts" in config.read_text()
+    layers = load_config(config).config.model.layers
+    assert [layer.settings.kind for layer in layers] == ["dropout"]
+    (column,) = prepare(member_configs(load_config(config).config)[0].config).preprocessing.columns
+    assert column.kind == "text"

@@ -119,3 +119,13 @@ def test_networks_are_as_large_for_every_effort_but_quick():
     assert recipe(effort="best").hidden == recipe().hidden == (128, 128)
     assert recipe(effort="best", **wide).hidden == recipe(**wide).hidden == (256, 256, 256)
     assert recipe(effort="quick", **wide).hidden == (64, 64)
+
+
+def test_texts_alone_have_a_network_without_hidden_layers():
+    text = ColumnFinding("review", "text", 0, 4_000, None, None)
+    excluded = ColumnFinding("id", "categorical", 0, 4_000, "identifier", None)
+    chosen = recipe(CLASSES, columns=(text, excluded))
+    assert (chosen.hidden, chosen.input_dropout, chosen.learned_scale) == ((), 0.3, False)
+    assert (chosen.epochs, chosen.patience, chosen.folds) == (60, 3, 5)
+    mixed = recipe(CLASSES, columns=(text, *CLASSES.columns))
+    assert (mixed.hidden, mixed.input_dropout, mixed.learned_scale) == ((128, 128), 0.0, True)

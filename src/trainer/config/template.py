@@ -45,6 +45,7 @@ class Recipe:
     Attributes:
         learned_scale: Whether the first layer learns a factor for each input.
         hidden: Units of the hidden layers.
+        input_dropout: Dropout rate of the inputs; 0 for none.
         dropout: Dropout rate after each hidden layer; 0 for none.
         piecewise_bins: Bins of the piecewise-linear encoding of numbers; None for none.
         without_bins: Why numbers have no such encoding; empty if they do.
@@ -62,6 +63,7 @@ class Recipe:
 
     learned_scale: bool = False
     hidden: tuple[int, ...] = (64, 64)
+    input_dropout: float = 0.0
     dropout: float = 0.0
     batch_size: int = 32
     piecewise_bins: int | None = None
@@ -284,11 +286,14 @@ def _count_text(columns: list[TemplateColumn]) -> str:
 
 def _rest(inputs: TemplateInputs) -> list[str]:
     recipe = inputs.recipe
-    has_layers = recipe.hidden or recipe.learned_scale
+    has_layers = recipe.hidden or recipe.learned_scale or recipe.input_dropout
     lines = ["model:", "  layers:" if has_layers else "  layers: []  # a linear model"]
     if recipe.learned_scale:
         about = "finds out early in training which inputs matter"
         lines.append(f"    - learned_scale  # {about}")
+    if recipe.input_dropout:
+        about = "of the vectors of texts; hidden layers are rarely better for n-grams"
+        lines.append(f"    - dropout: {scalar_text(recipe.input_dropout)}  # {about}")
     for units in recipe.hidden:
         lines.append(f"    - dense: {{units: {units}, activation: silu}}")
         if recipe.dropout:

@@ -16,6 +16,8 @@ _START_SECONDS, _TRAINING_SHARE = 15.0, 0.7
 _EPOCH_SHARE = 0.25
 # Cautious estimates for one core, as in `trainer.engine.batches`.
 _STEP_SECONDS, _OPERATIONS_PER_SECOND = 60e-6, 30e9
+# The optimizer updates the vectors of all terms of a column of text.
+_TEXT_SECONDS = 2e-3
 # Inputs of a date, and the maximum for a category.
 _DATE_INPUTS, _LEVEL_INPUTS = 30, 25
 
@@ -36,7 +38,9 @@ def with_networks_for(recipe: Recipe, findings: TableFindings, seconds: float) -
     rows = findings.rows * (1 - 1 / recipe.folds)
     steps = rows / recipe.batch_size * recipe.epochs * _EPOCH_SHARE
     operations = 6 * parameters * recipe.batch_size
-    per_network = steps * (_STEP_SECONDS + operations / _OPERATIONS_PER_SECOND)
+    texts = sum(column.kind == "text" for column in findings.columns)
+    per_step = _STEP_SECONDS + operations / _OPERATIONS_PER_SECOND + texts * _TEXT_SECONDS
+    per_network = steps * per_step
     training = (seconds - _START_SECONDS) * _TRAINING_SHARE
     repeats = int(training / (recipe.folds * per_network))
     return replace(recipe, repeats=min(max(1, repeats), _MAX_REPEATS))

@@ -39,6 +39,10 @@ _TRAINING = (
 # For single networks: later epochs of tables that need more of them gain little.
 _QUICK_EPOCHS = 40
 
+# Without hidden layers, a network on n-grams is a regression with as many factors as its vectors have
+# dimensions. On 4,000 reviews, it was as accurate as logistic regression.
+_TEXT_BATCH, _TEXT_EPOCHS, _TEXT_PATIENCE, _TEXT_DROPOUT = 32, 60, 3, 0.3
+
 # Beside the mean, quantiles for 90% intervals that adapt to the row. On five of six tables, they lowered
 # the score of the intervals by 19% to 42%; on one of 193 rows, they raised it by 7%. The error of the
 # mean fell by up to 7%, and with five quantiles more than with two.
@@ -50,14 +54,16 @@ _MAX_QUICK_BOOSTING = 400
 def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
     """Choose the network for a table."""
     rows, rules = findings.rows, TASK_RULES[findings.task]
+    used = [column for column in findings.columns if column.exclude is None]
+    are_texts = bool(used) and all(column.kind == "text" for column in used)
     batch_size, epochs, patience = [size[1:] for size in _TRAINING if rows >= size[0]][-1]
     folds = _folds(findings, effort)
     if effort == "quick" and folds is None:
         epochs, patience = min(epochs, _QUICK_EPOCHS), patience // 2
+    if are_texts:
+        batch_size, epochs, patience = _TEXT_BATCH, min(epochs, _TEXT_EPOCHS), _TEXT_PATIENCE
     has_validation = folds is not None or rows >= _MIN_ROWS_FOR_VALIDATION
-    numbers = sum(
-        column.kind == "numeric" and column.exclude is None for column in findings.columns
-    )
+    numbers = sum(column.kind == "numeric" for column in used)
     without_bins = ""
     if numbers > _MAX_BINNED:
         without_bins = f"{numbers:,} columns would need too many inputs"
@@ -67,8 +73,9 @@ def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
     repeats = {"quick": 1, "balanced": 1, "best": 4 if rows < 10_000 else 2}[effort]
     boosted = len(findings.columns) * max(1, len(findings.classes)) * (folds or 1)
     return Recipe(
-        learned_scale=True,
-        hidden=_hidden(findings, numbers, effort),
+        learned_scale=not are_texts,
+        hidden=() if are_texts else _hidden(findings, numbers, effort),
+        input_dropout=_TEXT_DROPOUT if are_texts else 0.0,
         dropout=0.1 if rows >= _MIN_ROWS_FOR_TEST else 0.0,
         piecewise_bins=None if without_bins or not numbers else _bins(rows, numbers),
         without_bins=without_bins,
