@@ -22,6 +22,7 @@ from typer.exceptions import TyperException
 
 from trainer.errors import Problem, TrainerError, UsageError, command_text, did_you_mean
 from trainer_cli import (
+    archive,
     best,
     check,
     compare,
@@ -36,6 +37,7 @@ from trainer_cli import (
     listing,
     predict,
     report,
+    restore,
     resume,
     schema,
     serve,
@@ -106,6 +108,8 @@ for _verb, _function in (
     ("show", show.command),
     ("compare", compare.command),
     ("report", report.command),
+    ("archive", archive.command),
+    ("restore", restore.command),
     ("schema", schema.command),
     ("doctor", doctor.command),
 ):
@@ -257,6 +261,8 @@ _SYNONYMS = {
     **dict.fromkeys(("server", "api", "http"), "serve"),
     **dict.fromkeys(("importance", "shap", "interpret"), "explain"),
     **dict.fromkeys(("continue", "restart", "extend"), "resume"),
+    **dict.fromkeys(("backup", "pack", "tar", "zip"), "archive"),
+    **dict.fromkeys(("unpack", "unarchive", "extract"), "restore"),
     "info": "doctor",
     "help": "--help",
     "version": "--version",

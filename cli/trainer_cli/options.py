@@ -24,6 +24,10 @@ Runs = Annotated[
     Path,
     typer.Option("--runs", envvar="TRAINER_RUNS", help="The folder for run directories."),
 ]
+Sweeps = Annotated[
+    Path,
+    typer.Option("--sweeps", envvar="TRAINER_SWEEPS", help="The folder for sweep directories."),
+]
 AllowCustom = Annotated[
     bool,
     typer.Option(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +17,7 @@ from trainer_cli.options import (
     Jobs,
     Json,
     Quiet,
+    Sweeps,
     cluster_of,
     one_config,
 )
@@ -35,10 +35,7 @@ def command(
             show_default=False,
         ),
     ],
-    sweeps: Annotated[
-        Path,
-        typer.Option("--sweeps", envvar="TRAINER_SWEEPS", help="The folder for sweep directories."),
-    ] = DEFAULT_SWEEPS,
+    sweeps: Sweeps = DEFAULT_SWEEPS,
     trials: Annotated[
         int | None, typer.Option("--trials", min=1, help="Number of trials (sweep.trials).")
     ] = None,

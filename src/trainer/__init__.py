@@ -22,8 +22,10 @@ The packages, from high to low level; each imports only from lower levels:
        data          read, split; fit and apply preprocessing                           Polars
        models        config and data shapes → Keras layers, losses, optimizers
     2  metrics       predictions; one definition per metric, for any row weights        NumPy
+       archive       a run or sweep → one file, verified by hashes, and back
     1  config        schema, YAML with locations, overrides, validation
        runs          run directories, atomic writes, checkpoints, log, manifest, lock
+       keys          secret keys in files and environment variables
     0  errors        the exceptions, which carry problems with their fixes
        packages      the name of the distribution, and the packages of its extras
        inputs        name, shape and dtype of the inputs of a network

@@ -211,7 +211,7 @@ SETTINGS: dict[str, tuple[str, list[str]]] = {
     ),
     "warm start from a missing run": (
         "fit: {warm_start: runs/nothing}\n",
-        ["runs/nothing fit.warm_start", "a run directory"],
+        ["config.yaml:2:19 fit.warm_start", "a run directory", "no such path at runs/nothing"],
     ),
     # extends
     "extends nothing": ("extends: other.yaml\n", ["config.yaml:2:10", "other.yaml"]),

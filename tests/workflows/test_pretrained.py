@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -12,14 +13,18 @@ from PIL import Image
 import trainer
 from tests.data.images import make_images
 from tests.kill.comparison import differences
+from tests.models.pretrained import torch_writer
 from tests.models.pretrained.networks import small_network
 from tests.workflows.conftest import evaluate_run, resume_fit, run_fit, run_members
 from trainer.config.load import load_config
-from trainer.engine import base_features
+from trainer.data.image_cache import clear_cache
+from trainer.engine import base_features, frozen_base
 from trainer.engine.batches import run_to_end
+from trainer.engine.frozen_base import FrozenBaseExecutor
 from trainer.engine.rows import epoch_order
 from trainer.errors import ConfigError, RunError
 from trainer.runs.directory import RunDirectory
+from trainer.workflows import networks
 from trainer.workflows.building import build_training
 from trainer.workflows.pack_schedule import RunSpec
 from trainer.workflows.plan import TableCache, make_plan
@@ -244,10 +249,18 @@ def test_warm_start_of_the_layers(run, config):
         (["model.pretrained.file=none.keras"], "no such file"),
         (["data.image.size=16"], "set data.image.size: [12, 12]"),
         (["model.pretrained={layer: nothing, file: net.keras}"], "'nothing'"),
+        (
+            [
+                "model.pretrained={file: w.pth, architecture: efficientnet_lite0}",
+                "data.image.size=32",
+            ],
+            "none named '_conv_stem.weight'",
+        ),
     ],
 )
 def test_settings_that_do_not_fit(config, overrides, mentions, monkeypatch):
     monkeypatch.chdir(config.parent)
+    torch_writer.write_zip(Path("w.pth"), torch_writer.state_dict({"a": np.zeros(3, np.float32)}))
     with pytest.raises(ConfigError) as caught:
         make_plan(load_config(config, overrides))
     assert mentions in str(caught.value)
@@ -351,6 +364,116 @@ def test_a_trained_base_resumes_exactly_and_predicts(config, tmp_path):
     np.testing.assert_allclose(
         predicted[column], saved.predict(pixels, verbose=0)[:, 0], rtol=1e-4, atol=1e-6
     )
+
+
+# Epochs in which a base does not change.
+
+
+FROZEN = ("model.pretrained={file: net.keras, frozen: 2 epochs}", "optimizer.learning_rate=0.05")
+
+
+def built_with(config, *overrides, **options):
+    plan = make_plan(load_config(config, [*FROZEN, *overrides]))
+    return plan, build_training(plan, allow_custom=False, **options)
+
+
+def test_the_first_epochs_equal_those_with_the_base_in_the_loop(config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    filled = []
+    fill = base_features._fill
+    monkeypatch.setattr(
+        base_features, "_fill", lambda *arguments: (filled.append(arguments), fill(*arguments))
+    )
+    plan, built = built_with(config)
+    assert isinstance(built.executor, FrozenBaseExecutor)
+    monkeypatch.setattr(networks, "_has_constant_output", lambda plan, base: False)
+    _, in_loop = built_with(config)
+    assert not isinstance(in_loop.executor, FrozenBaseExecutor)
+    for epoch in (1, 2, 3):
+        ours, theirs = (
+            run_to_end(each.executor.run_epoch(epoch, plan.total_steps))[0]
+            for each in (built, in_loop)
+        )
+        assert ours.train.loss == pytest.approx(theirs.train.loss, rel=1e-4)
+        assert ours.validation.loss == pytest.approx(theirs.validation.loss, rel=1e-4)
+        for weight, expected in zip(ours.weights(), theirs.weights(), strict=True):
+            np.testing.assert_allclose(weight, expected, rtol=1e-3, atol=1e-5)
+    # Once for all images.
+    assert len(filled) == 1
+
+
+def test_an_unfinished_epoch_on_cached_output_resumes_exactly(config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    monkeypatch.setattr(frozen_base, "steps_per_execution", lambda *sizes: 1)
+    plan, whole = built_with(config)
+    _, part = built_with(config)
+    for epoch in (1, 2, 3):
+        run_to_end(whole.executor.run_epoch(epoch, plan.total_steps))
+    run_to_end(part.executor.run_epoch(1, plan.total_steps))
+    running = part.executor.run_epoch(2, plan.total_steps)
+    next(running)
+    running.close()
+    assert part.executor.partial_steps == 1
+    state, steps = part.executor.states(), part.executor.partial_steps
+    # The output of the base is computed again, from the weights in the checkpoint.
+    clear_cache()
+    _, resumed = built_with(config, execution=part.execution)
+    resumed.executor.restore(state, steps)
+    assert resumed.executor.partial_steps == 1
+    for epoch in (2, 3):
+        run_to_end(resumed.executor.run_epoch(epoch, plan.total_steps))
+    expected = whole.executor.states()[0]
+    for name, value in resumed.executor.states()[0].items():
+        np.testing.assert_array_equal(value, expected[name])
+
+
+def test_cached_output_is_that_of_the_current_weights(config, monkeypatch):
+    monkeypatch.chdir(config.parent)
+    plan, built = built_with(config)
+    train = plan.encoded_samples("train")
+    pixels = pixels_of(plan, "train") / 255
+    base = built.network.get_layer("pretrained")
+    for factor in (1.0, 2.0):
+        kernel = base.get_layer("conv").kernel
+        kernel.assign(factor * kernel)
+        values = base_features.with_output_of(built.network, train, plan.network).inputs["image"]
+        np.testing.assert_allclose(values, base(pixels, training=False), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.augment=[flip]",
+        "optimizer.ema={momentum: 0.9, overwrite_every: 2 steps}",
+        "model.pretrained.frozen=2 steps",
+    ],
+)
+def test_output_that_changes_is_not_cached(config, monkeypatch, override):
+    monkeypatch.chdir(config.parent)
+    _, built = built_with(config, override)
+    assert not isinstance(built.executor, FrozenBaseExecutor)
+
+
+@pytest.mark.slow
+def test_the_first_epochs_of_a_table_with_images(config, tmp_path, monkeypatch):
+    paths = sorted((config.parent / "photos").rglob("*.png"))
+    frame = pl.DataFrame(
+        {
+            "file": [str(path.relative_to(config.parent)) for path in paths],
+            "age": range(len(paths)),
+            "town": ["ABC"[index % 3] for index in range(len(paths))],
+            "price": [3.0 * ("cat" in str(path)) + index / 10 for index, path in enumerate(paths)],
+        }
+    )
+    frame.write_csv(config.parent / "t.csv")
+    columns = "columns: {file: {kind: image}, town: {encode: embedding}}, image: {size: 12}"
+    data = f"data={{source: {config.parent}/t.csv, target: price, {columns}}}"
+    settings = (data, "model.pretrained.frozen=2 epochs", "optimizer.ema={momentum: 0.9}")
+    cached = run_fit(config, tmp_path / "runs", *settings)
+    monkeypatch.setattr(networks, "_has_constant_output", lambda plan, base: False)
+    in_loop = run_fit(config, tmp_path / "runs", *settings)
+    for split, metrics in cached.metrics.items():
+        assert metrics["loss"] == pytest.approx(in_loop.metrics[split]["loss"], rel=1e-3)
 
 
 def test_more_frozen_layers_than_there_are(config):

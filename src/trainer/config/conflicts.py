@@ -25,6 +25,7 @@ from trainer.config.model_conflicts import (
     optimizer_conflicts,
 )
 from trainer.config.pretrained import pretrained_conflicts
+from trainer.config.pseudonyms import pseudonym_conflicts
 from trainer.config.resolve import (
     can_have_validation,
     monitored_metrics,
@@ -50,6 +51,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *data_conflicts(config.data, folded=uses_folds(config)),
         *member_conflicts(config),
         *column_conflicts(config.data),
+        *pseudonym_conflicts(config.data),
         *image_conflicts(config.data),
         *text_conflicts(config.data),
         *token_conflicts(config.data),

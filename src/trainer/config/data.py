@@ -359,6 +359,14 @@ class Data(Section):
     unscaled. auto: standard for a linear head, none for other heads and for count and percentage
     losses. Several target columns can have different values: `{price: log, area: standard}`."""
     features: Features = Features()
+    pseudonymize: list[Column] = []
+    """Columns whose values are replaced by pseudonyms when they are read, so that no file of the run
+    contains them: "p" and the first 24 hexadecimal digits of the HMAC-SHA-256 of the value as text, by
+    a secret key. Equal values have equal pseudonyms, and missing values stay missing. The columns are
+    categorical."""
+    pseudonym_key: Files | None = None
+    """File with the key, 64 hexadecimal digits. The environment variable TRAINER_PSEUDONYM_KEY, if set,
+    contains the key instead. New rows need the same key; the run records its fingerprint only."""
     weight: Column | None = None
     """Column with sample weights, used in the loss and in metrics."""
     split: Split = Split()

@@ -17,6 +17,7 @@ from trainer.errors import Problem
 
 _PATH_SETTINGS = (
     ("data", "source"),
+    ("data", "pseudonym_key"),
     ("fit", "warm_start"),
     ("data", "tokens", "vocabulary"),
     ("model", "pretrained", "file"),

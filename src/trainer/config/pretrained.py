@@ -43,7 +43,8 @@ class Pretrained(Section):
     frozen: bool | Annotated[int, Field(ge=1, le=10_000)] | Duration = True
     """Which of its weights do not change. true: none changes; the output is computed once for each
     image, and cached. A number: those of the first layers with weights, as many as this. A duration
-    ('5 epochs'): all until then. Batch normalization never changes."""
+    ('5 epochs'): all until then; whole epochs use cached output, unless images are changed at random.
+    Batch normalization never changes; dropout in the network is not applied while all is frozen."""
     learning_rate_factor: Annotated[float, Field(gt=0, le=1000)] = 0.1
     """Learning rate of the weights that change, divided by that of the optimizer, at every moment of a
     schedule."""

@@ -16,6 +16,7 @@ from trainer.config.losses import Loss, NamedLoss
 from trainer.config.metrics import MetricName
 from trainer.config.model import Model
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
+from trainer.config.run_directories import RunDirectories
 from trainer.config.sections import Interval, Section, ValueName, shorthand_for
 from trainer.config.sweeps import Sweep
 from trainer.config.tracking import Track
@@ -276,6 +277,7 @@ class Config(Section):
     fit: Fit = Fit()
     evaluate: Evaluate = Evaluate()
     runtime: Runtime = Runtime()
+    runs: RunDirectories = RunDirectories()
     sweep: Sweep | None = None
     """Which settings `trainer sweep` searches, and how; `trainer fit` ignores it."""
     track: Track = Track()

@@ -62,6 +62,11 @@ def feature_columns(table: Table, data: Data) -> tuple[list[str], list[Problem]]
     problems += unmatched
     names = [name for name in names if name not in excluded]
     problems += [
+        _missing(table, name, available, f"data.pseudonymize.{index}")
+        for index, name in enumerate(data.pseudonymize)
+        if name not in available
+    ]
+    problems += [
         _missing(table, name, available, join_key(("data", "columns", name)))
         for name in data.columns
         if name not in available

@@ -13,6 +13,7 @@ from trainer.config.data import Data, NamedSources
 from trainer.config.images import image_columns
 from trainer.data.arrays import RowIndex
 from trainer.data.image_paths import with_image_paths
+from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.sources import expand_sources, files_by_split
 from trainer.data.streams import Stream
 from trainer.data.table_files import TableFile, table_file
@@ -60,6 +61,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
     """
     parts = _find_files(data)
     images = tuple(image_columns(data))
+    pseudonyms = Pseudonyms.from_settings(data)
     frames: list[pl.DataFrame] = []
     opened: list[TableFile] = []
     files: list[SourceFile] = []
@@ -69,6 +71,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         try:
             file = table_file(path, data)
             frame, notes = _read(file, streamed=streamed)
+            frame = pseudonyms.apply(frame, str(path))
         except DataError as error:
             problems += error.problems
             continue
@@ -77,7 +80,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
             continue
         frames.append(with_image_paths(frame, file, images))
         opened.append(file)
-        warnings += notes
+        warnings += pseudonyms.without_values(notes)
         unread = SourceFile(str(path), path.stat().st_size, 0, "")
         files.append(unread if streamed else SourceFile.from_path(path, frame.height))
     if problems:
@@ -89,9 +92,11 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         source_splits=None if streamed else split_of_rows(splits, files),
         csv=data.csv,
         formats=tuple(file.format for file in opened),
-        warnings=tuple(warnings),
+        warnings=(*pseudonyms.warnings(), *warnings),
     )
-    return Stream(header, tuple(opened), splits, images) if streamed else RowsInMemory(header)
+    if not streamed:
+        return RowsInMemory(header)
+    return Stream(header, tuple(opened), splits, images, pseudonyms)
 
 
 def _find_files(data: Data) -> list[tuple[int, Path]]:

@@ -34,6 +34,7 @@ from trainer.data.label_lists import has_lists
 from trainer.data.missing_values import count_null_values, null_values_text
 from trainer.data.opening import Rows, open_table
 from trainer.data.preprocessing import Preprocessing
+from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.row_checks import check_weights, row_weights, rows_with_target
 from trainer.data.row_timestamps import time_notes
 from trainer.data.splits import DROPPED, TRAIN
@@ -141,7 +142,12 @@ def split_and_fit(
         table=table,
         assignment=assignment,
         reasons=reasons,
-        preprocessing=Preprocessing(rows=len(columns.rows), columns=encoded, target=target),
+        preprocessing=Preprocessing(
+            rows=len(columns.rows),
+            columns=encoded,
+            target=target,
+            pseudonym_key=Pseudonyms.from_settings(data).fingerprint(),
+        ),
         warnings=(
             *table.warnings,
             *_dropped_lines(

@@ -97,12 +97,14 @@ class Preprocessing(FittedBase):
         rows: Number of training rows it was fitted on.
         columns: The feature columns, in the table's order.
         target: The target.
+        pseudonym_key: The fingerprint of the key of pseudonymized columns; None without them.
     """
 
     format: Literal[1] = 1
     rows: int
     columns: tuple[Column, ...]
     target: FittedTarget
+    pseudonym_key: str | None = None
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -289,7 +291,10 @@ class Preprocessing(FittedBase):
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of `preprocessing.json`: finite numbers, columns in the table's order."""
-        return self.model_dump(mode="json")
+        content = self.model_dump(mode="json")
+        if self.pseudonym_key is None:
+            del content["pseudonym_key"]
+        return content
 
     @staticmethod
     def from_json(content: object) -> Preprocessing:

@@ -7,11 +7,12 @@ files.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import polars as pl
 
 from trainer.data.image_paths import with_image_paths
+from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.table_files import TableFile
 from trainer.data.tables import SourceFile, Table, cast_columns, split_of_rows
 from trainer.errors import DataError, Problem
@@ -37,12 +38,14 @@ class Stream:
         files: The files, in the order of the rows.
         splits: The split code of each file if they are named by split, otherwise None.
         images: The columns of image paths.
+        pseudonyms: The columns that are pseudonymized.
     """
 
     header: Table
     files: tuple[TableFile, ...]
     splits: tuple[int, ...] | None
     images: tuple[str, ...] = ()
+    pseudonyms: Pseudonyms = field(default_factory=Pseudonyms)
 
     @property
     def in_memory(self) -> bool:
@@ -103,6 +106,7 @@ class Stream:
         types = self._types(columns)
         rows = batch_rows(len(columns))
         for frame in file.blocks(types, rows):
-            typed = with_image_paths(cast_columns(frame, types), file, self.images)
+            hidden = self.pseudonyms.apply(frame, str(file.path))
+            typed = with_image_paths(cast_columns(hidden, types), file, self.images)
             for start in range(0, frame.height, rows):
                 yield typed.slice(start, rows)

@@ -8,10 +8,11 @@ imported when features are computed.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +25,12 @@ from trainer.data.preprocessing import InputColumns, Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
 from trainer.inputs import FEATURES, IMAGE, InputArray
-from trainer.models.pretrained.description import BaseNetwork
+from trainer.models.pretrained.description import BASE, BaseNetwork
 from trainer.models.summary import IMAGE_SCALING, NetworkShape
 from trainer.runs.files import storage_errors
+
+if TYPE_CHECKING:
+    import keras
 
 _FORMAT = 1
 # All batches have this size, so that the features of an image do not depend on the number of images.
@@ -53,9 +57,8 @@ def with_base_features(dataset: Dataset, split: SplitName, network: NetworkShape
     assert base is not None, "the network has a base"
     key = (split, base.sha256, base.settings.model_dump_json())
     if key not in dataset.derived:
-        images = samples.inputs[IMAGE]
-        assert isinstance(images, CachedImages), "images are in the cache"
-        values = cached_features(images, network)[images.rows]
+        images = _images(samples)
+        values = _cached(_key(images, network), images, network, lambda: _extractor(network))
         inputs: dict[str, InputArray] = {
             name: array for name, array in samples.inputs.items() if name not in (FEATURES, IMAGE)
         }
@@ -85,23 +88,70 @@ def input_columns(
     return moved
 
 
-def cached_features(images: CachedImages, network: NetworkShape) -> NDArray[np.float32]:
-    """Return the output of the base for all files of the images, float32 (files, channels)."""
-    base = network.base
-    assert base is not None, "the network has a base"
+def with_output_of(model: keras.Model, samples: Samples, network: NetworkShape) -> Samples:
+    """Return the samples with the output of a base in place of the images.
+
+    Args:
+        model: A network with a base, whose current weights are used.
+        samples: Samples with images from which nothing is cut out.
+        network: The inputs of the network, and its base.
+
+    Raises:
+        StorageError: There is not enough disk space.
+    """
+    from trainer.models.weights import weights_sha256
+
+    scaling, base = model.get_layer(IMAGE_SCALING), model.get_layer(BASE)
+    images = _images(samples)
+    # Weights of a run to start from differ from those in the file.
+    key = _key(images, network, weights_sha256(base))
+    extract = partial(_output, scaling, base)
+    values = _cached(key, images, network, lambda: extract)
+    return replace(samples, inputs={**samples.inputs, IMAGE: values})
+
+
+def _images(samples: Samples) -> CachedImages:
+    images = samples.inputs[IMAGE]
+    assert isinstance(images, CachedImages), "images are in the cache"
+    return images
+
+
+def _base(network: NetworkShape) -> BaseNetwork:
+    assert network.base is not None, "the network has a base"
+    return network.base
+
+
+def _cached(
+    key: str,
+    images: CachedImages,
+    network: NetworkShape,
+    make_extractor: Callable[[], Callable[[Any], Any]],
+) -> NDArray[np.float32]:
+    """Return the output of the base for the rows of the images, float32 (n, channels)."""
     pixels = images.files.pixels
-    return EntryCache(cache_root()).load(
-        _key(images, base, network),
-        4 * len(pixels) * base.channels,
-        lambda folder: _open(folder, (len(pixels), base.channels)),
-        lambda folder: _fill(folder, pixels, network),
+    shape = (len(pixels), _base(network).channels)
+    values = EntryCache(cache_root()).load(
+        key,
+        4 * shape[0] * shape[1],
+        lambda folder: _open(folder, shape),
+        lambda folder: _fill(folder, pixels, shape, make_extractor()),
         "the output of the pretrained network",
     )
+    rows: NDArray[np.float32] = values[images.rows]
+    return rows
 
 
-def _key(images: CachedImages, base: BaseNetwork, network: NetworkShape) -> str:
+def _key(images: CachedImages, network: NetworkShape, weights: str = "") -> str:
+    """Return the name of an entry.
+
+    Args:
+        images: The images.
+        network: The inputs of the network, and its base.
+        weights: Hash of the weights of the base; empty if they are those of its file.
+    """
     from importlib.metadata import version
 
+    base = _base(network)
     settings = (
         _FORMAT,
         version("keras"),
@@ -109,6 +159,7 @@ def _key(images: CachedImages, base: BaseNetwork, network: NetworkShape) -> str:
         base.settings.model_dump_json(include={"architecture", "layer", "pool"}),
         network.image_scaling,
         images.files.pixels.shape,
+        *([weights] if weights else []),
     )
     digest = hashlib.sha256(repr(settings).encode())
     digest.update(np.ascontiguousarray(images.files.content).tobytes())
@@ -122,14 +173,17 @@ def _open(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
     return features
 
 
-def _fill(folder: Path, pixels: NDArray[np.uint8], network: NetworkShape) -> None:
-    """Compute the features of all images and write them to a folder."""
+def _fill(
+    folder: Path,
+    pixels: NDArray[np.uint8],
+    shape: tuple[int, int],
+    extractor: Callable[[Any], Any],
+) -> None:
+    """Compute the features of all images, of this shape, and write them to a folder."""
     import tensorflow as tf
 
-    extract = tf.function(_extractor(network), autograph=False)
-    base = network.base
-    assert base is not None, "the network has a base"
-    header = {"descr": "<f4", "fortran_order": False, "shape": (len(pixels), base.channels)}
+    extract = tf.function(extractor, autograph=False)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
     show = progress.get()
     batch = np.zeros((_BATCH, *pixels.shape[1:]), np.uint8)
     with storage_errors(folder, "write the output of the pretrained network"):
@@ -144,17 +198,15 @@ def _fill(folder: Path, pixels: NDArray[np.uint8], network: NetworkShape) -> Non
         sync_files(folder)
 
 
-def _extractor(network: NetworkShape) -> Any:
-    """Return a function from uint8 images to the output of the base."""
-    import keras
-
+def _extractor(network: NetworkShape) -> Callable[[Any], Any]:
+    """Return a function from uint8 images to the output of the base, with the weights in its file."""
     from trainer.models.layers import build_image_scaling
     from trainer.models.pretrained.building import build_base
 
-    assert network.base is not None
-    assert network.image is not None
-    base = build_base(network.base, network.image, weights=True)
-    scaling = build_image_scaling(network.image_scaling, IMAGE_SCALING)
-    start = keras.Input(network.image, dtype="uint8", name="input")
-    model = keras.Sequential([start, scaling, base])
-    return lambda images: model(images, training=False)
+    assert network.image is not None, "a base network is for images"
+    base = build_base(_base(network), network.image, weights=True)
+    return partial(_output, build_image_scaling(network.image_scaling, IMAGE_SCALING), base)
+
+
+def _output(scaling: Any, base: Any, images: Any) -> Any:
+    return base(scaling(images), training=False)

@@ -131,20 +131,38 @@ def tensorflow_import(*, in_background: bool) -> Iterator[None]:
 
 @contextmanager
 def resource_errors() -> Iterator[None]:
-    """Context manager that reports exhausted memory of the machine or the device. Imports TensorFlow.
+    """Context manager that reports exhausted memory, and a GPU that fails. Imports TensorFlow.
 
     Raises:
-        ResourceError: Memory is exhausted.
+        ResourceError: The memory of the machine or the device is exhausted, or the GPU or a CUDA library
+            failed.
     """
     import tensorflow as tf
 
+    failures = (
+        tf.errors.FailedPreconditionError,
+        tf.errors.InternalError,
+        tf.errors.UnavailableError,
+        tf.errors.UnknownError,
+    )
     try:
         yield
     except (MemoryError, tf.errors.ResourceExhaustedError) as error:
-        found = str(error).splitlines()[0] if str(error) else type(error).__name__
-        found = re.sub(r"\{\{.*?\}\}\s*| on /job:.*", "", found)
         expected, fix = "enough for the data and the network", "lower fit.batch_size or units"
-        raise ResourceError(Problem("memory", expected, found, fix)) from error
+        raise ResourceError(Problem("memory", expected, _first_line(error), fix)) from error
+    except failures as error:
+        # On a CPU, the same errors are bugs.
+        if not uses_gpu():
+            raise
+        expected = "a GPU, a driver and CUDA libraries that work with TensorFlow"
+        fix = f"{install_command('gpu')}, or set runtime.device: cpu"
+        raise ResourceError(Problem("GPU", expected, _first_line(error), fix)) from error
+
+
+def _first_line(error: BaseException) -> str:
+    """Return the first line of a message, without TensorFlow's names of operations and devices."""
+    found = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return re.sub(r"\{\{.*?\}\}\s*| on /job:.*| \[Op:.*\]$", "", found).rstrip(".")
 
 
 def free_gpu_memory() -> int | None:

@@ -169,6 +169,13 @@ class LearnerExecutor:
         weights = self._learner.evaluation_weights
         return {0: EpochResult(trained, validated, learning_rate, weights)}
 
+    def take_over(self, other: LearnerExecutor) -> None:
+        """Continue the unfinished epoch of another executor of the same rows and variables."""
+        self.partial_epoch, other.partial_epoch = other.partial_epoch, None
+        variables = zip(self._learner.epoch_variables, other._learner.epoch_variables, strict=True)
+        for variable, value in variables:
+            variable.assign(value)
+
     def sync_variables(self, epoch: int) -> None:
         """Do nothing: no epoch is run ahead."""
 

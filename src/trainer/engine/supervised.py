@@ -40,21 +40,30 @@ class KerasSteps(keras.Model):  # type: ignore[misc]
         return self._loss_tracker
 
 
+RANDOM_STRENGTHS = ("rate", "stddev")
+"""Attributes of Keras's random layers; at 0, a layer changes nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class BaseTraining:
     """How the layers of a pretrained base are trained, if not like the others.
 
     Attributes:
         layers: Its layers that are trained.
+        random: Its layers that change values at random in training, such as dropout.
         factor: Its learning rate divided by that of the optimizer.
-        start: The number of batches before they are trained.
+        start: The number of batches before they are trained; 0 if that is after `cached_epochs`.
         accumulation: Batches per step of the optimizer.
+        cached_epochs: Epochs in which the base does not change and its output is computed once for each
+            image (`trainer.engine.frozen_base`).
     """
 
     layers: Sequence[keras.layers.Layer]
+    random: Sequence[keras.layers.Layer]
     factor: float
     start: int
     accumulation: int
+    cached_epochs: int
 
     @property
     def variables(self) -> list[Any]:
@@ -63,14 +72,24 @@ class BaseTraining:
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
-        """Context manager within which Keras does not train the layers."""
+        """Context manager within which the layers are not trained and the base has no dropout."""
+        strengths = [
+            (layer, name, getattr(layer, name))
+            for layer in self.random
+            for name in RANDOM_STRENGTHS
+            if hasattr(layer, name)
+        ]
         for layer in self.layers:
             layer.trainable = False
+        for layer, name, _ in strengths:
+            setattr(layer, name, 0.0)
         try:
             yield
         finally:
             for layer in self.layers:
                 layer.trainable = True
+            for layer, name, strength in strengths:
+                setattr(layer, name, strength)
 
 
 class SupervisedLearner(Learner):
@@ -79,6 +98,7 @@ class SupervisedLearner(Learner):
     Attributes:
         network: The network.
         keras_model: The model whose `train_step` trains the network; has `optimizer` and `network`.
+        base: How the base of the network is trained; None if like the other layers.
     """
 
     def __init__(
@@ -102,7 +122,7 @@ class SupervisedLearner(Learner):
         optimizers = {} if optimizer is None else {"network": optimizer}
         outputs = int(network.output_shape[-1])
         super().__init__({"network": network}, optimizers, outputs, outputs if keep_outputs else 0)
-        self.network, self._base = network, base
+        self.network, self.base = network, base
         self.keras_model = KerasSteps(network, loss, optimizer)
         # Its running mean is separate: validation can be stopped, and the epoch continued from it.
         self._evaluation = KerasSteps(network, loss, None)
@@ -122,8 +142,8 @@ class SupervisedLearner(Learner):
         return outputs, self.keras_model.loss_mean.result()
 
     def _update(self, batch: Batch) -> Any:
-        base = self._base
-        if base is None:
+        base = self.base
+        if base is None or (base.factor == 1.0 and not base.start):
             return self.keras_model.train_step(batch)
         if not base.start:
             return self._update_with_base(base, batch)

@@ -20,7 +20,7 @@ from trainer.config.layers.custom import Custom
 from trainer.config.model import HeadKind
 from trainer.config.schema import Config
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import IMAGE, TOKENS, keras_inputs
+from trainer.inputs import IMAGE, TOKENS, InputSpec, keras_inputs
 from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.custom import build_custom
 from trainer.models.initializers import build_initializer
@@ -95,6 +95,28 @@ def build_network(
     if config.model.output_bias == "prior" and shared is None:
         network.layers[-1].bias.assign(prior_bias(shape.head, shape.outputs, prior))
     return network
+
+
+def build_head_network(config: Config, network: keras.Model, shape: NetworkShape) -> keras.Model:
+    """Return the layers after the base of a network, which they remain part of, as another network.
+
+    Args:
+        config: The config of the network.
+        network: The network.
+        shape: Its inputs; the output of the base, float32 (channels,), takes the place of the image.
+    """
+    assert shape.base is not None, "the network has a base"
+    features = InputSpec(IMAGE, (shape.base.channels,), "float32")
+    tensors = named_tensors([features if spec.name == IMAGE else spec for spec in shape.inputs])
+    output = tensors[IMAGE]
+    if shape.columns:
+        columns: Any = keras_inputs({spec.name: tensors[spec.name] for spec in shape.columns})
+        if shape.tables:
+            columns = network.get_layer(EMBEDDINGS)(columns)
+        output = _join(output, columns)
+    for name in (*layer_names(config.model.layers), HEAD):
+        output = network.get_layer(name)(output)
+    return keras.Model(keras_inputs(tensors), output, name="head_network")
 
 
 def trained_weights(network: keras.Model) -> list[Any]:

@@ -112,7 +112,10 @@ def plan_warm_start(
         checkpoint = read_checkpoint(source.run.checkpoint(source.checkpoint))
     except TrainerError as error:
         raise type(error)(
-            replace(problem, key=problem.key or _KEY) for problem in error.problems
+            replace(problem, where="", key=_KEY, found=f"{problem.found} at {problem.where}")
+            if problem.where and not problem.key
+            else problem
+            for problem in error.problems
         ) from error
     others = summarize_layers(source.loaded.config.model, network_shape(source))
     matches = match_layers(layers, others)

@@ -181,6 +181,16 @@ def read_newest_checkpoint(
     raise RunError(replace(problem, fix=fix) for problem in skipped)
 
 
+def recorded_files(location: Path) -> dict[str, tuple[str, int]]:
+    """Return the SHA-256 and the size of each file of a checkpoint, as its metadata recorded them.
+
+    Raises:
+        RunError: The metadata are missing, damaged or of another format.
+    """
+    metadata = _read_metadata(location / METADATA, set())
+    return {name: _recorded(location, name, written) for name, written in metadata["files"].items()}
+
+
 def _read(location: Path, *, with_model: bool = True) -> Checkpoint:
     run = location.parent.parent.resolve()
     if not location.resolve().is_relative_to(run):
@@ -229,14 +239,19 @@ def _sealed(metadata: Mapping[str, Any]) -> bytes:
     return content + f',\n  "sha256": "{hashlib.sha256(content).hexdigest()}"\n}}\n'.encode()
 
 
-def _verify(location: Path, name: str, written: object) -> None:
+def _recorded(location: Path, name: str, written: object) -> tuple[str, int]:
+    """Return the recorded SHA-256 and size of a file."""
     match written:
         case {"sha256": str(digest), "bytes": int(size)} if re.fullmatch(r"\w[\w.-]*", name):
-            pass
+            return digest, size
         case _:
             raise _damaged(
                 location / METADATA, "file names with sha256 and bytes", short_repr(name)
             )
+
+
+def _verify(location: Path, name: str, written: object) -> None:
+    digest, size = _recorded(location, name, written)
     path = location / name
     if not path.exists():
         raise _damaged(path, "a file of the checkpoint", "no such file")

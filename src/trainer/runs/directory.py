@@ -56,7 +56,9 @@ class RunDirectory:
     path: Path
 
     @classmethod
-    def create(cls, root: Path, name: str, config_text: str, now: datetime) -> Self:
+    def create(
+        cls, root: Path, name: str, config_text: str, now: datetime, mode: int | None = None
+    ) -> Self:
         """Create an empty directory, `root/name/<time in UTC>-<hash of config and time>`.
 
         Args:
@@ -64,6 +66,7 @@ class RunDirectory:
             name: One path component.
             config_text: The resolved config.
             now: Must have a time zone.
+            mode: The permissions of the directory; None for those of other new directories.
 
         Raises:
             RunError: Runs cannot be created there.
@@ -80,9 +83,11 @@ class RunDirectory:
                 digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
                 path = parent / f"{stamp}-{digest[: 4 if attempt < 10 else 8]}"
                 try:
-                    path.mkdir()
+                    path.mkdir(0o777 if mode is None else mode)
                 except FileExistsError:
                     continue
+                if mode is not None:
+                    path.chmod(mode)  # the umask has removed some
                 return cls(path)
         except OSError as error:
             path = Path(error.filename or parent)

@@ -36,7 +36,9 @@ class SweepDirectory:
     path: Path
 
     @classmethod
-    def create(cls, root: Path, name: str, config_text: str, now: datetime) -> Self:
+    def create(
+        cls, root: Path, name: str, config_text: str, now: datetime, mode: int | None = None
+    ) -> Self:
         """Create a sweep with its config, `root/name/<time in UTC>-<hash of config and time>`.
 
         Args:
@@ -44,12 +46,13 @@ class SweepDirectory:
             name: One path component.
             config_text: The base config with its `sweep` section.
             now: Must have a time zone.
+            mode: The permissions of the directory; None for those of other new directories.
 
         Raises:
             RunError: Sweeps cannot be created there.
             StorageError: The disk is full or fails.
         """
-        sweep = cls(RunDirectory.create(root, name, config_text, now).path)
+        sweep = cls(RunDirectory.create(root, name, config_text, now, mode).path)
         write_atomically(sweep.config, config_text.encode("utf-8"))
         return sweep
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainer.engine.callbacks import Callbacks, batch_hooks
 from trainer.engine.devices import Device, uses_gpu
 from trainer.engine.divergence_advice import divergence_advice
 from trainer.engine.executors import LearnerExecutor, MultiEpochExecutor
-from trainer.engine.learner import Learner
+from trainer.engine.frozen_base import FrozenBaseExecutor, build_head_executor
 from trainer.engine.monitors import Monitors
 from trainer.engine.multi_epoch import epochs_per_execution
 from trainer.engine.pack_checkpoint import restore_pack
@@ -227,29 +228,42 @@ def _encoded_rows(plan: RunPlan) -> tuple[Samples, Samples | None]:
 
 def _executor(
     plan: RunPlan,
-    learner: Learner,
+    learner: SupervisedLearner,
     train: Samples,
     validation: Samples | None,
     execution: ExecutionConfig,
 ) -> LearnerExecutor:
-    batching = Batching(
-        seed=plan.config.seed,
-        batch_size=plan.config.fit.batch_size,
-        shuffle=plan.config.fit.shuffle,
-        steps_per_execution=execution.steps_per_execution,
-    )
+    fit = plan.config.fit
+
+    def make_rows(samples: Samples, steps: int) -> StreamedRows | ResidentRows:
+        batching = Batching(
+            seed=plan.config.seed,
+            batch_size=fit.batch_size,
+            shuffle=fit.shuffle,
+            steps_per_execution=steps,
+        )
+        is_streamed = plan.engine.engine == "streaming"
+        return StreamedRows(samples, batching) if is_streamed else ResidentRows(samples, batching)
+
     compiled, epochs = execution.compiled, execution.epochs_per_execution
     augment = build_augmentation(plan.config, plan.random_crop)
     if augment is not None:
         train = train.with_whole_images()
-    is_streamed = plan.engine.engine == "streaming"
-    rows = StreamedRows(train, batching) if is_streamed else ResidentRows(train, batching)
+    rows = make_rows(train, execution.steps_per_execution)
+    if learner.base is not None and learner.base.cached_epochs:
+        make_head = partial(
+            build_head_executor, learner, plan.config, plan.network, train, validation, make_rows
+        )
+        epochs = learner.base.cached_epochs
+        return FrozenBaseExecutor(
+            learner, rows, validation, make_head, compiled=compiled, epochs=epochs
+        )
     if isinstance(rows, StreamedRows) or epochs == 1:
         return LearnerExecutor(learner, rows, validation, compiled=compiled, augment=augment)
     return MultiEpochExecutor(learner, rows, validation, compiled=compiled, epochs=epochs)
 
 
-def _rollback(config: Config, learner: Learner) -> Rollback | None:
+def _rollback(config: Config, learner: SupervisedLearner) -> Rollback | None:
     settings = config.fit.on_nonfinite
     if settings.action == "stop":
         return None

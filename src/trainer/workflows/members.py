@@ -79,7 +79,8 @@ def fit_members(
     tables = TableCache()
     plan = _first_plan(loaded, tables)
     text = dump_config(loaded.config)
-    run = RunDirectory.create(runs, loaded.config.name, text, now)
+    mode = loaded.config.runs.permissions
+    run = RunDirectory.create(runs, loaded.config.name, text, now, mode)
     with RunLock(run.lock):
         run.write_config(text)
         if loaded.text is not None:

@@ -14,7 +14,7 @@ from trainer.config.sections import duration_steps
 from trainer.engine.supervised import BaseTraining
 from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.network import build_network
-from trainer.models.pretrained.building import weighted_layers
+from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
 from trainer.workflows.plan import RunPlan
 
@@ -60,5 +60,24 @@ def base_training(plan: RunPlan, network: keras.Model) -> BaseTraining | None:
     factor = settings.learning_rate_factor
     if factor == 1.0 and not start:
         return None
-    layers = [layer for layer in weighted_layers(network.get_layer(BASE)) if layer.trainable]
-    return BaseTraining(layers, factor, start, optimizer.gradient_accumulation_steps or 1)
+    base = network.get_layer(BASE)
+    cached = start // plan.steps_per_epoch if _has_constant_output(plan, base) else 0
+    return BaseTraining(
+        layers=[layer for layer in weighted_layers(base) if layer.trainable],
+        random=random_layers(base),
+        factor=factor,
+        start=0 if start == cached * plan.steps_per_epoch else start,
+        accumulation=optimizer.gradient_accumulation_steps or 1,
+        cached_epochs=cached,
+    )
+
+
+def _has_constant_output(plan: RunPlan, base: keras.Model) -> bool:
+    """Return whether a base that is not trained has the same output for an image in every epoch, and
+    adds nothing to the loss.
+    """
+    ema = plan.config.optimizer.ema
+    # Rounding makes the average of a constant weight another weight.
+    is_overwritten = ema is not None and ema.overwrite_every is not None
+    has_callbacks = bool(plan.config.fit.callbacks)
+    return not (plan.has_changed_images or has_callbacks or is_overwritten or base.losses)

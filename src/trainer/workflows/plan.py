@@ -28,6 +28,7 @@ from trainer.engine.selection import EngineChoice, choose_engine, device_memory
 from trainer.errors import ConfigError, DataError, Problem, pluralize
 from trainer.inputs import IMAGE
 from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
+from trainer.models.pretrained.contents import check_weights
 from trainer.models.pretrained.description import BASE, describe_base
 from trainer.models.summary import LayerSummary, NetworkShape, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
@@ -221,7 +222,9 @@ def make_plan(
         preprocessing = dataset.preprocessing
         network = task.network_shape(preprocessing)
         if config.model.pretrained is not None and network.image is not None:
-            network = network.with_base(describe_base(config.model.pretrained, network.image))
+            base = describe_base(config.model.pretrained, network.image)
+            check_weights(base)
+            network = network.with_base(base)
         layers = summarize_layers(config.model, network)
         batch = min(config.fit.batch_size, dataset.rows("train"))
         trained = summarize_layers(config.model, network.trained)

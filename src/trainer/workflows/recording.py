@@ -316,7 +316,7 @@ def new_recording(
     config = resolved_run_config(plan.config, device, recorded.execution)
     text = dump_config(config)
     run = (
-        RunDirectory.create(runs, config.name, text, manifest.started)
+        RunDirectory.create(runs, config.name, text, manifest.started, config.runs.permissions)
         if run_path is None
         else RunDirectory.open_or_create(run_path)
     )

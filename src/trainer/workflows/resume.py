@@ -50,6 +50,7 @@ from trainer.workflows.fit import start_device, train_and_evaluate
 from trainer.workflows.plan import RunPlan, make_plan, manifest_of_plan
 from trainer.workflows.resume_checks import (
     check_fitted_data,
+    check_key,
     check_state_arrays,
     config_differences,
     read_resume_state,
@@ -182,6 +183,7 @@ def _read_saved(run: RunDirectory, overrides: Sequence[str]) -> _SavedRun:
 
 def _plan(saved: _SavedRun) -> RunPlan:
     with devices.tensorflow_import(in_background=is_large(saved.loaded.config.data)):
+        check_key(saved.run, saved.loaded.config.data)
         return make_plan(saved.loaded, recorded_decisions=read_decisions(saved.run), started=True)
 
 

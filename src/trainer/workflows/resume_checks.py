@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from trainer.config.data import Data
 from trainer.config.dump import resolved_settings
 from trainer.config.schema import Config
 from trainer.config.setting_changes import changed_settings
+from trainer.data.pseudonyms import check_pseudonym_key
 from trainer.data.recorded_splits import split_frame
 from trainer.errors import InputError, Problem, RunError
 from trainer.prediction.trained_runs import read_run_config
@@ -62,6 +64,7 @@ def check_unchanged(
     current = manifest_of_plan(plan, command, datetime.now(UTC))
     problems: list[Problem] = []
     for spec in islice(started, _MAX_CHECKED):
+        check_key(RunDirectory(spec.run_path), spec.loaded.config.data)
         try:
             differences = list(_differences(spec, current, machine=machine))
         except InputError:
@@ -72,6 +75,23 @@ def check_unchanged(
     if problems:
         fix = "undo the change, or start a new run"
         raise RunError([*problems[:-1], replace(problems[-1], fix=fix)])
+
+
+def check_key(run: RunDirectory, data: Data) -> None:
+    """Check that pseudonyms would be made with the key of the run.
+
+    Args:
+        run: The run.
+        data: Its `data` section.
+
+    Raises:
+        DataError: There is no key, or it is another one.
+        RunError: The preprocessing of the run is damaged.
+    """
+    if data.pseudonymize and run.preprocessing.exists():
+        recorded = run.read_preprocessing()
+        known = isinstance(recorded, dict) and "pseudonym_key" in recorded
+        check_pseudonym_key(data, recorded["pseudonym_key"] if known else None)
 
 
 def config_differences(run: RunDirectory, changed: Mapping[str, str]) -> Iterator[Problem]:

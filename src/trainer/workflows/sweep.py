@@ -85,7 +85,8 @@ def sweep(
         yield _reading_phase(loaded)
         plan = base_plan(loaded, tables)
         now = datetime.now(UTC)
-        directory = SweepDirectory.create(sweeps, loaded.config.name, sweep_text(loaded), now)
+        text, mode = sweep_text(loaded), loaded.config.runs.permissions
+        directory = SweepDirectory.create(sweeps, loaded.config.name, text, now, mode)
         if cluster is not None:
             try:
                 cluster.check_nodes(directory.path)

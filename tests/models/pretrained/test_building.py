@@ -13,14 +13,15 @@ from tests.models.pretrained.networks import small_network
 from trainer.config.pretrained import ARCHITECTURE_NAMES, Pretrained
 from trainer.errors import ConfigError
 from trainer.models.pretrained import description
+from trainer.models.pretrained.applications import application_shapes
 from trainer.models.pretrained.architectures import ARCHITECTURES, LiteScale
 from trainer.models.pretrained.building import build_base
 from trainer.models.pretrained.description import describe_base
 from trainer.models.pretrained.efficientnet_lite import (
-    _module_names,
     build_efficientnet_lite,
     fill_efficientnet_lite,
 )
+from trainer.models.pretrained.lite_layout import lite_modules
 from trainer.models.pretrained.weights_error import WeightsError
 
 IMAGE = (12, 12, 3)
@@ -83,16 +84,25 @@ def test_sizes_of_keras_applications(name: Any) -> None:
     network = application(weights=None, include_top=False, input_shape=(64, 64, 3))
     assert network.count_params() == known.parameters
     assert network.output_shape[-1] == known.channels
+    shapes = {
+        layer.name: [tuple(weight.shape) for weight in layer.weights]
+        for layer in network.layers
+        if layer.weights
+    }
+    assert application_shapes(known.application) == shapes
 
 
 def torch_arrays(scale: LiteScale, *, timm: bool) -> dict[str, np.ndarray]:
-    """Return arrays with the names and axes of PyTorch."""
+    """Return arrays with the names and axes of PyTorch, of the layers of the Keras network."""
     network = build_efficientnet_lite(scale, (32, 32, 3))
+    names = {module.layer: module.name for module in lite_modules(scale, timm=timm)}
     random = np.random.default_rng(1)
     arrays = {}
-    for layer_name, module in _module_names(scale, timm=timm):
-        layer = network.get_layer(layer_name)
-        if layer_name.endswith("_norm"):
+    for layer in network.layers:
+        if not layer.weights:
+            continue
+        module = names[layer.name]
+        if layer.name.endswith("_norm"):
             for part in NORM:
                 shape = layer.weights[0].shape
                 arrays[f"{module}.{part}"] = random.uniform(0.5, 1.5, shape).astype(np.float32)
@@ -100,7 +110,7 @@ def torch_arrays(scale: LiteScale, *, timm: bool) -> dict[str, np.ndarray]:
         else:
             height, width, first, second = layer.weights[0].shape
             shape = (second, first, height, width)
-            if "depthwise" in layer_name:
+            if "depthwise" in layer.name:
                 shape = (first, second, height, width)
             arrays[f"{module}.weight"] = random.normal(0, 0.2, shape).astype(np.float32)
     top = "classifier" if timm else "_fc"

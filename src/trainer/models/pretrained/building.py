@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
-import h5py
 import keras
-import numpy as np
 
 from trainer.config.layers.base import Shape
 from trainer.config.pretrained import Pretrained
 from trainer.errors import ConfigError, Problem
 from trainer.models.pretrained.architectures import ARCHITECTURES, Architecture
+from trainer.models.pretrained.contents import check_application_file, read_lite_arrays
 from trainer.models.pretrained.description import BASE, BaseNetwork, weights_problem
 from trainer.models.pretrained.efficientnet_lite import (
     build_efficientnet_lite,
     fill_efficientnet_lite,
 )
+from trainer.models.pretrained.hdf5_files import read_hdf5_layers
 from trainer.models.pretrained.keras_config import read_keras_config
-from trainer.models.pretrained.safetensors_files import read_safetensors
-from trainer.models.pretrained.torch_files import read_torch_arrays
 from trainer.models.pretrained.weights_error import WeightsError
 
 _POOL = {"average": "GlobalAveragePooling2D", "max": "GlobalMaxPooling2D"}
-_HDF5 = (".h5", ".hdf5")
 
 
 def build_base(base: BaseNetwork, image: Shape, *, weights: bool) -> keras.Model:
@@ -71,6 +67,17 @@ def weighted_layers(network: keras.Model) -> list[keras.layers.Layer]:
     return layers
 
 
+def random_layers(network: keras.Model) -> list[keras.layers.Layer]:
+    """Return the layers that change values at random in training, those of networks inside included."""
+    layers: list[keras.layers.Layer] = []
+    for layer in network.layers:
+        if isinstance(layer, keras.Model):
+            layers.extend(random_layers(layer))
+        elif hasattr(layer, "seed_generator"):
+            layers.append(layer)
+    return layers
+
+
 def _with_frozen_layers(network: keras.Model, settings: Pretrained) -> keras.Model:
     """Return the network with the layers that do not change as not trainable.
 
@@ -95,26 +102,21 @@ def _named(known: Architecture, image: Shape, file: Path | None) -> keras.Model:
     """Return a network that has a name, with the weights in a file, if any."""
     if known.lite is not None:
         # Files that cannot be used are reported before the network is built.
-        arrays = None if file is None else _torch_arrays(file)
+        arrays = None if file is None else read_lite_arrays(file)
         network = build_efficientnet_lite(known.lite, image)
         if arrays is not None:
             fill_efficientnet_lite(network, known.lite, arrays)
         return network
-    if file is not None and file.suffix not in _HDF5:
-        fix = "save the weights as .h5 with Keras"
-        raise WeightsError(f"a {file.suffix} file", expected="an .h5 file of Keras", fix=fix)
+    if file is not None:
+        check_application_file(file)
     application = getattr(keras.applications, known.application or "")
     network = application(weights=None, include_top=False, input_shape=image)
     if file is not None:
-        _fill_from_hdf5(network, file)
+        layers = [layer for layer in network.layers if layer.weights]
+        shapes = {layer.name: [tuple(weight.shape) for weight in layer.weights] for layer in layers}
+        for name, values in read_hdf5_layers(file, shapes).items():
+            network.get_layer(name).set_weights(values)
     return network
-
-
-def _torch_arrays(file: Path) -> dict[str, np.ndarray[Any, Any]]:
-    if file.suffix in (*_HDF5, ".keras"):
-        fix = "remove model.pretrained.architecture if the file has the whole network"
-        raise WeightsError(f"a {file.suffix} file", expected=".pth or .safetensors", fix=fix)
-    return read_safetensors(file) if file.suffix == ".safetensors" else read_torch_arrays(file)
 
 
 def _inner(file: Path) -> keras.Model:
@@ -143,45 +145,3 @@ def _unloadable(error: Exception) -> WeightsError:
     """Return the error of a config or weights that do not fit, for which Keras raises anything."""
     reason = str(error).partition("\n")[0][:200] or type(error).__name__
     return WeightsError(f"a network that Keras cannot load ({reason})")
-
-
-def _fill_from_hdf5(network: keras.Model, file: Path) -> None:
-    """Set the weights of each layer from an `.h5` file of Keras 2 or 3; other layers are ignored."""
-    try:
-        with h5py.File(file, "r") as opened:
-            root = opened["model_weights"] if "model_weights" in opened else opened
-            if "layer_names" not in root.attrs:
-                raise WeightsError("no layers by name", expected="an .h5 file of layers by name")
-            for layer in network.layers:
-                if layer.weights:
-                    layer.set_weights(_layer_values(root, layer))
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:
-        raise WeightsError("a damaged HDF5 file") from error
-
-
-def _layer_values(root: Any, layer: keras.layers.Layer) -> list[np.ndarray[Any, Any]]:
-    if layer.name not in root:
-        raise WeightsError(f"no layer '{layer.name}'", expected="the weights of the architecture")
-    group = _member(root, layer.name)
-    names = [
-        name.decode() if isinstance(name, bytes) else str(name)
-        for name in group.attrs.get("weight_names", ())
-    ]
-    shapes = [tuple(weight.shape) for weight in layer.weights]
-    values = [_member(group, name) for name in names]
-    if [tuple(value.shape) for value in values] != shapes:
-        found = f"other shapes in '{layer.name}'"
-        raise WeightsError(found, expected=f"weights {shapes}, as in the architecture")
-    return [np.asarray(value, np.float32) for value in values]
-
-
-def _member(group: Any, path: str) -> Any:
-    """Return a group or dataset; links and datasets that read other files are refused."""
-    member = group
-    for name in path.strip("/").split("/"):
-        if not isinstance(member.get(name, getlink=True), h5py.HardLink):
-            raise WeightsError(f"a link '{name}'")
-        member = member[name]
-    if isinstance(member, h5py.Dataset) and (member.external or member.is_virtual):
-        raise WeightsError(f"data of other files in '{path}'")
-    return member
