@@ -162,7 +162,9 @@ def fitted(
 ) -> tuple[Data, Preprocessing, bytes, dict[str, str]]:
     path = tmp_path / "x.csv"
     frame().write_csv(path)
-    config = make_config(str(path), "y", {"pseudonymize": ["patient"]})
+    all_rows_train = {"test": 0, "validation": 0}
+    settings = {"pseudonymize": ["patient"], "split": all_rows_train}
+    config = make_config(str(path), "y", settings)
     dataset = prepare(config)
     splits = io.BytesIO()
     split_frame(dataset).write_parquet(splits)
