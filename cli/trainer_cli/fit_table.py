@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Effort = Literal["quick", "balanced", "best"]
 EFFORT_HELP = (
-    "quick: small networks, in seconds. balanced: five networks, one for each fold. best: ten or more, "
-    "wider ones."
+    "quick: small networks, in seconds. balanced: five networks, one for each fold. best: ten or "
+    "twenty."
 )
 _EFFORTS = ("quick", "balanced", "best")
 _SETTINGS = re.compile(rb"^(data|extends|name)[ \t]*:", re.MULTILINE)

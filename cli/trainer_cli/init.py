@@ -57,7 +57,7 @@ def command(
             "--effort",
             "-e",
             help="quick: small networks, in seconds. balanced: five networks, one for each fold. best: "
-            "ten or more, wider ones.",
+            "ten or twenty.",
         ),
     ] = "balanced",
     sheet: Sheet = None,

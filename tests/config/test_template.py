@@ -51,7 +51,13 @@ FINDINGS = {
         classes=tuple((f"c{i}", i) for i in range(50)),
         positive=None,
         recipe=Recipe(
-            label_smoothing=0.05, without_bins="there are: many", folds=5, repeats=2, test=0
+            label_smoothing=0.05,
+            without_bins="there are: many",
+            folds=5,
+            repeats=2,
+            test=0,
+            linear=False,
+            boosting=False,
         ),
     ),
     "multilabel": replace(
@@ -66,7 +72,14 @@ FINDINGS = {
         task="regression",
         classes=(),
         positive=None,
-        recipe=Recipe(hidden=(), validation=0.0, learned_scale=True, quantiles=(0.05, 0.95)),
+        recipe=Recipe(
+            hidden=(),
+            validation=0.0,
+            learned_scale=True,
+            quantiles=(0.05, 0.95),
+            components=4,
+            linear=False,
+        ),
     ),
     "bare": TemplateInputs(source="x", target=("y",), task="regression", rows=1, columns=()),
 }

@@ -100,6 +100,17 @@ def test_bins(changes, bins):
     assert bool(chosen.without_bins) == (bins is None and changes != {"columns": ()})
 
 
+@pytest.mark.parametrize(("rows", "components"), [(9, None), (150, 15), (5_000, 20)])
+def test_columns_that_are_combinations_of_few_start_with_principal_components(rows, components):
+    spectra = {"columns": NUMBERS.columns * 100, "are_redundant": True, "rows": rows}
+    chosen = recipe(**spectra)
+    assert chosen.components == components
+    if components is not None:
+        assert (chosen.hidden, chosen.dropout) == ((128, 128), 0.0)
+    texts = (*NUMBERS.columns * 100, ColumnFinding("t", "text", 0, 9, None, None))
+    assert recipe(**{**spectra, "columns": texts}).components is None
+
+
 def test_larger_tables_have_larger_batches_and_less_patience():
     chosen = [recipe(rows=rows) for rows in (100, 1_000, 5_000, 20_000, 50_000, 500_000)]
     sizes = [item.batch_size for item in chosen]

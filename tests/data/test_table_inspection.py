@@ -109,13 +109,24 @@ def test_constant_target_raises(tmp_path, cell):
         inspect_table(Data(source=str(path), target="y"))
 
 
-@pytest.mark.parametrize(("factors", "are_redundant"), [(2, True), (30, False)])
-def test_columns_that_are_combinations_of_few_are_found(tmp_path, factors, are_redundant):
+@pytest.mark.parametrize(
+    ("rows", "factors", "columns", "are_redundant"),
+    [
+        (200, 2, 30, True),
+        (200, 30, 30, False),
+        (60, 2, 400, True),
+        # With few rows, a few combinations always explain all columns.
+        (25, 30, 400, False),
+    ],
+)
+def test_columns_that_are_combinations_of_few_are_found(
+    tmp_path, rows, factors, columns, are_redundant
+):
     generator = np.random.default_rng(0)
-    spectra = generator.normal(size=(200, factors)) @ generator.normal(size=(factors, 30))
+    spectra = generator.normal(size=(rows, factors)) @ generator.normal(size=(factors, columns))
     spectra[:5, 0] = np.nan
-    columns = {f"x{index}": column for index, column in enumerate(spectra.T * 10 + 500)}
-    table = pl.DataFrame({**columns, "y": range(200)}).fill_nan(None)
+    named = {f"x{index}": column for index, column in enumerate(spectra.T * 10 + 500)}
+    table = pl.DataFrame({**named, "y": range(rows)}).fill_nan(None)
     table.write_csv(tmp_path / "t.csv")
     findings = inspect_table(Data(source=str(tmp_path / "t.csv"), target="y"))
     assert findings.are_redundant == are_redundant

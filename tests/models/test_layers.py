@@ -89,6 +89,7 @@ OTHER: dict[str, dict[str, Any]] = {
     "up_sampling2d": {"size": [1, 3], "interpolation": "bilinear"},
     "rescaling": {"scale": 0.5, "offset": -1.0},
     "learned_scale": {"multiplier": 2.0},
+    "principal_components": {"units": 3},
     "gru": RECURRENT,
     "lstm": RECURRENT,
     "transformer": {
@@ -107,6 +108,7 @@ OTHER: dict[str, dict[str, Any]] = {
 """A value other than the default for each setting of each kind of layer."""
 START: dict[str, dict[str, Any]] = {
     "dense": {"units": 4},
+    "principal_components": {"units": 4},
     "activation": {"name": "relu"},
     "dropout": {"rate": 0.1},
     "gaussian_noise": {"stddev": 0.1},
@@ -126,6 +128,7 @@ START: dict[str, dict[str, Any]] = {
 SEQUENCE_LAYERS = ["conv1d", "max_pool1d", "average_pool1d", "gru", "lstm", "transformer"]
 BEFORE: dict[str, list[Any]] = {
     "dense": ["flatten"],
+    "principal_components": ["flatten"],
     **{key: [{"reshape": [-1, 4]}] for key in SEQUENCE_LAYERS},
 }
 """The layers between an image (6, 6, 4) and a layer."""

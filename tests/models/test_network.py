@@ -42,6 +42,7 @@ EVERY_KIND: dict[str, list[Any]] = {
     "batch_normalization": [{"dense": 4}, "batch_normalization"],
     "layer_normalization": [{"dense": 4}, {"layer_normalization": {"epsilon": 0.01}}],
     "learned_scale": [{"learned_scale": 4}, {"dense": 4}],
+    "principal_components": [{"principal_components": 3}, "learned_scale"],
     "reshape_and_flatten": [{"reshape": [3, -1]}, {"dense": 3}, "flatten"],
 }
 IMAGE_KINDS: dict[str, list[Any]] = {

@@ -93,6 +93,13 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
             ["data.split.fold=7/7", "data.features.exclude=[id, age]", "seed=5"],
         ],
     ),
+    "principal components": (
+        [f"model.layers=[{{principal_components: 2}}, learned_scale, {HIDDEN}]"],
+        [
+            ["data.split.fold=1/7", "data.categorical.encode=onehot"],
+            ["data.split.fold=7/7", "seed=2"],
+        ],
+    ),
     "fewer rows than a batch": (
         ["fit.batch_size=200", "optimizer={name: rmsprop, centered: true, momentum: 0.9}"],
         [["data.split.fold=1/7"], ["data.split.fold=7/7"], ["data.split.validation=0.4"]],

@@ -14,6 +14,7 @@ from trainer.errors import command_text, pluralize
 from trainer.task_names import TaskName
 
 _MAX_LISTED = 12
+_BASELINES = {"linear": "a linear model", "boosting": "gradient boosting"}
 _NOT_ALLOWED_IN_COMMENTS = re.compile(
     "[^\x20-\x7e\xa1-\u2027\u202a-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
 )
@@ -43,6 +44,8 @@ class Recipe:
     """The network that `init` proposes, and how it is trained and evaluated.
 
     Attributes:
+        components: Number of principal components that the network starts with; None for the inputs
+            themselves.
         learned_scale: Whether the first layer learns a factor for each input.
         hidden: Units of the hidden layers.
         input_dropout: Dropout rate of the inputs; 0 for none.
@@ -58,9 +61,11 @@ class Recipe:
         repeats: Number of networks for each fold.
         test: Fraction of test rows.
         validation: Fraction of validation rows; not used with folds.
-        boosting: Whether the report compares the network with gradient boosting.
+        linear: Whether the report compares the network with a linear model.
+        boosting: Whether it compares it with gradient boosting.
     """
 
+    components: int | None = None
     learned_scale: bool = False
     hidden: tuple[int, ...] = (64, 64)
     input_dropout: float = 0.0
@@ -76,6 +81,7 @@ class Recipe:
     repeats: int = 1
     test: float = 0.2
     validation: float = 0.2
+    linear: bool = True
     boosting: bool = True
 
 
@@ -258,7 +264,10 @@ def _numeric(recipe: Recipe, columns: list[TemplateColumn]) -> list[str]:
     lines = [f"  numeric:  # {_count_text(columns)}", "    impute: median"]
     if any(column.missing for column in columns):
         lines.append("    indicator: true  # adds inputs that mark missing values")
-    lines += ["    scale: robust", "    smooth_clip: 3.0  # limits the influence of outliers"]
+    if recipe.components is not None:
+        lines.append("    scale: standard")
+    else:
+        lines += ["    scale: robust", "    smooth_clip: 3.0  # limits the influence of outliers"]
     if recipe.piecewise_bins is not None:
         about = "lets the network learn steps and other nonlinear effects of a column"
         lines.append(f"    piecewise_bins: {recipe.piecewise_bins}  # {about}")
@@ -286,8 +295,11 @@ def _count_text(columns: list[TemplateColumn]) -> str:
 
 def _rest(inputs: TemplateInputs) -> list[str]:
     recipe = inputs.recipe
-    has_layers = recipe.hidden or recipe.learned_scale or recipe.input_dropout
+    has_layers = recipe.hidden or recipe.learned_scale or recipe.input_dropout or recipe.components
     lines = ["model:", "  layers:" if has_layers else "  layers: []  # a linear model"]
+    if recipe.components is not None:
+        about = "the columns are nearly linear combinations of a few"
+        lines.append(f"    - principal_components: {recipe.components}  # {about}")
     if recipe.learned_scale:
         about = "finds out early in training which inputs matter"
         lines.append(f"    - learned_scale  # {about}")
@@ -321,9 +333,12 @@ def _rest(inputs: TemplateInputs) -> list[str]:
     if recipe.label_smoothing and (recipe.folds or recipe.validation > 0):
         about = "temperature scaling, fitted on validation rows"
         evaluate.append(f"  calibrate: true  # {about}")
-    if not recipe.boosting:
-        about = "gradient boosting would take longer than the network"
-        evaluate.append(f"  baselines: [linear]  # {about}")
+    if not (recipe.linear and recipe.boosting):
+        names = {"linear": recipe.linear, "boosting": recipe.boosting}
+        fitted = ", ".join(name for name, is_fitted in names.items() if is_fitted)
+        left_out = [_BASELINES[name] for name, is_fitted in names.items() if not is_fitted]
+        about = f"{' and '.join(left_out)} would take longer than the network"
+        evaluate.append(f"  baselines: [{fitted}]  # {about}")
     return [*lines, "evaluate:", *evaluate] if evaluate else lines
 
 

@@ -48,8 +48,8 @@ _TRAINING_SHARE = 0.6
 """The fraction of training rows when `init` splits by time."""
 
 
-# A few principal components are computed in milliseconds for this many columns and rows.
-_MIN_REDUNDANT, _MAX_REDUNDANT, _SAMPLED_ROWS, _EXPLAINED = 20, 200, 2_000, 0.95
+# Principal components are computed in milliseconds for this many columns and this many cells.
+_MIN_REDUNDANT, _MAX_REDUNDANT, _SAMPLED_CELLS, _EXPLAINED = 20, 2_000, 400_000, 0.95
 
 _UNREAD = ParseSpec(None)
 
@@ -338,8 +338,8 @@ def _time_order(
 def _are_redundant(frame: pl.DataFrame, columns: Sequence[ColumnFinding]) -> bool:
     """Return whether a few linear combinations of many numbers explain nearly all, as in spectra.
 
-    They do if the first principal components, at most 10% of the number of columns, explain 95% of the
-    variance of the standardized numbers.
+    They do if the first principal components, at most 10% of the number of columns and of rows, explain
+    95% of the variance of the standardized numbers.
     """
     names = [
         column.name
@@ -348,11 +348,13 @@ def _are_redundant(frame: pl.DataFrame, columns: Sequence[ColumnFinding]) -> boo
     ]
     if not _MIN_REDUNDANT <= len(names) <= _MAX_REDUNDANT:
         return False
-    values = number_matrix(frame.select(names).head(_SAMPLED_ROWS), names)
+    sample = frame.select(names).head(_SAMPLED_CELLS // len(names))
+    values = number_matrix(sample, names)
     values[~np.isfinite(values)] = np.nan
     known = np.isfinite(values)
     counts = np.maximum(known.sum(axis=0), 1)
     centered = np.where(known, values - np.where(known, values, 0).sum(axis=0) / counts, 0)
     lengths = np.sqrt(np.square(centered).sum(axis=0))
     variances = np.linalg.svd(centered / np.where(lengths > 0, lengths, 1), compute_uv=False) ** 2
-    return bool(variances[: len(names) // 10].sum() >= _EXPLAINED * variances.sum())
+    few = min(values.shape) // 10
+    return bool(few and variances[:few].sum() >= _EXPLAINED * variances.sum())

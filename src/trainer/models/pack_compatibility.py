@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from math import prod
 from typing import Any
 
+from trainer.config.layers.components import PrincipalComponents
 from trainer.config.layers.dense import Dense
 from trainer.config.layers.scaling import LearnedScale
 from trainer.config.losses import Loss
@@ -92,11 +93,11 @@ def pack_key(config: Config, dimensions: ModelDimensions) -> str:
 
 
 def _shared_shape(config: Config, network: NetworkShape) -> dict[str, Any]:
-    """Return the shape of the network without the number of features, if a dense layer follows."""
+    """Return the shape of the network, without the number of features if a kernel follows them."""
     shape = asdict(network)
     layers = (layer.settings for layer in config.model.layers)
     first = next((layer for layer in layers if not isinstance(layer, LearnedScale)), None)
-    if first is None or isinstance(first, Dense):
+    if first is None or isinstance(first, Dense | PrincipalComponents):
         for spec in shape["inputs"]:
             if spec["name"] == FEATURES and len(spec["shape"]) == 1:
                 spec["shape"] = "any"

@@ -18,6 +18,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.config.layers.base import LayerKind
+from trainer.config.layers.components import PrincipalComponents
 from trainer.config.layers.dense import Dense
 from trainer.config.layers.noise import Dropout, GaussianNoise
 from trainer.config.layers.normalization import BatchNormalization, LayerNormalization
@@ -255,8 +256,8 @@ class _ForwardPass:
 
     def _hidden(self, layer: Any, settings: LayerKind, x: Any) -> Any:
         match settings:
-            case Dense():
-                return self._dense(layer, x, use_bias=settings.use_bias)
+            case Dense() | PrincipalComponents():
+                return self._dense(layer, x, use_bias=layer.use_bias)
             case Dropout():
                 return self._dropout(layer, x)
             case GaussianNoise():

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import keras
 
 from trainer.config.sections import duration_steps
 from trainer.engine.supervised import BaseTraining
+from trainer.inputs import FEATURES
 from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.network import build_network
 from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
+from trainer.models.principal_components import has_components, set_principal_components
 from trainer.workflows.plan import RunPlan
 
 
 def network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., keras.Model]:
     """Return a function that builds the network of a plan with its initial weights."""
-    return partial(
+    build = partial(
         build_network,
         plan.config,
         plan.network.trained,
@@ -29,6 +32,19 @@ def network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., kera
         allow_custom=allow_custom,
         base=plan.loaded.path.absolute().parent,
     )
+    if not has_components(plan.config):
+        return build
+
+    def build_with_components(**options: Any) -> keras.Model:
+        network = build(**options)
+        # Another network of shared layers has them already.
+        if options.get("shared") is None:
+            samples = plan.samples("train")
+            assert samples is not None, "a plan has training rows"
+            set_principal_components(network, samples.inputs[FEATURES])
+        return network
+
+    return build_with_components
 
 
 def saved_network(plan: RunPlan, network: keras.Model, *, allow_custom: bool) -> keras.Model:

@@ -30,6 +30,7 @@ from trainer.inputs import IMAGE
 from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
 from trainer.models.pretrained.contents import check_weights
 from trainer.models.pretrained.description import BASE, describe_base
+from trainer.models.principal_components import component_problems
 from trainer.models.summary import LayerSummary, NetworkShape, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
 from trainer.prediction.warm_start import WarmStart, plan_warm_start
@@ -274,6 +275,7 @@ def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
         *_undefined_monitors(config, dataset),
         *slice_problems(config, dataset),
         *_mixing_problems(config, dataset),
+        *component_problems(config, task.network_shape(dataset.preprocessing)),
     ]
     if problems:
         raise ConfigError(problems)

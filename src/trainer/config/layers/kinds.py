@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from trainer.config.kinds import entry_model, entry_union
 from trainer.config.layers.base import LayerEntry, LayerKind
+from trainer.config.layers.components import PrincipalComponents
 from trainer.config.layers.convolution import (
     Conv1D,
     Conv2D,
@@ -69,6 +70,7 @@ LAYER_KINDS: tuple[type[LayerKind], ...] = (
     UpSampling2D,
     Rescaling,
     LearnedScale,
+    PrincipalComponents,
     Flatten,
     Reshape,
     Residual,
