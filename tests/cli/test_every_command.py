@@ -225,6 +225,7 @@ def test_every_command_reads_the_run(
     check_eval(case)
     check_predict(case)
     check_explain(case)
+    check_export(case)
     check_ls(case)
     check_resume(case)
 
@@ -306,6 +307,14 @@ def check_explain(case: Case) -> None:
     only_images = not (case.run / "explanation" / "importance.json").exists()
     assert ("Where the network looked" if only_images else "Permutation importance") in page
     assert "Damaged" not in case.command("report", case.run, "--format", "md").out
+
+
+def check_export(case: Case) -> None:
+    exported = case.command("export", case.run, "--json").json
+    assert Path(exported["output"]).stat().st_size == exported["bytes"]
+    card = Path(exported["model_card"]).read_text()
+    assert "## How to call it" in card
+    assert "Damaged" not in card
 
 
 def check_resume(case: Case) -> None:

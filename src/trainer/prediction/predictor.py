@@ -226,9 +226,11 @@ class _Networks:
         self._weights: list[tuple[str, list[Float32Array]]] = []
         for member in members:
             network = load_network(member, allow_custom=allow_custom)
-            # Besides weights, a program depends on the layers and the inputs.
+            # Besides weights, a program depends on the layers and the inputs: folds can have texts of
+            # different lengths.
             settings = member.loaded.config.model.model_dump_json()
-            shape = f"{settings} {[weight.shape for weight in network.weights]}"
+            sizes = [weight.shape for weight in network.weights]
+            shape = f"{settings} {member.preprocessing.inputs} {sizes}"
             learner = SupervisedLearner(network, build_loss(member.task.loss))
             self._evaluators.setdefault(shape, (network, Evaluator(learner)))
             self._weights.append((shape, network.get_weights()))
