@@ -15,8 +15,11 @@ import trainer
 from tests.data.images import make_images
 from tests.export.test_agreement import assert_agrees
 from tests.export.untrained import write_run, write_table
+from trainer.config.pseudonyms import KEY_VARIABLE
+from trainer.errors import DataError
 from trainer.export.bundle import load_bundle
 from trainer.export.onnx_export import OnnxFormat
+from trainer.export.rows import RowEncoder
 
 FOLDS = (["data.split.fold=1/2"], ["data.split.fold=2/2"])
 
@@ -76,6 +79,32 @@ def test_tokens(folds: Any, layers: list[Any], tmp_path: Path) -> None:
     settings["model"]["layers"] = layers
     run = write_run(tmp_path, settings, members=folds)
     assert_agrees(run, ROWS, tmp_path)
+
+
+@pytest.mark.parametrize("folds", [(), pytest.param(FOLDS, marks=pytest.mark.slow)])
+def test_tokens_that_are_parts_of_words(folds: Any, tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    write_texts(tmp_path)
+    settings = config(review={"kind": "tokens"}, title={"kind": "categorical"})
+    settings["data"]["tokens"] |= {"tokenizer": "wordpiece", "max_tokens": 40}
+    settings["model"]["layers"] = ["global_average_pool"]
+    run = write_run(tmp_path, settings, members=folds)
+    assert_agrees(run, ROWS, tmp_path)
+
+
+def test_pseudonyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "ab" * 32)
+    write_texts(tmp_path)
+    settings = config(title={"kind": "categorical"})
+    settings["data"] |= {"pseudonymize": ["title"], "features": {"include": ["title", "number"]}}
+    run = write_run(tmp_path, settings)
+    assert_agrees(run, pl.concat([ROWS, ROWS.with_columns(title=pl.lit("very book"))]), tmp_path)
+    export, bundle = OnnxFormat(), load_bundle(run)
+    schema = export.schema(bundle)
+    assert "book" not in schema.to_json() + str((tmp_path / "model.onnx").read_bytes())
+    monkeypatch.delenv(KEY_VARIABLE)
+    with pytest.raises(DataError, match="a key, in"):
+        RowEncoder(schema)
 
 
 def test_images_of_pixels(tmp_path: Path) -> None:

@@ -184,6 +184,12 @@ def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
             "Texts are taken as encoded by trainer, because the format has no operators that split "
             "them into terms exactly: trainer.export.rows.input_arrays encodes them."
         )
+    hidden = [item.column for item in schema.inputs if item.pseudonymized]
+    if hidden:
+        yield Paragraph(
+            f"The values of {', '.join(hidden)} are pseudonyms, which need the key of the run: "
+            "trainer.data.pseudonyms.pseudonym(value, key). The model does not hold the key."
+        )
     if any(item.kind == "category" and item.ignore_case for item in schema.inputs):
         yield Paragraph(
             "Upper and lower case are the same for ASCII letters, and for others in lower case, upper "

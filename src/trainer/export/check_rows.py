@@ -6,6 +6,8 @@ invalid and unseen values, and all levels. They are drawn from a fixed seed.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +29,7 @@ from trainer.prediction.trained_runs import load_run_table
 VALIDATION_ROWS, UNUSUAL_ROWS = 1_000, 200
 _IMAGE_BYTES = 200_000_000
 """Fewer rows are compared if their images would take more memory."""
-_LEVELS = 60
+_LEVELS, _WORDS = 60, 2_000
 _FAR = 10.0
 _UNSEEN_LEVEL = "no such level"
 
@@ -239,11 +241,11 @@ def _dates(item: InputField) -> tuple[datetime, datetime]:
 def _sentences(item: InputField, rng: np.random.Generator) -> list[Plain | datetime]:
     """Return texts of known words and characters, joined with unknown ones."""
     fitted = item.fitted or {}
-    words = [
-        str(term)
-        for terms in (fitted.get("tokens") or [], *(t["terms"] for t in fitted.get("tables") or []))
-        for term in terms[:2_000]
-    ]
+    parts = [fitted["tokens"]] if fitted.get("tokens") else []
+    parts += [table["terms"] for table in fitted.get("tables") or ()]
+    if fitted.get("pieces"):
+        parts.append(re.findall(r"\w+", json.dumps(fitted["pieces"]["definition"]["model"])))
+    words = [str(term) for terms in parts for term in terms[:_WORDS]]
     lengths = rng.integers(1, 40, VALIDATION_ROWS // 2)
     return [
         " ".join([*(words[index] for index in rng.integers(0, len(words), length)), "xqzj"])

@@ -80,8 +80,8 @@ class ExportFormat(ABC):
     def encode(
         self, bundle: Bundle, schema: Schema, rows: pl.DataFrame, images: Mapping[str, Array]
     ) -> dict[str, Array]:
-        """Return the inputs for raw rows; by default as in `trainer.export.rows`."""
-        return RowEncoder(schema).encode(rows, images)
+        """Return the inputs for raw rows with pseudonyms; by default as in `trainer.export.rows`."""
+        return RowEncoder(schema, has_pseudonyms=True).encode(rows, images)
 
     def decode(
         self, bundle: Bundle, schema: Schema, outputs: Mapping[str, Array]

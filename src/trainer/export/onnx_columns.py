@@ -17,7 +17,7 @@ from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.text_columns import TextColumn
-from trainer.data.token_columns import FIRST, UNKNOWN, TokenColumn
+from trainer.data.token_columns import TokenColumn
 from trainer.export.levels import level_keys
 from trainer.export.onnx_dates import DateGraph, encode_calendar
 from trainer.export.onnx_graph import ML, Graph
@@ -232,8 +232,7 @@ class _Columns:
                     texts.append(self._inputs[column.name])
                     self._unseen.append(self._unknown_text(texts[-1]))
                 case TokenColumn():
-                    tokens = graph.cast(self._inputs[column.name], "int64")
-                    self._unseen.append(self._unknown_tokens(tokens))
+                    tokens = self._tokens(graph.cast(self._inputs[column.name], "int64"))
                 case ImageColumn():
                     image = self._inputs[column.name]
                 case _:
@@ -275,12 +274,14 @@ class _Columns:
         )
         return graph.node("Less", graph.reshape(first, [1]), graph.constant(0.0, "float32"))
 
-    def _unknown_tokens(self, tokens: str) -> str:
-        """Return whether the largest id of each row is that of unknown tokens, bool (rows, 1)."""
+    def _tokens(self, ids: str) -> str:
+        """Return the ids; a negative one, -1 - id, marks a text without a known token."""
         graph = self._graph
-        assert FIRST == UNKNOWN + 1, "ids of known tokens are larger"
-        largest = graph.node("ReduceMax", tokens, graph.constant([1], "int64"), keepdims=1)
-        return graph.node("Equal", largest, graph.constant(UNKNOWN, "int64"))
+        negative = graph.node("Less", ids, graph.constant(0, "int64"))
+        smallest = graph.node("ReduceMin", ids, graph.constant([1], "int64"), keepdims=1)
+        self._unseen.append(graph.node("Less", smallest, graph.constant(0, "int64")))
+        restored = graph.node("Sub", graph.constant(-1, "int64"), ids)
+        return graph.node("Where", negative, restored, ids)
 
 
 def _false() -> object:

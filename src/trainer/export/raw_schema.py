@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from math import isfinite
 
@@ -24,7 +25,10 @@ from trainer.tasks.task import Task
 
 def raw_schema(bundle: Bundle) -> Schema:
     """Return the schema of a model that takes raw cells."""
-    inputs = tuple(_inputs(bundle))
+    hidden = bundle.members[0].trained.loaded.config.data.pseudonymize
+    inputs = tuple(
+        replace(field, pseudonymized=field.column in hidden) for field in _inputs(bundle)
+    )
     taken = [field.name for field in inputs]
     outputs = tuple(_outputs(bundle.task, len(bundle.members), taken))
     return schema_of(bundle, inputs, outputs)

@@ -23,6 +23,7 @@ from trainer.data.in_memory import table_in_memory
 from trainer.data.label_lists import join_labels
 from trainer.data.nested_columns import nested_problem
 from trainer.data.number_formats import NumberFormat, parse_number_columns
+from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.tables import Table
 from trainer.data.text_columns import TextColumn
 from trainer.data.text_formats import ParseSpec
@@ -47,9 +48,22 @@ _NOT_A_LEVEL = " "
 class RowEncoder:
     """Makes the inputs of a model from raw rows; texts and images are encoded as in training."""
 
-    def __init__(self, schema: Schema) -> None:
+    def __init__(self, schema: Schema, *, has_pseudonyms: bool = False) -> None:
+        """Prepare the encoders of the columns.
+
+        Args:
+            schema: The schema of the model.
+            has_pseudonyms: Whether pseudonymized columns of the rows have pseudonyms already.
+
+        Raises:
+            DataError: There is no key for pseudonymized columns.
+        """
         self.schema = schema
         self._encode = {field.name: _encoder(field) for field in schema.inputs}
+        hidden = dict.fromkeys(field.column for field in schema.inputs if field.pseudonymized)
+        self._pseudonyms = Pseudonyms(() if has_pseudonyms else tuple(hidden))
+        if self._pseudonyms.columns:
+            self._pseudonyms.key()
 
     def encode(self, rows: object, images: Arrays | None = None) -> dict[str, Array]:
         """Return the array of each input.
@@ -60,9 +74,11 @@ class RowEncoder:
             images: Column → decoded images, if they are in memory; else cells are paths.
 
         Raises:
-            DataError: Columns are missing or have no single values, or there are no rows.
+            DataError: Columns are missing or have no single values, or there are no rows; or there is
+                no key for pseudonymized columns.
         """
         table = table_in_memory(rows)
+        table = replace(table, frame=self._pseudonyms.apply(table.frame, table.name))
         given = {} if images is None else images
         self._check_columns(table, given)
         return {
@@ -100,9 +116,11 @@ class RowEncoder:
             raise DataError(Problem(table.name, "a table with rows", "no rows"))
 
 
-def input_arrays(schema: Schema, rows: object, images: Arrays | None = None) -> dict[str, Array]:
-    """Return the inputs of a model for raw rows; see `RowEncoder.encode`."""
-    return RowEncoder(schema).encode(rows, images)
+def input_arrays(
+    schema: Schema, rows: object, images: Arrays | None = None, *, has_pseudonyms: bool = False
+) -> dict[str, Array]:
+    """Return the inputs of a model for raw rows; see `RowEncoder`."""
+    return RowEncoder(schema, has_pseudonyms=has_pseudonyms).encode(rows, images)
 
 
 def predictions_frame(schema: Schema, outputs: Arrays) -> pl.DataFrame:
@@ -146,7 +164,7 @@ def _encoder(field: InputField) -> Callable[[pl.Series], Array]:
             return lambda cells: _texts(cells, text)
         case "tokens":
             tokens = TokenColumn.model_validate_json(json.dumps(field.fitted))
-            return lambda cells: tokens.encode(cells)[0]
+            return lambda cells: _tokens(cells, tokens)
         case "image":
             image = ImageColumn.model_validate_json(json.dumps(field.fitted))
             return lambda cells: np.ascontiguousarray(image.load(cells)[:])
@@ -195,6 +213,12 @@ def _texts(cells: pl.Series, column: TextColumn) -> Array:
     pairs, unknown = column.encode(cells)
     pairs[unknown, 0, 0] = -1
     return pairs
+
+
+def _tokens(cells: pl.Series, column: TokenColumn) -> Array:
+    ids, unknown = column.encode(cells)
+    ids[unknown, 0] = -1 - ids[unknown, 0]
+    return ids
 
 
 def concatenated(parts: Sequence[Arrays]) -> dict[str, Array]:

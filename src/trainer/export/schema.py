@@ -34,7 +34,8 @@ class InputField:
     number: float64 (rows, 1), NaN where missing. boolean: the same, 1 for yes and 0 for no. datetime:
     the same, in seconds since 1970 (UTC). An infinite value is one that could not be read: it counts as
     missing, and the row as unseen. category: text (rows, 1), `missing` where missing. text, tokens,
-    image: as encoded by `trainer.data`, with the settings in `fitted`. encoded: an input of the network.
+    image: as encoded by `trainer.data`, with the settings in `fitted`; a negative first id, -1 - id of
+    tokens, marks a text without a known token or term. encoded: an input of the network.
 
     Attributes:
         name: Name of the input.
@@ -52,6 +53,7 @@ class InputField:
         date_format: The format of dates in the table; None for ISO 8601.
         number_format: The format of numbers in the table, if it is not the usual one.
         fitted: The column in preprocessing.json, of text, tokens and images.
+        pseudonymized: Whether values are pseudonyms (`data.pseudonymize`); categories are, too.
     """
 
     name: str
@@ -70,6 +72,7 @@ class InputField:
     date_format: str | None = None
     number_format: Mapping[str, Any] | None = None
     fitted: Mapping[str, Any] | None = None
+    pseudonymized: bool = False
 
 
 @dataclass(frozen=True)

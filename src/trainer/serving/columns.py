@@ -75,7 +75,11 @@ class RowReader:
         self._encoders: dict[str, RowEncoder] = {}
         self._order = {name: number for number, name in enumerate(self.columns)}
         self._converters = [
-            (name, fields[0].name, _converter(fields[0]) if len(fields) == 1 else None)
+            (
+                name,
+                fields[0].name,
+                _converter(fields[0]) if len(fields) == 1 and not fields[0].pseudonymized else None,
+            )
             for name, fields in self._fields.items()
         ]
         for name, _, convert in self._converters:

@@ -58,9 +58,9 @@ def bins_of_run(path: Path, model: OnnxModel) -> tuple[ColumnBins, ...]:
             held_out = sampled
             break
     columns = list(dict.fromkeys(field.column for field in model.schema.inputs))
-    inputs = input_arrays(model.schema, _frame(dataset, columns, held_out))
+    inputs = input_arrays(model.schema, _frame(dataset, columns, held_out), has_pseudonyms=True)
     answers = model.predict(dict(inputs), len(held_out))
-    arrays = input_arrays(model.schema, _frame(dataset, columns, rows))
+    arrays = input_arrays(model.schema, _frame(dataset, columns, rows), has_pseudonyms=True)
     return fit_bins(model.schema, dict(arrays), answers, rows=len(rows))
 
 
