@@ -100,25 +100,22 @@ def fit(
         "early_stopping": False,
         "random_state": 0,
     }
-
-    if task == "multiclass":
-        models = [_fit_classifier(x, y.argmax(axis=1), y.shape[1], weight, settings)]
-    elif task == "regression":
-        models = [_fit_regressor(x, values, weight, loss, settings) for values in y.T]
-    else:
-        models = [
-            _fit_classifier(x, (labels > 0.5).astype(np.int64), 2, weight, settings)
-            for labels in y.T
-        ]
+    match task:
+        case "multiclass":
+            models = [_fit_classifier(x, y.argmax(axis=1), y.shape[1], weight, settings)]
+        case "regression":
+            models = [_fit_regressor(x, values, weight, loss, settings) for values in y.T]
+        case _:
+            labels = (y > 0.5).astype(np.int64).T
+            models = [_fit_classifier(x, label, 2, weight, settings) for label in labels]
 
     def predict_rows(new: Array) -> Array:
         new = _merge_rare_levels(new, kept)
         outputs = [predict(new) for predict in models]
         if task == "multiclass":
             return outputs[0]
-        return np.stack(
-            [output if output.ndim == 1 else output[:, 1] for output in outputs], axis=1
-        )
+        # Of two classes, the second is the label.
+        return np.stack([out if out.ndim == 1 else out[:, 1] for out in outputs], axis=1)
 
     return predict_rows
 

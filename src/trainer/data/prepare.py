@@ -137,6 +137,9 @@ def split_and_fit(
         raise DataError(no_columns_left_problem(table))
     values = table.frame[targets[0]].gather(columns.rows)
     diagnostics = target_diagnostics(target, inferred, values, data)
+    has_classes = TASK_RULES[target.task].has_classes
+    dropped = _dropped_lines(table, targets, reasons, has_classes=has_classes)
+    warnings = (*broken_lines, *assumptions, *columns.warnings, *diagnostics.warnings, *unknown)
     return Dataset(
         source=source,
         table=table,
@@ -148,18 +151,7 @@ def split_and_fit(
             target=target,
             pseudonym_key=Pseudonyms.from_settings(data).fingerprint(),
         ),
-        warnings=(
-            *table.warnings,
-            *_dropped_lines(
-                table, targets, reasons, has_classes=TASK_RULES[target.task].has_classes
-            ),
-            *broken_lines,
-            *assumptions,
-            *columns.warnings,
-            *diagnostics.warnings,
-            *unknown,
-            *advice,
-        ),
+        warnings=(*table.warnings, *dropped, *warnings, *advice),
         weight=weight,
         notes=(*columns.notes, *omitted, *diagnostics.notes),
         hints=columns.hints,

@@ -133,13 +133,8 @@ def explain(
     files: list[str] = []
     importance = None
     if drawn.sample is not None:
-        importance = _importance(predictor, drawn.sample, repeats)
-        names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
-        contents = {"importance.json": importance}
-        contents |= dict(_curves_and_surface(predictor, drawn.sample, names))
-        texts = _explained_texts(predictor, drawn.sample)
-        if texts.columns:
-            contents["texts.json"] = to_json(texts)
+        contents = _explain_sample(predictor, drawn.sample, repeats, columns)
+        importance = contents["importance.json"]
         for name, content in contents.items():
             run.write_explanation(name, json_bytes(content))
             files.append(name)
@@ -246,6 +241,20 @@ def _parse_columns(entries: Sequence[str], predictor: Predictor) -> tuple[str, .
     if problems:
         raise UsageError(problems)
     return tuple(dict.fromkeys(names))
+
+
+def _explain_sample(
+    predictor: Predictor, sample: RowSample, repeats: int, columns: Sequence[str]
+) -> dict[str, Any]:
+    """Return the contents of the files about a sample of rows: name → JSON."""
+    importance = _importance(predictor, sample, repeats)
+    names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
+    contents = {"importance.json": importance}
+    contents |= dict(_curves_and_surface(predictor, sample, names))
+    texts = _explained_texts(predictor, sample)
+    if texts.columns:
+        contents["texts.json"] = to_json(texts)
+    return contents
 
 
 def _importance(predictor: Predictor, sample: RowSample, repeats: int) -> dict[str, Any]:

@@ -184,10 +184,7 @@ def train_and_evaluate(
             is_stopped = metrics is None
         if not (is_stopped or is_member):
             with record.timed("report"):
-                explain_columns(plan, built, record)
-                if plan.config.evaluate.report:
-                    sentence = write_run_findings(record.run, plan, session.time_limit)
-                    explain_images(plan, built, record.run)
+                sentence = _explain(plan, built, record, session)
     elif not is_stopped:
         raise TrainingError(_no_epoch(plan, session.time_limit, record.run.path))
     record.write_end("stopped" if is_stopped else "finished", weights_sha256=digest)
@@ -200,6 +197,16 @@ def train_and_evaluate(
     return RunFinished.from_manifest(
         record.run, record.manifest, metrics or {}, sentence=sentence, seconds=seconds
     )
+
+
+def _explain(plan: RunPlan, built: TrainingSetup, record: Recording, session: Session) -> str:
+    """Write the explanations and findings; return the summary of the findings, "" without a report."""
+    explain_columns(plan, built, record)
+    if not plan.config.evaluate.report:
+        return ""
+    summary = write_run_findings(record.run, plan, session.time_limit)
+    explain_images(plan, built, record.run)
+    return summary
 
 
 def _with_reserve(session: Session, plan: RunPlan) -> Session:

@@ -80,10 +80,7 @@ def train_pack(
         checkpoint = _read_checkpoint(directory)
         setup = build_pack([member.plan for member in spec.members], checkpoint)
         built = perf_counter()
-        with storage_errors(directory, "make a folder for a pack"):
-            directory.mkdir(parents=True, exist_ok=True)
-        remove_temporary_files(directory)
-        write_pack_record(directory, PackRecord(spec.numbers, is_done=False))
+        _prepare_directory(directory, spec)
         metadata = None if checkpoint is None else checkpoint.metadata
         records = [
             stack.enter_context(record)
@@ -98,8 +95,8 @@ def train_pack(
         is_out_of_time = session.is_time_over(pack.interrupted_by)
         if pack.interrupted_by is not None:
             pack.write_checkpoint()
-        if pack.interrupted_by is not None and not is_out_of_time:
-            return pack.stop()
+            if not is_out_of_time:
+                return pack.stop()
         pack.evaluate(splits)
         pack.add_times(built - start_time, trained - built, perf_counter() - trained)
         for index in range(len(records)):
@@ -110,6 +107,14 @@ def train_pack(
     # Each member has its own checkpoint now.
     remove_with_previous(directory / "last")
     return None
+
+
+def _prepare_directory(directory: Path, spec: PackSpec) -> None:
+    """Make the directory of a pack's state, or clean it up if it exists."""
+    with storage_errors(directory, "make a folder for a pack"):
+        directory.mkdir(parents=True, exist_ok=True)
+    remove_temporary_files(directory)
+    write_pack_record(directory, PackRecord(spec.numbers, is_done=False))
 
 
 def _start_device(spec: PackSpec, threads: int | None) -> devices.Device:
