@@ -19,14 +19,14 @@ def command(
     run: RunPath,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="FORMAT", help="The format: onnx."),
+        typer.Option("--to", metavar="FORMAT", help="The format: onnx or numpy."),
     ] = "onnx",
     out: Annotated[
         Path | None,
         typer.Option(
             "--output",
             "-o",
-            help="The file to write; MODEL_CARD.md is written next to it.",
+            help="The file or folder to write; MODEL_CARD.md is written next to it.",
             show_default="export/FORMAT/ in the run directory",
         ),
     ] = None,
@@ -37,6 +37,7 @@ def command(
     """Export a run with its preprocessing, as a model that takes raw rows.
 
     onnx: one file for ONNX Runtime, without Python or TensorFlow. Repeats and folds become one model.
+    numpy, for networks on tables: a readable module that needs only NumPy, and a file with its arrays.
     The export is compared with `trainer predict` and is not written if they differ.
 
     Example: trainer export runs/breast-cancer/20261122-141530-9f3c

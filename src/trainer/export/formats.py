@@ -25,6 +25,7 @@ Model = Callable[[Mapping[str, Array]], dict[str, Array]]
 
 FORMATS: Mapping[str, str] = {
     "onnx": "trainer.export.onnx_export:OnnxFormat",
+    "numpy": "trainer.export.numpy_export:NumpyFormat",
 }
 """Name of a format → module and class. The first is the default."""
 

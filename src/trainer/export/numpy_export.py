@@ -1,0 +1,258 @@
+"""The format numpy: a readable module of fewer than 200 lines, and a file with its arrays.
+
+The module needs only NumPy and has only the functions that the model needs; everything that was fitted
+is in the file. It takes the arrays that other exports take, or lists with text, numbers and None.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.errors import Problem, RunError
+from trainer.export.bundle import Bundle
+from trainer.export.formats import ExportFormat, Model
+from trainer.export.numpy_columns import ColumnsCode, Tree, encoder_arrays
+from trainer.export.numpy_layers import (
+    FUNCTIONS,
+    NetworkCode,
+    UnsupportedLayerError,
+    layer_problems,
+    network_code,
+)
+from trainer.export.numpy_tasks import target_arrays, task_code
+from trainer.export.raw_schema import input_names
+from trainer.export.schema import InputField, Schema
+from trainer.runs.archives import write_arrays
+
+Array = NDArray[Any]
+
+MODULE, ARRAYS, SCHEMA = "model.py", "model.npz", "schema.json"
+MAX_LINES = 199
+MAX_LISTED = 40
+"""The module lists at most this many columns."""
+
+_LOAD = '''def load(path):
+    """Return the arrays in a file as a tree of dicts."""
+    tree = {}
+    with np.load(path) as arrays:
+        for name, array in arrays.items():
+            node = tree
+            *groups, last = name.split("/")
+            for group in groups:
+                node = node.setdefault(group, {})
+            node[last] = array
+    return tree
+'''
+_MEANINGS = {
+    "number": "a number",
+    "boolean": "1 or 0",
+    "datetime": "a date: ISO 8601 text, or seconds since 1970 (UTC)",
+    "category": "a category",
+    "text": "ids and weights of terms",
+    "tokens": "ids of tokens",
+    "image": "pixels from 0 to 255",
+    "encoded": "an input of the network",
+}
+
+
+class NumpyFormat(ExportFormat):
+    """A folder with a module, its arrays, and the schema."""
+
+    name: ClassVar[str] = "numpy"
+    file_name: ClassVar[str] = "numpy_model"
+    suffix: ClassVar[str] = ""
+    extra: ClassVar[str] = ""
+    modules: ClassVar[tuple[str, ...]] = ()
+    title: ClassVar[str] = "a Python module that needs only NumPy, and a file with its arrays"
+
+    def problems(self, bundle: Bundle) -> list[Problem]:
+        """Return the layers that the module cannot compute, and a module that is too long."""
+        problems = [
+            problem
+            for member in bundle.members
+            for problem in layer_problems(member.network, member.where)
+        ]
+        if problems:
+            return list(dict.fromkeys(problems))
+        try:
+            lines = build_module(bundle, self.schema(bundle))[0].count("\n")
+        except UnsupportedLayerError as error:
+            expected, fix = "layers that the module can compute", "use another format, such as onnx"
+            return [Problem(str(bundle.run.path), expected, str(error), fix)]
+        if lines > MAX_LINES:
+            expected, found = f"a module of at most {MAX_LINES} lines", f"{lines}"
+            return [
+                Problem(str(bundle.run.path), expected, found, "use another format, such as onnx")
+            ]
+        return []
+
+    def write(self, bundle: Bundle, schema: Schema, path: Path) -> None:
+        """Write the folder."""
+        try:
+            code, arrays = build_module(bundle, schema)
+        except UnsupportedLayerError as error:
+            expected, fix = "layers that the module can compute", "use another format, such as onnx"
+            raise RunError(Problem(str(bundle.run.path), expected, str(error), fix)) from error
+        path.mkdir()
+        (path / MODULE).write_text(code, encoding="utf-8")
+        with (path / ARRAYS).open("wb") as file:
+            write_arrays(file, arrays)
+        (path / SCHEMA).write_text(schema.to_json() + "\n", encoding="utf-8")
+
+    def load(self, path: Path) -> Model:
+        """Import the module."""
+        spec = importlib.util.spec_from_file_location("exported_model", path / MODULE)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        # The module is checked, not kept.
+        shutil.rmtree(path / "__pycache__", ignore_errors=True)
+
+        def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
+            return dict(module.predict(inputs))
+
+        return run
+
+    def snippet(self, schema: Schema, file_name: str) -> list[str]:
+        """Return code that predicts a row."""
+        lines = [f"from {file_name}.model import predict", "", "print(predict({"]
+        lines += [f"    {field.name!r}: {_example(field, schema)}," for field in schema.inputs]
+        return [*lines, "}))"]
+
+
+def build_module(bundle: Bundle, schema: Schema) -> tuple[str, dict[str, Array]]:
+    """Return the code of the module and the arrays of its file.
+
+    Raises:
+        UnsupportedLayerError: There is no code for a layer.
+    """
+    missing = {field.column: field.missing or "" for field in schema.inputs}
+    encoders = [
+        encoder_arrays(preprocessing, input_names(bundle, index), missing)
+        for index, preprocessing in enumerate(bundle.encoders)
+    ]
+    networks: list[NetworkCode] = []
+    members: Tree = {}
+    for number, member in enumerate(bundle.members):
+        preprocessing = bundle.encoders[member.encoder]
+        code = network_code(member.network, preprocessing.inputs[0].name)
+        bodies = [known.lines for known in networks]
+        if code.lines not in bodies:
+            networks.append(code)
+            bodies.append(code.lines)
+        members[f"{number:04d}"] = {
+            "encoder": np.array(member.encoder),
+            "network": np.array(bodies.index(code.lines)),
+            "target": target_arrays(member.trained.task),
+            **code.weights,
+        }
+    tree: Tree = {
+        "encoders": {f"{number:04d}": encoder for number, encoder in enumerate(encoders)},
+        "members": members,
+    }
+    if len(schema.inputs) > MAX_LISTED:
+        tree["columns"] = {
+            "names": np.array([field.name for field in schema.inputs]),
+            "values": np.array([_MEANINGS[field.kind] for field in schema.inputs]),
+        }
+    parts = [
+        _introduction(schema),
+        _LOAD,
+        _setup(schema, encoders),
+        *ColumnsCode(encoders).functions(),
+        *_functions(networks),
+        *_networks(networks),
+        *task_code(bundle.task, [member.trained.task for member in bundle.members], schema),
+    ]
+    return "\n\n".join(parts), dict(_flattened(tree))
+
+
+def _introduction(schema: Schema) -> str:
+    """Return the docstring, the imports, and the classes."""
+    title = f"{schema.name}: {schema.task} of {', '.join(schema.target)}"
+    title = title.replace("\\", "/").replace('"""', "'''").replace("\n", " ")
+    lines = [
+        f'"""{title}',
+        "",
+        f"Written by `trainer export` from the run {schema.run}; needs only NumPy.",
+        '"""',
+        "",
+        "from pathlib import Path",
+        "",
+        "import numpy as np",
+    ]
+    if schema.classes:
+        lines += ["", f"CLASSES = np.array({list(schema.classes)!r})"]
+    return "\n".join(lines) + "\n"
+
+
+def _setup(schema: Schema, encoders: list[Tree]) -> str:
+    """Return the code that loads the arrays, and the columns with what their values are."""
+    lines = [
+        f'ARRAYS = load(Path(__file__).with_name("{ARRAYS}"))',
+        'ENCODERS = list(ARRAYS["encoders"].values())',
+        'MEMBERS = list(ARRAYS["members"].values())',
+    ]
+    if len(schema.inputs) <= MAX_LISTED:
+        lines.append("COLUMNS = {")
+        lines += [f"    {field.name!r}: {_MEANINGS[field.kind]!r}," for field in schema.inputs]
+        lines.append("}")
+    else:
+        lines.append(
+            'COLUMNS = dict(zip(*(ARRAYS["columns"][n].tolist() for n in ("names", "values"))))'
+        )
+    if any("categories" in encoder for encoder in encoders):
+        lines += [
+            "for p in ENCODERS:",
+            '    for category in p.get("categories", {}).values():',
+            '        numbers = category["numbers"].tolist()',
+            '        category["known"] = dict(zip(category["keys"].tolist(), numbers))',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _functions(networks: list[NetworkCode]) -> list[str]:
+    """Return the activation functions, each once."""
+    used = dict.fromkeys(name for network in networks for name in network.functions)
+    texts = dict.fromkeys(text for name in used for text in FUNCTIONS[name])
+    return [f"{text}\n" for text in texts]
+
+
+def _networks(networks: list[NetworkCode]) -> list[str]:
+    """Return a function for each network; those of the same layers share one."""
+    texts = []
+    for number, network in enumerate(networks):
+        lines = [f"def network_{number}(inputs, w):", *(f"    {line}" for line in network.lines)]
+        texts.append("\n".join([*lines, f"    return {network.output}"]) + "\n")
+    names = ", ".join(f"network_{number}" for number in range(len(networks)))
+    return [*texts, f"NETWORKS = [{names}]\n"]
+
+
+def _flattened(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Array]]:
+    """Yield each array with its path."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _flattened(value, f"{prefix}{name}/")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _example(field: InputField, schema: Schema) -> str:
+    """Return the example value of an input as code."""
+    value = schema.example.get(field.column)
+    match field.kind:
+        case "category" | "datetime":
+            return f"[{None if value is None else str(value)!r}]"
+        case "number" | "boolean":
+            return f"[{None if value is None else float(value)!r}]"
+        case _:
+            # Only NumPy can make a large array in a line.
+            return f"__import__('numpy').zeros({(1, *field.shape)!r}, '{field.dtype}')"
