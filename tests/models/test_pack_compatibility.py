@@ -167,6 +167,10 @@ def test_some_optimizer_coefficients_are_shared() -> None:
         ({"fit": {"max_seconds": 5.0}}, "fit.max_seconds"),
         ({"fit": {"callbacks": [{"custom": "a:b"}]}}, "a callback"),
         (layers(3, {"custom": "a:b"}), "a custom layer"),
+        (
+            {"model": {"layers": [{"conv2d": 4}, "flatten"]}},
+            "a conv2d layer, which one program for several networks does not speed up",
+        ),
     ],
 )
 def test_setting_rules_packs_out(sections: dict, reason: str) -> None:

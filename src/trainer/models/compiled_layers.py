@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import keras
 
+from trainer.models.convolution import CompiledConv2D
 from trainer.models.noise import CompiledDropout, CompiledGaussianNoise
 from trainer.models.pooling import CompiledMaxPooling1D, CompiledMaxPooling2D
 
 COMPILED_LAYERS = {
+    keras.layers.Conv2D: CompiledConv2D,
     keras.layers.Dropout: CompiledDropout,
     keras.layers.GaussianNoise: CompiledGaussianNoise,
     keras.layers.MaxPooling1D: CompiledMaxPooling1D,
