@@ -12,9 +12,8 @@ import asyncio
 import hashlib
 import hmac
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -46,7 +45,13 @@ _Result = TypeVar("_Result")
 
 
 class Application:
-    """The ASGI application of a worker."""
+    """The ASGI application of a worker.
+
+    Attributes:
+        models: The models.
+        counters: The counters of the worker.
+        bytes_in_flight: The size of the bodies of requests that are not answered yet.
+    """
 
     def __init__(
         self, models: Models, counters: Counters, limits: Limits, token: str | None = None
@@ -56,11 +61,14 @@ class Application:
         self._limits = limits
         self._token = None if token is None else _digest(token.encode())
         self._pool = ThreadPoolExecutor(_THREADS, "predict")
-        self._bytes_in_flight = 0
+        self.bytes_in_flight = 0
+        # Routing takes longer than a prediction, so the paths of predictions are looked up.
+        self._predict_paths: dict[str, str | None] = {"/predict": None}
+        self._predict_paths |= {f"/models/{name}/predict": name for name in models.names}
         self._routes: ASGIApp = Starlette(
             routes=[
-                Route("/predict", self._predict, methods=["POST"]),
-                Route("/models/{name}/predict", self._predict, methods=["POST"]),
+                Route("/predict", self._no_model, methods=["POST"]),
+                Route("/models/{name}/predict", self._no_model, methods=["POST"]),
                 Route("/explain", self._explain, methods=["POST"]),
                 Route("/models/{name}/explain", self._explain, methods=["POST"]),
                 Route("/schema", self._schema),
@@ -96,10 +104,13 @@ class Application:
             await send(message)
 
         try:
-            if self._is_allowed(scope):
-                await self._routes(scope, receive, counted)
-            else:
+            if not self._is_allowed(scope):
                 await _unauthorized()(scope, receive, counted)
+            elif scope["method"] == "POST" and scope["path"] in self._predict_paths:
+                response = await self._answer(Request(scope, receive))
+                await response(scope, receive, counted)
+            else:
+                await self._routes(scope, receive, counted)
         finally:
             self.counters.count_request(route, status)
             if route == "predict":
@@ -116,8 +127,23 @@ class Application:
                 return is_same and kind.lower() == b"bearer"
         return False
 
-    async def _predict(self, request: Request) -> Response:
-        served = self._served(request)
+    async def _answer(self, request: Request) -> Response:
+        """Return the response to a request for predictions, also to one that is refused."""
+        try:
+            return await self._predict(request, self._predict_paths[request.scope["path"]])
+        except RequestError as error:
+            return await _request_error(request, error)
+        except ClientDisconnect as error:
+            return await _disconnected(request, error)
+        except Exception as error:
+            return await _bug(request, error)
+
+    async def _no_model(self, request: Request) -> Response:
+        self._served(request)
+        raise AssertionError("the paths of predictions of models are looked up")
+
+    async def _predict(self, request: Request, name: str | None) -> Response:
+        served = self._served(request, name)
         form = _accepted_form(request)
         async with self._body(request) as body:
             content_type = request.headers.get("content-type", "")
@@ -182,8 +208,8 @@ class Application:
         text = metrics_text(self.counters, self.models.all())
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def _served(self, request: Request) -> Served:
-        name = request.path_params.get("name")
+    def _served(self, request: Request, name: str | None = None) -> Served:
+        name = request.path_params.get("name") if name is None else name
         served = self.models.get(name)
         if served is None:
             names = self.models.names
@@ -192,37 +218,60 @@ class Application:
             raise refuse(404, "the name of a model", f"'{str(name)[:100]}'", fix)
         return served
 
-    @asynccontextmanager
-    async def _body(self, request: Request) -> AsyncIterator[bytes]:
-        """Read the body of a request; its bytes count as in flight until it is answered."""
-        limit = self._limits.max_body_bytes
-        fix = "send it in parts, or start trainer serve with a larger --max-body"
-        declared = request.headers.get("content-length", "")
-        if declared.isdecimal() and int(declared) > limit:
-            raise refuse(413, f"a body of at most {limit:,} bytes", f"{int(declared):,}", fix)
-        if request.headers.get("content-encoding", "identity") != "identity":
-            raise refuse(415, "a body without compression", "a Content-Encoding", "remove it")
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            async for chunk in request.stream():
-                chunks.append(chunk)
-                size += len(chunk)
-                self._bytes_in_flight += len(chunk)
-                if size > limit:
-                    raise refuse(413, f"a body of at most {limit:,} bytes", "more", fix)
-                if self._bytes_in_flight > self._limits.max_bytes_in_flight:
-                    found = "too many large requests at the same time"
-                    raise refuse(503, "memory for the body", found, "try again later")
-            yield b"".join(chunks)
-        finally:
-            self._bytes_in_flight -= size
+    def _body(self, request: Request) -> _Body:
+        """Return the body of a request, to be read with `async with`."""
+        return _Body(self, request, self._limits)
 
     async def _run(self, function: Callable[[], _Result], size: int) -> _Result:
         """Run a function, in a thread if the body is large."""
         if size < _THREAD_BYTES:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
+
+
+class _Body:
+    """Reads the body of a request; its bytes count as in flight until it is answered."""
+
+    def __init__(self, application: Application, request: Request, limits: Limits) -> None:
+        self._application = application
+        self._request = request
+        self._limits = limits
+        self._size = 0
+
+    async def __aenter__(self) -> bytes:
+        try:
+            return await self._read()
+        except BaseException:
+            self._application.bytes_in_flight -= self._size
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._application.bytes_in_flight -= self._size
+
+    async def _read(self) -> bytes:
+        limit, headers = self._limits.max_body_bytes, self._request.headers
+        fix = "send it in parts, or start trainer serve with a larger --max-body"
+        declared = headers.get("content-length", "")
+        if declared.isdecimal() and int(declared) > limit:
+            raise refuse(413, f"a body of at most {limit:,} bytes", f"{int(declared):,}", fix)
+        if headers.get("content-encoding", "identity") != "identity":
+            raise refuse(415, "a body without compression", "a Content-Encoding", "remove it")
+        chunks: list[bytes] = []
+        while True:
+            message = await self._request.receive()
+            if message["type"] == "http.disconnect":
+                raise ClientDisconnect
+            chunk = message.get("body", b"")
+            chunks.append(chunk)
+            self._size += len(chunk)
+            self._application.bytes_in_flight += len(chunk)
+            if self._size > limit:
+                raise refuse(413, f"a body of at most {limit:,} bytes", "more", fix)
+            if self._application.bytes_in_flight > self._limits.max_bytes_in_flight:
+                found = "too many large requests at the same time"
+                raise refuse(503, "memory for the body", found, "try again later")
+            if not message.get("more_body", False):
+                return b"".join(chunks)
 
 
 def _one_row(table: Table) -> Table:
@@ -270,9 +319,6 @@ def _unauthorized() -> Response:
     fix = "send the header Authorization: Bearer TOKEN"
     body = error_body("the token of the server", "none, or another one", fix)
     return Response(body, 401, {"www-authenticate": "Bearer"}, JSON_TYPE)
-
-
-Handler = Callable[[Request, Exception], Awaitable[Response]]
 
 
 async def _request_error(_: Request, error: Exception) -> Response:

@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -74,6 +75,8 @@ class RowReader:
         self._schema = schema
         self._encoders: dict[str, RowEncoder] = {}
         self._order = {name: number for number, name in enumerate(self.columns)}
+        numbers = [fields[0] for fields in self._fields.values() if fields[0].kind == "number"]
+        self._numbers = [(field.column, field.name) for field in numbers]
         self._converters = [
             (
                 name,
@@ -81,6 +84,7 @@ class RowReader:
                 _converter(fields[0]) if len(fields) == 1 and not fields[0].pseudonymized else None,
             )
             for name, fields in self._fields.items()
+            if fields[0].kind != "number"
         ]
         for name, _, convert in self._converters:
             if convert is None and name not in self.images:
@@ -99,7 +103,7 @@ class RowReader:
         if table.columns.keys() != self._names:
             self._check_names(table.columns, ignore_unknown=ignore_unknown)
         arrays: Arrays = {}
-        others: list[str] = []
+        others = self._put_numbers(arrays, table)
         for name, input_name, convert in self._converters:
             values = table.columns[name]
             array = convert(values) if convert is not None and type(values) is list else None
@@ -110,6 +114,30 @@ class RowReader:
         if others:
             arrays |= self._parsed(table, others)
         return arrays
+
+    def _put_numbers(self, arrays: Arrays, table: Table) -> list[str]:
+        """Convert the columns of numbers together; return those with values that must be parsed."""
+        columns = [table.columns[name] for name, _ in self._numbers]
+        others: list[str] = []
+        used = self._numbers
+        is_plain = table.form not in ("csv", "arrow") and _NUMBERS.issuperset(
+            map(type, chain.from_iterable(columns))
+        )
+        if not is_plain:
+            plain = [
+                type(values) is list and _NUMBERS.issuperset(map(type, values))
+                for values in columns
+            ]
+            others = [
+                name for (name, _), is_number in zip(used, plain, strict=True) if not is_number
+            ]
+            used = [field for field, is_number in zip(used, plain, strict=True) if is_number]
+            columns = [table.columns[name] for name, _ in used]
+        if used:
+            matrix = np.array(columns, np.float64)
+            for (_, name), values in zip(used, matrix, strict=True):
+                arrays[name] = values.reshape(-1, 1)
+        return others
 
     def _check_names(self, columns: dict[str, Values], *, ignore_unknown: bool) -> None:
         missing = [name for name in self.columns if name not in columns]
@@ -197,17 +225,11 @@ class RowReader:
 def _converter(field: InputField) -> Callable[[list[Any]], NDArray[Any] | None] | None:
     """Return a function that converts values of the common types, and returns None for others."""
     match field.kind:
-        case "number":
-            return _numbers
         case "boolean":
             return _booleans
         case "category" if not field.ignore_case:
             return _level_converter("" if field.missing is None else field.missing)
     return None
-
-
-def _numbers(values: list[Any]) -> NDArray[Any] | None:
-    return _column(values, np.float64) if _NUMBERS.issuperset(map(type, values)) else None
 
 
 def _booleans(values: list[Any]) -> NDArray[Any] | None:

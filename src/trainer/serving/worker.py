@@ -28,8 +28,9 @@ def main() -> int:
     size = int.from_bytes(_read(8), "big")
     settings = read_settings(_read(size))
     listener = socket.socket(fileno=int(sys.argv[1]))
-    # Imports create many objects that stay; collecting them again and again would cost time.
+    # The rows of a request are many objects and no garbage, as in `trainer_cli.main`.
     gc.freeze()
+    gc.set_threshold(200_000)
     try:
         serve(settings, listener, lambda _: _announce(), should_stop=_has_no_parent)
     except TrainerError as error:
