@@ -54,7 +54,7 @@ def predict(rows: list[Row]):
     x = np.array([list(row.model_dump().values()) for row in rows], np.float64)
     x = (np.where(np.isnan(x), fill, x) - center) / divisor
     p = predict_rows(tf.constant(x, tf.float32)).numpy()[:, 0]
-    return [{"label": "MB"[value < 0.5], "probability": float(value)} for value in p]
+    return [{"label": "MB"[int(value < 0.5)], "probability": float(value)} for value in p]
 
 predict_rows(tf.zeros([1, len(columns)]))
 uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error")
