@@ -24,7 +24,7 @@ def field(name: str, kind: str, dtype: str, **values: Any) -> dict[str, Any]:
     empty = {
         "missing": None, "categories": [], "other_categories": [], "ignore_case": False,
         "missing_in_training": 0, "minimum": None, "maximum": None, "typical": None,
-        "date_format": None, "number_format": None, "fitted": None,
+        "date_format": None, "number_format": None, "fitted": None, "pseudonymized": False,
     }  # fmt: skip
     return {
         "name": name,

@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from tests.serving.files import ROW, RUN, expected_probability, write_model
+from tests.serving.files import ROW, RUN, expected_probability, schema, write_model
+from trainer.config.pseudonyms import KEY_VARIABLE
 from trainer.serving.settings import ModelSource
 
 JSON = {"content-type": "application/json"}
@@ -278,6 +279,20 @@ def test_schema_describes_requests(client: TestClient) -> None:
         jsonschema.validate({"age": 1}, components["Row"])
     age = next(entry for entry in api["x-trainer"]["inputs"] if entry["column"] == "age")
     assert (age["kind"], age["minimum"], age["maximum"]) == ("number", 18.0, 80.0)
+
+
+def test_pseudonyms_are_not_described(
+    make_client: Callable[..., TestClient], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEY_VARIABLE, "ab" * 32)
+    inputs = schema()["inputs"]
+    inputs[1] |= {"pseudonymized": True, "categories": ["ab12"], "typical": "ab12"}
+    hidden = write_model(tmp_path / "hidden.onnx", inputs=inputs, example={**ROW, "colour": "ab12"})
+    client = make_client(ModelSource("hidden", str(hidden)))
+    assert "ab12" not in client.get("/schema").text
+    assert client.post("/predict", json=ROW).json()["unseen"] is True
+    effects = client.post("/explain", json=ROW).json()["effects"]
+    assert {effect["column"]: effect["typical"] for effect in effects}["colour"] is None
 
 
 def test_several_models(

@@ -36,7 +36,11 @@ def explain_row(model: OnnxModel, reader: RowReader, table: Table) -> bytes:
     answers = model.predict(arrays, 1)
     score = _score_name(model, answers)
     names = [name for name in reader.columns if name not in reader.images]
-    typical = {field.column: field.typical for field in model.schema.inputs}
+    # The typical value of a pseudonymized column is a pseudonym, which no request can contain.
+    typical = {
+        field.column: None if field.pseudonymized else field.typical
+        for field in model.schema.inputs
+    }
     effects: list[dict[str, Any]] = []
     if names:
         changed = {

@@ -67,8 +67,10 @@ def openapi(schema: Schema) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {name: _input(field) for name, field in fields.items()},
     }
+    hidden = [name for name, field in fields.items() if field.pseudonymized]
     if schema.example:
-        row["examples"] = [dict(schema.example)]
+        # Pseudonyms are no values of requests.
+        row["examples"] = [{**schema.example, **dict.fromkeys(hidden)}]
     answer = {
         "type": "object",
         "properties": {
@@ -142,7 +144,7 @@ def _input(field: InputField) -> dict[str, Any]:
         case "number" | "datetime" if field.minimum is not None:
             content["description"] += f" From {field.minimum} to {field.maximum} in training."
         case "category":
-            known = list(field.categories)
+            known = [] if field.pseudonymized else list(field.categories)
             content["examples"] = known[:_MAX_CATEGORIES]
             content["description"] += " Values that do not occur in training are flagged as unseen."
         case "image":
