@@ -54,7 +54,8 @@ Commands that do not train import neither TensorFlow nor Keras. Without them, al
 imported except `building`, `networks` and `recording` in `workflows` and most of `engine` and `models`:
 in `engine` `base_features`, `checkpoint_schedule`, `devices`, `divergence`, `divergence_advice`,
 `events`, `monitors`, `program_cache` and `selection` can, in `models` `custom`, `kernel_padding`,
-`memory`, `pack_compatibility`, `seeds`, `summary`, `warm_start`, and readers of `pretrained` weights.
+`memory`, `pack_compatibility`, `principal_components`, `seeds`, `summary`, `warm_start`, and readers of
+`pretrained` weights.
 """
 
 from __future__ import annotations
