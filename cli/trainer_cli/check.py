@@ -215,6 +215,7 @@ def _plan_json(plan: RunPlan) -> dict[str, Any]:
             "gradients": plan.memory.gradients if plan.memory else None,
             "optimizer": plan.memory.optimizer if plan.memory else None,
             "activations": plan.memory.activations if plan.memory else None,
+            "augmentation": plan.memory.augmentation if plan.memory else None,
         },
         "engine": {"name": plan.engine.engine, "reason": plan.engine.reason},
         "steps_per_epoch": plan.steps_per_epoch,
@@ -293,6 +294,7 @@ def _lines(plan: RunPlan) -> list[str]:
             ("gradients", memory.gradients),
             ("optimizer", memory.optimizer),
             ("activations", memory.activations),
+            *([("augmentation", memory.augmentation)] if memory.augmentation else []),
         ]
     lines.append(f"engine: {plan.engine.engine} ({plan.engine.reason})")
     lines += [

@@ -64,6 +64,7 @@ def write_sheet(path: Path | None, plan: RunPlan) -> None:
             "gradients": plan.memory.gradients,
             "optimizer": plan.memory.optimizer,
             "activations": plan.memory.activations,
+            **({"augmentation": plan.memory.augmentation} if plan.memory.augmentation else {}),
         }
     page = contact_sheet_page(plan.config.name, plan.dataset, memory)
     write_atomically(path, page_html(page).encode())

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from trainer.config.model import Model
-from trainer.models.memory import estimate_memory, memory_problem
+from trainer.models.memory import augmentation_values, estimate_memory, memory_problem
 from trainer.models.summary import summarize_layers
 
 Maker = Callable[..., Any]
@@ -93,7 +93,11 @@ def problem_of(
     config = config_of(layers, optimizer=optimizer)
     summary = summarize_layers(config.model, shape_of(0, image=(224, 224, 3), outputs=10))
     available = int(gigabytes * 1e9)
-    return memory_problem(config.model, config.optimizer, summary, batch, available, "this machine")
+    memory = estimate_memory(summary, config.optimizer, batch)
+    assert memory is not None
+    return memory_problem(
+        config.model, config.optimizer, summary, memory, batch, available, "this machine"
+    )
 
 
 def test_a_large_dense_layer_after_flatten_is_reported_with_what_helps(
@@ -147,13 +151,42 @@ def test_activations_are_reported_with_the_batch_size_that_fits(
     assert problem_of(config_of, shape_of, layers, "adam", rows + 1, 10) is not None
 
 
+def test_images_that_change_are_reported_with_the_batch_size_that_fits(
+    config_of: Maker, shape_of: Maker
+) -> None:
+    config = config_of(["global_average_pool"], optimizer={"name": "sgd"})
+    model = Model.model_validate(
+        {"layers": ["global_average_pool"], "augment": ["flip", {"brightness": 0.2}] * 4}
+    )
+    image = (224, 224, 3)
+    summary = summarize_layers(model, shape_of(0, image=image))
+    values = augmentation_values(model, image)
+    assert augmentation_values(config.model, image) == augmentation_values(model, None) == 0
+
+    def problem_of_batch(batch: int) -> Any:
+        memory = estimate_memory(summary, config.optimizer, batch, values)
+        assert memory is not None
+        return memory_problem(
+            model, config.optimizer, summary, memory, batch, 10**9, "this machine"
+        )
+
+    problem = problem_of_batch(1000)
+    assert "1000 images that are changed at random 4.8 GB" in problem.found
+    assert problem.key == "fit.batch_size"
+    (rows,) = [int(word) for word in problem.fix.split() if word.isdigit()]
+    assert problem_of_batch(rows) is None
+    assert problem_of_batch(rows + 1) is not None
+
+
 def test_a_large_dense_layer_of_a_table_has_too_many_units(
     config_of: Maker, shape_of: Maker
 ) -> None:
     layers: list[Any] = [{"dense": 40_000}, {"dense": 40_000}]
     config = config_of(layers, optimizer={"name": "sgd"})
     summary = summarize_layers(Model.model_validate({"layers": layers}), shape_of(6))
-    problem = memory_problem(config.model, config.optimizer, summary, 32, 10**9, "the GPU")
+    memory = estimate_memory(summary, config.optimizer, 32)
+    assert memory is not None
+    problem = memory_problem(config.model, config.optimizer, summary, memory, 32, 10**9, "the GPU")
     assert problem is not None
     assert problem.key == "model.layers.1.dense"
     assert problem.fix == "dense_1 has 1,600 million weights; lower its units"

@@ -27,7 +27,12 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.engine.selection import EngineChoice, choose_engine, device_memory
 from trainer.errors import ConfigError, DataError, Problem, pluralize
 from trainer.inputs import IMAGE
-from trainer.models.memory import MemoryEstimate, estimate_memory, memory_problem
+from trainer.models.memory import (
+    MemoryEstimate,
+    augmentation_values,
+    estimate_memory,
+    memory_problem,
+)
 from trainer.models.pretrained.contents import check_weights
 from trainer.models.pretrained.description import BASE, describe_base
 from trainer.models.principal_components import component_problems
@@ -229,7 +234,8 @@ def make_plan(
         layers = summarize_layers(config.model, network)
         batch = min(config.fit.batch_size, dataset.rows("train"))
         trained = summarize_layers(config.model, network.trained)
-        memory = estimate_memory(trained, config.optimizer, batch)
+        changed = augmentation_values(config.model, network.image)
+        memory = estimate_memory(trained, config.optimizer, batch, changed)
         memory_warnings = () if memory is None else _check_memory(config, trained, memory, batch)
         warm_start = None if started else plan_warm_start(config, trained, preprocessing)
     rows = dataset.rows("train")
@@ -308,7 +314,9 @@ def _check_memory(
         return ()
     available, device = device_memory(config)
     if available is not None:
-        problem = memory_problem(config.model, config.optimizer, layers, batch, available, device)
+        problem = memory_problem(
+            config.model, config.optimizer, layers, memory, batch, available, device
+        )
         if problem is not None:
             raise ConfigError(problem)
     needed, total = memory.total + memory.copies, total_memory()
