@@ -132,7 +132,11 @@ def json_response(content: object) -> Response:
 def _described_inputs(schema: Schema) -> list[Any]:
     """Return the typed inputs, without what only the preprocessing needs."""
     inputs: list[Any] = list(described(schema)["inputs"])
-    return [{name: value for name, value in field.items() if name != "fitted"} for field in inputs]
+    for field in inputs:
+        del field["fitted"]
+        if field["pseudonymized"]:
+            field.update(categories=[], other_categories=[], typical=None)
+    return inputs
 
 
 def _input(field: InputField) -> dict[str, Any]:
