@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.marks import slow_except
+from tests.models.pretrained.encoder_folders import write_encoder
 from tests.workflows.conftest import predict_table, run_fit, run_members
 from trainer.config.describe import json_schema
 from trainer.config.load import load_config
@@ -37,6 +38,7 @@ def test_all_example_configs_exist():
         "breast_cancer", "wine", "diabetes", "digits", "credit", "binary_dense",
         "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
         "convolution_a", "convolution_b", "fashion", "clothing", "transfer", "reviews",
+        "reviews_bert", "sentences_minilm",
     }  # fmt: skip
 
 
@@ -69,12 +71,19 @@ def test_config_matches_the_schema(path, validator):
 SMALLER = {
     "convolution_a": ["data.image.size=24"],
     "convolution_b": ["data.image={resize: 28, crop: 24}"],
+    "reviews_bert": ["model.pretrained.file=encoder"],
+    "sentences_minilm": ["model.pretrained=encoder"],
 }
-"""Overrides for networks whose memory is in proportion to the area of the images."""
+"""Overrides for networks whose memory is in proportion to the area of the images, and for encoders."""
 
 
 @pytest.mark.parametrize("path", slow_except(QUICK, CONFIGS), ids=lambda path: path.stem)
-def test_config_trains_evaluates_and_predicts(path, tmp_path):
+def test_config_trains_evaluates_and_predicts(path, tmp_path, monkeypatch):
+    # The folder of an encoder that an override names.
+    monkeypatch.chdir(tmp_path)
+    files = [FOLDER / "data" / f"{name}.csv" for name in ("reviews", "sentences")]
+    text = "".join(path.read_text("utf-8") for path in files)
+    write_encoder(tmp_path / "encoder", text=text, max_position_embeddings=128)
     if member_count(load_config(path).config) > 1:
         assert run_members(path, tmp_path / "runs", "fit.epochs=2").aggregates
         return

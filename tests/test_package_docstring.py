@@ -77,6 +77,7 @@ def test_light_modules_are_named() -> None:
         == {
             "workflows.building",
             "workflows.networks",
+            "workflows.recorded_training",
             "workflows.recording",
         }
         <= {f"workflows.{name}" for name in named}

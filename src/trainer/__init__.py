@@ -51,11 +51,11 @@ function or method, in the order of their calls:
       Recording.write_end ─► manifest.json; write_page ─► runs.files.write_atomically: report.html
 
 Commands that do not train import neither TensorFlow nor Keras. Without them, all modules can be
-imported except `building`, `networks` and `recording` in `workflows` and most of `engine` and `models`:
-in `engine` `base_features`, `checkpoint_schedule`, `devices`, `divergence`, `divergence_advice`,
-`events`, `monitors`, `program_cache` and `selection` can, in `models` `custom`, `kernel_padding`,
-`memory`, `pack_compatibility`, `principal_components`, `seeds`, `summary`, `warm_start`, and readers of
-`pretrained` weights.
+imported except `building`, `networks`, `recorded_training` and `recording` in `workflows` and most of
+`engine` and `models`: in `engine` `base_features`, `checkpoint_schedule`, `devices`, `divergence`,
+`divergence_advice`, `events`, `monitors`, `program_cache` and `selection` can, in `models` `custom`,
+`kernel_padding`, `memory`, `pack_compatibility`, `principal_components`, `seeds`, `summary`,
+`warm_start`, and readers of `pretrained` weights.
 """
 
 from __future__ import annotations

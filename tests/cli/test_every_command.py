@@ -18,6 +18,7 @@ import polars as pl
 import pytest
 
 from tests.cli.conftest import CommandResult
+from tests.models.pretrained.encoder_folders import write_encoder
 from trainer.config.load import load_config
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -32,8 +33,11 @@ QUICK = ("fit.epochs=1", "evaluate.resamples=100")
 SMALLER = {
     "convolution_a": ("data.image.size=24",),
     "convolution_b": ("data.image={resize: 28, crop: 24}",),
+    "reviews_bert": ("model.pretrained.file=encoder",),
+    "sentences_minilm": ("model.pretrained=encoder",),
 }
-"""Overrides for networks whose memory is in proportion to the area of the images."""
+"""Overrides for networks whose memory is in proportion to the area of the images, and for encoders."""
+POSITIONS = {"max_position_embeddings": 128}
 RECORDS = {**FILES, "heat_maps": HeatMapsFile, "images": ImagesFile}
 TASKS = ("binary", "multiclass", "multilabel", "regression", "regressions")
 ROWS = 90
@@ -185,6 +189,8 @@ def train_shipped(config: Path, command: Callable) -> Case:
     loaded = load_config(config).config
     source = loaded.data.source
     table = source if isinstance(source, str) else source.train  # type: ignore[union-attr]
+    if loaded.model.pretrained is not None and config.stem in SMALLER:
+        write_encoder(Path("encoder"), text=Path(str(table)).read_text("utf-8"), **POSITIONS)
     if loaded.sweep is not None:
         small = ("sweep.search=random", "sweep.halving=null", "--trials", "2", "--jobs", "1")
         swept = command("sweep", config, *QUICK, *small, "--json")

@@ -39,7 +39,7 @@ TEXTS = st.one_of(
 )
 LEAVES = {
     "text": st.one_of(TEXTS, st.sampled_from(["5 epochs", "2 steps", "loss", "a.b:c", ";", "2/5"])),
-    "integer": st.integers(-3, 10**6),
+    "integer": st.one_of(st.integers(-3, 10**6), st.integers(1, 8)),
     "number": st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1)),
     "boolean": st.booleans(),
 }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tests.data.images import make_images
+from tests.models.pretrained.encoder_folders import WORDS, write_encoder
 
 _CONFIG = """\
 name: {name}
@@ -129,6 +130,33 @@ fit:
 """
 
 
+_ENCODER = """\
+  tokens: {length: 10}
+  columns: {text: {kind: tokens}}
+model:
+  pretrained: {file: encoder, frozen: 2 epochs, layer_decay: 0.9}
+  layers: [{dropout: 0.1}]
+optimizer: {name: adamw, learning_rate: 0.003, schedule: {polynomial: {warmup: 1 epoch}}}
+fit:
+  epochs: 10
+  batch_size: 16
+  checkpoint: {every: 10 steps}
+"""
+
+_ADAPTERS = """\
+  tokens: {length: 10}
+  columns: {text: {kind: tokens}}
+model:
+  pretrained: {file: encoder, lora: {rank: 2}}
+  layers: []
+optimizer: {name: adam, learning_rate: 0.01}
+fit:
+  epochs: 10
+  batch_size: 16
+  checkpoint: {every: 10 steps}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingCase:
     """A training run.
@@ -139,6 +167,7 @@ class TrainingCase:
         rows: Number of rows of its table.
         patches: Module, name and value, set in each process before it trains.
         images: Whether the rows are images.
+        texts: Whether the rows are texts, beside the folder of an encoder.
     """
 
     name: str
@@ -146,6 +175,7 @@ class TrainingCase:
     rows: int
     patches: tuple[tuple[str, str, object], ...] = ()
     images: bool = False
+    texts: bool = False
 
     def write(self, folder: Path) -> Path:
         """Write table and config to a directory; return the config."""
@@ -156,6 +186,9 @@ class TrainingCase:
                 "table.csv",
                 "photos\n  image: {resize: 12, crop: 10, random_crop: true, scale: standardize}",
             )
+        elif self.texts:
+            write_texts(folder / "table.csv", self.rows)
+            write_encoder(folder / "encoder")
         else:
             write_table(folder / "table.csv", self.rows)
         config = folder / f"{self.name}.yaml"
@@ -196,6 +229,8 @@ CASES = (
     ),
     TrainingCase("blocks", _BLOCKS, 60, (_OFTEN,)),
     TrainingCase("images", _IMAGES, 400, (_OFTEN,), images=True),
+    TrainingCase("encoder", _ENCODER, 800, (_OFTEN,), texts=True),
+    TrainingCase("adapters", _ADAPTERS, 800, (_OFTEN,), texts=True),
 )
 """`everything` has no patch; the epochs of `long` take several calls without one."""
 
@@ -224,4 +259,15 @@ def write_table(path: Path, rows: int) -> None:
         values = [f"{value:.4f}" for value in numbers[row]]
         color, label = ("red", "green", "blue")[colors[row]], "yes" if labels[row] else "no"
         lines.append(",".join([*values, color, label]))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_texts(path: Path, rows: int) -> None:
+    """Write texts of up to ten words, and a label that depends on them."""
+    rng = np.random.default_rng(rows)
+    lines = ["text,label"]
+    for _ in range(rows):
+        words = rng.choice(WORDS[:14], rng.integers(1, 10))
+        is_yes = np.isin(words, ("great", "lovely", "perfect")).any()
+        lines.append(f"{' '.join(words)},{'yes' if is_yes else 'no'}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from trainer.config.conflict import Conflict
 from trainer.config.conflicts import find_conflicts
 from trainer.config.data import FORMAT_SUFFIXES
+from trainer.config.encoders import with_encoder_vocabulary
 from trainer.config.image_folders import with_folder_settings
 from trainer.config.issues import ValidationIssue
 from trainer.config.matching import EXTENDS
@@ -234,7 +235,7 @@ def validate_tree(root: Node, path: Path) -> tuple[Config | None, list[Problem]]
     issues = validation_issues(root)
     config: Config | None = None
     try:
-        config = Config.model_validate(to_python(root))
+        config = with_encoder_vocabulary(Config.model_validate(to_python(root)))
     except ValidationError as error:
         issues = issues or issues_from_pydantic(error, str(path))
     problems = [issue.problem for issue in issues]

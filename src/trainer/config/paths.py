@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from trainer.config.nodes import Entry, Node, join_key, list_node, mapping_node, to_node, with_entry
-from trainer.config.pretrained import ARCHITECTURE_NAMES
+from trainer.config.pretrained import PRETRAINED_NAMES
 from trainer.errors import Problem
 
 _PATH_SETTINGS = (
@@ -156,7 +156,7 @@ def _with_base_file(root: Node, problems: list[Problem]) -> Node:
     for name in path:
         entry = None if node is None or node.entries is None else node.entries.get(name)
         node = None if entry is None else entry.node
-    if node is None or not isinstance(node.content, str) or node.content in ARCHITECTURE_NAMES:
+    if node is None or not isinstance(node.content, str) or node.content in PRETRAINED_NAMES:
         return root
     return _absolute_at(root, path, absolute_path, join_key(path), problems)
 

@@ -51,24 +51,29 @@ class BaseTraining:
     Attributes:
         layers: Its layers that are trained.
         random: Its layers that change values at random in training, such as dropout.
-        factor: Its learning rate divided by that of the optimizer.
+        factors: The learning rate of each layer that is trained, divided by that of the optimizer.
         start: The number of batches before they are trained; 0 if that is after `cached_epochs`.
         accumulation: Batches per step of the optimizer.
         cached_epochs: Epochs in which the base does not change and its output is computed once for each
-            image (`trainer.engine.frozen_base`).
+            sample (`trainer.engine.frozen_base`).
     """
 
     layers: Sequence[keras.layers.Layer]
     random: Sequence[keras.layers.Layer]
-    factor: float
+    factors: Sequence[float]
     start: int
     accumulation: int
     cached_epochs: int
 
     @property
-    def variables(self) -> list[Any]:
-        """The variables that are trained."""
-        return [variable for layer in self.layers for variable in layer.trainable_variables]
+    def scaled_variables(self) -> list[tuple[Any, float]]:
+        """The variables whose learning rate is not that of the optimizer, and their factors."""
+        return [
+            (variable, factor)
+            for layer, factor in zip(self.layers, self.factors, strict=True)
+            for variable in layer.trainable_variables
+            if factor != 1.0
+        ]
 
     @contextmanager
     def frozen(self) -> Iterator[None]:
@@ -143,7 +148,7 @@ class SupervisedLearner(Learner):
 
     def _update(self, batch: Batch) -> Any:
         base = self.base
-        if base is None or (base.factor == 1.0 and not base.start):
+        if base is None or not (base.start or base.scaled_variables):
             return self.keras_model.train_step(batch)
         if not base.start:
             return self._update_with_base(base, batch)
@@ -159,10 +164,11 @@ class SupervisedLearner(Learner):
 
     def _update_with_base(self, base: BaseTraining, batch: Batch) -> Any:
         # The step of an optimizer is proportional to its learning rate.
-        before = [tf.identity(variable.value) for variable in base.variables]
+        scaled = base.scaled_variables
+        before = [tf.identity(variable.value) for variable, _ in scaled]
         outputs = self.keras_model.train_step(batch)
-        for variable, value in zip(base.variables, before, strict=True):
-            variable.assign(value + base.factor * (variable - value))
+        for (variable, factor), value in zip(scaled, before, strict=True):
+            variable.assign(value + factor * (variable - value))
         return outputs
 
     def start_evaluation(self) -> None:

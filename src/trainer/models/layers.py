@@ -16,6 +16,7 @@ from trainer.config.layers.residual import Residual
 from trainer.config.layers.scaling import LearnedScale
 from trainer.config.layers.sequences import Recurrent, Transformer
 from trainer.inputs import CATEGORIES, FEATURES, TERMS, ImageScaling, InputSpec, keras_inputs
+from trainer.models.attention import name_inner_layers
 from trainer.models.compiled_layers import COMPILED_LAYERS
 from trainer.models.initializers import build_initializer
 from trainer.models.penalties import build_constraint, build_regularizer
@@ -212,6 +213,7 @@ def build_transformer(
         dtype=policy,
     )  # fmt: skip
     attended = attention(output, output)
+    name_inner_layers(attention)
     # Keras gives queries, keys and values the same initial weights if there is a seed.
     for role in ("query", "key", "value", "output"):
         kernel = getattr(attention, f"{role}_dense").kernel

@@ -35,6 +35,11 @@ from trainer.models.layers import (
 from trainer.models.penalties import build_regularizer
 from trainer.models.pretrained.building import build_base
 from trainer.models.pretrained.description import BASE
+from trainer.models.pretrained.encoder_network import (
+    EncoderContext,
+    build_encoder,
+    has_adapters,
+)
 from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import (
     CONCATENATE,
@@ -62,6 +67,7 @@ def build_network(
     compiled: bool = False,
     shared: keras.Model | None = None,
     base_weights: bool = False,
+    adapters: bool = False,
 ) -> keras.Model:
     """Return a network of plain Keras layers, whose `.keras` file loads without this package.
 
@@ -80,6 +86,7 @@ def build_network(
         shared: A compiled network of the same config. The new one consists of its layers, except those
             for XLA, and has their variables.
         base_weights: Whether to load the weights of a pretrained base.
+        adapters: Whether a base has adapters that are trained, if the config has them.
 
     Raises:
         ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
@@ -90,7 +97,9 @@ def build_network(
     with default_seed(derived_seed(config.seed, "custom", "default")):
         layers = _hidden_layers(config, shape, summaries, build, compiled=compiled)
         layers.append(_build_head(config, shape.head, shape.outputs))
-        chain = partial(_chain, config.seed, shape, layers, shared, base_weights=base_weights)
+        context = EncoderContext(config.seed, compiled=compiled, adapters=adapters)
+        make_base = partial(_base, shape, context, weights=base_weights)
+        chain = partial(_chain, config, shape, layers, shared, make_base)
         network = _connect(config, chain)
     if config.model.output_bias == "prior" and shared is None:
         network.layers[-1].bias.assign(prior_bias(shape.head, shape.outputs, prior))
@@ -103,12 +112,13 @@ def build_head_network(config: Config, network: keras.Model, shape: NetworkShape
     Args:
         config: The config of the network.
         network: The network.
-        shape: Its inputs; the output of the base, float32 (channels,), takes the place of the image.
+        shape: Its inputs; the output of the base, float32 (channels,), takes the place of its input.
     """
     assert shape.base is not None, "the network has a base"
-    features = InputSpec(IMAGE, (shape.base.channels,), "float32")
-    tensors = named_tensors([features if spec.name == IMAGE else spec for spec in shape.inputs])
-    output = tensors[IMAGE]
+    name = shape.base.input
+    features = InputSpec(name, (shape.base.channels,), "float32")
+    tensors = named_tensors([features if spec.name == name else spec for spec in shape.inputs])
+    output = tensors[name]
     if shape.columns:
         columns: Any = keras_inputs({spec.name: tensors[spec.name] for spec in shape.columns})
         if shape.tables:
@@ -230,18 +240,16 @@ def _connect(config: Config, chain: Callable[[], keras.Model]) -> keras.Model:
 
 
 def _chain(
-    seed: int,
+    config: Config,
     shape: NetworkShape,
     layers: Sequence[keras.layers.Layer],
     shared: keras.Model | None,
-    *,
-    base_weights: bool,
+    make_base: Callable[[], keras.Model],
 ) -> keras.Model:
-    embeddings = [build_embeddings(shape, EMBEDDINGS, seed)] if shape.tables else []
-    first = _first_layer(seed, shape)
+    embeddings = [build_embeddings(shape, EMBEDDINGS, config.seed)] if shape.tables else []
+    first = _first_layer(config.seed, shape)
     if shape.base is not None:
-        assert shape.image is not None, "a base network is for images"
-        first[BASE] = build_base(shape.base, shape.image, weights=base_weights)
+        first[BASE] = make_base()
     if shared is not None:
         embeddings, layers = (
             [_shared_layer(shared, layer) for layer in part] for part in (embeddings, layers)
@@ -257,7 +265,7 @@ def _chain(
     with keras.name_scope("network"):
         for block in embeddings:
             columns = block(columns)
-        output = columns
+        output = columns if shape.base is None else tensors[shape.base.input]
         for name, layer in first.items():
             output = layer(output if name == BASE else tensors[name])
         if shape.base is not None and columns is not None:
@@ -269,14 +277,25 @@ def _chain(
     return keras.Model(tensors, output, name="network")
 
 
+def _base(shape: NetworkShape, context: EncoderContext, *, weights: bool) -> keras.Model:
+    """Return the pretrained base of a network."""
+    base = shape.base
+    assert base is not None, "the network has a base"
+    if base.input == IMAGE:
+        assert shape.image is not None, "the network has an image"
+        return build_base(base, shape.image, weights=weights)
+    (length,) = next(spec.shape for spec in shape.inputs if spec.name == TOKENS)
+    return build_encoder(base, length, context, weights=weights)
+
+
 def _join(output: Any, columns: Any) -> Any:
     return keras.layers.Concatenate(name=CONCATENATE, dtype="float32")([output, columns])
 
 
 def _shared_layer(network: keras.Model, layer: keras.layers.Layer) -> keras.layers.Layer:
-    """Return the layer of this name in a network, unless it is one for XLA or contains one."""
+    """Return the layer of this name in a network, unless it is only for training."""
     existing = network.get_layer(layer.name)
-    return layer if has_compiled_layer(existing) else existing
+    return layer if has_compiled_layer(existing) or has_adapters(existing) else existing
 
 
 def _first_layer(seed: int, shape: NetworkShape) -> dict[str, keras.layers.Layer]:

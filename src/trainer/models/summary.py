@@ -43,7 +43,7 @@ class NetworkShape:
         image_scaling: How the network scales the input `image`.
         token_vectors: (ids, dimension) of the vectors of the input `tokens`; None without it.
         term_vectors: (ids, dimension) of the vectors of the input `terms`; None without texts.
-        base: The pretrained network that the image, once scaled, is passed to.
+        base: The pretrained network that the image, once scaled, or the tokens are passed to.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -81,8 +81,9 @@ class NetworkShape:
         return tuple(spec for spec in self.inputs if spec.name not in (IMAGE, TOKENS))
 
     def with_base(self, base: BaseNetwork) -> NetworkShape:
-        """Return the shape with a base network, which may scale images in its own way."""
-        return replace(self, base=base, image_scaling=base.scaling or self.image_scaling)
+        """Return the shape with a base network, which may scale images, and has vectors of tokens."""
+        scaling = base.scaling or self.image_scaling
+        return replace(self, base=base, image_scaling=scaling, token_vectors=None)
 
     @property
     def trained(self) -> NetworkShape:
@@ -172,7 +173,7 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
         layers.append(_summary(EMBEDDINGS, EMBEDDINGS, network.embedded, network.tables))
     shape: Shape | None = network.start
     columns = None
-    if shape != network.embedded and network.columns:
+    if (network.base is not None or shape != network.embedded) and network.columns:
         columns = network.embedded
     if network.image is not None:
         layers.append(_summary(IMAGE_SCALING, IMAGE_SCALING, network.image, ()))
@@ -258,7 +259,8 @@ def _summarize(
 
 
 def _base_summary(base: BaseNetwork) -> LayerSummary:
-    trainable = 0 if base.settings.is_frozen else base.parameters
+    trainable = base.parameters if base.trained is None else base.trained
+    trainable = 0 if base.settings.is_frozen else trainable
     return LayerSummary(
         name=BASE,
         kind=BASE,

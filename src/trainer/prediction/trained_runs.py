@@ -22,6 +22,7 @@ from trainer.data.recorded_splits import load_recorded_dataset
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.models.pretrained.description import describe_saved_base
+from trainer.models.pretrained.encoder_folder import describe_saved_encoder
 from trainer.models.summary import NetworkShape
 from trainer.runs.checkpoints import MODEL, read_checkpoint
 from trainer.runs.decisions import read_decisions
@@ -199,9 +200,11 @@ def network_shape(opened: TrainedRun) -> NetworkShape:
     """
     shape = opened.task.network_shape(opened.preprocessing)
     settings = opened.loaded.config.model.pretrained
-    if settings is None or shape.image is None:
+    if settings is None:
         return shape
     model = opened.run.checkpoint(opened.checkpoint) / MODEL
+    if shape.image is None:
+        return shape.with_base(describe_saved_encoder(settings, model))
     return shape.with_base(describe_saved_base(settings, model, shape.image))
 
 

@@ -79,14 +79,17 @@ class WarmStart:
             if not match.fits:
                 continue
             layer, other = network.get_layer(match.name), source.get_layer(match.name)
+            # Adapters start as new: the weights of a run include those that it has trained.
+            weights = [item for item in layer.weights if not item.name.startswith("lora_")]
             shapes, found = (
-                [tuple(weight.shape) for weight in part.weights] for part in (other, layer)
+                [tuple(weight.shape) for weight in part] for part in (other.weights, weights)
             )
             if shapes != found:
                 fix = "change the layer, or name another run"
                 expected = f"weights {shapes} in '{match.name}', as in the run"
                 raise ConfigError(Problem("", expected, f"{found}", fix, _KEY))
-            layer.set_weights(other.get_weights())
+            for weight, value in zip(weights, other.get_weights(), strict=True):
+                weight.assign(value)
 
 
 def plan_warm_start(

@@ -97,7 +97,7 @@ class TrainingSetup:
         training: Its training, before the first epoch.
         group: A training group with this run only.
         executor: Evaluates the network after training.
-        saved: The network as it is saved, of Keras's own layers; it shares variables with `network`.
+        saved: The network as it is saved, of Keras's own layers and without adapters.
         execution: How epochs are divided into device calls.
         encode_seconds: Time spent on encoding rows.
     """
@@ -129,7 +129,7 @@ def build_training(
     compiled = _should_compile(plan) if execution is None else execution.compiled
     make_network = network_function(plan, allow_custom=allow_custom)
     # The weights of a resumed run come from its checkpoint.
-    network = make_network(compiled=compiled, base_weights=execution is None)
+    network = make_network(compiled=compiled, base_weights=execution is None, adapters=True)
     if plan.warm_start is not None:
         source = plan.warm_start.load_source(allow_custom=allow_custom)
         plan.warm_start.copy_weights(network, source)

@@ -68,7 +68,8 @@ def fit_run(
     with locate_problems(loaded):
         plan, device = start_device(plan, loaded.config)
     from trainer.workflows.building import build_training
-    from trainer.workflows.recording import RecordedTraining, first_manifest, new_recording
+    from trainer.workflows.recorded_training import RecordedTraining
+    from trainer.workflows.recording import first_manifest, new_recording
 
     imported_at = perf_counter()
     with devices.resource_errors():
@@ -77,7 +78,9 @@ def fit_run(
         built.group.start_time = start_time
         encode_seconds = built.encode_seconds
         build_seconds = perf_counter() - imported_at - encode_seconds
-        recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
+        recorded = RecordedTraining(
+            built.group.checkpointable(0), built.network, built.saved, built.execution
+        )
         manifest = first_manifest(plan, recorded, device, command=session.command, now=started_at)
         with new_recording(plan, recorded, device, manifest, runs, run_path) as record:
             record.add_time("read", planned_at - start_time)

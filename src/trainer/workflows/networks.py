@@ -18,6 +18,7 @@ from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.network import build_network
 from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
+from trainer.models.pretrained.encoder_network import has_adapters, layer_depths
 from trainer.models.principal_components import has_components, set_principal_components
 from trainer.workflows.plan import RunPlan
 
@@ -48,13 +49,15 @@ def network_function(plan: RunPlan, *, allow_custom: bool) -> Callable[..., kera
 
 
 def saved_network(plan: RunPlan, network: keras.Model, *, allow_custom: bool) -> keras.Model:
-    """Return the network of a plan as it is saved: of Keras's own layers, with a frozen base, if any.
+    """Return the network of a plan as it is saved: of Keras's own layers, with a frozen base, if any,
+    and without adapters.
 
-    Without one, it shares the variables of `network`, which is trained.
+    Without a frozen base, it shares the variables of `network`, which is trained.
     """
     if plan.network.trained is plan.network:
         make = network_function(plan, allow_custom=allow_custom)
-        return make(shared=network) if has_compiled_layer(network) else network
+        is_other = has_compiled_layer(network) or has_adapters(network)
+        return make(shared=network) if is_other else network
     return build_network(
         plan.config,
         plan.network,
@@ -68,20 +71,28 @@ def saved_network(plan: RunPlan, network: keras.Model, *, allow_custom: bool) ->
 def base_training(plan: RunPlan, network: keras.Model) -> BaseTraining | None:
     """Return how the base of a network is trained; None if it is not, or like the other layers."""
     settings, optimizer = plan.config.model.pretrained, plan.config.optimizer
-    if plan.network.trained.base is None or settings is None:
+    base = plan.network.trained.base
+    if base is None or settings is None or settings.lora is not None:
         return None
     start = 0
     if isinstance(settings.frozen, str):
         start = duration_steps(settings.frozen, plan.steps_per_epoch)
-    factor = settings.learning_rate_factor
-    if factor == 1.0 and not start:
+    inner = network.get_layer(BASE)
+    layers = [layer for layer in weighted_layers(inner) if layer.trainable]
+    factors = [settings.learning_rate_factor] * len(layers)
+    if base.encoder is not None:
+        depths = layer_depths(inner)
+        factors = [
+            factor * settings.layer_decay ** (base.encoder.layers - depths[layer.name])
+            for layer, factor in zip(layers, factors, strict=True)
+        ]
+    if not start and all(factor == 1.0 for factor in factors):
         return None
-    base = network.get_layer(BASE)
-    cached = start // plan.steps_per_epoch if _has_constant_output(plan, base) else 0
+    cached = start // plan.steps_per_epoch if _has_constant_output(plan, inner) else 0
     return BaseTraining(
-        layers=[layer for layer in weighted_layers(base) if layer.trainable],
-        random=random_layers(base),
-        factor=factor,
+        layers=layers,
+        random=random_layers(inner),
+        factors=factors,
         start=0 if start == cached * plan.steps_per_epoch else start,
         accumulation=optimizer.gradient_accumulation_steps or 1,
         cached_epochs=cached,
@@ -89,7 +100,7 @@ def base_training(plan: RunPlan, network: keras.Model) -> BaseTraining | None:
 
 
 def _has_constant_output(plan: RunPlan, base: keras.Model) -> bool:
-    """Return whether a base that is not trained has the same output for an image in every epoch, and
+    """Return whether a base that is not trained has the same output for a sample in every epoch, and
     adds nothing to the loss.
     """
     ema = plan.config.optimizer.ema

@@ -152,7 +152,8 @@ def _open_records(
         metadata: The metadata of the checkpoint; None at the start.
     """
     from trainer.workflows.building import member_execution, resolved_run_config
-    from trainer.workflows.recording import RecordedTraining, first_manifest, open_recording
+    from trainer.workflows.recorded_training import RecordedTraining
+    from trainer.workflows.recording import first_manifest, open_recording
 
     now = datetime.now(UTC)
     fitted_by_table: dict[int, FittedData] = {}
@@ -163,7 +164,8 @@ def _open_records(
         execution = member_execution(plan)
         config = resolved_run_config(plan.config, device, execution)
         training = setup.group.checkpointable(number)
-        recorded = RecordedTraining(training, setup.networks[number], execution)
+        network = setup.networks[number]
+        recorded = RecordedTraining(training, network, network, execution)
         manifest = first_manifest(plan, recorded, device, command=command, now=now)
         if metadata is None:
             run.write_config(dump_config(config))

@@ -33,8 +33,7 @@ from trainer.models.memory import (
     estimate_memory,
     memory_problem,
 )
-from trainer.models.pretrained.contents import check_weights
-from trainer.models.pretrained.description import BASE, describe_base
+from trainer.models.pretrained.description import BASE
 from trainer.models.principal_components import component_problems
 from trainer.models.summary import LayerSummary, NetworkShape, summarize_layers
 from trainer.prediction.inherited_decisions import read_inherited_decisions
@@ -45,6 +44,11 @@ from trainer.runs.manifest import PRETRAINED, DataFile, InitialWeights, Manifest
 from trainer.tasks.task import Task, make_task
 from trainer.tracking.trackers import tracking_problems
 from trainer.workflows.plan_warnings import plan_warnings
+from trainer.workflows.pretrained_base import (
+    describe_configured_encoder,
+    ignored_note,
+    with_pretrained,
+)
 
 # Smaller networks fit any machine; looking for a GPU takes a moment.
 _CHECKED_BYTES = 1 << 29
@@ -109,7 +113,8 @@ class RunPlan:
     @property
     def convolutional(self) -> bool:
         """Whether a layer convolves its input."""
-        if self.network.trained.base is not None:
+        base = self.network.trained.base
+        if base is not None and base.input == IMAGE:
             return True
         return any(layer.settings.convolutional for layer in self.config.model.layers)
 
@@ -217,6 +222,7 @@ def make_plan(
     """
     config = loaded.config
     with locate_problems(loaded):
+        encoder = describe_configured_encoder(config)
         engine, dataset = (TableCache() if tables is None else tables).dataset(config)
         target = dataset.preprocessing.target
         task = make_task(config, target)
@@ -227,10 +233,7 @@ def make_plan(
             inherited = read_inherited_decisions(config, target)
         preprocessing = dataset.preprocessing
         network = task.network_shape(preprocessing)
-        if config.model.pretrained is not None and network.image is not None:
-            base = describe_base(config.model.pretrained, network.image)
-            check_weights(base)
-            network = network.with_base(base)
+        network = with_pretrained(config, network, preprocessing.tokens, encoder)
         layers = summarize_layers(config.model, network)
         batch = min(config.fit.batch_size, dataset.rows("train"))
         trained = summarize_layers(config.model, network.trained)
@@ -260,7 +263,7 @@ def make_plan(
             *memory_warnings,
             *(() if warm_start is None else warm_start.warnings),
         ),
-        notes=dataset.notes,
+        notes=(*dataset.notes, *ignored_note(encoder)),
     )
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import keras
 import numpy as np
 
 from trainer.assessment.decisions import choose_decisions
@@ -27,12 +26,10 @@ from trainer.engine.batches import EpochOutput
 from trainer.engine.checkpoint_schedule import CheckpointSchedule
 from trainer.engine.devices import Device
 from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
-from trainer.engine.training_group import Checkpointable
 from trainer.errors import Problem
 from trainer.metrics.predictions import Predictions
-from trainer.models.network import trained_weights
 from trainer.models.saving import save_network
-from trainer.models.weights import replaced_weights, values_sha256, variable_value
+from trainer.models.weights import replaced_weights, values_sha256
 from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.decisions import write_decisions
 from trainer.runs.directory import RunDirectory
@@ -42,8 +39,9 @@ from trainer.runs.manifest import Manifest, RollbackRecord, Status
 from trainer.runs.run_record import RunRecord, record_errors
 from trainer.tasks.task import Task
 from trainer.tracking.trackers import Trackers, make_trackers
-from trainer.workflows.building import ExecutionConfig, resolved_run_config
+from trainer.workflows.building import resolved_run_config
 from trainer.workflows.plan import RunPlan, manifest_of_plan
+from trainer.workflows.recorded_training import RecordedTraining
 from trainer.workflows.reporting import write_evaluation
 
 _HEARTBEAT_SECONDS = 15.0
@@ -52,38 +50,6 @@ _HEARTBEAT_SECONDS = 15.0
 def evaluation_order(splits: Iterable[SplitName]) -> list[SplitName]:
     """Return splits with the validation rows first, on which the decisions for all are made."""
     return sorted(splits, key=lambda split: split != "validation")
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedTraining:
-    """A training run whose state is recorded.
-
-    Attributes:
-        training: Its state.
-        saved: The network as it is saved, of Keras's own layers; its weights are replaced meanwhile.
-        execution: How epochs are divided into device calls.
-    """
-
-    training: Checkpointable
-    saved: keras.Model
-    execution: ExecutionConfig
-
-    def weights(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return the weights that would be evaluated now, by layer and name: dense/kernel."""
-        prefix = f"{self.saved.name}/"
-        names = [variable.path.removeprefix(prefix) for variable in trained_weights(self.saved)]
-        return dict(zip(names, self.training.evaluation_weights(), strict=True))
-
-    def all_weights(self, trained: list[Any]) -> list[Any]:
-        """Return the weights to save: those that are trained, and those of a frozen base."""
-        variables = trained_weights(self.saved)
-        if len(variables) == len(self.saved.weights):
-            return trained
-        values = dict(zip(map(id, variables), trained, strict=True))
-        return [
-            values[id(variable)] if id(variable) in values else variable_value(variable)
-            for variable in self.saved.weights
-        ]
 
 
 @dataclass(slots=True)

@@ -246,8 +246,8 @@ def _resumed_recording(
     saved: _SavedRun, comparison: _Comparison, built: TrainingSetup, warnings: Sequence[str]
 ) -> Iterator[Recording]:
     """Context manager that records the resumed training, after what has changed."""
+    from trainer.workflows.recorded_training import RecordedTraining
     from trainer.workflows.recording import (
-        RecordedTraining,
         fitted_data,
         open_recording,
         write_fitted_data,
@@ -255,7 +255,9 @@ def _resumed_recording(
 
     run, config = saved.run, saved.loaded.config
     manifest = _manifest(saved, comparison, built.group, warnings)
-    recorded = RecordedTraining(built.group.checkpointable(0), built.saved, built.execution)
+    recorded = RecordedTraining(
+        built.group.checkpointable(0), built.network, built.saved, built.execution
+    )
     with open_recording(run, config, manifest, recorded) as record:
         if saved.changed:
             run.write_config(dump_config(config))

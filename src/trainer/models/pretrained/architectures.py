@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.config.pretrained import ArchitectureName
 from trainer.inputs import ImageScaling
 
 _CENTERED = ImageScaling((1 / 127.5,), (-1.0,))
@@ -50,7 +49,7 @@ class Architecture:
         return count * height * width // _REFERENCE_AREA
 
 
-ARCHITECTURES: dict[ArchitectureName, Architecture] = {
+ARCHITECTURES: dict[str, Architecture] = {
     "efficientnet_lite0": Architecture(
         1280, 3_413_024, 390_000_000, 15_000_000, _LITE, lite=LiteScale(1.0, 1.0)
     ),

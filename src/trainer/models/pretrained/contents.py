@@ -9,7 +9,6 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from trainer.config.pretrained import ArchitectureName
 from trainer.models.pretrained.applications import application_shapes
 from trainer.models.pretrained.architectures import ARCHITECTURES
 from trainer.models.pretrained.description import BaseNetwork, weights_problem
@@ -37,7 +36,7 @@ def check_weights(base: BaseNetwork) -> None:
 
 
 @lru_cache(maxsize=16)
-def _check_file(architecture: ArchitectureName | None, file: Path, _sha256: str) -> None:
+def _check_file(architecture: str | None, file: Path, _sha256: str) -> None:
     """Check a file, once for each content."""
     if architecture is None:
         if zipfile.is_zipfile(file):

@@ -11,8 +11,9 @@ from pathlib import Path
 from trainer.config.layers.base import Shape, shape_text
 from trainer.config.pretrained import PACKAGED, Pretrained
 from trainer.errors import ConfigError, Problem
-from trainer.inputs import ImageScaling
+from trainer.inputs import IMAGE, ImageScaling
 from trainer.models.pretrained.architectures import ARCHITECTURES
+from trainer.models.pretrained.encoders import Encoder
 from trainer.models.pretrained.keras_config import (
     describe_config,
     output_layer,
@@ -42,10 +43,14 @@ class BaseNetwork:
         layer: The layer of the network in the file whose output is used; empty with an architecture.
         channels: Size of its pooled output.
         parameters: Number of weights; None if unknown.
-        multiplications: Approximate number of multiplications for an image; None if unknown.
-        activations: Approximate number of values kept for the gradient of an image; None if unknown.
-        scaling: How it scales images; None if that is not known: as in `data.image.scale`.
+        multiplications: Approximate number of multiplications for a sample; None if unknown.
+        activations: Approximate number of values kept for the gradient of a sample; None if unknown.
+        scaling: How it scales images; None for texts, and if that is unknown: as in `data.image.scale`.
         nested: Whether `file` is the `model.keras` of a run, which contains the base.
+        input: The input of the network that it is for: images or tokens.
+        trained: Number of weights that change, if it is not frozen; None for all.
+        encoder: The encoder of texts, if it is one and not nested.
+        ignored: How many arrays of the file have no place in it, and why.
     """
 
     settings: Pretrained
@@ -58,6 +63,10 @@ class BaseNetwork:
     activations: int | None
     scaling: ImageScaling | None
     nested: bool = False
+    input: str = IMAGE
+    trained: int | None = None
+    encoder: Encoder | None = None
+    ignored: tuple[str, ...] = ()
 
 
 def describe_base(settings: Pretrained, image: Shape) -> BaseNetwork:
@@ -72,7 +81,7 @@ def describe_base(settings: Pretrained, image: Shape) -> BaseNetwork:
     """
     try:
         file = _weights_file(settings)
-        return _described(settings, file, _hash(file), image, nested=False)
+        return _described(settings, file, file_sha256(file), image, nested=False)
     except (WeightsError, OSError) as error:
         raise weights_problem(error, settings) from error
 
@@ -181,7 +190,8 @@ def _package_file() -> Path:
     return files[0]
 
 
-def _hash(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """Return the SHA-256 of a file, computed once as long as it does not change."""
     info = file.stat()
     return _hash_of(file, info.st_size, info.st_mtime_ns, info.st_ino)
 

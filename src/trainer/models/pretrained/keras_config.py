@@ -36,6 +36,7 @@ _LAYERS = (
     _SAME_CHANNELS
     | _COUNTED.keys()
     | {*_NETWORKS, "InputLayer", "DepthwiseConv2D", "Concatenate", "Flatten", "Reshape", "Permute"}
+    | {"Embedding", "MultiHeadAttention", "GlobalAveragePooling1D", "Cropping1D"}  # of encoders
 )
 _PARTS = frozenset({
     "Zeros", "Ones", "Constant", "Identity", "Orthogonal", "RandomNormal", "RandomUniform",
@@ -174,7 +175,7 @@ def _check_classes(value: Any) -> None:
         if not isinstance(name, str) or name not in allowed or not is_builtin:
             raise WeightsError(
                 f"{module or 'keras'}.{name}",
-                expected="a network of Keras's own layers for images",
+                expected="a network of Keras's own layers for images or texts",
                 fix="remove that layer, or save the network without it",
             )
         if registered not in (None, name):
@@ -279,3 +280,16 @@ def _image(config: Mapping[str, Any]) -> tuple[int | None, ...]:
     if len(shape) != 3:
         raise WeightsError(f"an input of shape {shape}", expected="a network for images")
     return tuple(shape)
+
+
+def layer_settings(config: Mapping[str, Any], class_name: str) -> Mapping[str, Any] | None:
+    """Return the settings of the first layer of a class in a checked config; None if there is none.
+
+    Raises:
+        WeightsError: Keras did not write the config.
+    """
+    try:
+        found = (layer["config"] for layer in _layers(config) if layer["class_name"] == class_name)
+        return next(found, None)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsError("a config that Keras did not write") from error
