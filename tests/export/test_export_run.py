@@ -72,6 +72,9 @@ def test_file_card_and_metadata(original: Path, exported: ExportResult) -> None:
     assert [field.name for field in schema.inputs] == ["size", "colour", "open", "when"]
     assert [field.kind for field in schema.inputs] == ["number", "category", "boolean", "datetime"]
     assert schema.example.keys() == {"size", "colour", "open", "when"}
+    assert schema.example["open"] in (True, False)
+    # The example is not a row of the data.
+    assert schema.example["size"] not in table(np.random.default_rng(0))["size"]
 
 
 def test_code_in_the_card_runs_without_tensorflow(exported: ExportResult) -> None:
@@ -160,6 +163,29 @@ def test_an_unfinished_run_is_refused_but_a_checkpoint_of_it_is_not(
         export_run(run, "onnx", tmp_path / "model.onnx", allow_custom=False)
     result = export_run(directory.best, "onnx", tmp_path / "model.onnx", allow_custom=False)
     assert result.path.exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", ["mixed_float16", "mixed_bfloat16"])
+def test_a_network_in_mixed_precision_is_compared_in_float32(
+    precision: str, original: Path, tmp_path: Path
+) -> None:
+    shutil.copy(original.parent / "table.csv", tmp_path)
+    run = write_run(tmp_path, {**CONFIG, "runtime": {"precision": precision}})
+    result = export_run(run, "onnx", None, allow_custom=False)
+    assert result.check.difference < 1e-6
+    assert precision in result.check.notes[0]
+
+
+def test_a_layer_without_equivalent_is_named(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = load_bundle(run)
+    network = bundle.members[0].network
+    call = network.calls[0]
+    unknown = replace(call, layer=replace(call.layer, kind="Wavelet"))
+    changed = replace(network, calls=(unknown, *network.calls[1:]))
+    monkeypatch.setitem(vars(bundle.members[0]), "network", changed)
+    (problem,) = OnnxFormat().problems(bundle)
+    assert problem.found == "a layer 'dense' of class Wavelet"
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")

@@ -6,8 +6,7 @@ A run with repeats or folds is exported as one model: the mean of its finished m
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from trainer.prediction.trained_runs import TrainedRun, ensemble_task, open_memb
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.decisions import Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
-from trainer.runs.example import read_example
 from trainer.tasks.task import Task
 
 
@@ -65,7 +63,6 @@ class Bundle:
         encoders: The distinct preprocessing of the members.
         task: The task, with the decisions made for all members together.
         decisions: Threshold, temperature and intervals, if the run has chosen them.
-        example: A raw row of the validation rows, if the run has one.
     """
 
     run: RunDirectory
@@ -73,7 +70,6 @@ class Bundle:
     encoders: tuple[Preprocessing, ...]
     task: Task
     decisions: Decisions | None = None
-    example: Mapping[str, str | bool | float | None] = field(default_factory=dict)
 
     @property
     def weights_sha256(self) -> str:
@@ -111,14 +107,12 @@ def load_bundle(path: Path) -> Bundle:
         digest = str(checkpoint.metadata.get("weights_sha256", ""))
         index = encoders.index(trained.preprocessing)
         members.append(MemberNetwork(trained, index, checkpoint.model, digest))
-    example = read_example(run) or read_example(opened[0].run)
     bundle = Bundle(
         run=run,
         members=tuple(members),
         encoders=tuple(encoders),
         task=ensemble_task(run, opened),
         decisions=read_decisions(run),
-        example={} if example is None else example.values,
     )
     _check_kinds(bundle)
     return bundle

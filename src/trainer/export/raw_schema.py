@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from math import isfinite
 
 import numpy as np
 
@@ -55,7 +54,8 @@ def schema_of(
         inputs=tuple(inputs),
         outputs=tuple(outputs),
         columns=tuple(prediction_columns(task, len(bundle.members))),
-        example=dict(bundle.example),
+        # Not a row of the data, which would be known to all who have the model.
+        example={field.column: field.typical for field in inputs},
     )
 
 
@@ -107,7 +107,7 @@ def _input(columns: Sequence[Column]) -> InputField:
                 missing_in_training=column.missing,
                 minimum=column.minimum,
                 maximum=column.maximum,
-                typical=column.fill if isfinite(column.fill) else column.mean,
+                typical=_typical_number(column),
                 number_format=None if format_ is None else format_.model_dump(mode="json"),
             )  # fmt: skip
         case BooleanColumn():
@@ -122,7 +122,7 @@ def _input(columns: Sequence[Column]) -> InputField:
                 missing_in_training=column.missing,
                 minimum=column.origin,
                 maximum=_latest(column),
-                typical=column.origin,
+                typical=_middle(column),
                 date_format=column.format,
             )  # fmt: skip
         case CategoricalColumn():
@@ -142,6 +142,20 @@ def _input(columns: Sequence[Column]) -> InputField:
             return _encoded_input(column, column.name)
         case TextColumn() | TokenColumn():
             raise AssertionError("texts have an input for each preprocessing")
+
+
+def _typical_number(column: NumericColumn) -> float:
+    """Return the median or the most frequent number if it is known, else the mean, rounded."""
+    is_usual = column.impute in ("median", "most_frequent", "drop")
+    return float(f"{column.fill if is_usual else column.mean:.6g}")
+
+
+def _middle(column: DatetimeColumn) -> str:
+    """Return the day in the middle of the training dates, or the first one."""
+    if column.elapsed is None:
+        return column.origin
+    days = column.elapsed.maximum / 2
+    return (datetime.fromisoformat(column.origin) + timedelta(days=days)).date().isoformat()
 
 
 def _encoded_input(column: Column, name: str) -> InputField:

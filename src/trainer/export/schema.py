@@ -49,7 +49,7 @@ class InputField:
         ignore_case: Whether upper and lower case of a category are the same.
         missing_in_training: Number of training rows without a value; None if unknown.
         minimum, maximum: The range of the training rows: a number, or ISO 8601.
-        typical: A usual value: the median or the most frequent category.
+        typical: A usual value: the median or mean, the most frequent category, the middle of the dates.
         date_format: The format of dates in the table; None for ISO 8601.
         number_format: The format of numbers in the table, if it is not the usual one.
         fitted: The column in preprocessing.json, of text, tokens and images.
@@ -119,7 +119,7 @@ class Schema:
         inputs: The inputs.
         outputs: The outputs.
         columns: The columns of `trainer predict`, without `row`, in order.
-        example: A raw row: column → value.
+        example: A row of typical values: column → value; None for texts and images.
         format: Version of this format.
     """
 
