@@ -167,7 +167,7 @@ def learners(trials: int) -> dict[str, Predict]:
         fitted = model(categorical_features="from_dtype", random_state=0).fit(both[: len(x)], y)
         return _predicted(fitted, both[len(x) :])
 
-    return {
+    fitted = {
         "linear": encoded(
             lambda: LogisticRegression(max_iter=2_000),
             lambda: RidgeCV(np.logspace(-3, 3, 13)),
@@ -178,8 +178,10 @@ def learners(trials: int) -> dict[str, Predict]:
         ),
         "hgb": boosting,
         "lightgbm": lambda x, y, rows: lightgbm({}, x, y, rows),
-        "lightgbm_tuned": lambda x, y, rows: tuned_lightgbm(trials, x, y, rows),
     }
+    if trials:
+        fitted["lightgbm_tuned"] = lambda x, y, rows: tuned_lightgbm(trials, x, y, rows)
+    return fitted
 
 
 def lightgbm(
@@ -267,7 +269,7 @@ def measure(task: Mapping[str, Any], suite: Path, trials: int) -> dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("suite", type=Path)
-    parser.add_argument("--trials", type=int, default=30)
+    parser.add_argument("--trials", type=int, default=30, help="0 for none")
     args = parser.parse_args()
     for name in ("tables", "folds"):
         (args.suite / name).mkdir(parents=True, exist_ok=True)
