@@ -48,6 +48,18 @@ def test_quick_has_no_comparison_with_boosting_that_takes_longer_than_the_networ
     assert recipe(wide, effort="balanced", **digits).boosting
 
 
+def test_quick_has_no_comparison_with_a_linear_model_that_takes_long():
+    wide = {"columns": CLASSES.columns * 400}
+    ten = {**wide, "classes": dict.fromkeys("0123456789", 500)}
+    assert recipe(CLASSES, effort="quick").linear
+    assert not recipe(CLASSES, effort="quick", **ten).linear
+    assert recipe(CLASSES, effort="balanced", **ten).linear
+    # Ridge regression is fast, and two classes have one output.
+    assert recipe(effort="quick", **wide).linear
+    binary = {"task": "binary", "classes": {"a": 2_500, "b": 2_500}}
+    assert recipe(CLASSES, effort="quick", **wide, **binary).linear
+
+
 @pytest.mark.parametrize(("rarest", "folds"), [(5, 5), (4, 4), (3, 3), (2, None)])
 def test_every_fold_has_rows_of_each_class(rarest, folds):
     assert recipe(CLASSES, classes={"a": 2_000, "b": rarest}).folds == folds

@@ -52,6 +52,9 @@ _TEXT_BATCH, _TEXT_EPOCHS, _TEXT_PATIENCE, _TEXT_DROPOUT = 32, 60, 3, 0.3
 _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 # Gradient boosting takes about 0.01 s for each column, class and fold.
 _MAX_QUICK_BOOSTING = 400
+# Logistic regression takes about 6e-6 s for each row and class, and 1.8e-7 s more for each input.
+_MAX_QUICK_LINEAR, _LINEAR_OUTPUT, _LINEAR_INPUT = 1.5, 6e-6, 1.8e-7
+_DATE_INPUTS, _LEVEL_INPUTS = 30, 25
 
 
 def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
@@ -96,6 +99,7 @@ def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
         repeats=1 if folds is None else repeats,
         test=0.0 if folds is not None or rows < _MIN_ROWS_FOR_TEST else 0.2,
         validation=0.2 if has_validation else 0.0,
+        linear=effort != "quick" or _linear_seconds(findings, folds or 1) <= _MAX_QUICK_LINEAR,
         boosting=effort != "quick" or boosted <= _MAX_QUICK_BOOSTING,
     )
 
@@ -106,6 +110,20 @@ def _bins(rows: int, numbers: int) -> int:
         return _BINS
     inputs = min(rows // _ROWS_PER_BIN, _MAX_BIN_INPUTS)
     return max(_BINS, min(_FINE_BINS, inputs // numbers))
+
+
+def _linear_seconds(findings: TableFindings, folds: int) -> float:
+    """Return about how many CPU seconds the linear model of the report takes."""
+    if not TASK_RULES[findings.task].has_classes:
+        return 0.0
+    inputs = 0
+    for column in findings.columns:
+        if column.exclude is None:
+            levels = min(column.distinct, _LEVEL_INPUTS) if column.kind == "categorical" else 1
+            inputs += _DATE_INPUTS if column.kind == "datetime" else levels
+    outputs = 1 if TASK_RULES[findings.task].has_positive_class else len(findings.classes)
+    each = _LINEAR_OUTPUT + _LINEAR_INPUT * inputs
+    return folds * findings.rows * max(1, outputs) * each
 
 
 def _folds(findings: TableFindings, effort: Effort) -> int | None:
