@@ -69,7 +69,11 @@ def feature_diagnostics(
             f"{quoted(padded, _SHOWN)}; "
             f"for codes set {column_key(padded[0])}.kind: categorical"
         )
-    values = {name: _integers(first[name]) for name in numeric if name not in padded}
+    # One query: a query for each of hundreds of columns takes seconds.
+    numbers = first.select(
+        number_expr(name, first[name].dtype) for name in numeric if name not in padded
+    )
+    values = {series.name: _integers(series.drop_nulls()) for series in numbers}
     rows = [name for name, numbers in values.items() if _are_row_numbers(name, numbers)]
     if rows:
         diagnostics.notes.append(
@@ -94,11 +98,8 @@ def _has_leading_zeros(series: pl.Series) -> bool:
     return series.dtype == pl.String and bool(series.str.contains(r"^0\d+$").any())
 
 
-def _integers(series: pl.Series) -> pl.Series:
-    """Return the numbers of a column if all are whole, otherwise none."""
-    numbers = (
-        series.to_frame().select(number_expr(series.name, series.dtype)).to_series().drop_nulls()
-    )
+def _integers(numbers: pl.Series) -> pl.Series:
+    """Return numbers if all are whole, otherwise none."""
     return numbers if bool((numbers == numbers.round()).all()) else numbers.clear()
 
 
