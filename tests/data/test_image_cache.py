@@ -1,3 +1,4 @@
+import errno
 import os
 import shutil
 import subprocess
@@ -215,6 +216,20 @@ def test_a_full_disk(paths, monkeypatch):
     with pytest.raises(StorageError, match="free disk space for the decoded images"):
         load_images(paths, SQUARE)
     assert not any(name.endswith(".partial") for name in entries())
+
+
+@pytest.mark.parametrize("limit", [None, "0"])
+def test_a_disk_that_fills_up_while_images_are_decoded(paths, monkeypatch, limit):
+    if limit is not None:
+        monkeypatch.setenv("TRAINER_IMAGE_CACHE_GB", limit)
+
+    def fill_up(folder):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(image_cache, "sync_files", fill_up)
+    with pytest.raises(StorageError, match="to write the decoded images, found no space left"):
+        load_images(paths, SQUARE)
+    assert entries() == []
 
 
 def test_clearing(paths):

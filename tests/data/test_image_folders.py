@@ -41,9 +41,10 @@ def test_skipped_files_are_counted_and_named(tmp_path):
     frame, warnings = read_image_folder(tmp_path)
     assert frame["path"].to_list() == [f"{tmp_path}/a/1.jpg", f"{tmp_path}/a/empty.png"]
     text = "\n".join(warnings)
-    assert "1 hidden images are skipped: '.2.jpg'" in text
-    assert "3 files without the extension of an image" in text
-    assert "1 links to files that do not exist are skipped: 'gone.jpg'" in text
+    assert "skipped 1 hidden image: '.2.jpg'" in text
+    assert "skipped 2 files without the extension of an image" in text
+    assert "skipped 1 special file (pipes, sockets or devices): 'pipe.jpg'" in text
+    assert "skipped 1 dangling link: 'gone.jpg'" in text
     assert "1 file with no bytes: 'empty.png'" in text
     assert "1 subfolder has no images: 'none'" in text
 
@@ -69,7 +70,7 @@ def test_odd_names(tmp_path):
         "b.jpg/1.jpg",
     ]
     _, warnings = read_image_folder(tmp_path)
-    assert "1 files are skipped, as their names are not UTF-8: '?.jpg'" in warnings[0]
+    assert "skipped 1 file with a name that is not UTF-8: '?.jpg'" in warnings[0]
 
 
 def test_no_images(tmp_path):

@@ -19,6 +19,7 @@ from typing import TypeVar
 
 from trainer.data.scratch_arrays import scratch_folder
 from trainer.errors import Problem, StorageError
+from trainer.runs.files import storage_errors
 
 MAX_BYTES = 50_000_000_000
 SIZE_VARIABLE = "TRAINER_IMAGE_CACHE_GB"
@@ -69,7 +70,8 @@ class EntryCache:
             # Mapped files exist until they are closed, even after they have been deleted.
             with tempfile.TemporaryDirectory(dir=scratch_folder(), prefix="images-") as folder:
                 _check_space(Path(folder), size, content)
-                fill(Path(folder))
+                with storage_errors(Path(folder), f"write {content}"):
+                    fill(Path(folder))
                 return open_entry(Path(folder))
         entry = self._root / key
         if (opened := _opened(entry, open_entry)) is not None:
@@ -82,13 +84,15 @@ class EntryCache:
             _check_space(self._root, size, content)
             partial = entry.with_name(entry.name + _PARTIAL)
             shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir()
-            try:
-                fill(partial)
-                partial.rename(entry)
-            except BaseException:
-                shutil.rmtree(partial, ignore_errors=True)
-                raise
+            # The disk can fill up while the entry is written.
+            with storage_errors(self._root, f"write {content}"):
+                partial.mkdir()
+                try:
+                    fill(partial)
+                    partial.rename(entry)
+                except BaseException:
+                    shutil.rmtree(partial, ignore_errors=True)
+                    raise
             return open_entry(entry)
 
     def bytes(self) -> int:

@@ -37,19 +37,24 @@ class _Skipped:
 
     hidden: list[str] = field(default_factory=list)
     others: list[str] = field(default_factory=list)
+    special: list[str] = field(default_factory=list)
     dangling: list[str] = field(default_factory=list)
     unnamed: list[str] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
 
     def warnings(self, folder: Path) -> list[str]:
-        lines = {
-            "hidden images are skipped": self.hidden,
-            "files without the extension of an image are skipped": self.others,
-            "links to files that do not exist are skipped": self.dangling,
-            "files are skipped, as their names are not UTF-8": self.unnamed,
-        }
-        warnings = [f"{folder}: {len(names):,} {text}: {quoted(names, _SHOWN)}"
-                    for text, names in lines.items() if names]  # fmt: skip
+        skipped = (
+            ("hidden image", "", self.hidden),
+            ("file", " without the extension of an image", self.others),
+            ("special file", " (pipes, sockets or devices)", self.special),
+            ("dangling link", "", self.dangling),
+            ("file", " with a name that is not UTF-8", self.unnamed),
+        )
+        warnings = [
+            f"{folder}: skipped {pluralize(len(names), noun)}{text}: {quoted(names, _SHOWN)}"
+            for noun, text, names in skipped
+            if names
+        ]
         if self.empty:
             warnings.append(
                 f"{folder}: {pluralize(len(self.empty), 'file')} with no bytes: "
@@ -175,7 +180,7 @@ def _image_size(entry: os.DirEntry[str], name: str, skipped: _Skipped, *, stat: 
         return None
     if not S_ISREG(info.st_mode):
         # Reading a pipe would block forever.
-        skipped.others.append(name)
+        skipped.special.append(name)
         return None
     if info.st_size == 0:
         skipped.empty.append(name)
