@@ -147,7 +147,7 @@ def new_rows(rng: np.random.Generator, columns: dict[str, list[Any]]) -> pl.Data
         for name, cells in columns.items()
     }
     odd = {
-        "size": ["", "abc", "inf", "-1e9", "1e9", "nan", " 7 "],
+        "size": ["", "abc", "inf", "-9e3", "9e3", "nan", " 7 "],
         "large": ["1e9", "-0", "", "12,5"],
         "whole": ["9", "1.0", "+2", ""],
         "colour": ["mauve", "RED", "GRÉ", " red ", "1.0", "2", ""],

@@ -15,6 +15,7 @@ import trainer
 from tests.data.images import make_images
 from tests.export.test_agreement import assert_agrees
 from tests.export.untrained import write_run, write_table
+from tests.models.pretrained.encoder_folders import write_encoder
 from trainer.config.pseudonyms import KEY_VARIABLE
 from trainer.errors import DataError
 from trainer.export.bundle import load_bundle
@@ -90,6 +91,21 @@ def test_tokens_that_are_parts_of_words(folds: Any, tmp_path: Path) -> None:
     settings["model"]["layers"] = ["global_average_pool"]
     run = write_run(tmp_path, settings, members=folds)
     assert_agrees(run, ROWS, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pool", ["average", "cls"])
+def test_pretrained_encoders(pool: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tokenizers")
+    monkeypatch.chdir(tmp_path)
+    write_texts(tmp_path)
+    write_encoder(tmp_path / "bert")
+    settings = config(review={"kind": "tokens"}, title={"kind": "categorical"})
+    settings["data"]["tokens"] = {"length": 12}
+    settings["model"]["pretrained"] = {"file": "bert", "pool": pool}
+    run = write_run(tmp_path, settings)
+    rows = ROWS.with_columns(review=pl.Series(["great the book", "dull", None, "", "was"]))
+    assert_agrees(run, rows, tmp_path)
 
 
 def test_pseudonyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

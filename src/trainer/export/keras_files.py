@@ -51,11 +51,17 @@ class Call:
         layer: The layer.
         node: The number of the call, from 0.
         inputs: What it is called with: one tensor, a list of them, or a dict by name.
+        mask: The mask of the positions that count, if it is called with one.
     """
 
     layer: KerasLayer
     node: int
     inputs: Any
+    mask: TensorRef | None = None
+
+    def tensors(self) -> list[TensorRef]:
+        """Return all tensors that it is called with, the mask last."""
+        return [*tensors_of(self.inputs), *([] if self.mask is None else [self.mask])]
 
 
 @dataclass(frozen=True)
@@ -140,7 +146,7 @@ def _network(config: Mapping[str, Any], file: Any, group: str) -> KerasNetwork:
     entries = dict(zip(layers, settings["layers"], strict=True))
     inputs = {name: _input(layers[name]) for name in _names(settings["input_layers"])}
     calls = [
-        Call(layers[name], node, _references(_first_argument(called)))
+        Call(layers[name], node, _references(_first_argument(called)), _mask(called))
         for name, entry in entries.items()
         if layers[name].kind != "InputLayer"
         for node, called in enumerate(entry["inbound_nodes"])
@@ -228,6 +234,17 @@ def _first_argument(called: Mapping[str, Any]) -> Any:
     return arguments[0]
 
 
+def _mask(called: Mapping[str, Any]) -> TensorRef | None:
+    """Return the mask that a layer is called with, if any."""
+    given = {name: value for name, value in called["kwargs"].items() if isinstance(value, dict)}
+    if not given:
+        return None
+    if given.keys() not in ({"mask"}, {"attention_mask"}):
+        raise ValueError(f"a layer that is called with {', '.join(given)}")
+    (reference,) = map(_references, given.values())
+    return TensorRef(reference.layer, reference.node, reference.index)
+
+
 def _references(value: Any) -> Any:
     """Return the tensors of a JSON value: one, a list or a dict."""
     match value:
@@ -262,7 +279,7 @@ def _ordered(calls: Sequence[Call], inputs: Mapping[str, Any]) -> tuple[Call, ..
         ready = [
             call
             for call in left
-            if all((item.layer, item.node) in known for item in tensors_of(call.inputs))
+            if all((item.layer, item.node) in known for item in call.tensors())
         ]
         if not ready:
             raise ValueError("layers that need each other's outputs")

@@ -90,14 +90,28 @@ def global_pooling(kind: str) -> Converter:
     """Return the function for a reduction over all positions."""
 
     def pool(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
-        (x,) = inputs
+        x, *masks = inputs
         axes = graph.constant(list(range(1, len(x.shape))), "int64")
         kept = bool(layer.config["keepdims"])
+        if masks:
+            if kept or kind != "ReduceMean" or len(x.shape) != 2:
+                raise KeyError("a mask")
+            return _masked_mean(graph, x, masks[0])
         output = graph.node(kind, x.name, axes, keepdims=int(kept))
         shape = (*(1,) * (len(x.shape) - 1), x.shape[-1]) if kept else x.shape[-1:]
         return Tensor(output, shape)
 
     return pool
+
+
+def _masked_mean(graph: Graph, x: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean over the positions of a mask, (rows, positions)."""
+    axes = graph.constant([1], "int64")
+    counts = graph.cast(graph.cast(mask.name, "bool"), "float32")
+    counts = graph.node("Unsqueeze", counts, graph.constant([2], "int64"))
+    total = graph.node("ReduceSum", graph.node("Mul", x.name, counts), axes, keepdims=0)
+    number = graph.node("ReduceSum", counts, axes, keepdims=0)
+    return Tensor(graph.node("Div", total, number), x.shape[-1:])
 
 
 def _convolved(

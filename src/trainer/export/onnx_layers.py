@@ -199,6 +199,14 @@ def zero_padding(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> T
     return Tensor(graph.node("Pad", x.name, pads), shape)
 
 
+def cropping(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
+    (x,) = inputs
+    start, end = layer.config["cropping"]
+    stop = x.shape[0] - end
+    ends = [graph.constant([value], "int64") for value in (start, stop, 1)]
+    return Tensor(graph.node("Slice", x.name, *ends), (stop - start, *x.shape[1:]))
+
+
 def up_sampling(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
     (x,) = inputs
     height, width, channels = x.shape
@@ -270,6 +278,7 @@ LAYERS: Mapping[str, Converter] = {
     "Flatten": flatten,
     "Reshape": reshape,
     "ZeroPadding2D": zero_padding,
+    "Cropping1D": cropping,
     "UpSampling2D": up_sampling,
     "Add": add,
     "Multiply": multiply,

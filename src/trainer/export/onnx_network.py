@@ -83,7 +83,7 @@ class _Sources:
             case _ if name == FEATURES and encoded.features is not None:
                 return Tensor(encoded.features, shape)
             case _ if name == TOKENS and encoded.tokens is not None:
-                return Tensor(encoded.tokens, shape)
+                return Tensor(self._graph.cast(encoded.tokens, "float32"), shape)
             case _ if name == IMAGE and encoded.image is not None:
                 return Tensor(self._graph.cast(encoded.image, "float32"), shape)
         raise UnsupportedLayerError(f"a layer that is called with the input '{name}'")
@@ -163,7 +163,7 @@ def add_layers(
         elif layer.network is not None:
             output = _inner(graph, layer, call.inputs, tensor, embedded)
         else:
-            arguments = [tensor(reference) for reference in tensors_of(call.inputs)]
+            arguments = [tensor(reference) for reference in call.tensors()]
             try:
                 output = CONVERTERS[layer.kind](graph, layer, arguments)
             except KeyError as error:

@@ -13,6 +13,9 @@ from trainer.export.keras_files import KerasLayer
 from trainer.export.onnx_graph import Graph, Tensor
 from trainer.export.onnx_layers import Converter, activation_name
 
+_MASKED = -1e9
+"""The score of a masked position."""
+
 _GATES = {"GRU": (0, 1, 2), "LSTM": (0, 3, 1, 2)}
 """Keras orders the gates of an LSTM as input, forget, cell, output; ONNX as input, output, forget, cell.
 Those of a GRU have the same order."""
@@ -93,8 +96,8 @@ def _arranged(
 
 
 def attention(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
-    """Return the attention of a sequence to itself: a list of inputs would be of several sequences."""
-    (x,) = inputs
+    """Return the attention of a sequence to itself, to the positions of a mask if there is one."""
+    x, *masks = inputs
     config = layer.config
     if len(layer.weights) != 8 or config.get("use_gate"):
         raise KeyError("MultiHeadAttention without biases, or with a gate")
@@ -112,13 +115,26 @@ def attention(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tens
 
     query = projected(0, (0, 2, 1, 3), 1 / sqrt(size))
     key, value = projected(1, (0, 2, 3, 1)), projected(2, (0, 2, 1, 3))
-    scores = graph.node("Softmax", graph.node("MatMul", query, key), axis=-1)
+    scores = _softmax(graph, graph.node("MatMul", query, key), masks)
     attended = graph.node("Transpose", graph.node("MatMul", scores, value), perm=[0, 2, 1, 3])
     kernel, bias = layer.weights[6:]
     attended = graph.reshape(attended, [length, kernel.shape[0] * kernel.shape[1]])
     kernel = kernel.reshape(-1, kernel.shape[-1])
     output = graph.node("MatMul", attended, graph.constant(kernel))
     return Tensor(graph.node("Add", output, graph.constant(bias)), (length, kernel.shape[-1]))
+
+
+def _softmax(graph: Graph, scores: str, masks: Sequence[Tensor]) -> str:
+    """Return the softmax of scores (rows, heads, length, length); 0 at masked positions, as in Keras."""
+    if not masks:
+        return graph.node("Softmax", scores, axis=-1)
+    (mask,) = masks
+    if len(mask.shape) != 2:
+        raise KeyError(f"MultiHeadAttention with a mask of {len(mask.shape)} axes")
+    counts = graph.cast(graph.node("Unsqueeze", mask.name, graph.constant([1], "int64")), "bool")
+    low, zero = (graph.constant(value, "float32") for value in (_MASKED, 0.0))
+    weights = graph.node("Softmax", graph.node("Where", counts, scores, low), axis=-1)
+    return graph.node("Where", counts, weights, zero)
 
 
 SEQUENCES: Mapping[str, Converter] = {
