@@ -211,3 +211,16 @@ def test_schema_is_equal_after_a_round_trip() -> None:
     newer = json.dumps({**json.loads(schema.to_json()), "later": 1})
     assert Schema.from_json(newer) == schema
     assert len(table(np.random.default_rng(0))["id"]) == ROWS
+
+
+def test_code_of_a_row_of_missing_values(run: Path) -> None:
+    bundle, export = load_bundle(run), OnnxFormat()
+    schema = export.schema(bundle)
+    code = export.snippet(replace(schema, example={}), "model.onnx")
+    values = [line for line in code if line.startswith("    '")]
+    assert values == [
+        "    'size': np.array([[np.nan]]),",
+        "    'colour': np.array([['']], dtype=object),",
+        "    'open': np.array([[np.nan]]),",
+        "    'when': np.array([[np.nan]]),",
+    ]

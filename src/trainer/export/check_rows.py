@@ -125,7 +125,7 @@ def _data_rows(
     image = bundle.encoders[0].image
     if image is not None:
         images[image.name] = np.ascontiguousarray(image.load(frame[image.name])[:])
-    return frame, images, f"{len(chosen):,} {split} rows"
+    return frame, images, f"{len(chosen):,} {'training' if split == 'train' else split} rows"
 
 
 def _rows_of(dataset: Dataset, names: Sequence[str], rows: NDArray[np.int64]) -> pl.DataFrame:

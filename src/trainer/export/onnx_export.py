@@ -222,7 +222,8 @@ def _literal(field: InputField, schema: Schema) -> str:
         case "category":
             return f"np.array([[{field.missing if value is None else str(value)!r}]], dtype=object)"
         case "number" | "boolean":
-            return f"np.array([[{'np.nan' if value is None else float(value)!r}]])"
+            number = "np.nan" if value is None else repr(float(value))
+            return f"np.array([[{number}]])"
         case "datetime":
             return f"np.array([[{_seconds(value)}]])"
         case _:
