@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import random
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -220,6 +221,36 @@ def test_compressed_and_nested_arrow_is_refused(client: TestClient) -> None:
     frame.with_columns(age=pl.concat_list("age")).write_ipc_stream(body)
     response = client.post("/predict", content=body.getvalue(), headers=kind)
     assert errors(response)[0]["column"] == "age"
+
+
+def test_arrow_with_impossible_dates_is_refused(client: TestClient) -> None:
+    days = pl.DataFrame({**ROW, "day": 1}).with_columns(pl.lit(2**31 - 1, pl.Int32).cast(pl.Date))
+    body = io.BytesIO()
+    days.rename({"literal": "other"}).write_ipc_stream(body)
+    kind = {"content-type": "application/vnd.apache.arrow.stream"}
+    response = client.post("/predict?unknown=ignore", content=body.getvalue(), headers=kind)
+    assert errors(response, 400)
+
+
+@pytest.mark.slow
+def test_any_damage_of_arrow_is_refused(client: TestClient) -> None:
+    bodies = []
+    frame = pl.DataFrame([ROW] * 20).with_columns(pl.col("colour").cast(pl.Categorical))
+    for write in (frame.write_ipc, frame.write_ipc_stream):
+        body = io.BytesIO()
+        write(body)
+        bodies.append(body.getvalue())
+    rng = random.Random(0)
+    for _ in range(500):
+        damaged = bytearray(rng.choice(bodies))
+        for _ in range(rng.choice([1, 2, 5])):
+            place = rng.randrange(len(damaged))
+            damaged[place : place + rng.choice([1, 4])] = rng.choice(
+                [b"", b"\0", b"\xff", b"\xff\xff\xff\x7f", rng.randbytes(4)]
+            )
+        kind = {"content-type": "application/vnd.apache.arrow.file"}
+        response = client.post("/predict", content=bytes(damaged), headers=kind)
+        assert response.status_code in (200, 400, 413, 415, 422), response.text
 
 
 def test_limits_of_rows_and_bytes(make_client: Callable[..., TestClient]) -> None:

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from tests.serving.files import Server, write_model
-from tests.workflows.conftest import predict_table
+from tests.workflows.conftest import predict_table, run_fit
 from trainer.errors import RunError, UsageError
 from trainer.report.monitoring import monitoring_json, monitoring_table
 from trainer.runs.directory import RunDirectory
@@ -54,6 +54,76 @@ def test_answers_are_those_of_predict(kind: str, request: pytest.FixtureRequest)
     code, err = server.stop()
     assert code == 0, err
     check_same(served, predicted)
+
+
+KINDS = {
+    "numbers": ("price", "loss: {name: mean_with_quantiles, quantiles: [0.05, 0.95]}"),
+    "labels": ("tags", "loss: auto"),
+}
+
+
+def write_kinds(path: Path) -> None:
+    """Write a table with columns of all kinds, and missing cells in each."""
+    rng = np.random.default_rng(0)
+    rows = 160
+    size = rng.normal(size=rows)
+    words = np.array(["good cheap fast", "bad slow", "good slow and loud", "cheap and bad"])
+    columns = {
+        "size": size.round(3),
+        "cost": [f"${1000 + 10 * value:,.2f}" for value in size],
+        "seen": [f"{1 + index % 28:02}/03/20{15 + index % 9}" for index in range(rows)],
+        "level": rng.integers(1, 5, rows).astype(str),
+        "member": rng.choice(["yes", "no"], rows),
+        "text": words[rng.integers(0, 4, rows)],
+    }
+    frame = pl.DataFrame(columns).with_columns(
+        pl.when(pl.int_range(rows) % 13 != index).then(pl.col(name)).alias(name)
+        for index, name in enumerate(columns)
+    )
+    sets = (("a", size > 0), ("b", np.arange(rows) % 2 > 0), ("c", np.arange(rows) % 3 > 0))
+    tags = ["|".join(name for name, mask in sets if mask[row]) for row in range(rows)]
+    frame.with_columns(price=pl.Series(100 + 7 * size), tags=pl.Series(tags)).write_csv(path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", KINDS)
+def test_columns_of_all_kinds_are_answered_like_predict(task: str, tmp_path: Path) -> None:
+    target, loss = KINDS[task]
+    write_kinds(tmp_path / "table.csv")
+    other = "tags" if target == "price" else "price"
+    separator = 'target_separator: "|", ' if task == "labels" else ""
+    (tmp_path / "config.yaml").write_text(
+        f"""\
+name: kinds
+data:
+  {{source: table.csv, target: {target}, {separator}features: {{exclude: [{other}]}},
+   columns: {{text: {{kind: text}}, level: {{kind: categorical}}}}}}
+model: {{layers: [{{dense: 8}}]}}
+{loss}
+fit: {{epochs: 3}}
+evaluate: {{report: false}}
+""",
+        encoding="utf-8",
+    )
+    run = run_fit(tmp_path / "config.yaml", tmp_path / "runs").run
+    table = tmp_path / "table.csv"
+    predicted = predict_table(run, table).frame
+    server = Server(run)
+    served = served_predictions(server, table.read_bytes())
+    names = ["size", "cost", "seen", "level", "member", "text"]
+    rows = pl.read_csv(table, infer_schema=False).select(names).to_dicts()
+    objects = httpx.post(f"{server.url}/predict", json=rows).json()
+    explained = httpx.post(f"{server.url}/explain", json=rows[7])
+    api = httpx.get(f"{server.url}/schema").json()
+    (example,) = api["components"]["schemas"]["Row"]["examples"]
+    assert httpx.post(f"{server.url}/predict", json=example).status_code == 200, example
+    wrong = httpx.post(f"{server.url}/predict", json={**rows[7], "seen": "2020", "cost": "1 kg"})
+    code, err = server.stop()
+    assert code == 0, err
+    check_same(served, predicted)
+    check_same(pl.DataFrame(objects).select(served.columns), predicted)
+    assert len(explained.json()["effects"]) == len(names), explained.text
+    assert {error["column"] for error in wrong.json()["errors"]} == {"seen", "cost"}
 
 
 @pytest.mark.slow

@@ -11,6 +11,7 @@ import binascii
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
@@ -203,6 +204,10 @@ class RowReader:
                 for problem in error.problems
             ]
             raise RequestError(422, problems) from None
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+            expected = EXPECTED[self._fields[name][0].kind]
+            found = str(error).splitlines()[0][:100]
+            raise RequestError(422, [RequestProblem(expected, found, "", name)]) from None
 
     def _put_images(self, arrays: Arrays, name: str, values: Values) -> list[RequestProblem]:
         """Decode the images of a column, and return the problems with those that cannot be."""
@@ -220,6 +225,23 @@ class RowReader:
         elif field.kind == "number" and field.number_format is not None:
             expected = "a number, or a text in the format of the training rows"
         return RequestProblem(expected, shown(value), "null stands for a missing value", name, row)
+
+
+Plain = str | float | bool | None
+
+
+def request_value(field: InputField, value: Plain) -> Plain:
+    """Return a value of the schema of a model as requests have it; None for a missing value.
+
+    Values of a pseudonymized column are pseudonyms, which no request can contain.
+    """
+    if field.pseudonymized:
+        return None
+    if field.kind != "datetime" or field.date_format is None or value is None:
+        return value
+    if "%.f" in field.date_format:
+        return None  # Python has no such directive
+    return datetime.fromisoformat(str(value)).strftime(field.date_format)
 
 
 def _converter(field: InputField) -> Callable[[list[Any]], NDArray[Any] | None] | None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trainer.serving.answers import answer_rows
 from trainer.serving.bodies import Table
-from trainer.serving.columns import RowReader
+from trainer.serving.columns import RowReader, request_value
 from trainer.serving.onnx_model import Arrays, OnnxModel
 
 _CELLS = 8
@@ -36,11 +36,7 @@ def explain_row(model: OnnxModel, reader: RowReader, table: Table) -> bytes:
     answers = model.predict(arrays, 1)
     score = _score_name(model, answers)
     names = [name for name in reader.columns if name not in reader.images]
-    # The typical value of a pseudonymized column is a pseudonym, which no request can contain.
-    typical = {
-        field.column: None if field.pseudonymized else field.typical
-        for field in model.schema.inputs
-    }
+    typical = {field.column: request_value(field, field.typical) for field in model.schema.inputs}
     effects: list[dict[str, Any]] = []
     if names:
         changed = {

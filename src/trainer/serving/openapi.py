@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from trainer.export.schema import InputField, OutputField, Schema
 from trainer.serving.bodies import ARROW_TYPE, CSV_TYPE, JSON_TYPE, MULTIPART_TYPE
-from trainer.serving.columns import EXPECTED
+from trainer.serving.columns import EXPECTED, request_value
 from trainer.serving.onnx_model import described
 
 _MAX_CATEGORIES = 200
@@ -67,10 +67,10 @@ def openapi(schema: Schema) -> dict[str, Any]:
         "additionalProperties": False,
         "properties": {name: _input(field) for name, field in fields.items()},
     }
-    hidden = [name for name, field in fields.items() if field.pseudonymized]
-    if schema.example:
-        # Pseudonyms are no values of requests.
-        row["examples"] = [{**schema.example, **dict.fromkeys(hidden)}]
+    values = schema.example or {name: field.typical for name, field in fields.items()}
+    row["examples"] = [
+        {name: request_value(field, values.get(name)) for name, field in fields.items()}
+    ]
     answer = {
         "type": "object",
         "properties": {
@@ -132,10 +132,11 @@ def json_response(content: object) -> Response:
 def _described_inputs(schema: Schema) -> list[Any]:
     """Return the typed inputs, without what only the preprocessing needs."""
     inputs: list[Any] = list(described(schema)["inputs"])
-    for field in inputs:
+    for field, column in zip(inputs, schema.inputs, strict=True):
         del field["fitted"]
-        if field["pseudonymized"]:
-            field.update(categories=[], other_categories=[], typical=None)
+        field["typical"] = request_value(column, column.typical)
+        if column.pseudonymized:
+            field.update(categories=[], other_categories=[])
     return inputs
 
 

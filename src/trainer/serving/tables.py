@@ -14,9 +14,11 @@ from trainer.data.csv_files import read_csv
 from trainer.data.typed_files import read_arrow
 from trainer.data.values import is_date_type, is_nested
 from trainer.errors import DataError, Problem
-from trainer.serving.problems import RequestError, RequestProblem
+from trainer.serving.problems import RequestError, RequestProblem, refuse
 
 _NAME = "body"
+_DAMAGED = (pl.exceptions.PolarsError, pl.exceptions.PanicException)
+"""Damaged values raise these when they are first used; a panic is no `Exception`."""
 _MAX_TEXT = 2**28
 """Most bytes of all texts of a table. In Arrow, many cells can share one long text."""
 
@@ -35,8 +37,12 @@ def read_table(body: bytes, form: Literal["csv", "arrow"]) -> pl.DataFrame:
         except DataError as error:
             problems = [_without_path(problem, path) for problem in error.problems]
             raise RequestError(400, problems) from None
-        # Files are mapped into memory, and are removed with the folder.
-        return _plain(frame)
+        try:
+            # Files are mapped into memory, and are removed with the folder.
+            return _plain(frame)
+        except _DAMAGED as error:
+            found = str(error).splitlines()[0][:100]
+            raise refuse(400, "a table with values that can be read", found) from None
 
 
 def _without_path(problem: Problem, path: Path) -> RequestProblem:
