@@ -289,7 +289,7 @@ class ColumnsCode:
 
     def functions(self) -> Iterator[str]:
         """Yield the code of each function."""
-        if any("numbers" in tree for tree in self._trees):
+        if self._has("numbers") or self._has("booleans"):
             yield _RAW_NUMBERS
         if self._numbers:
             yield "".join(
@@ -371,10 +371,9 @@ class ColumnsCode:
     def _encode_booleans(self) -> Iterator[str]:
         yield '    if "booleans" in p:'
         yield '        flags, names = p["booleans"], p["booleans"]["inputs"]'
-        yield "        values = [np.array(columns[n], np.float64).reshape(-1) for n in names]"
-        yield "        values = np.stack(values, axis=1)"
+        yield "        values, infinite = raw_numbers(columns, names)"
         yield "        missing = (values != 0) & (values != 1)"
-        yield "        unseen |= (missing & ~np.isnan(values)).any(axis=1)"
+        yield "        unseen |= infinite | (missing & ~np.isnan(values)).any(axis=1)"
         yield '        x[:, flags["at"]] = np.where(missing, flags["fill"], values)'
         yield '        x[:, flags["marks_at"]] = missing[:, flags["marked"]]'
 

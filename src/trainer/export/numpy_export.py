@@ -1,4 +1,4 @@
-"""The format numpy: a readable module of fewer than 200 lines, and a file with its arrays.
+"""The format numpy: a readable module, mostly of fewer than 200 lines, and a file with its arrays.
 
 The module needs only NumPy and has only the functions that the model needs; everything that was fitted
 is in the file. It takes the arrays that other exports take, or lists with text, numbers and None.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -34,7 +34,7 @@ from trainer.runs.archives import write_arrays
 Array = NDArray[Any]
 
 MODULE, ARRAYS, SCHEMA = "model.py", "model.npz", "schema.json"
-MAX_LINES = 199
+MAX_WIDTH = 100
 MAX_LISTED = 40
 """The module lists at most this many columns."""
 
@@ -51,14 +51,14 @@ _LOAD = '''def load(path):
     return tree
 '''
 _MEANINGS = {
-    "number": "a number",
-    "boolean": "1 or 0",
-    "datetime": "a date: ISO 8601 text, or seconds since 1970 (UTC)",
-    "category": "a category",
-    "text": "ids and weights of terms",
-    "tokens": "ids of tokens",
-    "image": "pixels from 0 to 255",
-    "encoded": "an input of the network",
+    "number": "number: None or NaN where missing",
+    "boolean": "boolean: 1 or 0, None or NaN where missing",
+    "datetime": "datetime: ISO 8601 text, or seconds since 1970 (UTC); None or NaN where missing",
+    "category": "category: text, None where missing",
+    "text": "text: ids and weights of terms (rows, terms, 2)",
+    "tokens": "tokens: ids of tokens (rows, length)",
+    "image": "image: pixels from 0 to 255 (rows, height, width, channels)",
+    "encoded": "encoded: an input of the network",
 }
 
 
@@ -73,7 +73,7 @@ class NumpyFormat(ExportFormat):
     title: ClassVar[str] = "a Python module that needs only NumPy, and a file with its arrays"
 
     def problems(self, bundle: Bundle) -> list[Problem]:
-        """Return the layers that the module cannot compute, and a module that is too long."""
+        """Return the layers that the module cannot compute."""
         problems = [
             problem
             for member in bundle.members
@@ -82,15 +82,10 @@ class NumpyFormat(ExportFormat):
         if problems:
             return list(dict.fromkeys(problems))
         try:
-            lines = build_module(bundle, self.schema(bundle))[0].count("\n")
+            build_module(bundle, self.schema(bundle))
         except UnsupportedLayerError as error:
             expected, fix = "layers that the module can compute", "use another format, such as onnx"
             return [Problem(str(bundle.run.path), expected, str(error), fix)]
-        if lines > MAX_LINES:
-            expected, found = f"a module of at most {MAX_LINES} lines", f"{lines}"
-            return [
-                Problem(str(bundle.run.path), expected, found, "use another format, such as onnx")
-            ]
         return []
 
     def write(self, bundle: Bundle, schema: Schema, path: Path) -> None:
@@ -161,7 +156,7 @@ def build_module(bundle: Bundle, schema: Schema) -> tuple[str, dict[str, Array]]
     if len(schema.inputs) > MAX_LISTED:
         tree["columns"] = {
             "names": np.array([field.name for field in schema.inputs]),
-            "values": np.array([_MEANINGS[field.kind] for field in schema.inputs]),
+            "kinds": np.array([field.kind for field in schema.inputs]),
         }
     parts = [
         _introduction(schema),
@@ -183,6 +178,12 @@ def _introduction(schema: Schema) -> str:
         f'"""{title}',
         "",
         f"Written by `trainer export` from the run {schema.run}; needs only NumPy.",
+        "`predict` takes the values of each column in `COLUMNS`:",
+        "",
+        *(
+            f"    {_MEANINGS[kind]}"
+            for kind in dict.fromkeys(field.kind for field in schema.inputs)
+        ),
         '"""',
         "",
         "from pathlib import Path",
@@ -202,9 +203,8 @@ def _setup(schema: Schema, encoders: list[Tree]) -> str:
         'MEMBERS = list(ARRAYS["members"].values())',
     ]
     if len(schema.inputs) <= MAX_LISTED:
-        lines.append("COLUMNS = {")
-        lines += [f"    {field.name!r}: {_MEANINGS[field.kind]!r}," for field in schema.inputs]
-        lines.append("}")
+        items = [f"{field.name!r}: {field.kind!r}," for field in schema.inputs]
+        lines += ["COLUMNS = {", *_in_lines(items), "}"]
     else:
         lines.append(
             'COLUMNS = dict(zip(*(ARRAYS["columns"][n].tolist() for n in ("names", "values"))))'
@@ -217,6 +217,17 @@ def _setup(schema: Schema, encoders: list[Tree]) -> str:
             '        category["known"] = dict(zip(category["keys"].tolist(), numbers))',
         ]
     return "\n".join(lines) + "\n"
+
+
+def _in_lines(items: Sequence[str]) -> Iterator[str]:
+    """Yield indented lines with as many items as fit."""
+    line = "   "
+    for item in items:
+        if len(line) + len(item) >= MAX_WIDTH and line.strip():
+            yield line
+            line = "   "
+        line += f" {item}"
+    yield line
 
 
 def _functions(networks: list[NetworkCode]) -> list[str]:
