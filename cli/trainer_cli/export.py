@@ -19,7 +19,9 @@ def command(
     run: RunPath,
     to: Annotated[
         str,
-        typer.Option("--to", metavar="FORMAT", help="The format: onnx or numpy."),
+        typer.Option(
+            "--to", metavar="FORMAT", help="The format: onnx, numpy, keras or saved_model."
+        ),
     ] = "onnx",
     out: Annotated[
         Path | None,
@@ -38,6 +40,7 @@ def command(
 
     onnx: one file for ONNX Runtime, without Python or TensorFlow. Repeats and folds become one model.
     numpy, for networks on tables: a readable module that needs only NumPy, and a file with its arrays.
+    keras: a file that Keras opens without this package. saved_model: a folder for TensorFlow Serving.
     The export is compared with `trainer predict` and is not written if they differ.
 
     Example: trainer export runs/breast-cancer/20261122-141530-9f3c

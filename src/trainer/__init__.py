@@ -55,7 +55,8 @@ imported except `building`, `networks`, `recorded_training` and `recording` in `
 `engine` and `models`: in `engine` `base_features`, `checkpoint_schedule`, `devices`, `divergence`,
 `divergence_advice`, `events`, `monitors`, `program_cache` and `selection` can, in `models` `custom`,
 `kernel_padding`, `memory`, `pack_compatibility`, `principal_components`, `seeds`, `summary`,
-`warm_start`, and readers of `pretrained` weights.
+`warm_start`, and readers of `pretrained` weights. In `export`, `keras_columns`, `keras_dates`,
+`keras_model` and `keras_tasks` cannot.
 """
 
 from __future__ import annotations

@@ -26,6 +26,8 @@ Model = Callable[[Mapping[str, Array]], dict[str, Array]]
 FORMATS: Mapping[str, str] = {
     "onnx": "trainer.export.onnx_export:OnnxFormat",
     "numpy": "trainer.export.numpy_export:NumpyFormat",
+    "keras": "trainer.export.keras_export:KerasFormat",
+    "saved_model": "trainer.export.saved_model_export:SavedModelFormat",
 }
 """Name of a format → module and class. The first is the default."""
 

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 from numpy.typing import NDArray
 
 from trainer.errors import Problem, RunError
 from trainer.export.bundle import Bundle
+from trainer.export.example_inputs import example_lines
 from trainer.export.formats import ExportFormat, Model
 from trainer.export.raw_schema import input_names
 from trainer.export.schema import (
@@ -93,7 +93,7 @@ class OnnxFormat(ExportFormat):
         """Return code that predicts a row with ONNX Runtime and NumPy."""
         lines = ["import numpy as np", "import onnxruntime", ""]
         lines += [f"session = onnxruntime.InferenceSession({file_name!r})", "inputs = {"]
-        lines += [f"    {field.name!r}: {_literal(field, schema)}," for field in schema.inputs]
+        lines += example_lines(schema)
         lines += ["}", "names = [output.name for output in session.get_outputs()]"]
         return [*lines, "print(dict(zip(names, session.run(None, inputs))))"]
 
@@ -213,24 +213,3 @@ def _input_text(field: InputField) -> str:
         "encoded": "an input of the network",
     }
     return texts[field.kind]
-
-
-def _literal(field: InputField, schema: Schema) -> str:
-    """Return the example value of an input as code that makes an array."""
-    value = schema.example.get(field.column)
-    match field.kind:
-        case "category":
-            return f"np.array([[{field.missing if value is None else str(value)!r}]], dtype=object)"
-        case "number" | "boolean":
-            number = "np.nan" if value is None else repr(float(value))
-            return f"np.array([[{number}]])"
-        case "datetime":
-            return f"np.array([[{_seconds(value)}]])"
-        case _:
-            return f"np.zeros({(1, *field.shape)!r}, dtype=np.{field.dtype})"
-
-
-def _seconds(value: object) -> str:
-    if not isinstance(value, str):
-        return "np.nan"
-    return repr(float(np.datetime64(value, "us").astype(np.int64)) / 1e6)
