@@ -151,3 +151,23 @@ def test_class_weights_apply_to_network_and_baseline(
     )
     expected = model.predict_proba(scaler.transform(test.select(names).to_numpy()))[:, 1]
     np.testing.assert_allclose(baseline(plan).p[:, 0], expected, atol=2e-4)
+
+
+def test_tokens_have_the_baseline_of_texts(tmp_path: Path) -> None:
+    words = np.random.default_rng(0).choice(["good", "bad", "book", "the", "a"], (90, 5))
+    frame = pl.DataFrame(
+        {
+            "review": [" ".join(row) for row in words],
+            "x": np.arange(90) % 7,
+            "y": [str("good" in row) for row in words],
+        }
+    )
+    frame.write_csv(tmp_path / "texts.csv")
+    data = "source: texts.csv, target: y, columns: {review: {kind: KIND}}"
+    layers = "model: {layers: [{gru: 2}]}\n"
+    tokens, texts = (
+        baseline(planned(tmp_path, f"data: {{{data.replace('KIND', kind)}}}\n{more}"))
+        for kind, more in (("tokens", layers), ("text", ""))
+    )
+    np.testing.assert_allclose(tokens.p, texts.p)
+    assert tokens.p.std() > 0.1

@@ -186,7 +186,7 @@ def _metric_values(metrics: Mapping[str, ConfidenceInterval]) -> dict[str, Metri
 
 def _linear_model(evaluated: EvaluatedRun) -> str:
     """Return what the linear model is called: the usual name of one for texts."""
-    if not evaluated.dataset.preprocessing.texts:
+    if not evaluated.dataset.preprocessing.text_names:
         return "linear model"
     has_classes = TASK_RULES[evaluated.task.name].has_classes
     return f"TF-IDF {'logistic' if has_classes else 'ridge'} regression"
@@ -221,7 +221,7 @@ def _worst_rows(task: Task, dataset: Dataset, predictions: Predictions) -> tuple
 
 def _texts(dataset: Dataset, rows: RowIndex) -> list[dict[str, str]]:
     """Return the columns of text of some rows, with single blanks, shortened."""
-    names = [column.name for column in dataset.preprocessing.texts]
+    names = list(dataset.preprocessing.text_names)
     if not names:
         return [{} for _ in rows]
     ordered, places = np.unique(rows, return_inverse=True)

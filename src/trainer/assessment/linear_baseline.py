@@ -4,7 +4,7 @@ weights.
 It uses the same columns, each with a linear effect: numbers are imputed and standardized, without the
 quantile transform and smooth clipping that bound them for a network. Values that `data.clean.outliers`
 clips are clipped here too, because that setting corrects the data for any model. Texts have the TF-IDF
-weights of their terms, which makes it the usual linear model for texts.
+weights of their terms, which makes it the usual linear model for texts, also of a network on tokens.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import polars as pl
 
 from trainer.assessment.baselines import LinearModel, fit_linear
 from trainer.assessment.fold_baselines import COMPARED_SPLITS, Baseline, FoldData, fit_baseline
 from trainer.assessment.sparse_terms import SparseTerms
 from trainer.assessment.term_weights import largest_term_weights
+from trainer.config.data import Data
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
-from trainer.data.preprocessing import Preprocessing
-from trainer.data.splits import SplitName
+from trainer.data.preprocessing import Column, Preprocessing
+from trainer.data.splits import TRAIN, SplitName
+from trainer.data.text_fitting import TextAccumulator
 from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, InputArray, Inputs, count_rows
 from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
@@ -75,7 +78,7 @@ def linear_predictions(
 
 def _fit(config: Config, task: Task, dataset: Dataset) -> tuple[Dataset, LinearModel]:
     """Return the table as it is encoded for the linear model, and the model."""
-    encoder = dataset.preprocessing.with_linear_scaling()
+    encoder = _with_terms(config.data, dataset).with_linear_scaling()
     table = dataset if encoder == dataset.preprocessing else dataset.with_preprocessing(encoder)
     samples = table.samples("train")
     assert samples is not None, "a run has training rows"
@@ -87,6 +90,26 @@ def _fit(config: Config, task: Task, dataset: Dataset) -> tuple[Dataset, LinearM
     weight = None if train.weight is None else train.weight.astype(np.float64)
     x = _one_hot(train.inputs, encoder.embeddings)
     return table, fit_linear(target.task, x, y, weight, _terms(train.inputs, encoder))
+
+
+def _with_terms(data: Data, dataset: Dataset) -> Preprocessing:
+    """Return the preprocessing with the terms of a column of tokens in place of the tokens."""
+    preprocessing = dataset.preprocessing
+    tokens = preprocessing.tokens
+    if tokens is None:
+        return preprocessing
+    accumulator = TextAccumulator(data.text)
+    for start, frame in dataset.source.batches([tokens.name]):
+        is_train = dataset.assignment[start : start + frame.height] == TRAIN
+        accumulator.add(frame[tokens.name].filter(pl.Series(is_train)))
+    text = accumulator.fitted(tokens.name)
+    columns: list[Column] = []
+    for column in preprocessing.columns:
+        if column is not tokens:
+            columns.append(column)
+        elif text is not None:
+            columns.append(text)
+    return preprocessing.model_copy(update={"columns": tuple(columns)})
 
 
 def _predict(

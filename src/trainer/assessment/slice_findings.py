@@ -70,7 +70,7 @@ def find_slices(
     )
     features = [column.name for column in dataset.preprocessing.columns]
     available = [name for name in features if name in frame.columns][:_SEARCHED_COLUMNS]
-    texts = {column.name for column in dataset.preprocessing.texts}
+    texts = set(dataset.preprocessing.text_names)
     others = [name for name in available if name not in texts]
     searched = _columns(frame, others, predictions, _SEARCHED_LEVELS)
     lengths = {

@@ -162,6 +162,12 @@ class Preprocessing(FittedBase):
         return tuple(column for column in self.columns if isinstance(column, TextColumn))
 
     @property
+    def text_names(self) -> tuple[str, ...]:
+        """Names of the columns of text, as terms or as tokens."""
+        kinds = (TextColumn, TokenColumn)
+        return tuple(column.name for column in self.columns if isinstance(column, kinds))
+
+    @property
     def term_vectors(self) -> tuple[int, int] | None:
         """(number of ids, dimension) of the vectors of terms; ids without a term are unused."""
         if not self.texts:
