@@ -39,6 +39,7 @@ def test_all_example_configs_exist():
         "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
         "convolution_a", "convolution_b", "fashion", "clothing", "transfer", "reviews",
         "reviews_bert", "sentences_minilm",
+        "reviews_characters", "emoji",
     }  # fmt: skip
 
 
@@ -128,6 +129,7 @@ MIN_METRICS = {
     "fashion": {"accuracy": 0.7},
     "transfer": {"accuracy": 0.75},
     "clothing": {"r2": 0.45},
+    "reviews_characters": {"accuracy": 0.72},
 }
 
 
