@@ -216,7 +216,21 @@ def cases(draw: Any) -> tuple[dict[str, Any], int, bool, Decisions, int]:
     return config, members, draw(st.booleans()), decisions, draw(st.integers(0, 10_000))
 
 
-@settings(max_examples=3, suppress_health_check=list(HealthCheck))
+def test_embeddings_beside_numbers_and_dates() -> None:
+    config = {
+        "data": {
+            "source": "table.csv", "target": "number", "target_scale": "log",
+            "features": {"include": ["size", "colour", "many", "when"]},
+            "categorical": {"encode": "embedding"},
+            "datetime": {"parts": ["elapsed", "year", "weekday", "date"]},
+            "numeric": {"scale": "quantile", "piecewise_bins": 4, "smooth_clip": 3.0},
+        },
+        "model": {"layers": [{"dense": 4}]},
+    }  # fmt: skip
+    check(config, 2, True, Decisions(coverage=0.9, half_widths={"number": 0.7}), 3)
+
+
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_onnx_agrees_with_predict(case: Any) -> None:
     check(*case)

@@ -236,13 +236,26 @@ def _first_argument(called: Mapping[str, Any]) -> Any:
 
 def _mask(called: Mapping[str, Any]) -> TensorRef | None:
     """Return the mask that a layer is called with, if any."""
-    given = {name: value for name, value in called["kwargs"].items() if isinstance(value, dict)}
+    # Without a mask, a network with several inputs is called with a dict of None.
+    given = {name: value for name, value in called["kwargs"].items() if _has_tensor(value)}
     if not given:
         return None
-    if given.keys() not in ({"mask"}, {"attention_mask"}):
+    (name, value), *others = given.items()
+    reference = _references(value)
+    if others or name not in ("mask", "attention_mask") or not isinstance(reference, TensorRef):
         raise ValueError(f"a layer that is called with {', '.join(given)}")
-    (reference,) = map(_references, given.values())
-    return TensorRef(reference.layer, reference.node, reference.index)
+    return reference
+
+
+def _has_tensor(value: Any) -> bool:
+    match value:
+        case {"class_name": "__keras_tensor__"}:
+            return True
+        case dict():
+            return any(map(_has_tensor, value.values()))
+        case list():
+            return any(map(_has_tensor, value))
+    return False
 
 
 def _references(value: Any) -> Any:
