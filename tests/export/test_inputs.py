@@ -141,3 +141,20 @@ def test_images_of_pixels(tmp_path: Path) -> None:
     found = session.run(["probabilities"], export.encode(bundle, schema, rows, {}))[0]
     expected = trainer.load(run, device="cpu").predict(rows)
     np.testing.assert_allclose(found[:, 1], expected["probability_dog"].to_numpy(), atol=1e-5)
+
+
+def test_columns_with_the_names_of_outputs(tmp_path: Path) -> None:
+    names = ["label", "unseen", "probabilities", "/Concat_3", 'ein "Wort", ü']
+    rng = np.random.default_rng(0)
+    table = {name: rng.normal(size=60).round(3) for name in names[:4]}
+    words = pl.Series(rng.integers(0, 3, 60)).cast(pl.String).replace(["0", "1"], ["a,b", "🙂\n"])
+    frame = pl.DataFrame({**table, names[4]: words, "target": ["x", "y", "z"] * 20})
+    frame.write_csv(tmp_path / "t.csv")
+    layers = {"layers": [{"dense": 3}]}
+    run = write_run(tmp_path, {"data": {"source": "t.csv", "target": "target"}, "model": layers})
+    assert_agrees(run, frame.drop("target"), tmp_path)
+    schema = OnnxFormat().schema(load_bundle(run))
+    assert [field.name for field in schema.inputs] == names
+    assert [field.name for field in schema.outputs] == [
+        "label_of_model", "probabilities_of_model", "unseen_of_model",
+    ]  # fmt: skip

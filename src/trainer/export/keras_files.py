@@ -24,7 +24,10 @@ from trainer.runs.archives import check_archive
 Array = NDArray[Any]
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
-_TENSOR = "__keras_tensor__"
+_DAMAGE = (
+    AttributeError, IndexError, KeyError, OSError, RecursionError, RuntimeError, TypeError, ValueError,
+)  # fmt: skip
+"""What JSON and HDF5 of another form raise."""
 _SUBLAYERS = {
     "GRU": ("cell",),
     "LSTM": ("cell",),
@@ -123,7 +126,7 @@ def read_network(path: Path) -> KerasNetwork:
             content = io.BytesIO(archive.read(_WEIGHTS))
         with h5py.File(content, "r") as file:
             return _network(config, file, "")
-    except (KeyError, TypeError, ValueError, IndexError, OSError, RecursionError) as error:
+    except _DAMAGE as error:
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise RunError(
             Problem(
