@@ -165,6 +165,7 @@ def measure(job: Job, cores: Sequence[int]) -> None:
         job,
         {
             "error": error(job.task, targets, values),
+            "measured_on": measured_on(len(cores)),
             "epochs": manifest["epochs"],
             "seconds": fit.seconds,
             "cpu_seconds": fit.cpu_seconds,
@@ -172,6 +173,14 @@ def measure(job: Job, cores: Sequence[int]) -> None:
             "predict_cpu_seconds": predict.cpu_seconds,
         },
     )
+
+
+def measured_on(cores: int) -> str:
+    """Return the date, the processor, and the cores of a job."""
+    from benchmarks.run import machine
+
+    date = datetime.now(UTC).strftime("%Y-%m-%d")
+    return f"{date}, {machine()['processor']}, {cores} of its cores for each"
 
 
 def _without(row: Sequence[str], at: int) -> list[str]:
@@ -290,10 +299,9 @@ def main() -> None:
     summary = summarize(args.folder)
     print(json.dumps(summary, indent=1))
     if args.page:
-        from benchmarks.run import machine, write
+        from benchmarks.run import write
 
-        environment = {"date": datetime.now(UTC).strftime("%Y-%m-%d"), "machine": machine()}
-        write({"workloads": {}, "accuracy": {**environment, **summary}})
+        write({"workloads": {}, "accuracy": summary})
     sys.exit(1 if failed else 0)
 
 

@@ -56,7 +56,11 @@ def summarize(folder: Path) -> dict[str, Any]:
             for path in sorted(suite.iterdir())
             if path.is_dir()
         }
+        results = [
+            json.loads(path.read_text(encoding="utf-8")) for path in sorted(suite.glob("*/*.json"))
+        ]
         suites[suite.name] = {
+            "measured_on": sorted({result.get("measured_on", "") for result in results} - {""}),
             "setups": setups,
             "learners": _learners(setups.get(MAIN, {}), baselines, tasks),
         }
@@ -175,18 +179,18 @@ def geometric_mean(values: Sequence[float]) -> float:
 
 def accuracy_sections(results: Mapping[str, Any]) -> Iterator[str]:
     """Render the results of `summarize`."""
-    machine = results["machine"]
     yield (
         "`python -m benchmarks.accuracy`: `trainer init`, `fit` and `predict` on tables with five fixed "
         "folds. Nothing is set by hand. The error is 1 - AUC for two classes, the log loss for more, "
         "and the RMSE for numbers. Its ratio is the mean error over the folds divided by that of the "
         "best other learner, chosen for each table afterwards; below 1, trainer is more accurate than "
-        f"all of them. The others have their default settings. Measured on {results['date']} on "
-        f"{machine['processor']}, {machine['cores']} cores; CPU seconds are those of `trainer fit` with "
-        "start-up, compilation, evaluation, baselines and report."
+        "all of them. The others have their default settings. CPU seconds are those of `trainer fit` "
+        "with start-up, compilation, evaluation, baselines and report, with an empty cache."
     )
     for name, suite in results["suites"].items():
         yield f"### {_SUITES.get(name, name)}"
+        if suite["measured_on"]:
+            yield f"Measured on: {'; '.join(suite['measured_on'])}."
         yield from _suite_sections(suite)
 
 
