@@ -25,6 +25,8 @@ from trainer.models.pretrained.safetensors_files import read_safetensors
 from trainer.models.pretrained.weights_error import WeightsError
 from trainer.models.seeds import derived_seed
 
+# A policy of its own for each layer: Keras writes the address of an object that several share.
+_POLICY = "float32"
 _ADAPTED = ("query", "value")
 _ADAPTER_WEIGHTS = ("lora_kernel_a", "lora_kernel_b")
 
@@ -71,14 +73,14 @@ class EncoderLayers:
         ids = keras.Input((length,), dtype="int32", name=f"{BASE}_input")
         mask = self._mask(ids)
         x = self._embed(ids, length)
-        attention_mask = layers.Reshape((1, length), name="attention_mask")(mask)
+        attention_mask = layers.Reshape((1, length), dtype=_POLICY, name="attention_mask")(mask)
         for number in range(self.encoder.layers):
             x = self._layer(x, attention_mask, f"layer_{number}")
         if pool == "cls":
-            first = layers.Cropping1D((0, length - 1), name="first_token")(x)
-            x = layers.Reshape((self.encoder.width,), name="pooled")(first)
+            first = layers.Cropping1D((0, length - 1), dtype=_POLICY, name="first_token")(x)
+            x = layers.Reshape((self.encoder.width,), dtype=_POLICY, name="pooled")(first)
         else:
-            x = layers.GlobalAveragePooling1D(name="pooled")(x, mask=mask)
+            x = layers.GlobalAveragePooling1D(dtype=_POLICY, name="pooled")(x, mask=mask)
         return keras.Model(ids, x, name=BASE)
 
     def fill(self, arrays: dict[str, NDArray[Any]]) -> None:
@@ -99,20 +101,24 @@ class EncoderLayers:
         name = module.layer
         match module.kind:
             case "table":
-                layer = layers.Embedding(*shapes[0], embeddings_initializer="zeros", name=name)
+                layer = layers.Embedding(
+                    *shapes[0], embeddings_initializer="zeros", dtype=_POLICY, name=name
+                )
                 layer.build()
             case "norm":
-                layer = layers.LayerNormalization(epsilon=encoder.epsilon, name=name)
+                layer = layers.LayerNormalization(epsilon=encoder.epsilon, dtype=_POLICY, name=name)
                 layer.build((None, None, *shapes[0]))
             case "dense":
                 units, inputs = shapes[0]
                 activation = encoder.activation if name.endswith("_hidden") else "linear"
-                layer = layers.Dense(units, activation, kernel_initializer="zeros", name=name)
+                layer = layers.Dense(
+                    units, activation, kernel_initializer="zeros", dtype=_POLICY, name=name
+                )
                 layer.build((None, None, inputs))
             case "attention":
                 layer = layers.MultiHeadAttention(
                     encoder.heads, encoder.width // encoder.heads, kernel_initializer="zeros",
-                    flash_attention=False, name=name,
+                    flash_attention=False, dtype=_POLICY, name=name,
                 )  # fmt: skip
                 shape = (None, None, encoder.width)
                 layer.build(shape, shape)
@@ -137,9 +143,11 @@ class EncoderLayers:
     def _mask(self, ids: Any) -> Any:
         """Return 1 for tokens and 0 for padding, float32 (n, length)."""
         layers = keras.layers
-        distance = layers.Rescaling(1.0, -float(self.encoder.pad_id), name="from_padding")(ids)
-        square = layers.Multiply(name="from_padding_squared")([distance, distance])
-        return layers.ReLU(max_value=1.0, name="mask")(square)
+        distance = layers.Rescaling(
+            1.0, -float(self.encoder.pad_id), dtype=_POLICY, name="from_padding"
+        )(ids)
+        square = layers.Multiply(dtype=_POLICY, name="from_padding_squared")([distance, distance])
+        return layers.ReLU(max_value=1.0, dtype=_POLICY, name="mask")(square)
 
     def _embed(self, ids: Any, length: int) -> Any:
         layers, encoder = keras.layers, self.encoder
@@ -148,9 +156,11 @@ class EncoderLayers:
         parts = [self._layers["words"](ids)]
         for name, offset in numbers.items():
             if name in self._layers:
-                index = layers.Rescaling(0.0, offset, name=f"{name}_ids")(ids)
+                index = layers.Rescaling(0.0, offset, dtype=_POLICY, name=f"{name}_ids")(ids)
                 parts.append(self._layers[name](index))
-        x = self._layers["embeddings_normalization"](layers.Add(name="embeddings")(parts))
+        x = self._layers["embeddings_normalization"](
+            layers.Add(dtype=_POLICY, name="embeddings")(parts)
+        )
         x = self._dropped(x, "embeddings_dropout")
         return self._layers["embeddings_projection"](x) if encoder.is_projected else x
 
@@ -159,11 +169,11 @@ class EncoderLayers:
         attended = inner[f"{name}_attention"](x, x, attention_mask=mask)
         attended = self._dropped(attended, f"{name}_attention_dropout")
         x = inner[f"{name}_attention_normalization"](
-            add(name=f"{name}_attention_add")([attended, x])
+            add(dtype=_POLICY, name=f"{name}_attention_add")([attended, x])
         )
         outputs = inner[f"{name}_outputs"](inner[f"{name}_hidden"](x))
         outputs = self._dropped(outputs, f"{name}_dropout")
-        return inner[f"{name}_normalization"](add(name=f"{name}_add")([outputs, x]))
+        return inner[f"{name}_normalization"](add(dtype=_POLICY, name=f"{name}_add")([outputs, x]))
 
     def _dropped(self, x: Any, name: str) -> Any:
         if not self._dropout:
@@ -172,7 +182,7 @@ class EncoderLayers:
         if self._context.compiled:
             kind = COMPILED_LAYERS[kind]
         seed = derived_seed(self._context.seed, f"{BASE}_{name}", "noise")
-        return kind(self._dropout, seed=seed, name=name)(x)
+        return kind(self._dropout, seed=seed, dtype=_POLICY, name=name)(x)
 
 
 def build_encoder(
