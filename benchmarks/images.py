@@ -91,13 +91,13 @@ def main() -> None:
     args = parser.parse_args()
     if unknown := set(args.names) - set(WORKLOADS):
         parser.error(f"{', '.join(sorted(unknown))}: not one of {', '.join(WORKLOADS)}")
+    rounds = 1 if args.quick else args.rounds
     measured: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         for name in args.names or WORKLOADS:
             workload = WORKLOADS[name].shortened() if args.quick else WORKLOADS[name]
-            rounds = 1 if args.quick else args.rounds
             measured[name] = measure(name, workload, Path(folder), rounds, quick=args.quick)
-    print(json.dumps({"rounds": args.rounds, "workloads": measured}))
+    print(json.dumps({"rounds": rounds, "workloads": measured}))
 
 
 if __name__ == "__main__":
