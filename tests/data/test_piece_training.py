@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config.tokens import Tokens
-from trainer.data.piece_training import WordCounts, replaced, train_merges
+from trainer.data.piece_training import WordCounts, train_merges
 from trainer.data.token_definitions import CONTINUATION
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -65,11 +65,6 @@ def test_merges_of_random_words_are_those_of_the_package(words):
     merges = train_merges(counts, 40, 2, alphabet=set("".join(words)))
     _, expected = oracle_merges(counts, 40, 2)
     assert list(merges.pairs) == expected
-
-
-def test_a_pair_is_replaced_from_the_left():
-    assert replaced([1, 1, 1, 2, 1, 1], (1, 1), 9) == [9, 1, 2, 9]
-    assert replaced([], (1, 1), 9) == []
 
 
 @pytest.mark.parametrize("tokenizer", ["wordpiece", "bpe"])

@@ -159,31 +159,33 @@ class _Trainer:
         new = self._ids[token]
         changed: set[Pair] = set()
         for place in self._places.pop(pair):
-            word, count = self._words[place], self._counts[place]
-            for old in pairwise(word):
-                self._pair_counts[old] -= count
-            self._words[place] = replaced(word, pair, new)
-            for now in pairwise(self._words[place]):
-                self._pair_counts[now] += count
-                self._places[now].add(place)
-                if new in now:
-                    changed.add(now)
+            self._merge_in(place, pair, new, changed)
         return changed
 
-
-def replaced(word: Sequence[int], pair: Pair, new: int) -> list[int]:
-    """Return a sequence with an id in place of a pair, from the first one on."""
-    first, second = pair
-    result: list[int] = []
-    position, last = 0, len(word) - 1
-    while position <= last:
-        if word[position] == first and position < last and word[position + 1] == second:
-            result.append(new)
-            position += 2
-        else:
-            result.append(word[position])
+    def _merge_in(self, place: int, pair: Pair, new: int, changed: set[Pair]) -> None:
+        """Replace a pair in a word, from its start on; add the pairs with the new id to `changed`."""
+        word, count = self._words[place], self._counts[place]
+        first, second = pair
+        position = 0
+        while first in word[position:-1]:
+            position = word.index(first, position)
+            if word[position + 1] == second:
+                self._pair_counts[pair] -= count
+                if position:
+                    before = word[position - 1]
+                    self._pair_counts[before, first] -= count
+                    self._add((before, new), place, changed)
+                if position + 2 < len(word):
+                    after = word[position + 2]
+                    self._pair_counts[second, after] -= count
+                    self._add((new, after), place, changed)
+                word[position : position + 2] = [new]
             position += 1
-    return result
+
+    def _add(self, pair: Pair, place: int, changed: set[Pair]) -> None:
+        self._pair_counts[pair] += self._counts[place]
+        self._places[pair].add(place)
+        changed.add(pair)
 
 
 class WordCounts:
