@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import shutil
 import socket
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,28 @@ def test_newer_run_is_served_after_it_has_finished(finished: Any, tmp_path: Path
     code, err = server.stop()
     assert code == 0
     assert "now serving" in err
+
+
+@pytest.mark.slow
+def test_server_goes_on_when_the_run_is_deleted(copied: Path) -> None:
+    server = Server(copied, "--reload", "--monitor", "--workers", "2")
+    shutil.rmtree(copied)
+    row = {"size": 1, "color": "red"}
+    lines: list[str] = []
+
+    def read() -> None:
+        assert server.process.stderr is not None
+        lines.extend(server.process.stderr)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    server.wait_until(lambda: any("expected a run directory" in line for line in lines))
+    assert httpx.post(f"{server.url}/predict", json=row).status_code == 200
+    server.process.terminate()
+    assert server.process.wait(60) == 0
+    reader.join()
+    assert sum("expected a run directory" in line for line in lines) == 1
+    assert not any("Traceback" in line for line in lines)
 
 
 def options(*paths: Path, **values: Any) -> ServeOptions:

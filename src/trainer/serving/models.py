@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from trainer.serving.monitoring import Monitor
 
 LOG = logging.getLogger("trainer.serving")
+_NO_STAMP = (0, 0)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Models:
 
     def is_outdated(self) -> bool:
         """Return whether the state file was replaced."""
-        return _stamp(self._state) != self._stamp
+        return _stamp(self._state) not in (self._stamp, _NO_STAMP)
 
     def reload(self) -> None:
         """Open the models that have changed, and then serve them instead of the old ones.
@@ -96,7 +97,7 @@ class Models:
                 for number, source in enumerate(sources)
                 if source != self._served[source.name].model.source
             }
-        except TrainerError as error:
+        except (TrainerError, OSError, ValueError) as error:
             LOG.warning("the newer model is not served: %s", error)
             return
         for served in opened.values():
@@ -129,7 +130,7 @@ def _stamp(path: str) -> tuple[int, int]:
     with suppress(OSError):
         status = os.stat(path)  # noqa: PTH116 (called twice a second; a Path costs more)
         return status.st_mtime_ns, status.st_ino
-    return 0, 0
+    return _NO_STAMP
 
 
 def make_counters(sources: Sequence[ModelSource], settings: WorkerSettings) -> Counters:

@@ -6,21 +6,20 @@ run ─ export ─► file ─► state file ─► workers     (again for a new
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
-import shutil
 import socket
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from threading import Event, Thread
 
-from trainer.errors import Problem, RunError, TrainerError, UsageError
+from trainer.errors import Problem, TrainerError, UsageError
 from trainer.runs.directory import RunDirectory
-from trainer.runs.monitoring import Monitoring, monitoring_folder, write_monitoring
-from trainer.runs.opening import open_run
-from trainer.runs.search import find_runs
+from trainer.runs.monitoring import Monitoring, write_monitoring
 from trainer.serving.counters import Counters, create_file
 from trainer.serving.models import make_counters, monitored_slots
 from trainer.serving.monitoring_bins import SLOTS, monitored_columns
@@ -28,6 +27,13 @@ from trainer.serving.onnx_model import OnnxModel, is_compatible
 from trainer.serving.server import serve
 from trainer.serving.settings import Limits, ModelSource, WorkerSettings, write_state
 from trainer.serving.supervisor import Supervisor
+from trainer.workflows.serving_sources import (
+    Origin,
+    newer_source,
+    origins,
+    stamp_of,
+    write_model,
+)
 
 _CHECK_SECONDS = 2.0
 _WRITE_SECONDS = 10.0
@@ -59,23 +65,6 @@ class ServeOptions:
     monitor: bool = False
 
 
-@dataclass(slots=True)
-class _Origin:
-    """Where a served model comes from, to notice newer ones.
-
-    Attributes:
-        name: The name of the model.
-        path: The run directory, or the file.
-        stamp: The state of the file; None for a run.
-        rejected: Newer runs that cannot be served instead, by path or stamp.
-    """
-
-    name: str
-    path: Path
-    stamp: tuple[int, int, int] | None
-    rejected: set[object] = field(default_factory=set)
-
-
 @dataclass(frozen=True, slots=True)
 class Address:
     """Where a server listens: `http://127.0.0.1:8000`."""
@@ -99,7 +88,7 @@ def serve_models(
         UsageError: The address cannot be used.
         ResourceError: Workers do not start.
     """
-    with tempfile.TemporaryDirectory(prefix="trainer-serve-") as folder:
+    with tempfile.TemporaryDirectory(prefix="trainer-serve-") as folder, _kept(folder):
         served = _ServedModels(options, Path(folder), log)
         listener = _listen(options.host, options.port)
         settings = WorkerSettings(str(served.state), options.limits, token=options.token)
@@ -121,6 +110,20 @@ def serve_models(
             return supervisor.run(lambda: on_ready(address), lambda: served.update(counters))
         finally:
             served.write_counts(counters)
+
+
+@contextmanager
+def _kept(folder: str) -> Iterator[None]:
+    """Context manager that keeps systemd-tmpfiles from removing a folder when it is days old.
+
+    It skips folders with a lock (tmpfiles.d(5), "Age").
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _serve_alone(
@@ -169,13 +172,26 @@ class _ServedModels:
         self._started = datetime.now(UTC)
         self._next_check = self._next_write = 0.0
         self._written: dict[str, int] = {}
-        self._origins = _origins(options)
+        self._logged: set[str] = set()
+        self._origins = origins(options.paths, monitor=options.monitor)
         self.sources = tuple(self._source(origin, origin.path) for origin in self._origins)
         self.state = folder / "models.json"
         write_state(self.state, self.sources)
 
     def update(self, counters: Counters) -> None:
-        """Look for newer runs, and write the counts of monitoring, if it is time."""
+        """Look for newer runs, and write the counts of monitoring, if it is time.
+
+        Problems are logged once each: the server goes on answering.
+        """
+        try:
+            self._update(counters)
+        except Exception as error:
+            text = str(error) if isinstance(error, TrainerError) else repr(error)
+            if text not in self._logged:
+                self._logged.add(text)
+                self._log(text)
+
+    def _update(self, counters: Counters) -> None:
         now = datetime.now(UTC).timestamp()
         if self._options.monitor and now >= self._next_write:
             self._next_write = now + _WRITE_SECONDS
@@ -205,36 +221,30 @@ class _ServedModels:
             try:
                 write_monitoring(RunDirectory(Path(source.run)), name, monitoring)
             except TrainerError as error:
-                self._log(f"the counts of monitoring are not written: {error}")
+                text = f"the counts of monitoring are not written: {error}"
+                if text not in self._logged:
+                    self._logged.add(text)
+                    self._log(text)
+                continue
             self._written[source.file] = rows
 
-    def _source(self, origin: _Origin, path: Path) -> ModelSource:
-        """Export a run, or copy a file, which may be replaced while it is served."""
+    def _source(self, origin: Origin, path: Path) -> ModelSource:
+        """Write the file of a run or of a newer one, and its bins for monitoring."""
         self._exported += 1
         file = self._folder / f"{self._exported}.onnx"
-        if origin.stamp is not None:
-            try:
-                shutil.copyfile(path, file)
-            except OSError as error:
-                found = (error.strerror or str(error)).lower()
-                raise RunError(Problem(str(path), "an exported ONNX file", found)) from error
-            source = ModelSource(origin.name, str(file))
-            _check(source, path)
-            return source
-        source = ModelSource(origin.name, str(file), str(path))
-        if not _copy_export(path, source):
-            _export(path, file)
-        model = OnnxModel(source)
+        write_model(origin, path, file)
+        run = "" if origin.stamp is not None else str(path)
+        source = ModelSource(origin.name, str(file), run)
         if not self._options.monitor:
             return source
         # Its imports take longer than all others.
         from trainer.workflows.serving_bins import bins_of_run
 
-        return ModelSource(origin.name, str(file), str(path), bins_of_run(path, model))
+        return ModelSource(origin.name, str(file), str(path), bins_of_run(path, OnnxModel(source)))
 
     def _reload(self, number: int, counters: Counters) -> None:
         origin = self._origins[number]
-        newer = _newer(origin)
+        newer = newer_source(origin)
         if newer is None:
             return
         path, mark = newer
@@ -250,119 +260,12 @@ class _ServedModels:
             return
         self.write_counts(counters)
         origin.path = path
-        origin.stamp = None if origin.stamp is None else _stamp(path)
+        origin.stamp = None if origin.stamp is None else stamp_of(path)
         sources = list(self.sources)
         sources[number] = source
         self.sources = tuple(sources)
         write_state(self.state, self.sources)
         self._log(f"now serving {path} as '{origin.name}'")
-
-
-def _origins(options: ServeOptions) -> list[_Origin]:
-    """Return where the models come from, with a name for each.
-
-    Raises:
-        RunError: A path is neither a run nor a file.
-        UsageError: A file without a run is monitored.
-    """
-    origins = []
-    for path in options.paths:
-        if path.is_file() and path.suffix == ".onnx":
-            if options.monitor:
-                fix = "use the run directory, which has the training rows"
-                raise UsageError(Problem("--monitor", "run directories", f"the file {path}", fix))
-            origins.append(_Origin(path.stem, path, _stamp(path)))
-            continue
-        run = open_run(path).run
-        origins.append(_Origin(run.read_manifest().name, path, None))
-        if options.monitor and not os.access(run.path, os.W_OK):
-            folder = monitoring_folder(run)
-            fix = "give yourself write permission there, or serve without --monitor"
-            raise UsageError(Problem(str(folder), "a directory to write to", "none", fix))
-    names = [origin.name for origin in origins]
-    for origin in origins:
-        if names.count(origin.name) > 1:
-            origin.name = origin.path.resolve().name.removesuffix(".onnx")
-    names = [origin.name for origin in origins]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        found = f"'{twice[0]}' {names.count(twice[0])} times"
-        raise UsageError(Problem("trainer serve", "models with different names", found))
-    return origins
-
-
-def _export(path: Path, file: Path) -> None:
-    """Write the ONNX file of a run."""
-    from trainer.export.bundle import load_bundle
-    from trainer.export.formats import load_format
-
-    bundle = load_bundle(path)
-    onnx = load_format("onnx")
-    problems = onnx.problems(bundle)
-    if problems:
-        raise RunError(problems)
-    onnx.write(bundle, onnx.schema(bundle), file)
-
-
-def _copy_export(path: Path, source: ModelSource) -> bool:
-    """Use the file of `trainer export` in a run, if there is one of its weights.
-
-    It takes much less time to open than the run.
-    """
-    opened = open_run(path)
-    exported = opened.run.exports / "onnx" / "model.onnx"
-    if opened.checkpoint is not None or not exported.is_file():
-        return False
-    try:
-        shutil.copyfile(exported, source.file)
-        schema = OnnxModel(source).schema
-    except (OSError, RunError):
-        return False
-    return schema.weights_sha256 == opened.run.read_manifest().weights_sha256
-
-
-def _check(source: ModelSource, path: Path) -> None:
-    """Check a copied file; messages name the original.
-
-    Raises:
-        RunError: It cannot be served.
-    """
-    try:
-        OnnxModel(source)
-    except RunError as error:
-        raise RunError(problem.at(str(path)) for problem in error.problems) from error
-
-
-def _newer(origin: _Origin) -> tuple[Path, object] | None:
-    """Return a newer run or file, and what it is rejected by."""
-    if origin.stamp is not None:
-        stamp = _stamp(origin.path)
-        is_new = stamp not in (origin.stamp, (0, 0, 0)) and stamp not in origin.rejected
-        return (origin.path, stamp) if is_new else None
-    run = open_run(origin.path).run.path
-    folder = run.absolute().parent
-    # The names of runs begin with the time in UTC.
-    later = [path for path in find_runs(folder) if path.name > run.name and path.parent == folder]
-    for path in sorted(later, key=lambda path: path.name, reverse=True):
-        shown = run.parent / path.name
-        if shown not in origin.rejected and _is_finished(RunDirectory(path)):
-            return shown, shown
-    return None
-
-
-def _is_finished(run: RunDirectory) -> bool:
-    try:
-        return run.read_manifest().status == "finished"
-    except RunError:
-        return False
-
-
-def _stamp(path: Path) -> tuple[int, int, int]:
-    try:
-        status = path.stat()
-    except OSError:
-        return 0, 0, 0
-    return status.st_mtime_ns, status.st_size, status.st_ino
 
 
 def _listen(host: str, port: int) -> socket.socket:
