@@ -19,9 +19,7 @@ def command(
     run: RunPath,
     to: Annotated[
         str,
-        typer.Option(
-            "--to", metavar="FORMAT", help="The format: onnx, numpy, keras or saved_model."
-        ),
+        typer.Option("--to", metavar="FORMAT", help="onnx, numpy, keras, saved_model or litert."),
     ] = "onnx",
     out: Annotated[
         Path | None,
@@ -41,6 +39,7 @@ def command(
     onnx: one file for ONNX Runtime, without Python or TensorFlow. Repeats and folds become one model.
     numpy, for networks on tables: a readable module that needs only NumPy, and a file with its arrays.
     keras: a file that Keras opens without this package. saved_model: a folder for TensorFlow Serving.
+    litert: the networks alone, for encoded rows on small devices.
     The export is compared with `trainer predict` and is not written if they differ.
 
     Example: trainer export runs/breast-cancer/20261122-141530-9f3c

@@ -161,11 +161,14 @@ def _slices(content: RunContent) -> Section:
 
 
 def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
+    unseen = schema.output("unseen")
+    flag = (
+        "known only to the encoding" if unseen is None else f"flagged by the output '{unseen.name}'"
+    )
     yield Paragraph(
         "The metrics hold for rows like those of the data below. For a row whose numbers are outside "
         "the ranges of training, the model extrapolates without a warning; a category that did not "
-        "occur in training is flagged by the output "
-        f"'{next(item.name for item in schema.outputs if item.role == 'unseen')}'."
+        f"occur in training is {flag}."
     )
     task = bundle.task
     if task.kind.rules.has_classes:
@@ -178,6 +181,11 @@ def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
     elif schema.coverage is None:
         yield Paragraph(
             "The numbers come without intervals (evaluate.prediction_interval was off)."
+        )
+    if any(item.kind == "encoded" for item in schema.inputs):
+        yield Paragraph(
+            "The inputs are rows encoded by the preprocessing of the run: "
+            "trainer.load(RUN).encoders[0].transform(frame).inputs."
         )
     if any(item.kind in ("text", "tokens") for item in schema.inputs):
         yield Paragraph(

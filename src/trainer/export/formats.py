@@ -28,6 +28,7 @@ FORMATS: Mapping[str, str] = {
     "numpy": "trainer.export.numpy_export:NumpyFormat",
     "keras": "trainer.export.keras_export:KerasFormat",
     "saved_model": "trainer.export.saved_model_export:SavedModelFormat",
+    "litert": "trainer.export.litert_export:LitertFormat",
 }
 """Name of a format → module and class. The first is the default."""
 

@@ -31,12 +31,16 @@ def model_problems(bundle: Bundle) -> list[Problem]:
         for name in bundle.columns
         if "/" in name
     ]
-    problems += [
+    return [*problems, *custom_layer_problems(bundle)]
+
+
+def custom_layer_problems(bundle: Bundle) -> list[Problem]:
+    """Return a problem for each network with custom layers."""
+    return [
         Problem(member.where, "layers of Keras", "a custom layer", "replace it in model.layers")
         for member in bundle.members
         if _has_custom_layers(member.trained)
     ]
-    return list(dict.fromkeys(problems))
 
 
 def _has_custom_layers(trained: TrainedRun) -> bool:

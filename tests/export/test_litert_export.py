@@ -1,0 +1,76 @@
+"""The format litert agrees with `predict` for encoded rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from polars.testing import assert_frame_equal
+
+import trainer
+from tests.export.test_agreement import table
+from tests.export.test_numpy_export import write_case
+from tests.export.test_tensorflow_exports import config
+from tests.export.untrained import write_run, write_table
+from trainer.export.bundle import load_bundle
+from trainer.export.litert_export import LitertFormat
+from trainer.export.raw_schema import raw_schema
+from trainer.export.rows import predictions_frame
+from trainer.runs.decisions import Decisions
+from trainer.workflows.export import export_run
+
+EMBEDDED = {"categorical": {"encode": "embedding"}}
+WIDTHS = Decisions(coverage=0.9, half_widths={"number": 0.7})
+CASES: dict[str, tuple[dict[str, Any], int, bool, Decisions, int]] = {
+    "folds with embeddings": (
+        config("multiclass", data=EMBEDDED), 2, True, Decisions(temperature=1.7), 2
+    ),
+    "binary": (config("binary"), 1, False, Decisions(temperature=0.6, threshold=0.31), 1),
+    "labels": (config("lists", data={"target_separator": "|"}), 1, False, Decisions(), 1),
+    "intervals": (config("number"), 2, False, WIDTHS, 3),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[] if name == "binary" else [pytest.mark.slow]) for name in CASES],
+)
+def test_agrees_with_predict(tmp_path: Path, name: str) -> None:
+    run, rows = write_case(tmp_path, CASES[name])
+    export, bundle = LitertFormat(), load_bundle(run)
+    assert export.problems(bundle) == []
+    schema = export.schema(bundle)
+    export.write(bundle, schema, tmp_path / export.file_name)
+    outputs = export.load(tmp_path / export.file_name)(export.encode(bundle, schema, rows, {}))
+    assert set(outputs) == {field.name for field in schema.outputs} | {"unseen"}
+    found = predictions_frame(raw_schema(bundle), export.decode(bundle, schema, outputs))
+    expected = trainer.load(run, device="cpu").predict(rows).drop("row")
+    assert found.columns == expected.columns
+    numbers = [name for name in expected.columns if expected.schema[name].is_float()]
+    for column in numbers:
+        a, b = expected[column].to_numpy(), found[column].to_numpy()
+        scale = 1.0 if schema.classes else np.maximum(np.std(a), np.abs(a))
+        np.testing.assert_array_less(np.abs(a - b) / scale, 1e-5, column)
+    others = [name for name in expected.columns if name not in numbers]
+    assert_frame_equal(found.select(others), expected.select(others), check_dtypes=False)
+
+
+def test_targets_that_litert_cannot_compute(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv", table(np.random.default_rng(0)))
+    loss = {"name": "quantile", "quantiles": [0.1, 0.5, 0.9]}
+    run = write_run(tmp_path, config("number", data={"target_scale": "log"}, loss=loss))
+    found = [problem.found for problem in LitertFormat().problems(load_bundle(run))]
+    assert found == ["quantiles", "data.target_scale: log or power"]
+
+
+@pytest.mark.slow
+def test_export_with_a_card(tmp_path: Path) -> None:
+    write_table(tmp_path / "table.csv", table(np.random.default_rng(0)))
+    run = write_run(tmp_path, config("binary"))
+    result = export_run(run, "litert", None, allow_custom=False)
+    assert result.path == run / "export" / "litert" / "model.tflite"
+    card = result.card.read_text()
+    assert "known only to the encoding" in card
+    assert "get_signature_runner" in card
