@@ -227,7 +227,7 @@ def test_embeddings_beside_numbers_and_dates() -> None:
         },
         "model": {"layers": [{"dense": 4}]},
     }  # fmt: skip
-    check(config, 2, True, Decisions(coverage=0.9, half_widths={"number": 0.7}), 3)
+    check(config, 1, False, Decisions(coverage=0.9, half_widths={"number": 0.7}), 3)
 
 
 @settings(max_examples=2, suppress_health_check=list(HealthCheck))
