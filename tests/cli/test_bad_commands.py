@@ -24,6 +24,11 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "renamed command": (["train", "good.yaml"], ["a command", "'train'", "fit"]),
     "unknown option": (["fit", "good.yaml", "--quite"], ["trainer fit", "'--quite'", "'--quiet'"]),
     "unknown short option": (["fit", "good.yaml", "-z"], ["trainer fit", "'-z'"]),
+    "port of a server": (
+        ["serve", "a.onnx", "--port", "70000"],
+        ["trainer serve --port", "at most 65535", "'70000'"],
+    ),
+    "served file": (["serve", "good.yaml"], ["good.yaml", "a run directory"]),
     "unknown option of trainer": (["--jsn"], ["trainer", "'--jsn'"]),
     "setting as an option": (
         ["fit", "good.yaml", "--optimizer.learning_rate=1"],
