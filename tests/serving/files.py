@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import subprocess
 import sys
@@ -144,6 +145,8 @@ class Server:
             [*COMMAND, "serve", *map(str, arguments), "--port", "0"],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env,
         )  # fmt: skip
+        # A test that fails does not stop its server.
+        atexit.register(self.process.kill)
         assert self.process.stdout is not None
         self.url = self.process.stdout.readline().strip()
         if not self.url:
