@@ -12,12 +12,14 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from tests.data.images import make_images
 from tests.export.test_agreement import cases, table
 from tests.export.test_numpy_export import assert_agrees, write_case
 from tests.export.untrained import write_run, write_table
 from trainer.export.bundle import load_bundle
 from trainer.export.formats import load_format
 from trainer.runs.decisions import Decisions
+from trainer.workflows.export import export_run
 
 FORMATS = ("keras", "saved_model")
 ALL = ["size", "large", "whole", "colour", "many", "open", "when"]
@@ -109,3 +111,14 @@ def test_column_with_a_slash(tmp_path: Path, name: str) -> None:
     run = write_run(tmp_path, config("binary", features=["m/s", "whole"]))
     (problem,) = load_format(name).problems(load_bundle(run))
     assert "'m/s'" in problem.found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*FORMATS, "litert"])
+def test_images(tmp_path: Path, name: str) -> None:
+    make_images(tmp_path / "photos")
+    layers = [{"conv2d": {"filters": 2, "kernel_size": 3}}, "global_average_pool"]
+    data = {"source": "photos", "target": "label", "image": {"size": 8}}
+    run = write_run(tmp_path, {"data": data, "model": {"layers": layers}})
+    result = export_run(run, name, None, allow_custom=False)
+    assert result.check.is_equal

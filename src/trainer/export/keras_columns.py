@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import keras
@@ -109,8 +110,10 @@ class ColumnGraph:
 
     def _any_unseen(self) -> Any:
         if not self._unseen:
+            # Images alone: no value is unseen.
             tensor = next(iter(self._tensors.values()))
-            return ops.any(ops.zeros_like(ops.reshape(tensor, (-1, 1)), dtype="bool"), axis=1)
+            values = ops.reshape(tensor, (-1, prod(tensor.shape[1:])))
+            return ops.any(ops.zeros_like(values, dtype="bool"), axis=1)
         marks = [ops.cast(mark, "int32") for mark in self._unseen]
         joined = marks[0] if len(marks) == 1 else ops.concatenate(marks, axis=1)
         return ops.max(joined, axis=1) > 0
