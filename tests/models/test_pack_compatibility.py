@@ -169,7 +169,7 @@ def test_some_optimizer_coefficients_are_shared() -> None:
         (layers(3, {"custom": "a:b"}), "a custom layer"),
         (
             {"model": {"layers": [{"conv2d": 4}, "flatten"]}},
-            "a conv2d layer, which one program for several networks does not speed up",
+            "a conv2d layer, which trains faster alone unless images are tiny",
         ),
     ],
 )
