@@ -13,7 +13,7 @@ SOURCES = sorted([*(ROOT / "src").rglob("*.py"), *(ROOT / "cli").rglob("*.py")])
 SECTIONS = ("data", "model", "optimizer", "fit", "evaluate", "runtime", "sweep", "track")
 SETTING_NAME = re.compile(rf"(?<![\w./-])(?:{'|'.join(SECTIONS)})(?:\.[a-z_0-9]+)+(?![\w/(-])")
 FILE_NAME = re.compile(
-    r"\.(keras|csv|yaml|parquet|npz|json|jsonl|ndjson|py|html|arrow|txt|zip|gz|zst|pkl|onnx|h5|safetensors)$"
+    r"\.(keras|tflite|csv|yaml|parquet|npz|json|jsonl|ndjson|py|html|arrow|txt|zip|gz|zst|pkl|onnx|h5|safetensors)$"
 )
 
 

@@ -90,7 +90,7 @@ class SavedModelFormat(ExportFormat):
     def snippet(self, schema: Schema, file_name: str) -> list[str]:
         """Return code that predicts a row."""
         lines = ["import numpy as np", "import tensorflow as tf", ""]
-        lines += [f"model = tf.saved_model.load({file_name!r})", "inputs = {"]
+        lines += [f"loaded = tf.saved_model.load({file_name!r})", "inputs = {"]
         lines += [*example_lines(schema), "}"]
         lines += ["tensors = {name: tf.constant(array) for name, array in inputs.items()}"]
-        return [*lines, f"print(model.signatures[{SIGNATURE!r}](**tensors))"]
+        return [*lines, f"print(loaded.signatures[{SIGNATURE!r}](**tensors))"]
