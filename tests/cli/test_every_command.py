@@ -75,6 +75,8 @@ WARNINGS: dict[str, tuple[str, ...]] = {
         ("warning: 1 row has a value not seen in training in 'Marital'",),
     ),
     "digits": ("warning: ignored, constant in the training rows: 'pixel_0_0'",),
+    # Rows whose words are in no other row; their number depends on the command.
+    "emoji": ("warning: ",),
     "gradient_descent": (
         "warning: 180 rows dropped: missing value",
         "warning: 46 rows dropped: outlier",
