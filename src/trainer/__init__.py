@@ -56,7 +56,7 @@ imported except `building`, `networks`, `recorded_training` and `recording` in `
 `divergence_advice`, `events`, `monitors`, `program_cache` and `selection` can, in `models` `custom`,
 `kernel_padding`, `memory`, `pack_compatibility`, `principal_components`, `seeds`, `summary`,
 `warm_start`, and readers of `pretrained` weights. In `export`, `keras_columns`, `keras_dates`,
-`keras_model` and `keras_tasks` cannot.
+`keras_model`, `keras_tasks` and `litert_model` cannot.
 """
 
 from __future__ import annotations

@@ -181,8 +181,8 @@ def _how_to_get(folder: Path) -> str:
     """Return how to get a folder on a machine with a network; `trainer` downloads nothing."""
     files = f"{CONFIG} {WEIGHTS} {' '.join(_VOCABULARIES)}"
     return (
-        f"copy it from a machine with a network: pip install huggingface_hub, then "
-        f"hf download OWNER/{folder.name} {files} --local-dir {folder.name}"
+        f"download it on a machine with a network: hf download OWNER/{folder.name} {files} "
+        f"--local-dir {folder.name} (hf is installed with tokenizers)"
     )
 
 
