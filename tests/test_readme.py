@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from tests.data.images import make_images
+from tests.models.pretrained.encoder_folders import write_encoder
 from trainer.config.load import load_config
 from trainer_cli.main import command_names, run
 
@@ -66,6 +67,8 @@ def test_readme_commands_run(workspace, capsys):
 
 def test_readme_configs_are_valid(workspace):
     make_images(workspace / "photos")
+    shutil.copy(workspace / "data" / "reviews.csv", workspace)
+    write_encoder(workspace / "bert-base-chinese", max_position_embeddings=512)
     names = []
     for text in blocks("yaml"):
         (workspace / "config.yaml").write_text(text)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.data.images import make_images
+from tests.models.pretrained.test_contents import lite_arrays, write_torch
 
 CONFIG = "data: {source: photos, image: {size: 32}}\nmodel: {layers: [{dense: 4}]}\n"
 LITE = "{architecture: efficientnet_lite0, file: FILE}"
@@ -67,7 +68,7 @@ def test_files_of_networks(name: str, photos: Path, refused: Callable[..., Any])
 
 
 def test_check_lists_the_base(photos: Path, trainer: Callable[..., Any]) -> None:
-    (photos / "w.pth").write_bytes(b"")
+    write_torch(photos / "w.pth", lite_arrays())
     override = "model.pretrained=" + LITE.replace("FILE", "w.pth")
     result = trainer("check", "photos.yaml", "--json", override)
     assert result.code == 0, result
