@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from trainer.data.image_sample import HeaderSample
     from trainer.workflows.audit import Audit
     from trainer.workflows.plan import RunPlan
-    from trainer.workflows.sweep_plan import SweepPlan
+    from trainer.workflows.sweeps.sweep_plan import SweepPlan
 
 _SHOWN_COLUMNS = 40
 _SHOWN_FEATURES = 4
@@ -78,7 +78,7 @@ def command(
     sweep = None
     if loaded.config.sweep is not None:
         from trainer.sweep.trial_count import combinations_warning
-        from trainer.workflows.sweep_plan import plan_sweep
+        from trainer.workflows.sweeps.sweep_plan import plan_sweep
 
         sweep = plan_sweep(loaded)
         if sweep.combinations is not None:

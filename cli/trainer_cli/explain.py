@@ -13,7 +13,7 @@ from trainer_cli import console
 from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
 
 if TYPE_CHECKING:
-    from trainer.workflows.explain import Explanation
+    from trainer.workflows.explanations.explain import Explanation
 
 _SHOWN = 40
 _MAX_ROWS = 10_000
@@ -75,7 +75,7 @@ def command(
     stderr.announce_loading(run)
     from trainer.prediction.predictor import open_predictor
     from trainer.runs.records import to_json
-    from trainer.workflows.explain import explain
+    from trainer.workflows.explanations.explain import explain
 
     explanation = explain(
         open_predictor(run, device=device_name(device), allow_custom=allow_custom),

@@ -72,7 +72,7 @@ def command(
     stderr.announce_loading(run)
     from trainer.workflows.members import resume_members
     from trainer.workflows.resume import resume_run
-    from trainer.workflows.sweep import resume_sweep
+    from trainer.workflows.sweeps.sweep import resume_sweep
 
     sweep_options: dict[str, Any] = {"--jobs": jobs, "--engine": engine, "--address": address}
     network_options = {"--timings": timings, "--accept-differences": accept_differences}

@@ -78,7 +78,7 @@ def command(
     options = {"trials": trials, "max_seconds": max_seconds, "seed": seed, "keep": keep}
     settings += [f"sweep.{key}={value}" for key, value in options.items() if value is not None]
     from trainer.data.checking import load_sweep_checked
-    from trainer.workflows.sweep import find_sweep, resume_sweep, sweep
+    from trainer.workflows.sweeps.sweep import find_sweep, resume_sweep, sweep
 
     loaded = load_sweep_checked(config, settings)
     stderr = console.Console(quiet=quiet)

@@ -11,9 +11,14 @@ from trainer.config.load import load_config
 from trainer.workers.pool import WorkerPool
 from trainer.workers.processes import ProcessWorkerPool
 from trainer.workflows.events import MemberEnded, PackEpochEnded
-from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.packed.pack_schedule import RunSpec
+from trainer.workflows.packed.work_items import (
+    ItemRunner,
+    ItemSettings,
+    plan_work_items,
+    run_in_process,
+)
 from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import ItemRunner, ItemSettings, plan_work_items, run_in_process
 
 CONFIG = """\
 name: packed

@@ -26,9 +26,9 @@ from trainer.errors import ConfigError, RunError
 from trainer.runs.directory import RunDirectory
 from trainer.workflows import networks
 from trainer.workflows.building import build_training
-from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.packed.pack_schedule import RunSpec
+from trainer.workflows.packed.work_items import ItemSettings, plan_work_items
 from trainer.workflows.plan import TableCache, make_plan
-from trainer.workflows.work_items import ItemSettings, plan_work_items
 
 CONFIG = """\
 name: photos

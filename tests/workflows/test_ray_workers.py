@@ -19,7 +19,7 @@ from trainer.runs.sweeps import SweepDirectory
 from trainer.workers import ray_connection
 from trainer.workers.ray_connection import Cluster, check_address, inspect_node, node_differences
 from trainer.workers.ray_workers import RayWorkerPool
-from trainer.workflows.work_items import ItemRunner
+from trainer.workflows.packed.work_items import ItemRunner
 
 NUMBERS = list(range(len(MEMBERS)))
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -176,7 +176,7 @@ def test_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_ray_and_tensorflow_are_imported_only_if_used() -> None:
     code = (
-        "import sys, trainer_cli.sweep, trainer.workflows.sweep, trainer.workers.ray_workers;"
+        "import sys, trainer_cli.sweep, trainer.workflows.sweeps.sweep, trainer.workers.ray_workers;"
         "assert not {'ray', 'tensorflow', 'keras'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -26,7 +26,7 @@ from trainer.workflows.events import RunFinished, RunStarted
 from trainer.workflows.fit import fit_run
 from trainer.workflows.plan import make_plan
 from trainer.workflows.session import Session
-from trainer.workflows.sweep import sweep
+from trainer.workflows.sweeps.sweep import sweep
 
 # Lamb is never packed; packs are compiled, which takes longer than training here.
 TRIALS = ("optimizer.name=lamb", "optimizer.learning_rate=1e-3,1e-2")

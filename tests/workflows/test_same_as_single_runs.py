@@ -15,8 +15,8 @@ from tests.workflows.conftest import run_fit, write_table
 from trainer.config.load import load_config
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.workflows.events import MemberEnded
-from trainer.workflows.pack_schedule import RunSpec, schedule_packs
-from trainer.workflows.packs import train_pack
+from trainer.workflows.packed.pack_schedule import RunSpec, schedule_packs
+from trainer.workflows.packed.packs import train_pack
 from trainer.workflows.plan import TableCache
 from trainer.workflows.session import Session
 

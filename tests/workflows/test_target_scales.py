@@ -28,7 +28,7 @@ from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import read_log
-from trainer.workflows.explain import explain
+from trainer.workflows.explanations.explain import explain
 from trainer.workflows.reporting import write_missing_findings
 
 ROWS = 200

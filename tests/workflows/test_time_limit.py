@@ -88,7 +88,7 @@ def test_folds_whose_time_is_over_are_evaluated_and_resume_exactly(folds_run, tm
 
 @pytest.mark.slow
 def test_networks_that_have_no_time_are_left_out(folds_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("trainer.workflows.pack_schedule.LARGEST_PACK", 2)
+    monkeypatch.setattr("trainer.workflows.packed.pack_schedule.LARGEST_PACK", 2)
     config = folds_run.run.parents[2] / "config.yaml"
     loaded = load_config(config, ["fit.folds=2", "fit.repeats=2"])
     *_, last = fit_members(loaded, limited(4), tmp_path / "runs")

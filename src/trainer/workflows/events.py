@@ -27,7 +27,7 @@ from trainer.sweep.trials import TrialEvent
 from trainer.workers.messages import EpochEvent, Event
 
 if TYPE_CHECKING:
-    from trainer.workflows.pack_schedule import PackSchedule
+    from trainer.workflows.packed.pack_schedule import PackSchedule
     from trainer.workflows.plan import RunPlan
 
 

@@ -27,9 +27,9 @@ from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import DivergedError, Problem, TrainingError, command_text
 from trainer.report.page import write_page
 from trainer.workflows.events import RunEvent, RunFinished, RunStarted
+from trainer.workflows.explanations.run_explanations import explain_columns, explain_images
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.reporting import seconds_after_training, write_run_findings
-from trainer.workflows.run_explanations import explain_columns, explain_images
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
 
 if TYPE_CHECKING:

@@ -39,9 +39,16 @@ from trainer.workflows.events import (
     MembersStarted,
     PacksScheduled,
 )
+from trainer.workflows.explanations.heat_maps import explain_shown_images_of_members
 from trainer.workflows.fit import no_epoch_problem
-from trainer.workflows.heat_maps import explain_shown_images_of_members
-from trainer.workflows.pack_schedule import PackSchedule, RunSpec
+from trainer.workflows.packed.pack_schedule import PackSchedule, RunSpec
+from trainer.workflows.packed.work_items import (
+    ItemSettings,
+    plan_work_items,
+    run_in_process,
+    run_within_limit,
+    worker_threads,
+)
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, manifest_of_plan
 from trainer.workflows.reporting import (
     aggregate_members,
@@ -50,13 +57,6 @@ from trainer.workflows.reporting import (
 )
 from trainer.workflows.resume_checks import check_unchanged
 from trainer.workflows.session import Session, TimeLimit
-from trainer.workflows.work_items import (
-    ItemSettings,
-    plan_work_items,
-    run_in_process,
-    run_within_limit,
-    worker_threads,
-)
 
 _ALL_DONE = "all members done"
 

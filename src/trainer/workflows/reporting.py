@@ -50,7 +50,7 @@ from trainer.runs.findings import write_findings
 from trainer.runs.opening import open_run
 from trainer.tasks.task import Task, make_task
 from trainer.workflows.events import MemberEnded
-from trainer.workflows.image_examples import write_image_examples
+from trainer.workflows.explanations.image_examples import write_image_examples
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
 from trainer.workflows.session import TimeLimit
 

@@ -31,7 +31,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import to_jsonable
 from trainer.runs.manifest import Manifest
 from trainer.runs.manifest_differences import data_differences, machine_differences
-from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.packed.pack_schedule import RunSpec
 from trainer.workflows.plan import RunPlan, manifest_of_plan
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from trainer.runs.heat_maps import HeatMap, HeatMapsFile, write_heat_maps
 from trainer.runs.images import ImagesFile, ShownImage, write_images
 from trainer.task_names import TaskName
 from trainer.tasks.registry import get_task_kind
-from trainer.workflows.image_examples import _MAX_BYTES
+from trainer.workflows.explanations.image_examples import _MAX_BYTES
 
 TASKS: dict[TaskName, tuple[str, ...]] = {
     "binary": PLAIN[:2],

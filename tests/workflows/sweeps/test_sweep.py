@@ -15,10 +15,10 @@ from trainer.runs.sweeps import SweepDirectory
 from trainer.sweep.best_trial import best_trial_run, read_leaderboard
 from trainer.sweep.study import run_study
 from trainer.sweep.trials import BatchPlanned, TrialEnded, TrialPackEpoch, TrialPackStarted
-from trainer.workflows import sweep as sweep_module
 from trainer.workflows.events import PhaseStarted, SweepFinished, SweepStarted
 from trainer.workflows.session import InterruptCheck, Session, never_interrupted
-from trainer.workflows.sweep import (
+from trainer.workflows.sweeps import sweep as sweep_module
+from trainer.workflows.sweeps.sweep import (
     find_sweep,
     resume_sweep,
     sweep,

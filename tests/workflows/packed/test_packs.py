@@ -16,13 +16,13 @@ from trainer.errors import RunError
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.events import PackStarted
 from trainer.workflows.former_runs import read_ended_member
-from trainer.workflows.pack_schedule import read_pack_record, schedule_packs
-from trainer.workflows.plan import TableCache
-from trainer.workflows.work_items import (
+from trainer.workflows.packed.pack_schedule import read_pack_record, schedule_packs
+from trainer.workflows.packed.work_items import (
     ItemSettings,
     plan_work_items,
     run_in_process,
 )
+from trainer.workflows.plan import TableCache
 
 NUMBERS = list(range(len(MEMBERS)))
 

@@ -47,14 +47,14 @@ from trainer.workers.processes import ProcessWorkerPool
 from trainer.workers.ray_connection import Cluster
 from trainer.workflows.events import PhaseStarted, SweepEvent, SweepFinished, SweepStarted
 from trainer.workflows.former_runs import read_metrics
-from trainer.workflows.pack_schedule import LARGEST_PACK
+from trainer.workflows.packed.pack_schedule import LARGEST_PACK
+from trainer.workflows.packed.work_items import ItemRunner, worker_threads
 from trainer.workflows.plan import RunPlan, TableCache
 from trainer.workflows.reporting import write_evaluation, write_missing_findings
 from trainer.workflows.resume_checks import check_unchanged
 from trainer.workflows.session import Session
-from trainer.workflows.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
-from trainer.workflows.trials import TrialTrainer
-from trainer.workflows.work_items import ItemRunner, worker_threads
+from trainer.workflows.sweeps.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
+from trainer.workflows.sweeps.trials import TrialTrainer
 
 
 def sweep(

@@ -28,7 +28,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.explanations import AUGMENTED
 from trainer.runs.files import json_bytes
 from trainer.tasks.task import Task
-from trainer.workflows.heat_maps import explain_shown_images
+from trainer.workflows.explanations.heat_maps import explain_shown_images
 from trainer.workflows.plan import RunPlan
 
 if TYPE_CHECKING:

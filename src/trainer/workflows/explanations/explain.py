@@ -2,7 +2,7 @@
 written to `explanation/`.
 
 Draws the rows and writes the files; `importance`, `dependence`, `shapley` and, for images,
-`workflows.heat_maps` compute them.
+`workflows.explanations.heat_maps` compute them.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ from trainer.runs.explanations import ShapColumn, ShapFile, TextsFile
 from trainer.runs.files import json_bytes
 from trainer.runs.heat_maps import HeatMapsFile
 from trainer.runs.records import to_json
-from trainer.workflows.explained_rows import ExplainedRows, draw_rows, rows_to_explain
-from trainer.workflows.heat_maps import ImageRows, explain_images, images_to_explain
+from trainer.workflows.explanations.explained_rows import ExplainedRows, draw_rows, rows_to_explain
+from trainer.workflows.explanations.heat_maps import ImageRows, explain_images, images_to_explain
 
 CURVE_ROWS = 1_000
 CURVES = 10

@@ -32,10 +32,10 @@ from trainer.sweep.trials import (
 )
 from trainer.workers.pool import WorkerPool
 from trainer.workflows.events import MemberEnded, PackEpochEnded, PackStarted
-from trainer.workflows.pack_schedule import RunSpec
+from trainer.workflows.packed.pack_schedule import RunSpec
+from trainer.workflows.packed.work_items import ItemSettings, plan_work_items, run_in_process
 from trainer.workflows.plan import TableCache
 from trainer.workflows.session import Session
-from trainer.workflows.work_items import ItemSettings, plan_work_items, run_in_process
 
 if TYPE_CHECKING:
     from trainer.sweep.trials import TrialEvent

@@ -29,7 +29,7 @@ from trainer.workflows.events import (
 )
 from trainer.workflows.fit import fit_run
 from trainer.workflows.former_runs import read_ended_member
-from trainer.workflows.pack_schedule import (
+from trainer.workflows.packed.pack_schedule import (
     LARGEST_PACK,
     PackRecord,
     PackSchedule,
@@ -39,7 +39,7 @@ from trainer.workflows.pack_schedule import (
     read_pack_record,
     schedule_packs,
 )
-from trainer.workflows.packs import train_pack
+from trainer.workflows.packed.packs import train_pack
 from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
 from trainer.workflows.resume import resume_run
 from trainer.workflows.session import Session, TimeLimit

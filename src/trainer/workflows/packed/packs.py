@@ -35,7 +35,7 @@ from trainer.runs.manifest_differences import (
 )
 from trainer.workflows.events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
 from trainer.workflows.former_runs import read_ended_member
-from trainer.workflows.pack_schedule import PackRecord, PackSpec, write_pack_record
+from trainer.workflows.packed.pack_schedule import PackRecord, PackSpec, write_pack_record
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.session import InterruptCheck, Session
 

@@ -12,7 +12,7 @@ from trainer.data.prepare import prepare
 from trainer.metrics.predictions import Predictions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.images import read_images
-from trainer.workflows.image_examples import write_image_examples
+from trainer.workflows.explanations.image_examples import write_image_examples
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from trainer.sweep.search import new_search
 from trainer.sweep.space import Space
 from trainer.sweep.trial_count import combinations_warning, trial_count
 from trainer.workers.ray_connection import Cluster
-from trainer.workflows.pack_schedule import (
+from trainer.workflows.packed.pack_schedule import (
     LARGEST_PACK,
     SMALLEST_PACK,
     RunSpec,

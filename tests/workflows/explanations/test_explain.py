@@ -25,7 +25,7 @@ from trainer.inputs import keras_inputs
 from trainer.prediction.trained_runs import load_network, load_run_table, open_trained
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
-from trainer.workflows.explain import explain
+from trainer.workflows.explanations.explain import explain
 
 # Not `importorskip`: shap reads NUMBA_DISABLE_JIT, which trainer sets, when it is first imported.
 needs_shap = pytest.mark.skipif(find_spec("shap") is None, reason="needs shap")

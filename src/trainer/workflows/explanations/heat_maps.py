@@ -29,7 +29,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.heat_maps import HeatMap, HeatMapsFile, write_heat_maps
 from trainer.runs.images import read_images
 from trainer.tasks.task import Task
-from trainer.workflows.explained_rows import ExplainedRows, draw_rows
+from trainer.workflows.explanations.explained_rows import ExplainedRows, draw_rows
 
 ActivationFn = Callable[[Sequence[Inputs], Int64Array, Int64Array], Float32Array | None]
 """Inputs in each encoding, units and signs → maps; see `class_activation_maps`."""

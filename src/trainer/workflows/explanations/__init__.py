@@ -1,0 +1,1 @@
+"""Explanations of runs: written with a run, or by `trainer explain`."""

@@ -1,0 +1,1 @@
+"""Networks that are trained together: their schedule, training and processes."""

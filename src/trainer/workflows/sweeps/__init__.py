@@ -1,0 +1,1 @@
+"""Sweeps: their plan, their trials and their end."""
