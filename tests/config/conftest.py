@@ -37,8 +37,15 @@ TEXTS = st.one_of(
         max_size=8,
     ),
 )
+SPECIAL: dict[str, list[Any]] = {
+    "text": ["5 epochs", "2 steps", "loss", "val_auc", "a.b:c", "2/5", "best:5"],
+    "integer": [700, 750, 1000],
+    "number": [-0.8, 1.5, 2.0],
+    "boolean": [],
+}
+ORDINARY: dict[str, Any] = {"text": "a", "integer": 5, "number": 0.5, "boolean": True}
 LEAVES = {
-    "text": st.one_of(TEXTS, st.sampled_from(["5 epochs", "2 steps", "loss", "a.b:c", ";", "2/5"])),
+    "text": st.one_of(TEXTS, st.sampled_from([*SPECIAL["text"], ";"])),
     "integer": st.one_of(st.integers(-3, 10**6), st.integers(1, 8)),
     "number": st.one_of(st.floats(allow_nan=False, allow_infinity=False), st.floats(0, 1)),
     "boolean": st.booleans(),
@@ -50,6 +57,10 @@ def values(spec: Spec) -> st.SearchStrategy[Any]:
     """Return a strategy for valid values of a spec, in full form and as shorthands."""
     match spec:
         case ScalarSpec():
+            special = [value for value in SPECIAL[spec.kind] if spec.accepts(value)]
+            # Hypothesis gives up if few values pass a filter.
+            if special and not spec.accepts(ORDINARY[spec.kind]):
+                return st.sampled_from(special)
             return LEAVES[spec.kind].filter(spec.accepts)
         case ChoiceSpec(choices):
             return st.sampled_from(choices)
