@@ -221,7 +221,7 @@ def _suite_sections(suite: Mapping[str, Any]) -> Iterator[str]:
 _ABLATIONS = (
     "What each part of the config contributes: the error without it, divided by the error with it, on "
     "the same tables and folds; above 1, the part helps. The range is that of single tables. A table "
-    "whose config does not have the part is not counted. The last row is the config with another seed."
+    "whose config does not have the part is not counted."
 )
 
 
@@ -272,6 +272,10 @@ def _tables(tables: Mapping[str, Any]) -> str:
         f"\n\n{total['ahead']} of {len(tables)} tables have less error than {boosting}. The largest "
         f"ratio of a table is {total['worst']:.3f}."
     )
+    if len(tables) > 1:
+        lowest = min(tables, key=lambda name: tables[name]["ratio"])
+        others = totals({name: figures for name, figures in tables.items() if name != lowest})
+        text += f" Without {lowest}, the geometric mean is {others['ratio']:.3f}."
     return table(head, rows) + text
 
 
@@ -361,7 +365,7 @@ def _ablation_table(
     named = {_PART_TEXTS[part]: tables for part, tables in measured.items()}
     seed = next((name for name in setups if name.startswith(f"{MAIN}-seed_")), None)
     if seed is not None:
-        named["another seed"] = setups[seed]
+        named["nothing, with another seed"] = setups[seed]
     rows = []
     for text, tables in named.items():
         ratios = {
