@@ -39,15 +39,9 @@ EMBEDDED = [
     "data.split.fold=1/3",
 ]
 EMBEDDING_OPTIMIZERS = {
-    "sgd": "sgd",
     "rmsprop": "{name: rmsprop, centered: true, momentum: 0.5, clip_value: 0.001}",
     "adam": "{name: adam, amsgrad: true, global_clip_norm: 0.01}",
     "adamw": "{name: adamw, weight_decay: 0.1, ema: 0.9, clip_norm: 0.01}",
-    "adamax": "adamax",
-    "nadam": "nadam",
-    "adadelta": "adadelta",
-    "adagrad": "adagrad",
-    "ftrl": "ftrl",
     "lion": "{name: lion, gradient_accumulation_steps: 2}",
 }
 COMBINED = "combined settings"

@@ -304,7 +304,7 @@ def _rest(inputs: TemplateInputs) -> list[str]:
         about = "finds out early in training which inputs matter"
         lines.append(f"    - learned_scale  # {about}")
     if recipe.input_dropout:
-        about = "of the vectors of texts; hidden layers are rarely better for n-grams"
+        about = "of the vectors of texts; no hidden layers, like a linear model on n-grams"
         lines.append(f"    - dropout: {scalar_text(recipe.input_dropout)}  # {about}")
     for units in recipe.hidden:
         lines.append(f"    - dense: {{units: {units}, activation: silu}}")
