@@ -198,7 +198,8 @@ def _greatest_difference(
     """Return the greatest difference of a number, and its column.
 
     Differences of numbers that are no probabilities are divided by the standard deviation of the
-    predictions for the usual rows, or by how far the prediction is from their mean if that is more.
+    predictions for the usual rows, or by how far the prediction is from their mean if that is more. The
+    standard deviation between members has the unit of what it belongs to.
     """
     greatest, column = 0.0, ""
     for name in expected.columns:
@@ -210,6 +211,9 @@ def _greatest_difference(
         difference[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
         difference[np.isnan(difference)] = np.inf
         if task.kind.rules.has_numbers:
+            described = name.removesuffix("_std")
+            if described in expected.columns:
+                a = expected[described].to_numpy().astype(np.float64)
             known = a[:usual][np.isfinite(a[:usual])]
             center, spread = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
             unit = np.maximum(spread, np.abs(a - center))
