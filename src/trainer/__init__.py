@@ -7,6 +7,9 @@ The packages, from high to low level; each imports only from lower levels:
 
    11  trainer_cli   the command line: one module per command, output, exit codes
    10  workflows     combines the packages below into check, fit, resume, explain, export, serve, sweep
+                     .packed         networks that are trained together
+                     .sweeps         sweeps and their trials
+                     .explanations   what `explain` and reports show
     9  serving       exported networks over HTTP                                         ONNX Runtime
     8  export        a run as a model for other programs, with its preprocessing         ONNX
     7  prediction    a run directory → its networks, which predict rows and evaluate splits

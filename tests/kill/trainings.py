@@ -131,8 +131,6 @@ fit:
 
 
 _ENCODER = """\
-  tokens: {length: 10}
-  columns: {text: {kind: tokens}}
 model:
   pretrained: {file: encoder, frozen: 2 epochs, layer_decay: 0.9}
   layers: [{dropout: 0.1}]
@@ -144,8 +142,6 @@ fit:
 """
 
 _ADAPTERS = """\
-  tokens: {length: 10}
-  columns: {text: {kind: tokens}}
 model:
   pretrained: {file: encoder, lora: {rank: 2}}
   layers: []
@@ -187,6 +183,7 @@ class TrainingCase:
                 "photos\n  image: {resize: 12, crop: 10, random_crop: true, scale: standardize}",
             )
         elif self.texts:
+            data += "  tokens: {length: 10}\n  columns: {text: {kind: tokens}}\n"
             write_texts(folder / "table.csv", self.rows)
             write_encoder(folder / "encoder")
         else:

@@ -205,8 +205,8 @@ def test_folds_are_scheduled_as_one_pack(config, tmp_path):
     assert [len(item.specs) for item in items] == [5]
 
 
-@pytest.mark.slow
-def test_a_table_with_images_numbers_and_categories(config, tmp_path):
+def write_table_of_images(config):
+    """Write a table with the images, numbers and categories; return it and the override for it."""
     paths = sorted((config.parent / "photos").rglob("*.png"))
     frame = pl.DataFrame(
         {
@@ -219,6 +219,12 @@ def test_a_table_with_images_numbers_and_categories(config, tmp_path):
     frame.write_csv(config.parent / "t.csv")
     columns = "columns: {file: {kind: image}, town: {encode: embedding}}, image: {size: 12}"
     data = f"data={{source: {config.parent}/t.csv, target: price, {columns}}}"
+    return frame, data
+
+
+@pytest.mark.slow
+def test_a_table_with_images_numbers_and_categories(config, tmp_path):
+    frame, data = write_table_of_images(config)
     run = run_fit(config, tmp_path / "runs", data, "evaluate.importance=true").run
     importance = json.loads((run / "explanation/importance.json").read_text())
     assert {column["column"] for column in importance["columns"]} == {"file", "age", "town"}
@@ -226,7 +232,7 @@ def test_a_table_with_images_numbers_and_categories(config, tmp_path):
     predicted = trainer.load(run).predict(rows)
     saved = keras.models.load_model(run / "checkpoints/best/model.keras")
     assert {tensor.name for tensor in saved.inputs} == {"features", "categories", "image"}
-    assert predicted.height == len(paths)
+    assert predicted.height == len(frame)
     test = json.loads((run / "evaluation/test.json").read_text())["metrics"]["loss"]
     assert evaluate_run(run, "test").results[0].metrics["loss"] == pytest.approx(test, rel=1e-5)
 
@@ -456,18 +462,7 @@ def test_output_that_changes_is_not_cached(config, monkeypatch, override):
 
 @pytest.mark.slow
 def test_the_first_epochs_of_a_table_with_images(config, tmp_path, monkeypatch):
-    paths = sorted((config.parent / "photos").rglob("*.png"))
-    frame = pl.DataFrame(
-        {
-            "file": [str(path.relative_to(config.parent)) for path in paths],
-            "age": range(len(paths)),
-            "town": ["ABC"[index % 3] for index in range(len(paths))],
-            "price": [3.0 * ("cat" in str(path)) + index / 10 for index, path in enumerate(paths)],
-        }
-    )
-    frame.write_csv(config.parent / "t.csv")
-    columns = "columns: {file: {kind: image}, town: {encode: embedding}}, image: {size: 12}"
-    data = f"data={{source: {config.parent}/t.csv, target: price, {columns}}}"
+    _, data = write_table_of_images(config)
     settings = (data, "model.pretrained.frozen=2 epochs", "optimizer.ema={momentum: 0.9}")
     cached = run_fit(config, tmp_path / "runs", *settings)
     monkeypatch.setattr(networks, "_has_constant_output", lambda plan, base: False)

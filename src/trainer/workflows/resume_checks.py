@@ -1,9 +1,9 @@
 """What must hold for a run to be resumed: its config, data, packages, machine and files are those that
 it was started with, and its checkpoint, which may be untrusted, has the state of its training.
 
-Each difference is a problem; `resume` and `packs` decide what follows from them. Before another pack of
-a resumed run starts, `check_unchanged` compares its networks with those that were started. The variables
-of a checkpoint are compared in `trainer.engine.snapshot`. Does not import TensorFlow.
+Each difference is a problem; `resume` and `packed.packs` decide what follows from them. Before another
+pack of a resumed run starts, `check_unchanged` compares its networks with those that were started. The
+variables of a checkpoint are compared in `trainer.engine.snapshot`. Does not import TensorFlow.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@
 Everything is stored in the directory of the sweep, so an interrupted sweep resumes there. Importing
 this module does not import TensorFlow.
 
-`trainer.sweep` suggests the trials; `work_items` and `trainer.workers` train them.
+`trainer.sweep` suggests the trials; `packed.work_items` and `trainer.workers` train them.
 """
 
 from __future__ import annotations

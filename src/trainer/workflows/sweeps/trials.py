@@ -1,6 +1,6 @@
 """Train the trials of a sweep as members of packs, report their progress, and end them early.
 
-`trainer.sweep` chooses the trials; `work_items` and `trainer.workers` train them.
+`trainer.sweep` chooses the trials; `packed.work_items` and `trainer.workers` train them.
 """
 
 from __future__ import annotations
