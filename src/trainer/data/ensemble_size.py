@@ -6,6 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 
 from trainer.config.template import Recipe
+from trainer.data.recipes import estimated_inputs
 from trainer.data.table_inspection import TableFindings
 
 _MAX_REPEATS = 20
@@ -18,8 +19,6 @@ _EPOCH_SHARE = 0.25
 _STEP_SECONDS, _OPERATIONS_PER_SECOND = 60e-6, 30e9
 # The optimizer updates the vectors of all terms of a column of text.
 _TEXT_SECONDS = 2e-3
-# Inputs of a date, and the maximum for a category.
-_DATE_INPUTS, _LEVEL_INPUTS = 30, 25
 
 
 def with_networks_for(recipe: Recipe, findings: TableFindings, seconds: float) -> Recipe:
@@ -32,7 +31,8 @@ def with_networks_for(recipe: Recipe, findings: TableFindings, seconds: float) -
     """
     if recipe.folds is None:
         return recipe
-    inputs = sum(_inputs(recipe, column.kind, column.distinct) for column in findings.columns)
+    bins = recipe.piecewise_bins or 0
+    inputs = sum(estimated_inputs(column, bins) for column in findings.columns)
     widths = (inputs, *recipe.hidden)
     parameters = sum(first * second for first, second in pairwise(widths))
     rows = findings.rows * (1 - 1 / recipe.folds)
@@ -44,15 +44,3 @@ def with_networks_for(recipe: Recipe, findings: TableFindings, seconds: float) -
     training = (seconds - _START_SECONDS) * _TRAINING_SHARE
     repeats = int(training / (recipe.folds * per_network))
     return replace(recipe, repeats=min(max(1, repeats), _MAX_REPEATS))
-
-
-def _inputs(recipe: Recipe, kind: str | None, distinct: int) -> int:
-    match kind:
-        case "numeric":
-            return 1 + (recipe.piecewise_bins or 0)
-        case "datetime":
-            return _DATE_INPUTS
-        case "categorical":
-            return min(distinct, _LEVEL_INPUTS)
-        case _:
-            return 1

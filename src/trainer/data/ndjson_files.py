@@ -8,7 +8,6 @@ such a column.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,12 @@ import polars as pl
 
 from trainer.data.column_names import check_names
 from trainer.data.compression import read_lines
+from trainer.data.values import without_surrogates
 from trainer.errors import DataError, Problem
 
 NESTED = pl.List(pl.String)
 
 _LINES = 50_000
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _SHOWN = 5
 
 
@@ -153,13 +152,10 @@ def _object(raw: bytes, nested: set[str]) -> dict[str, str | None]:
                 if parsed is None:  # with its numbers as numbers
                     parsed = _with_numbers(raw)
                 row[name] = json.dumps(parsed[name], ensure_ascii=False)
-    return _without_lone_surrogates(row) if b"\\u" in raw else row
-
-
-def _without_lone_surrogates(row: dict[str, str | None]) -> dict[str, str | None]:
-    """Return a row with U+FFFD in place of halves of characters, which no UTF-8 file can contain."""
+    if b"\\u" not in raw:
+        return row
     return {
-        _SURROGATES.sub("\ufffd", name): None if text is None else _SURROGATES.sub("\ufffd", text)
+        without_surrogates(name): None if text is None else without_surrogates(text)
         for name, text in row.items()
     }
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.template import Recipe
-from trainer.data.table_inspection import TableFindings
+from trainer.data.table_inspection import ColumnFinding, TableFindings
 
 Effort = Literal["quick", "balanced", "best"]
 
@@ -54,6 +54,7 @@ _QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _MAX_QUICK_BOOSTING = 400
 # Logistic regression takes about 6e-6 s for each row and class, and 1.8e-7 s more for each input.
 _MAX_QUICK_LINEAR, _LINEAR_OUTPUT, _LINEAR_INPUT = 1.5, 6e-6, 1.8e-7
+# Inputs of a date, and the maximum for a category.
 _DATE_INPUTS, _LEVEL_INPUTS = 30, 25
 
 
@@ -112,15 +113,24 @@ def _bins(rows: int, numbers: int) -> int:
     return max(_BINS, min(_FINE_BINS, inputs // numbers))
 
 
+def estimated_inputs(column: ColumnFinding, bins: int = 0) -> int:
+    """Return about how many inputs of the network a column has, with this many bins of a number."""
+    match column.kind:
+        case "numeric":
+            return 1 + bins
+        case "datetime":
+            return _DATE_INPUTS
+        case "categorical":
+            return min(column.distinct, _LEVEL_INPUTS)
+        case _:
+            return 1
+
+
 def _linear_seconds(findings: TableFindings, folds: int) -> float:
     """Return about how many CPU seconds the linear model of the report takes."""
     if not TASK_RULES[findings.task].has_classes:
         return 0.0
-    inputs = 0
-    for column in findings.columns:
-        if column.exclude is None:
-            levels = min(column.distinct, _LEVEL_INPUTS) if column.kind == "categorical" else 1
-            inputs += _DATE_INPUTS if column.kind == "datetime" else levels
+    inputs = sum(estimated_inputs(column) for column in findings.columns if column.exclude is None)
     outputs = 1 if TASK_RULES[findings.task].has_positive_class else len(findings.classes)
     each = _LINEAR_OUTPUT + _LINEAR_INPUT * inputs
     return folds * findings.rows * max(1, outputs) * each

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from pydantic import Field
 from trainer.data.arrays import RowIndex
 from trainer.data.fitted_base import FittedBase
 from trainer.data.ngrams import MAX_CHARACTERS
+from trainer.data.values import without_surrogates
 from trainer.errors import DataError, Problem
 from trainer.packages import install_command
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 Id = Annotated[int, Field(ge=0)]
 
-_SURROGATES = re.compile("[\ud800-\udfff]")
 _PROBE = "a"
 _MAX_BUILT = 8
 _BUILT: dict[int, tuple[Mapping[str, Any], Tokenizer]] = {}
@@ -99,7 +98,7 @@ class FittedPieces(FittedBase):
 
 def readable(text: str) -> str:
     """Return the part of a text that is read, with U+FFFD in place of lone surrogates."""
-    return _SURROGATES.sub("\ufffd", text[:MAX_CHARACTERS])
+    return without_surrogates(text[:MAX_CHARACTERS])
 
 
 def describe(

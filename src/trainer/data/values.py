@@ -31,6 +31,12 @@ _NOT_NORMALIZED_PATTERN = r"[^\x21-\x7e ]| {2}|^ | $"
 _NOT_NORMALIZED = re.compile(_NOT_NORMALIZED_PATTERN)
 _ZERO_WIDTH = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
 _DIGITS = re.compile(r"(\d+)")
+_SURROGATES = re.compile("[\ud800-\udfff]")
+
+
+def without_surrogates(text: str) -> str:
+    """Return a text with U+FFFD in place of lone surrogates, which no UTF-8 file can contain."""
+    return _SURROGATES.sub("\ufffd", text)
 
 
 def column_blocks(names: Sequence[str], rows: int) -> Iterator[list[str]]:

@@ -28,7 +28,6 @@ from trainer.data.splits import SPLIT_NAMES, SplitName
 from trainer.inputs import FEATURES, IMAGE, TOKENS, InputArray
 from trainer.models.pretrained.description import BASE, BaseNetwork
 from trainer.models.summary import IMAGE_SCALING, NetworkShape
-from trainer.runs.files import storage_errors
 
 if TYPE_CHECKING:
     import keras
@@ -238,15 +237,14 @@ def _open(folder: Path, shape: tuple[int, int]) -> NDArray[np.float32]:
 def _fill(folder: Path, shape: tuple[int, int], batches: Batches) -> None:
     """Compute the features of all images or texts, of this shape, and write them to a folder."""
     show, done = progress.get(), 0
-    with storage_errors(folder, "write the output of the pretrained network"):
-        features = np.lib.format.open_memmap(folder / _FILE, "w+", np.dtype("<f4"), shape)
-        for rows, values in batches:
-            features[rows] = values
-            done += len(rows)
-            if show is not None:
-                show(done, shape[0], "computing features")
-        features.flush()
-        sync_files(folder)
+    features = np.lib.format.open_memmap(folder / _FILE, "w+", np.dtype("<f4"), shape)
+    for rows, values in batches:
+        features[rows] = values
+        done += len(rows)
+        if show is not None:
+            show(done, shape[0], "computing features")
+    features.flush()
+    sync_files(folder)
 
 
 def _batches(values: NDArray[Any], rows: RowIndex, extractor: Callable[[Any], Any]) -> Batches:

@@ -1,5 +1,5 @@
-"""Epochs in which a pretrained base does not change: its output is computed once for each image, and the
-layers after it are trained on that.
+"""Epochs in which a pretrained base does not change: its output is computed once for each image or text,
+and the layers after it are trained on that.
 """
 
 from __future__ import annotations
@@ -74,8 +74,8 @@ def build_head_executor(
         whole: The learner of the whole network.
         config: Its config.
         network: Its inputs and its base.
-        train: The training rows, with images.
-        validation: The validation rows, with images, or None.
+        train: The training rows, with images or tokens.
+        validation: The validation rows, with images or tokens, or None.
         make_rows: Divides rows into batches and device calls of a number of batches.
 
     Raises:
@@ -91,7 +91,7 @@ def build_head_executor(
 
 
 class FrozenBaseExecutor(LearnerExecutor):
-    """Runs the first epochs on the output of the base, and the others on images."""
+    """Runs the first epochs on the output of the base, and the others on images or tokens."""
 
     def __init__(
         self,
@@ -107,8 +107,8 @@ class FrozenBaseExecutor(LearnerExecutor):
 
         Args:
             learner: The learner of the whole network.
-            rows: The training rows, with images.
-            validation: The validation rows, with images, or None.
+            rows: The training rows, with images or tokens.
+            validation: The validation rows, with images or tokens, or None.
             make_head: Returns the executor of a `HeadLearner`; called before the first of its epochs,
                 when the weights of the base are those of the run.
             compiled: Whether to compile training of the whole network with XLA.
