@@ -24,7 +24,7 @@ from trainer.data.preprocessing import Preprocessing
 from trainer.data.text_columns import TextColumn
 from trainer.data.token_columns import UNKNOWN, TokenColumn
 from trainer.export.keras_dates import Dates
-from trainer.export.levels import level_keys
+from trainer.export.levels import level_keys, number_codes, number_target_means
 from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, TOKENS
 
 Array = NDArray[Any]
@@ -223,32 +223,25 @@ class ColumnGraph:
 
     def _put_category(self, column: CategoricalColumn, index: int) -> None:
         number = self._level(column, index)
-        levels, rare = column.distinct_levels, len(column.levels)
-        self._unseen.append(number >= levels)
-        codes = [*range(rare), *[rare] * len(column.merged)]
-        codes += [column.codes - 1] if column.has_missing_level else []
-        codes += [rare if column.unknown == "rare" and column.rare else -1, -1]
+        self._unseen.append(number >= column.distinct_levels)
+        codes = number_codes(column)
         if column.encode == "embedding":
-            self._ids.append(ops.take(np.array(codes, np.int32) + 1, number))
+            self._ids.append(ops.take(codes.astype(np.int32) + 1, number))
             return
-        tables = []
         if column.encode == "ordinal":
-            tables.append(ordinal_values(column, np.array(codes))[:, None])
+            levels = ordinal_values(column, codes)[:, None]
         else:
-            tables.append(np.array(codes)[:, None] == np.arange(column.codes))
-        if column.target_means is not None:
-            tables.append(column.target_means.encode(np.append(np.arange(levels), [-1, -1])))
-        table = np.hstack(tables).astype(np.float32)
+            levels = codes[:, None] == np.arange(column.codes)
+        table = np.hstack([levels, *number_target_means(column)]).astype(np.float32)
         start = self._starts[column.name]
         rows = ops.take(table, ops.squeeze(number, axis=1), axis=0)
         self._put(rows, range(start, start + table.shape[1]))
 
     def _level(self, column: CategoricalColumn, index: int) -> Any:
-        """Return the number of each cell's level, int64 (rows, 1); see `numpy_columns`."""
+        """Return the number of the level of each cell, int64 (rows, 1)."""
         missing = self._missing[column.name]
         keys = level_keys(column, missing)
         levels = column.distinct_levels
-        keys.setdefault(missing, levels + 1)
         name = f"{self._label}_column_{index}"
         cells = self._tensors[column.name]
         if column.ignore_case:

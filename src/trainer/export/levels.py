@@ -1,15 +1,22 @@
-"""The texts by which an exported model recognizes the levels of a categorical column."""
+"""The texts by which an exported model recognizes the levels of a categorical column.
+
+The distinct levels of a column have the numbers 0 … n-1. Unseen texts have the number n, and missing
+values n + 1 if they have no level: with `unknown: rare`, only unseen texts are encoded as `(rare)`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
+from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.categorical import CategoricalColumn
 from trainer.data.values import canonical_level, casefold_level
 
 
 def level_keys(column: CategoricalColumn, missing: str) -> dict[str, int]:
-    """Return the texts that are recognized, each with the number of its distinct level.
+    """Return the texts that are recognized, each with its number.
 
     These are the levels in canonical spelling; integers with a plus sign or `.0`; with `ignore_case`,
     with ASCII letters in lower case, their usual spellings; and `missing`, for a missing value.
@@ -27,8 +34,25 @@ def level_keys(column: CategoricalColumn, missing: str) -> dict[str, int]:
     elif column.fill is not None and key(column.fill) in by_key:
         keys[missing] = by_key[key(column.fill)]
     else:
-        keys.pop(missing, None)
+        keys[missing] = column.distinct_levels + 1
     return keys
+
+
+def number_codes(column: CategoricalColumn) -> RowIndex:
+    """Return the code of each number, int64 (n + 2,); see `trainer.data.categorical.level_codes`."""
+    rare = len(column.levels)
+    codes = [*range(rare), *[rare] * len(column.merged)]
+    if column.has_missing_level:
+        codes.append(column.codes - 1)
+    unseen = rare if column.unknown == "rare" and column.rare else -1
+    return np.array([*codes, unseen, -1], np.int64)
+
+
+def number_target_means(column: CategoricalColumn) -> list[Float64Array]:
+    """Return the target means of each number, (n + 2, inputs); empty without target means."""
+    if column.target_means is None:
+        return []
+    return [column.target_means.encode(np.append(np.arange(column.distinct_levels), [-1, -1]))]
 
 
 def missing_text(columns: Sequence[CategoricalColumn]) -> str:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from trainer.errors import Problem, RunError
 from trainer.export.bundle import Bundle
 from trainer.export.formats import ExportFormat, Model
-from trainer.export.numpy_columns import ColumnsCode, Tree, encoder_arrays
+from trainer.export.numpy_arrays import Tree, encoder_arrays
+from trainer.export.numpy_columns import ColumnsCode
 from trainer.export.numpy_layers import (
     FUNCTIONS,
     NetworkCode,
@@ -207,7 +208,7 @@ def _setup(schema: Schema, encoders: list[Tree]) -> str:
         lines += ["COLUMNS = {", *_in_lines(items), "}"]
     else:
         lines.append(
-            'COLUMNS = dict(zip(*(ARRAYS["columns"][n].tolist() for n in ("names", "values"))))'
+            'COLUMNS = dict(zip(*(ARRAYS["columns"][n].tolist() for n in ("names", "kinds"))))'
         )
     if any("categories" in encoder for encoder in encoders):
         lines += [

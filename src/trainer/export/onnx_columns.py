@@ -18,7 +18,7 @@ from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.text_columns import TextColumn
 from trainer.data.token_columns import TokenColumn
-from trainer.export.levels import level_keys
+from trainer.export.levels import level_keys, number_codes, number_target_means
 from trainer.export.onnx_dates import DateGraph, encode_calendar
 from trainer.export.onnx_graph import ML, Graph
 from trainer.export.onnx_numbers import Block, encode_numbers
@@ -165,9 +165,9 @@ class _Columns:
             if not isinstance(column, CategoricalColumn):
                 continue
             index = self._index(column)
-            last = graph.constant(column.distinct_levels, "int64")
-            self._unseen.append(graph.node("Equal", index, last))
-            codes = _codes(column)
+            unseen = graph.constant(column.distinct_levels, "int64")
+            self._unseen.append(graph.node("GreaterOrEqual", index, unseen))
+            codes = number_codes(column)
             if column.encode == "embedding":
                 self._categories.append(CategoryIds(index, codes + 1))
                 continue
@@ -194,15 +194,13 @@ class _Columns:
             code = graph.node("Gather", places, index)
             depth, values = graph.constant(column.codes, "int64"), graph.constant([0, 1], "float32")
             yield graph.node("OneHot", code, depth, values, axis=-1)
-        if column.target_means is not None:
-            known = np.arange(column.distinct_levels)
-            parts.append(column.target_means.encode(np.append(known, -1)))
+        parts += number_target_means(column)
         if parts:
             table = np.concatenate(parts, axis=1).astype(np.float32)
             yield graph.node("Gather", graph.constant(table), index, axis=0)
 
     def _index(self, column: CategoricalColumn) -> str:
-        """Return which of the distinct levels each value is; the last one is that of unseen values."""
+        """Return the number of the level of each cell, int64 (rows, 1)."""
         graph = self._graph
         cells = self._inputs[column.name]
         keys = level_keys(column, self._missing[column.name])
@@ -288,13 +286,3 @@ def _false() -> object:
     from onnx import numpy_helper
 
     return numpy_helper.from_array(np.array([False]))
-
-
-def _codes(column: CategoricalColumn) -> NDArray[np.int64]:
-    """Return the code of each distinct level, then that of unseen values; see `level_codes`."""
-    rare = len(column.levels)
-    codes = [*range(rare), *[rare] * len(column.merged)]
-    if column.has_missing_level:
-        codes.append(column.codes - 1)
-    codes.append(rare if column.unknown == "rare" and column.rare else -1)
-    return np.array(codes, np.int64)
