@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.export.test_agreement import ROWS, table
+from tests.export.cases import ROWS, table
 from tests.export.untrained import START, write_run, write_table
 from tests.marks import slow_except
 from trainer.errors import RunError, UsageError

@@ -13,7 +13,7 @@ import pytest
 
 import trainer
 from tests.data.images import make_images
-from tests.export.test_agreement import assert_agrees
+from tests.export.agreement import assert_onnx_agrees
 from tests.export.untrained import write_run, write_table
 from tests.models.pretrained.encoder_folders import write_encoder
 from trainer.config.pseudonyms import KEY_VARIABLE
@@ -61,7 +61,7 @@ def test_texts(folds: Any, tmp_path: Path) -> None:
     write_texts(tmp_path)
     columns = config(review={"kind": "text"}, title={"kind": "text", "analyzer": "characters"})
     run = write_run(tmp_path, columns, members=folds)
-    assert_agrees(run, ROWS, tmp_path)
+    assert_onnx_agrees(run, ROWS, tmp_path)
 
 
 @pytest.mark.slow
@@ -79,7 +79,7 @@ def test_tokens(folds: Any, layers: list[Any], tmp_path: Path) -> None:
     settings = config(review={"kind": "tokens"}, title={"kind": "categorical"})
     settings["model"]["layers"] = layers
     run = write_run(tmp_path, settings, members=folds)
-    assert_agrees(run, ROWS, tmp_path)
+    assert_onnx_agrees(run, ROWS, tmp_path)
 
 
 @pytest.mark.parametrize("folds", [(), pytest.param(FOLDS, marks=pytest.mark.slow)])
@@ -90,7 +90,7 @@ def test_tokens_that_are_parts_of_words(folds: Any, tmp_path: Path) -> None:
     settings["data"]["tokens"] |= {"tokenizer": "wordpiece", "max_tokens": 40}
     settings["model"]["layers"] = ["global_average_pool"]
     run = write_run(tmp_path, settings, members=folds)
-    assert_agrees(run, ROWS, tmp_path)
+    assert_onnx_agrees(run, ROWS, tmp_path)
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_pretrained_encoders(pool: str, tmp_path: Path, monkeypatch: pytest.Monk
     settings["model"]["pretrained"] = {"file": "bert", "pool": pool}
     run = write_run(tmp_path, settings)
     rows = ROWS.with_columns(review=pl.Series(["great the book", "dull", None, "", "was"]))
-    assert_agrees(run, rows, tmp_path)
+    assert_onnx_agrees(run, rows, tmp_path)
 
 
 def test_pseudonyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +114,9 @@ def test_pseudonyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = config(title={"kind": "categorical"})
     settings["data"] |= {"pseudonymize": ["title"], "features": {"include": ["title", "number"]}}
     run = write_run(tmp_path, settings)
-    assert_agrees(run, pl.concat([ROWS, ROWS.with_columns(title=pl.lit("very book"))]), tmp_path)
+    assert_onnx_agrees(
+        run, pl.concat([ROWS, ROWS.with_columns(title=pl.lit("very book"))]), tmp_path
+    )
     export, bundle = OnnxFormat(), load_bundle(run)
     schema = export.schema(bundle)
     assert "book" not in schema.to_json() + str((tmp_path / "model.onnx").read_bytes())
@@ -152,7 +154,7 @@ def test_columns_with_the_names_of_outputs(tmp_path: Path) -> None:
     frame.write_csv(tmp_path / "t.csv")
     layers = {"layers": [{"dense": 3}]}
     run = write_run(tmp_path, {"data": {"source": "t.csv", "target": "target"}, "model": layers})
-    assert_agrees(run, frame.drop("target"), tmp_path)
+    assert_onnx_agrees(run, frame.drop("target"), tmp_path)
     schema = OnnxFormat().schema(load_bundle(run))
     assert [field.name for field in schema.inputs] == names
     assert [field.name for field in schema.outputs] == [

@@ -7,17 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from polars.testing import assert_frame_equal
 
-import trainer
-from tests.export.test_agreement import table
-from tests.export.test_numpy_export import write_case
+from tests.export.agreement import assert_agrees
+from tests.export.cases import table, write_case
 from tests.export.test_tensorflow_exports import config
 from tests.export.untrained import write_run, write_table
 from trainer.export.bundle import load_bundle
 from trainer.export.litert_export import LitertFormat
-from trainer.export.raw_schema import raw_schema
-from trainer.export.rows import predictions_frame
 from trainer.runs.decisions import Decisions
 from trainer.workflows.export import export_run
 
@@ -39,22 +35,7 @@ CASES: dict[str, tuple[dict[str, Any], int, bool, Decisions, int]] = {
 )
 def test_agrees_with_predict(tmp_path: Path, name: str) -> None:
     run, rows = write_case(tmp_path, CASES[name])
-    export, bundle = LitertFormat(), load_bundle(run)
-    assert export.problems(bundle) == []
-    schema = export.schema(bundle)
-    export.write(bundle, schema, tmp_path / export.file_name)
-    outputs = export.load(tmp_path / export.file_name)(export.encode(bundle, schema, rows, {}))
-    assert set(outputs) == {field.name for field in schema.outputs} | {"unseen"}
-    found = predictions_frame(raw_schema(bundle), export.decode(bundle, schema, outputs))
-    expected = trainer.load(run, device="cpu").predict(rows).drop("row")
-    assert found.columns == expected.columns
-    numbers = [name for name in expected.columns if expected.schema[name].is_float()]
-    for column in numbers:
-        a, b = expected[column].to_numpy(), found[column].to_numpy()
-        scale = 1.0 if schema.classes else np.maximum(np.std(a), np.abs(a))
-        np.testing.assert_array_less(np.abs(a - b) / scale, 1e-5, column)
-    others = [name for name in expected.columns if name not in numbers]
-    assert_frame_equal(found.select(others), expected.select(others), check_dtypes=False)
+    assert_agrees(LitertFormat(), run, rows, tmp_path / "model.tflite")
 
 
 def test_targets_that_litert_cannot_compute(tmp_path: Path) -> None:

@@ -13,50 +13,14 @@ import numpy as np
 import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
-from polars.testing import assert_frame_equal
 
 import trainer
-from tests.export.test_agreement import cases, new_rows, table
+from tests.export.agreement import assert_agrees
+from tests.export.cases import cases, table, write_case
 from tests.export.untrained import write_run, write_table
 from trainer.export.bundle import load_bundle
-from trainer.export.formats import ExportFormat
-from trainer.export.numpy_export import ARRAYS, MODULE, SCHEMA, NumpyFormat
-from trainer.export.rows import RowEncoder, predictions_frame
+from trainer.export.numpy_export import ARRAYS, MAX_LISTED, MODULE, SCHEMA, NumpyFormat
 from trainer.export.schema import Schema
-
-
-def write_case(folder: Path, case: Any) -> tuple[Path, pl.DataFrame]:
-    """Write the run of a case, and return it with rows to predict."""
-    config, members, folds, decisions, seed = case
-    rng = np.random.default_rng(seed)
-    columns = table(rng)
-    write_table(folder / "table.csv", columns)
-    parts = [
-        [f"data.split.fold={number + 1}/{members}"] if folds else [f"seed={number}"]
-        for number in range(members)
-    ]
-    parts = parts if members > 1 else []
-    run = write_run(folder, config, members=parts, decisions=decisions, seed=seed)
-    return run, new_rows(rng, columns)
-
-
-def assert_agrees(export: ExportFormat, run: Path, rows: pl.DataFrame, path: Path) -> None:
-    """Write an export, and compare it with `predict`."""
-    bundle = load_bundle(run)
-    assert export.problems(bundle) == []
-    schema = export.schema(bundle)
-    export.write(bundle, schema, path)
-    outputs = export.load(path)(RowEncoder(schema).encode(rows))
-    found = predictions_frame(schema, outputs)
-    expected = trainer.load(run, device="cpu").predict(rows).drop("row")
-    assert found.columns == expected.columns
-    numbers = [name for name in expected.columns if expected.schema[name].is_float()]
-    for name in numbers:
-        a, b = expected[name].to_numpy(), found[name].to_numpy()
-        scale = 1.0 if schema.classes or "label" in name else np.maximum(np.std(a), np.abs(a))
-        np.testing.assert_array_less(np.abs(a - b) / scale, 1e-5, name)
-    others = [name for name in expected.columns if name not in numbers]
-    assert_frame_equal(found.select(others), expected.select(others), check_dtypes=False)
 
 
 def check(case: Any) -> None:
@@ -167,3 +131,21 @@ def test_layers_without_code(tmp_path: Path) -> None:
     (problem,) = NumpyFormat().problems(load_bundle(run))
     assert "of class Conv1D" in problem.found
     assert "onnx" in problem.fix
+
+
+def test_many_columns_are_listed_in_the_file(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    columns: dict[str, list[Any]] = {
+        f"x{number}": rng.normal(size=60).round(3).tolist() for number in range(MAX_LISTED + 1)
+    }
+    columns["open"] = [["yes", "no"][cell] for cell in rng.integers(0, 2, 60)]
+    rows = pl.DataFrame(columns)
+    write_table(tmp_path / "table.csv", {**columns, "y": ["a", "b"] * 30})
+    data = {"source": "table.csv", "target": "y"}
+    run = write_run(tmp_path, {"data": data, "model": {"layers": []}})
+    assert_agrees(NumpyFormat(), run, rows, tmp_path / "numpy_model")
+    code = "from numpy_model.model import COLUMNS; print(COLUMNS['x0'], COLUMNS['open'])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "number boolean\n"

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.data.images import make_images
-from tests.export.test_agreement import cases, table
-from tests.export.test_numpy_export import assert_agrees, write_case
+from tests.export.agreement import assert_agrees
+from tests.export.cases import cases, table, write_case
 from tests.export.untrained import write_run, write_table
 from trainer.export.bundle import load_bundle
 from trainer.export.formats import load_format
