@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,9 @@ from trainer.export.schema import Schema
 from trainer.prediction.trained_runs import TrainedRun
 
 Array = NDArray[Any]
+
+SIGNATURE = "serving_default"
+"""The signature of predictions in a SavedModel, and in a file for LiteRT."""
 
 
 def model_problems(bundle: Bundle) -> list[Problem]:
@@ -71,9 +74,13 @@ class KerasFormat(ExportFormat):
     def load(self, path: Path) -> Model:
         """Load the file into Keras, with one thread for each operation as in training."""
         import keras
+        import tensorflow as tf
 
         model = keras.models.load_model(path, compile=False)
-        return signature_model(lambda inputs: model(inputs, training=False))
+        predict = tf.function(
+            lambda inputs: model(inputs, training=False), autograph=False, reduce_retracing=True
+        )
+        return array_model(predict)
 
     def snippet(self, schema: Schema, file_name: str) -> list[str]:
         """Return code that predicts a row."""
@@ -82,20 +89,28 @@ class KerasFormat(ExportFormat):
         return [*lines, *example_lines(schema), "}", "print(model(inputs))"]
 
 
-def signature_model(function: Any) -> Model:
-    """Return a function of TensorFlow, compiled into a graph, as one of arrays."""
+def tensor_specs(schema: Schema) -> dict[str, Any]:
+    """Return the inputs of a function of TensorFlow."""
     import tensorflow as tf
 
-    compiled = tf.function(function, autograph=False, reduce_retracing=True)
+    return {
+        field.name: tf.TensorSpec((None, *field.shape), field.dtype, name=field.name)
+        for field in schema.inputs
+    }
+
+
+def array_model(function: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Model:
+    """Return a function of tensors as one of arrays; texts are text instead of bytes."""
+    import tensorflow as tf
 
     def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
         tensors = {name: tf.constant(array) for name, array in inputs.items()}
-        return {name: as_array(tensor.numpy()) for name, tensor in compiled(tensors).items()}
+        return {name: _as_array(tensor.numpy()) for name, tensor in function(tensors).items()}
 
     return run
 
 
-def as_array(values: Any) -> Array:
+def _as_array(values: Any) -> Array:
     """Return an output of TensorFlow with texts in place of bytes."""
     array = np.asarray(values)
     if array.dtype.kind not in "OS":

@@ -19,13 +19,12 @@ from trainer.data.in_memory import table_in_memory
 from trainer.errors import Problem
 from trainer.export.bundle import Bundle
 from trainer.export.formats import ExportFormat, Model
-from trainer.export.keras_export import custom_layer_problems
+from trainer.export.keras_export import SIGNATURE, custom_layer_problems, tensor_specs
 from trainer.export.raw_schema import raw_schema, schema_of
 from trainer.export.schema import InputField, OutputField, Role, Schema
 
 Array = NDArray[Any]
 
-SIGNATURE = "serving_default"
 UNSEEN = "unseen"
 """The flag for unseen values is known when rows are encoded; it is passed by the network."""
 
@@ -83,10 +82,6 @@ class LitertFormat(ExportFormat):
         from trainer.export.litert_model import build_model
 
         model = build_model(bundle, schema)
-        specs = {
-            field.name: tf.TensorSpec((None, *field.shape), field.dtype, name=field.name)
-            for field in schema.inputs
-        }
         # Weights become constants: variables would have no values in the file.
         values = [
             [tf.constant(weight.numpy()) for weight in weights]
@@ -98,7 +93,7 @@ class LitertFormat(ExportFormat):
 
         module = tf.Module()
         module.predict = tf.function(predict, autograph=False)
-        concrete = module.predict.get_concrete_function(specs)
+        concrete = module.predict.get_concrete_function(tensor_specs(schema))
         converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
         content = converter.convert()
         path.write_bytes(content)

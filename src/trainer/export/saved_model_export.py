@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar
-
-from numpy.typing import NDArray
+from typing import ClassVar
 
 from trainer.data.column_names import free_name
 from trainer.errors import Problem
 from trainer.export.bundle import Bundle
 from trainer.export.example_inputs import example_lines
 from trainer.export.formats import ExportFormat, Model
-from trainer.export.keras_export import as_array, model_problems
+from trainer.export.keras_export import SIGNATURE, array_model, model_problems, tensor_specs
 from trainer.export.raw_schema import raw_schema
 from trainer.export.schema import Schema
 
-Array = NDArray[Any]
-
-SIGNATURE = "serving_default"
 SCHEMA = "assets.extra/schema.json"
 """TensorFlow Serving ignores this folder."""
 
@@ -59,14 +53,12 @@ class SavedModelFormat(ExportFormat):
 
         module = tf.Module()
         module.model = model = build_model(bundle, schema)
-        specs = {
-            field.name: tf.TensorSpec((None, *field.shape), field.dtype, name=field.name)
-            for field in schema.inputs
-        }
         function = tf.function(lambda inputs: model(inputs, training=False), autograph=False)
         module.predict = function
         tf.saved_model.save(
-            module, str(path), signatures={SIGNATURE: function.get_concrete_function(specs)}
+            module,
+            str(path),
+            signatures={SIGNATURE: function.get_concrete_function(tensor_specs(schema))},
         )
         (path / SCHEMA).parent.mkdir()
         (path / SCHEMA).write_text(schema.to_json() + "\n", encoding="utf-8")
@@ -75,17 +67,9 @@ class SavedModelFormat(ExportFormat):
         """Load the signature."""
         import tensorflow as tf
 
+        # The signature alone does not keep the variables alive.
         loaded = tf.saved_model.load(str(path))
-        signature = loaded.signatures[SIGNATURE]
-
-        def run(inputs: Mapping[str, Array]) -> dict[str, Array]:
-            tensors = {name: tf.constant(array) for name, array in inputs.items()}
-            outputs = signature(**tensors)
-            return {name: as_array(tensor.numpy()) for name, tensor in outputs.items()}
-
-        # The variables belong to the loaded object.
-        run.loaded = loaded  # type: ignore[attr-defined]
-        return run
+        return array_model(lambda tensors: loaded.signatures[SIGNATURE](**tensors))
 
     def snippet(self, schema: Schema, file_name: str) -> list[str]:
         """Return code that predicts a row."""
