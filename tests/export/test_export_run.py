@@ -131,6 +131,15 @@ def test_a_file_that_differs_is_not_written(
     assert [path.name for path in tmp_path.iterdir()] == [run.name]
 
 
+def test_what_a_killed_export_left_is_removed(run: Path, tmp_path: Path) -> None:
+    left = tmp_path / ".model.onnx.new" / "model.onnx"
+    left.parent.mkdir()
+    left.write_text("half a model")
+    export_run(run, "onnx", tmp_path / "model.onnx", allow_custom=False)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["MODEL_CARD.md", "model.onnx", run.name]
+
+
 def test_without_its_table_rows_are_drawn(run: Path, original: Path, tmp_path: Path) -> None:
     source = original.parent / "table.csv"
     hidden = source.rename(source.with_suffix(".hidden"))

@@ -12,6 +12,5 @@ effect. An encrypted archive is the same stream without the last frame in authen
 `encryption`.
 
 Modules: `format` (the index and the members), `encryption`, `writing` (a directory → an archive),
-`reading` (an archive → its files, which may be hostile), `restoring` (an archive → a directory),
-`temporary` (temporary files that only one process writes).
+`reading` (an archive → its files, which may be hostile), `restoring` (an archive → a directory).
 """

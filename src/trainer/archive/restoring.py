@@ -12,11 +12,11 @@ from typing import Self
 
 from trainer.archive.format import ArchivedFile, Index, check_recorded_hashes
 from trainer.archive.reading import NewFile, read_archive
-from trainer.archive.temporary import temporary_sibling
 from trainer.errors import Problem, RunError
 from trainer.runs.files import DISK, storage_errors
 from trainer.runs.search import is_run
 from trainer.runs.sweeps import is_sweep
+from trainer.runs.temporary import temporary_sibling
 
 _CONTENT = "content"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
@@ -27,14 +26,21 @@ from trainer.archive.format import (
 )
 from trainer.archive.packages import check_packages
 from trainer.archive.reading import TRAILER_HEADER, DiscardedFiles, read_archive
-from trainer.archive.temporary import temporary_sibling
 from trainer.errors import Problem, RunError, pluralize
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import DISK, json_bytes, read_errors, sha256_of, storage_errors
+from trainer.runs.files import (
+    DISK,
+    is_temporary_name,
+    json_bytes,
+    read_errors,
+    sha256_of,
+    storage_errors,
+)
 from trainer.runs.lock import RunLock, lock_state
 from trainer.runs.opening import open_run
 from trainer.runs.records import to_json
 from trainer.runs.sweeps import sweep_at
+from trainer.runs.temporary import temporary_sibling
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -44,7 +50,6 @@ LEVEL = 3
 
 _COPY_BYTES = 1 << 20
 _LOCK = "lock"
-_TEMPORARY = re.compile(r"\..+\.[0-9a-f]{8}\.new")
 _UNKNOWN_TIME = int(datetime(2020, 1, 1, tzinfo=UTC).timestamp())
 
 
@@ -222,7 +227,7 @@ def _is_temporary(entry: os.DirEntry[str]) -> bool:
     """Return whether an entry is a lock, or was left behind by a killed process."""
     if entry.is_dir(follow_symlinks=False):
         return entry.name.endswith(".new")
-    return entry.name == _LOCK or _TEMPORARY.fullmatch(entry.name) is not None
+    return entry.name == _LOCK or is_temporary_name(entry.name)
 
 
 def _entry_problem(path: Path, entry: os.DirEntry[str]) -> Problem | None:

@@ -133,10 +133,15 @@ def write_atomically(path: Path, content: bytes, disk: FileSystem = DISK) -> Non
             raise
 
 
+def is_temporary_name(name: str) -> bool:
+    """Return whether a file has a name of the temporary files of `write_atomically`."""
+    return re.fullmatch(r"\..+\.[0-9a-f]{8}\.new", name) is not None
+
+
 def remove_temporary_files(directory: Path) -> None:
     """Remove temporary files of processes that died in `write_atomically`, ignoring errors."""
     for path in directory.glob(".*.new"):
-        if re.fullmatch(r"\..+\.[0-9a-f]{8}\.new", path.name):
+        if is_temporary_name(path.name):
             with suppress(OSError):
                 path.unlink()
 

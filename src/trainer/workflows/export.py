@@ -1,15 +1,14 @@
 """Export a run: write the file of a format, compare it with `predict`, write the model card.
 
-    load_bundle ─► ExportFormat.write ─► a temporary sibling ─ check_export ─► rename ─► MODEL_CARD.md
+    load_bundle ─► ExportFormat.write ─► a temporary directory ─ check_export ─► rename ─► MODEL_CARD.md
 
 Nothing is overwritten, and a file that does not agree with `predict` is removed.
 """
 
 from __future__ import annotations
 
-import secrets
 import shlex
-from contextlib import suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from trainer.export.card import model_card
 from trainer.export.check import Check, check_export, difference_problem
 from trainer.export.formats import ExportFormat, load_format
 from trainer.runs.files import DISK, storage_errors, write_atomically
+from trainer.runs.temporary import temporary_sibling
 
 CARD = "MODEL_CARD.md"
 
@@ -58,7 +58,7 @@ def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> 
     Raises:
         UsageError: There is no such format, its packages are missing, or the path cannot be used.
         RunError: The run has not finished, is damaged, does not fit into the format, or the export
-            does not agree with `predict`.
+            does not agree with `predict`; or another process is writing the same export.
         StorageError: The export cannot be written.
     """
     export = load_format(to)
@@ -74,10 +74,11 @@ def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> 
     schema = export.schema(bundle)
     with storage_errors(target.parent, "create this directory"):
         target.parent.mkdir(parents=out is None, exist_ok=True)
-    # A library can require the extension.
-    temporary = target.with_name(f".{secrets.token_hex(4)}.new.{target.name}")
-    try:
+    with ExitStack() as stack:
         with storage_errors(target, "write this export"):
+            folder = stack.enter_context(temporary_sibling(target, Path.mkdir))
+            # Libraries can require the extension.
+            temporary = folder / target.name
             export.write(bundle, schema, temporary)
         model = export.load(temporary)
         check = check_export(export, model, bundle, schema, allow_custom=allow_custom)
@@ -91,10 +92,6 @@ def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> 
             DISK.sync(temporary)
             DISK.rename(temporary, target)
             DISK.sync(target.parent)
-    except BaseException:
-        with suppress(OSError):
-            DISK.remove(temporary)
-        raise
     card = target.parent / CARD
     write_atomically(card, text.encode("utf-8"))
     return ExportResult(

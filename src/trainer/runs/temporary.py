@@ -29,10 +29,10 @@ def temporary_sibling(path: Path, create: Callable[[Path], None]) -> Iterator[Pa
         OSError: It cannot be created.
     """
     temporary = path.with_name(f".{path.name}.new")
-    former = _lock(temporary, path)
+    leftover = _lock(temporary, path)
     held = None
     try:
-        if former is not None:
+        if leftover is not None:
             DISK.remove(temporary)
         create(temporary)
         held = _lock(temporary, path)
@@ -42,7 +42,7 @@ def temporary_sibling(path: Path, create: Callable[[Path], None]) -> Iterator[Pa
             with suppress(OSError):
                 DISK.remove(temporary)
     finally:
-        for descriptor in (former, held):
+        for descriptor in (leftover, held):
             if descriptor is not None:
                 os.close(descriptor)
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.archive.temporary import temporary_sibling
 from trainer.errors import RunError
+from trainer.runs.temporary import temporary_sibling
 
 
 def make_directory(path: Path) -> None:
