@@ -103,6 +103,36 @@ def test_files(exported: Path) -> None:
         assert "members/0000/dense/kernel" in arrays.files
 
 
+@pytest.mark.parametrize("name", ["numpy_model", "my model-1"])
+def test_code_of_the_card_runs(exported: Path, name: str) -> None:
+    exported.rename(exported.with_name(name))
+    schema = NumpyFormat().schema(load_bundle(exported.parent / "run"))
+    block = 'import sys; sys.modules.update(dict.fromkeys(("trainer", "tensorflow"), None))'
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join([block, *NumpyFormat().snippet(schema, name)])],
+        cwd=exported.parent, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "probabilities" in done.stdout
+
+
+def test_code_of_texts(tmp_path: Path) -> None:
+    write_table(
+        tmp_path / "table.csv", {"text": ["good book", "dull story"] * 30, "y": ["n", "y"] * 30}
+    )
+    columns = {"text": {"kind": "text"}}
+    data = {"source": "table.csv", "target": "y", "text": {"dimension": 2}, "columns": columns}
+    run = write_run(tmp_path, {"data": data, "model": {"layers": []}})
+    export, bundle = NumpyFormat(), load_bundle(run)
+    schema = export.schema(bundle)
+    export.write(bundle, schema, tmp_path / "numpy_model")
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(export.snippet(schema, "numpy_model"))],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_missing_column(exported: Path) -> None:
     model = NumpyFormat().load(exported)
     with pytest.raises(KeyError, match="'colour', 'open', 'when'"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from keyword import iskeyword
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -119,7 +120,14 @@ class NumpyFormat(ExportFormat):
 
     def snippet(self, schema: Schema, file_name: str) -> list[str]:
         """Return code that predicts a row."""
-        lines = [f"from {file_name}.model import predict", "", "print(predict({"]
+        if file_name.isidentifier() and not iskeyword(file_name):
+            lines = [f"from {file_name}.model import predict"]
+        else:
+            lines = ["import sys", "", f"sys.path.insert(0, {file_name!r})"]
+            lines += ["from model import predict"]
+        if any(field.kind in ("text", "tokens", "image") for field in schema.inputs):
+            lines = ["import numpy as np", *lines]
+        lines += ["", "print(predict({"]
         lines += [f"    {field.name!r}: {_example(field, schema)}," for field in schema.inputs]
         return [*lines, "}))"]
 
@@ -266,5 +274,4 @@ def _example(field: InputField, schema: Schema) -> str:
         case "number" | "boolean":
             return f"[{None if value is None else float(value)!r}]"
         case _:
-            # Only NumPy can make a large array in a line.
-            return f"__import__('numpy').zeros({(1, *field.shape)!r}, '{field.dtype}')"
+            return f"np.zeros({(1, *field.shape)!r}, '{field.dtype}')"
