@@ -36,13 +36,10 @@ from trainer.data.values import (
     to_microseconds,
 )
 from trainer.errors import DataError, Problem, did_you_mean
-from trainer.export.schema import InputField, Schema
+from trainer.export.schema import NOT_A_LEVEL, InputField, Schema
 
 Array = NDArray[Any]
 Arrays = Mapping[str, Array]
-
-_NOT_A_LEVEL = " "
-"""Stands for an empty cell of a column in which an empty text marks a missing value."""
 
 
 class RowEncoder:
@@ -204,7 +201,7 @@ def _categories(cells: pl.Series, field: InputField) -> Array:
         spellings = texts.unique().drop_nulls().to_list()
         texts = texts.replace(spellings, [casefold_level(text) for text in spellings])
     if field.missing == "":
-        texts = texts.replace([""], [_NOT_A_LEVEL])
+        texts = texts.replace([""], [NOT_A_LEVEL])
     filled = texts.fill_null(field.missing)
     return np.array(filled.to_list(), dtype=object)[:, None]
 

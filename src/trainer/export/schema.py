@@ -26,6 +26,9 @@ Role = Literal[
 ]
 Plain = str | float | bool | None
 
+NOT_A_LEVEL = " "
+"""Stands for an empty cell of a category in which an empty text marks a missing value."""
+
 
 @dataclass(frozen=True)
 class InputField:

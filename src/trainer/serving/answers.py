@@ -24,7 +24,7 @@ def encode_answers(answers: Arrays, form: Form) -> tuple[bytes, str]:
         case "objects":
             return orjson.dumps(answer_rows(answers), option=_OPTIONS), JSON_TYPE
         case "columns":
-            columns = {name: _json_column(column) for name, column in answers.items()}
+            columns = {name: _plain_column(column) for name, column in answers.items()}
             return orjson.dumps(columns, option=_OPTIONS), JSON_TYPE
     # Polars is not needed for JSON, and takes a while to import.
     import polars as pl
@@ -32,7 +32,7 @@ def encode_answers(answers: Arrays, form: Form) -> tuple[bytes, str]:
     from trainer.data.table_writer import csv_bytes
 
     frame = pl.DataFrame(
-        [pl.Series(name, _polars_column(column)) for name, column in answers.items()]
+        [pl.Series(name, _plain_column(column)) for name, column in answers.items()]
     )
     if form == "csv":
         return csv_bytes(frame, header=True), CSV_TYPE
@@ -53,9 +53,5 @@ def _cells(column: NDArray[Any]) -> list[Any]:
     return list(column) if column.dtype == np.float32 else column.tolist()
 
 
-def _json_column(column: NDArray[Any]) -> NDArray[Any] | list[Any]:
-    return column.tolist() if column.dtype == np.object_ else np.ascontiguousarray(column)
-
-
-def _polars_column(column: NDArray[Any]) -> NDArray[Any] | list[Any]:
+def _plain_column(column: NDArray[Any]) -> NDArray[Any] | list[Any]:
     return column.tolist() if column.dtype == np.object_ else np.ascontiguousarray(column)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from trainer.data.values import canonical_level
 from trainer.errors import DataError, did_you_mean
-from trainer.export.schema import InputField, Schema
+from trainer.export.schema import NOT_A_LEVEL, InputField, Plain, Schema
 from trainer.serving.bodies import Table, Values
 from trainer.serving.onnx_model import Arrays
 from trainer.serving.problems import SHOWN, RequestError, RequestProblem, shown
@@ -41,7 +41,6 @@ _ALLOWED = {"boolean": _SINGLE, "category": _SINGLE}
 _PARSED = ("number", "boolean", "datetime")
 """Kinds whose arrays are infinite where a value cannot be parsed."""
 _NAME_LENGTH = 100
-NOT_A_LEVEL = " "
 
 EXPECTED = {
     "number": "a number",
@@ -225,9 +224,6 @@ class RowReader:
         elif field.kind == "number" and field.number_format is not None:
             expected = "a number, or a text in the format of the training rows"
         return RequestProblem(expected, shown(value), "null stands for a missing value", name, row)
-
-
-Plain = str | float | bool | None
 
 
 def request_value(field: InputField, value: Plain) -> Plain:

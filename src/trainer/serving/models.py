@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.errors import TrainerError
 from trainer.serving.columns import RowReader
 from trainer.serving.counters import Counters
-from trainer.serving.monitoring_bins import SLOTS
+from trainer.serving.monitoring_bins import SLOTS, counters_by_model
 from trainer.serving.onnx_model import OnnxModel
 from trainer.serving.openapi import openapi
 from trainer.serving.settings import ModelSource, WorkerSettings, read_state
@@ -117,8 +117,8 @@ class Models:
         if source.bins:
             from trainer.serving.monitoring import Monitor
 
-            first = self.counters.extra + SLOTS * sum(len(other.bins) for other in sources[:number])
-            slots = self.counters.own[first : first + SLOTS * len(source.bins)]
+            own = self.counters.own[self.counters.extra :]
+            slots = [*counters_by_model((other.bins for other in sources), own)][number]
             monitor = Monitor(source.bins, slots)
         headers = {"x-trainer-run": model.schema.run} if model.schema.run.isascii() else {}
         schema = model.schema

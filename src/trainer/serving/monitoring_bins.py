@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -60,6 +60,17 @@ class ColumnBins:
             f"{low:g} to {high:g}" for low, high in zip(self.edges, self.edges[1:], strict=False)
         ]
         return (f"≤ {self.edges[0]:g}", *middle, f"> {self.edges[-1]:g}", MISSING)
+
+
+def counters_by_model(
+    bins: Iterable[Sequence[ColumnBins]], counters: NDArray[np.int64]
+) -> Iterator[NDArray[np.int64]]:
+    """Yield the part of the counters of each model, for the bins of each model."""
+    first = 0
+    for columns in bins:
+        last = first + SLOTS * len(columns)
+        yield counters[first:last]
+        first = last
 
 
 def monitored_columns(

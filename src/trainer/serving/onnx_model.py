@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-import orjson
 from numpy.typing import NDArray
 
 from trainer.errors import InputError, Problem, RunError
@@ -97,8 +95,8 @@ class OnnxModel:
         return {name: columns[name] for name in self.answer_names}
 
 
-def is_compatible(new: Schema, old: Schema) -> str:
-    """Return why requests for one model would fail with another one; empty if none would."""
+def incompatibility(new: Schema, old: Schema) -> str:
+    """Return why requests for the old model would fail with the new one; empty if none would."""
     old_columns = {field.column: field.kind for field in old.inputs}
     new_columns = {field.column: field.kind for field in new.inputs}
     for name, kind in new_columns.items():
@@ -112,9 +110,3 @@ def is_compatible(new: Schema, old: Schema) -> str:
     if set(new.columns) != set(old.columns):
         return "it has other classes or predicted columns"
     return ""
-
-
-def described(schema: Schema) -> Mapping[str, Any]:
-    """Return the schema as JSON types."""
-    content: Mapping[str, Any] = orjson.loads(schema.to_json())
-    return content

@@ -11,7 +11,6 @@ from starlette.responses import Response
 from trainer.export.schema import InputField, OutputField, Schema
 from trainer.serving.bodies import ARROW_TYPE, CSV_TYPE, JSON_TYPE, MULTIPART_TYPE
 from trainer.serving.columns import EXPECTED, request_value
-from trainer.serving.onnx_model import described
 
 _MAX_CATEGORIES = 200
 """More categories are not listed as examples."""
@@ -131,7 +130,7 @@ def json_response(content: object) -> Response:
 
 def _described_inputs(schema: Schema) -> list[Any]:
     """Return the typed inputs, without what only the preprocessing needs."""
-    inputs: list[Any] = list(described(schema)["inputs"])
+    inputs: list[Any] = orjson.loads(schema.to_json())["inputs"]
     for field, column in zip(inputs, schema.inputs, strict=True):
         del field["fitted"]
         field["typical"] = request_value(column, column.typical)

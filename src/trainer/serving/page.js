@@ -168,10 +168,9 @@ const submit = async (event) => {
 
 const load = async () => {
   try {
-    let api = null;
     const { models } = await request("/models");
     const name = base === "/" ? models[0].name : decodeURIComponent(base.split("/")[2]);
-    api = await request(`/models/${encodeURIComponent(name)}/schema`);
+    const api = await request(`/models/${encodeURIComponent(name)}/schema`);
     find("title").textContent = api.info.title;
     document.title = api.info.title;
     find("about").textContent = `run ${api.info.version}`;

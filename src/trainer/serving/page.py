@@ -1,4 +1,4 @@
-"""The page at `/`, on which a person tries a model."""
+"""The page at `/`, on which a user tries a model."""
 
 from __future__ import annotations
 

@@ -32,15 +32,12 @@ def _model_lines(models: Sequence[Served]) -> Iterator[str]:
 def _drift_lines(counters: Counters, models: Sequence[Served]) -> Iterator[str]:
     # Without monitoring, its imports are not needed.
     from trainer.audit.stability import column_drift
-    from trainer.serving.monitoring_bins import SLOTS, monitored_columns
+    from trainer.serving.monitoring_bins import counters_by_model, monitored_columns
 
-    counts = counters.monitored()
+    all_bins = [served.model.source.bins for served in models]
+    counts = counters_by_model(all_bins, counters.monitored())
     values, drifts = [], []
-    first = 0
-    for served in models:
-        bins = served.model.source.bins
-        part = counts[first : first + SLOTS * len(bins)]
-        first += SLOTS * len(bins)
+    for served, bins, part in zip(models, all_bins, counts, strict=True):
         for column in monitored_columns(bins, part):
             labels = (
                 f"model={quoted(served.model.source.name)},column={quoted(column.name)},"

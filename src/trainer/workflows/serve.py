@@ -22,8 +22,8 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.monitoring import Monitoring, write_monitoring
 from trainer.serving.counters import Counters, create_file
 from trainer.serving.models import make_counters, monitored_slots
-from trainer.serving.monitoring_bins import SLOTS, monitored_columns
-from trainer.serving.onnx_model import OnnxModel, is_compatible
+from trainer.serving.monitoring_bins import counters_by_model, monitored_columns
+from trainer.serving.onnx_model import OnnxModel, incompatibility
 from trainer.serving.server import serve
 from trainer.serving.settings import Limits, ModelSource, WorkerSettings, write_state
 from trainer.serving.supervisor import Supervisor
@@ -186,10 +186,12 @@ class _ServedModels:
         try:
             self._update(counters)
         except Exception as error:
-            text = str(error) if isinstance(error, TrainerError) else repr(error)
-            if text not in self._logged:
-                self._logged.add(text)
-                self._log(text)
+            self._log_once(str(error) if isinstance(error, TrainerError) else repr(error))
+
+    def _log_once(self, text: str) -> None:
+        if text not in self._logged:
+            self._logged.add(text)
+            self._log(text)
 
     def _update(self, counters: Counters) -> None:
         now = datetime.now(UTC).timestamp()
@@ -205,10 +207,8 @@ class _ServedModels:
         """Write what was counted since the start into the runs."""
         if not self._options.monitor:
             return
-        counts, first = counters.monitored(), 0
-        for source in self.sources:
-            part = counts[first : first + SLOTS * len(source.bins)]
-            first += SLOTS * len(source.bins)
+        counts = counters_by_model((source.bins for source in self.sources), counters.monitored())
+        for source, part in zip(self.sources, counts, strict=True):
             columns = tuple(monitored_columns(source.bins, part))
             rows = sum(columns[0].served) if columns else 0
             if rows == self._written.get(source.file, 0):
@@ -221,10 +221,7 @@ class _ServedModels:
             try:
                 write_monitoring(RunDirectory(Path(source.run)), name, monitoring)
             except TrainerError as error:
-                text = f"the counts of monitoring are not written: {error}"
-                if text not in self._logged:
-                    self._logged.add(text)
-                    self._log(text)
+                self._log_once(f"the counts of monitoring are not written: {error}")
                 continue
             self._written[source.file] = rows
 
@@ -251,7 +248,7 @@ class _ServedModels:
         try:
             source = self._source(origin, path)
             old = OnnxModel(self.sources[number]).schema
-            reason = is_compatible(OnnxModel(source).schema, old)
+            reason = incompatibility(OnnxModel(source).schema, old)
         except TrainerError as error:
             reason = str(error)
         if reason:
