@@ -137,24 +137,23 @@ class LitertFormat(ExportFormat):
         self, bundle: Bundle, schema: Schema, outputs: Mapping[str, Array]
     ) -> Mapping[str, Array]:
         """Return labels and intervals, which follow from the numbers."""
-        task = bundle.task
-        found: dict[Role, Any] = {"unseen": outputs[UNSEEN]}
+        task, fields = bundle.task, raw_schema(bundle).outputs
+        dtypes = {field.role: field.dtype for field in fields}
+        found: dict[Role, Any] = {
+            field.role: outputs[field.name].astype(dtypes[field.role]) for field in schema.outputs
+        }
+        found["unseen"] = outputs[UNSEEN]
         if task.kind.rules.has_classes:
-            probabilities = outputs["probabilities"]
+            probabilities = found["probabilities"]
             p = probabilities[:, 1:] if task.kind.rules.has_positive_class else probabilities
             labels = task.predicted_labels(p)
             if task.kind.rules.is_exclusive:
                 found["label"] = np.array(task.target.classes, dtype=object)[labels[:, 0]]
             else:
                 found["labels"] = labels
-            found["probabilities"] = probabilities
-        else:
-            found["predicted"] = predicted = outputs["predicted"].astype(np.float64)
-            if task.half_widths:
-                found["low"], found["high"] = task.prediction_intervals(predicted)
-        if "std" in outputs:
-            found["std"] = outputs["std"]
-        return {field.name: found[field.role] for field in raw_schema(bundle).outputs}
+        elif task.half_widths:
+            found["low"], found["high"] = task.prediction_intervals(found["predicted"])
+        return {field.name: found[field.role] for field in fields}
 
     def snippet(self, schema: Schema, file_name: str) -> list[str]:
         """Return code that predicts an encoded row."""
