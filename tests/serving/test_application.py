@@ -20,7 +20,8 @@ from starlette.testclient import TestClient
 
 from tests.serving.files import ROW, RUN, expected_probability, schema, write_model
 from trainer.config.pseudonyms import KEY_VARIABLE
-from trainer.serving.settings import ModelSource
+from trainer.serving.application import Application
+from trainer.serving.settings import Limits, ModelSource
 
 JSON = {"content-type": "application/json"}
 ROWS = [
@@ -44,20 +45,20 @@ def errors(response: httpx.Response, status: int = 422) -> list[dict[str, Any]]:
     return found
 
 
-def test_one_row_is_answered_by_one_object(client: TestClient) -> None:
+def test_one_row_gets_one_object(client: TestClient) -> None:
     response = client.post("/predict", json=ROW)
     assert response.status_code == 200
     assert response.headers["x-trainer-run"] == RUN
-    answer = response.json()
-    assert list(answer) == ["label", "probability_no", "probability_yes", "unseen"]
-    assert answer["label"] == "yes"
-    assert answer["unseen"] is False
-    assert answer["probability_yes"] == pytest.approx(EXPECTED[0], abs=1e-6)
+    prediction = response.json()
+    assert list(prediction) == ["label", "probability_no", "probability_yes", "unseen"]
+    assert prediction["label"] == "yes"
+    assert prediction["unseen"] is False
+    assert prediction["probability_yes"] == pytest.approx(EXPECTED[0], abs=1e-6)
     # float32 numbers are written with the digits that they have.
-    assert len(json.dumps(answer["probability_yes"])) < 12
+    assert len(json.dumps(prediction["probability_yes"])) < 12
 
 
-def test_rows_columns_csv_and_arrow_have_the_same_answers(client: TestClient) -> None:
+def test_rows_columns_csv_and_arrow_have_the_same_predictions(client: TestClient) -> None:
     rows = client.post("/predict", json=ROWS).json()
     assert [row["unseen"] for row in rows] == UNSEEN
     np.testing.assert_allclose([row["probability_yes"] for row in rows], EXPECTED, atol=1e-6)
@@ -78,11 +79,11 @@ def test_rows_columns_csv_and_arrow_have_the_same_answers(client: TestClient) ->
         kind = "application/vnd.apache.arrow.stream"
         arrow = client.post("/predict", content=body.getvalue(), headers={"content-type": kind})
         assert arrow.status_code == 200, arrow.text
-        answers = pl.read_ipc_stream(arrow.content)
-        np.testing.assert_allclose(answers["probability_yes"], EXPECTED, atol=1e-6)
+        predictions = pl.read_ipc_stream(arrow.content)
+        np.testing.assert_allclose(predictions["probability_yes"], EXPECTED, atol=1e-6)
 
 
-def test_accept_chooses_the_form_of_the_answer(client: TestClient) -> None:
+def test_accept_chooses_the_form_of_the_response(client: TestClient) -> None:
     csv = client.post("/predict", json=ROWS, headers={"accept": "text/csv"})
     assert csv.text.splitlines()[0] == "label,probability_no,probability_yes,unseen"
     table = pl.DataFrame(ROWS, strict=False).write_csv()
@@ -266,6 +267,22 @@ def test_limits_of_rows_and_bytes(make_client: Callable[..., TestClient]) -> Non
     assert errors(compressed, 415)
 
 
+def test_limit_of_the_bytes_of_all_requests(make_client: Callable[..., TestClient]) -> None:
+    client = make_client(max_body_bytes=1000)
+    application = client.app
+    assert isinstance(application, Application)
+    limit = Limits(max_body_bytes=1000).max_bytes_in_flight
+    application.bytes_in_flight = limit - 10
+    refused = client.post("/predict", json=ROW)
+    assert "at the same time" in errors(refused, 503)[0]["found"]
+    assert refused.headers["retry-after"] == "1"
+    application.bytes_in_flight = 0
+    for row, status in ((ROW, 200), ({**ROW, "age": "x"}, 422), ({**ROW, "age": "x" * 1000}, 413)):
+        assert client.post("/predict", json=row).status_code == status
+        # Otherwise, a server refuses all requests after a while.
+        assert application.bytes_in_flight == 0
+
+
 def test_problems_of_many_rows_are_counted(client: TestClient) -> None:
     rows = [{"age": "x", "colour": "red", "member": True}] * 500
     response = client.post("/predict", json=rows)
@@ -304,7 +321,7 @@ def test_schema_describes_requests(client: TestClient) -> None:
     for component in components.values():
         jsonschema.Draft202012Validator.check_schema(component)
     jsonschema.validate(ROW, components["Row"])
-    jsonschema.validate(client.post("/predict", json=ROW).json(), components["Answer"])
+    jsonschema.validate(client.post("/predict", json=ROW).json(), components["Prediction"])
     jsonschema.validate(client.post("/predict", json={}).json(), components["Error"])
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({"age": 1}, components["Row"])
@@ -345,9 +362,9 @@ def test_several_models(
     assert "/models/churn/predict" in paths
 
 
-def test_explanation_is_the_change_of_the_answer(client: TestClient) -> None:
+def test_explanation_is_the_change_of_the_prediction(client: TestClient) -> None:
     content = client.post("/explain", json=ROW).json()
-    assert content["answer"] == client.post("/predict", json=ROW).json()
+    assert content["prediction"] == client.post("/predict", json=ROW).json()
     assert content["score"] == "probability_yes"
     changes = {effect["column"]: effect["change"] for effect in content["effects"]}
     whole = expected_probability(ROW)

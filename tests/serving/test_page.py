@@ -34,14 +34,14 @@ def shown(page: Browser, name: str) -> bool:
     return bool(page.evaluate(f"!document.getElementById('{name}').hidden"))
 
 
-def test_person_tries_a_model(page: Browser) -> None:
+def test_user_tries_a_model(page: Browser) -> None:
     page.wait_for("document.querySelectorAll('.field').length === 3")
     assert page.evaluate("document.title") == "churn"
     # The form starts with the example of the model.
     assert page.evaluate("document.querySelector('[data-column=age]').value") == "40.5"
     page.evaluate(SUBMIT)
     page.wait_for("!document.getElementById('result').hidden")
-    assert page.evaluate("document.getElementById('answer').textContent") == "yes"
+    assert page.evaluate("document.getElementById('prediction').textContent") == "yes"
     bars = page.evaluate("document.getElementById('effects').innerText")
     assert bars.index("colour = red") < bars.index("age = 40.5")
     assert not shown(page, "unseen")

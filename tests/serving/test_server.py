@@ -43,8 +43,8 @@ def read_all(connection: socket.socket) -> bytes:
 
 
 def test_requests_are_answered(server: Server) -> None:
-    answer = server.predict(ROW).json()
-    assert answer["probability_yes"] == pytest.approx(expected_probability(ROW), abs=1e-6)
+    prediction = server.predict(ROW).json()
+    assert prediction["probability_yes"] == pytest.approx(expected_probability(ROW), abs=1e-6)
     assert server.get("/ready").status_code == 200
 
 
@@ -179,11 +179,11 @@ def test_newer_file_is_served_without_a_lost_request(tmp_path: Path) -> None:
     done.set()
     for thread in threads:
         thread.join()
-    answer = server.predict(ROW).json()
+    prediction = server.predict(ROW).json()
     code, err = server.stop()
     assert not lost
     assert runs == {RUN, newer}
-    assert answer["probability_yes"] == pytest.approx(expected_probability(ROW, -5.0), abs=1e-6)
+    assert prediction["probability_yes"] == pytest.approx(expected_probability(ROW, -5.0), abs=1e-6)
     assert code == 0
     assert "other classes or predicted columns" in err
 

@@ -1,4 +1,4 @@
-"""A trained run, served by a process: its answers are those of `predict`."""
+"""A trained run, served by a process: its predictions are those of `predict`."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def check_same(served: pl.DataFrame, predicted: pl.DataFrame) -> None:
 
 
 @pytest.mark.parametrize("kind", ["single", pytest.param("folds", marks=pytest.mark.slow)])
-def test_answers_are_those_of_predict(kind: str, request: pytest.FixtureRequest) -> None:
+def test_predictions_are_those_of_predict(kind: str, request: pytest.FixtureRequest) -> None:
     if kind == "single":
         run = request.getfixturevalue("finished").run
         table = run.parents[2] / "small.csv"

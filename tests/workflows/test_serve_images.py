@@ -47,7 +47,7 @@ def test_files_are_answered_like_predict(run: Path, tmp_path: Path) -> None:
     files = [("files", (photo.name, photo.read_bytes(), "image/png")) for photo in photos]
     form = httpx.post(f"{server.url}/predict", files=files).json()
     text = base64.b64encode(photos[0].read_bytes()).decode()
-    answer = httpx.post(f"{server.url}/predict", json={"path": text}).json()
+    prediction = httpx.post(f"{server.url}/predict", json={"path": text}).json()
     explained = httpx.post(f"{server.url}/explain", json={"path": text}).json()
     refused = [
         httpx.post(f"{server.url}/predict", json={"path": value})
@@ -69,7 +69,7 @@ def test_files_are_answered_like_predict(run: Path, tmp_path: Path) -> None:
         name = next(path for path in expected if Path(path).parts[-2:] == photo.parts[-2:])
         assert served[photo] == pytest.approx(expected[name], abs=1e-5)
     np.testing.assert_allclose([row["probability_dog"] for row in form], list(served.values()))
-    assert answer["probability_dog"] == served[photos[0]]
+    assert prediction["probability_dog"] == served[photos[0]]
     assert np.shape(explained["maps"]["path"]) == (8, 8)
     # A path is never opened.
     assert [response.status_code for response in (*refused, half)] == [422] * 6
@@ -77,7 +77,7 @@ def test_files_are_answered_like_predict(run: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="chromium is not installed")
-def test_page_shows_what_an_answer_rests_on(run: Path, tmp_path: Path) -> None:
+def test_page_shows_the_explanation_of_a_prediction(run: Path, tmp_path: Path) -> None:
     photo = next((run.parents[2] / "photos").rglob("*.png"))
     text = base64.b64encode(photo.read_bytes()).decode()
     server = Server(run)
@@ -93,7 +93,7 @@ def test_page_shows_what_an_answer_rests_on(run: Path, tmp_path: Path) -> None:
         }})()"""
     )
     browser.wait_for("document.querySelectorAll('canvas').length === 1")
-    answer = browser.evaluate("document.getElementById('answer').textContent")
+    label = browser.evaluate("document.getElementById('prediction').textContent")
     browser.close()
     server.stop()
-    assert answer in ("cat", "dog")
+    assert label in ("cat", "dog")

@@ -1,4 +1,4 @@
-"""Serve exported networks over HTTP: requests → raw columns → ONNX Runtime → answers.
+"""Serve exported networks over HTTP: requests → raw columns → ONNX Runtime → predictions.
 
     connections   limits of connections, headers and time, below the application
     bodies        JSON, CSV, Arrow and images → columns of raw values

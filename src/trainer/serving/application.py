@@ -1,6 +1,6 @@
 """The routes of a worker.
 
-POST /predict, /explain           one row or many → answers; one row → what its answer rests on
+POST /predict, /explain           rows → predictions; one row → an explanation of its prediction
 GET  /schema, /                   the columns of requests (OpenAPI); a page with a form
 GET  /models                      the models; `/models/NAME/predict`, … serve each of them
 GET  /health, /ready, /metrics    for supervision
@@ -25,13 +25,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import did_you_mean
-from trainer.serving.answers import encode_answers
 from trainer.serving.bodies import ARROW_TYPES, CSV_TYPE, JSON_TYPE, Form, Table, read_body
 from trainer.serving.counters import Counters
 from trainer.serving.models import LOG, Models, Served
 from trainer.serving.occlusion import explain_row
 from trainer.serving.openapi import combined_api, json_response
 from trainer.serving.page import page_response
+from trainer.serving.predictions import encode_predictions
 from trainer.serving.problems import RequestError, error_body, refuse
 from trainer.serving.prometheus import metrics_text
 from trainer.serving.settings import Limits
@@ -149,17 +149,17 @@ class Application:
             content_type = request.headers.get("content-type", "")
             ignore_unknown = _ignores_unknown(request)
 
-            def answer() -> tuple[bytes, str, Any, Any, int]:
+            def predict() -> tuple[bytes, str, Any, Any, int]:
                 table = read_body(body, content_type, served.reader.images, self._limits)
                 arrays = served.reader.arrays(table, ignore_unknown=ignore_unknown)
-                answers = served.model.predict(arrays, table.rows)
-                encoded, kind = encode_answers(answers, form or table.form)
-                return encoded, kind, arrays, answers, table.rows
+                predictions = served.model.predict(arrays, table.rows)
+                encoded, kind = encode_predictions(predictions, form or table.form)
+                return encoded, kind, arrays, predictions, table.rows
 
-            encoded, kind, arrays, answers, rows = await self._run(answer, len(body))
-        self.counters.count_rows(served.number, rows, int(answers[served.unseen].sum()))
+            encoded, kind, arrays, predictions, rows = await self._run(predict, len(body))
+        self.counters.count_rows(served.number, rows, int(predictions[served.unseen].sum()))
         if served.monitor is not None:
-            served.monitor.add(arrays, answers, rows)
+            served.monitor.add(arrays, predictions, rows)
         return Response(encoded, media_type=kind, headers=served.headers)
 
     async def _explain(self, request: Request) -> Response:
@@ -190,7 +190,7 @@ class Application:
                 "run": served.model.schema.run,
                 "task": served.model.schema.task,
                 "columns": list(served.reader.columns),
-                "answers": list(served.model.answer_names),
+                "predictions": list(served.model.column_names),
             }
             for served in self.models.all()
         ]
@@ -349,5 +349,5 @@ async def _bug(request: Request, error: Exception) -> Response:
         "".join(traceback.format_exception(error)),
     )
     fix = "the log of the server has the reason"
-    body = error_body("an answer", f"a bug in trainer ({type(error).__name__})", fix)
+    body = error_body("a response", f"a bug in trainer ({type(error).__name__})", fix)
     return Response(body, 500, media_type=JSON_TYPE)

@@ -33,7 +33,7 @@ class Served:
         reader: Converts rows for it.
         number: Its place among the models.
         monitor: Counts its inputs and predictions; None without monitoring.
-        unseen: The answer that flags values that do not occur in training.
+        unseen: The prediction column that flags values that do not occur in training.
         headers: The headers of its responses.
         api: The description of its requests, OpenAPI 3.1.
     """

@@ -22,14 +22,14 @@ _PENDING_ROWS = 512
 
 
 def fit_bins(
-    schema: Schema, training: Arrays, answers: Arrays, *, rows: int
+    schema: Schema, training: Arrays, predictions: Arrays, *, rows: int
 ) -> tuple[ColumnBins, ...]:
     """Return the bins of the inputs and predictions of a model.
 
     Args:
         schema: The schema of the model.
         training: The inputs of training rows; name → (rows, 1).
-        answers: The answers for rows that were not used for training.
+        predictions: The predictions for rows that were not used for training.
         rows: The number of training rows.
     """
     columns = [
@@ -38,13 +38,14 @@ def fit_bins(
         if field.kind in _INPUTS
     ]
     columns += [
-        _fitted(name, "prediction", name, answers[name]) for name in monitored_answers(schema)
+        _fitted(name, "prediction", name, predictions[name])
+        for name in monitored_predictions(schema)
     ]
     return tuple(columns)
 
 
-def monitored_answers(schema: Schema) -> list[str]:
-    """Return the answers that are counted: labels and numbers, and the probability of two classes."""
+def monitored_predictions(schema: Schema) -> list[str]:
+    """Return the predictions that are counted: labels, numbers, the probability of two classes."""
     names: list[str] = []
     for output in schema.outputs:
         match output.role:
@@ -94,9 +95,9 @@ class Monitor:
         self._pending: list[tuple[Arrays, Arrays]] = []
         self._rows = 0
 
-    def add(self, arrays: Arrays, answers: Arrays, rows: int) -> None:
+    def add(self, arrays: Arrays, predictions: Arrays, rows: int) -> None:
         """Note predicted rows. They are counted together with others, as that takes less time."""
-        self._pending.append((arrays, answers))
+        self._pending.append((arrays, predictions))
         self._rows += rows
         if self._rows >= _PENDING_ROWS:
             self.count()

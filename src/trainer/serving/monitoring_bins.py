@@ -24,7 +24,7 @@ class ColumnBins:
     Attributes:
         name: The column.
         role: "input" or "prediction".
-        array: The input of the model, or the name of the answer.
+        array: The input of the model, or the name of the prediction.
         edges: For numbers, the upper bounds of all bins but the last.
         levels: For categories, the values of the first bins; `(other)` follows.
         reference: The rows in each bin before serving; the last bin is that of missing values.

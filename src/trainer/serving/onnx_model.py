@@ -1,4 +1,4 @@
-"""An exported network, opened by ONNX Runtime: arrays of raw values → columns of answers."""
+"""An exported network, opened by ONNX Runtime: arrays of raw values → columns of predictions."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class OnnxModel:
     Attributes:
         source: Its name and file.
         schema: The columns of its inputs and outputs.
-        answer_names: The names of the answers, those of the columns of `trainer predict`.
+        column_names: The names of the predictions: the columns of `trainer predict`.
     """
 
     def __init__(self, source: ModelSource) -> None:
@@ -60,17 +60,17 @@ class OnnxModel:
         self.output_names = [output.name for output in self._session.get_outputs()]
         fields = {output.name: output for output in self.schema.outputs}
         self._fields = [fields[name] for name in self.output_names]
-        self.answer_names = tuple(self.schema.columns)
+        self.column_names = tuple(self.schema.columns)
 
     def predict(self, arrays: Arrays, rows: int) -> Arrays:
-        """Return the answers: name → (rows,).
+        """Return the predictions: name → (rows,).
 
         Args:
             arrays: The raw values: name of the input → (rows, *shape).
             rows: The number of rows.
         """
         if rows <= _ROWS:
-            return self._answers(self._session.run(self.output_names, arrays))
+            return self._predictions(self._session.run(self.output_names, arrays))
         parts = [
             self._session.run(
                 self.output_names,
@@ -78,9 +78,9 @@ class OnnxModel:
             )
             for start in range(0, rows, _ROWS)
         ]
-        return self._answers([np.concatenate(values) for values in zip(*parts, strict=True)])
+        return self._predictions([np.concatenate(values) for values in zip(*parts, strict=True)])
 
-    def _answers(self, outputs: list[NDArray[Any]]) -> Arrays:
+    def _predictions(self, outputs: list[NDArray[Any]]) -> Arrays:
         columns: Arrays = {}
         for field, values in zip(self._fields, outputs, strict=True):
             if field.role == "labels" and self.schema.has_label_lists:
@@ -92,7 +92,7 @@ class OnnxModel:
                 columns[field.columns[0]] = values
             else:
                 columns.update(zip(field.columns, values.T, strict=True))
-        return {name: columns[name] for name in self.answer_names}
+        return {name: columns[name] for name in self.column_names}
 
 
 def incompatibility(new: Schema, old: Schema) -> str:

@@ -70,10 +70,10 @@ def openapi(schema: Schema) -> dict[str, Any]:
     row["examples"] = [
         {name: request_value(field, values.get(name)) for name, field in fields.items()}
     ]
-    answer = {
+    prediction = {
         "type": "object",
         "properties": {
-            name: _answer(output) for output in schema.outputs for name in output.columns
+            name: _prediction(output) for output in schema.outputs for name in output.columns
         },
     }
     columns = {
@@ -92,7 +92,7 @@ def openapi(schema: Schema) -> dict[str, Any]:
         },
         "paths": {"/predict": _predict_path(fields), "/explain": _EXPLAIN},
         "components": {
-            "schemas": {"Row": row, "Columns": columns, "Answer": answer, "Error": _ERROR},
+            "schemas": {"Row": row, "Columns": columns, "Prediction": prediction, "Error": _ERROR},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "x-trainer": {"run": schema.run, "inputs": _described_inputs(schema)},
@@ -105,7 +105,7 @@ def combined_api(apis: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     schemas: dict[str, Any] = {"Error": _ERROR}
     for number, (name, api) in enumerate(apis.items()):
         content = orjson.dumps(api["paths"]).decode()
-        for component in ("Row", "Columns", "Answer"):
+        for component in ("Row", "Columns", "Prediction"):
             content = content.replace(
                 f'"#/components/schemas/{component}"', f'"#/components/schemas/{component}{number}"'
             )
@@ -159,7 +159,7 @@ def _input(field: InputField) -> dict[str, Any]:
     return content
 
 
-def _answer(output: OutputField) -> dict[str, Any]:
+def _prediction(output: OutputField) -> dict[str, Any]:
     match output.role:
         case "label":
             return {"type": "string"}
@@ -183,7 +183,7 @@ def _responses(content: dict[str, Any]) -> dict[str, Any]:
         }
         for status, text in _ERRORS.items()
     }
-    return {"200": {"description": "The answers.", "content": content}, **errors}
+    return {"200": {"description": "The predictions.", "content": content}, **errors}
 
 
 def _predict_path(fields: Mapping[str, InputField]) -> dict[str, Any]:
@@ -192,7 +192,7 @@ def _predict_path(fields: Mapping[str, InputField]) -> dict[str, Any]:
         {"type": "array", "items": _reference("Row")},
         _reference("Columns"),
     ]
-    answers = [_reference("Answer"), {"type": "array", "items": _reference("Answer")}]
+    predictions = [_reference("Prediction"), {"type": "array", "items": _reference("Prediction")}]
     binary = {"schema": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {
         JSON_TYPE: {"schema": {"anyOf": one_of}},
@@ -214,7 +214,7 @@ def _predict_path(fields: Mapping[str, InputField]) -> dict[str, Any]:
             "requestBody": {"required": True, "content": content},
             "responses": _responses(
                 {
-                    JSON_TYPE: {"schema": {"anyOf": [*answers, {"type": "object"}]}},
+                    JSON_TYPE: {"schema": {"anyOf": [*predictions, {"type": "object"}]}},
                     CSV_TYPE: {"schema": {"type": "string"}},
                     ARROW_TYPE: binary,
                 }
@@ -226,7 +226,7 @@ def _predict_path(fields: Mapping[str, InputField]) -> dict[str, Any]:
 
 _EXPLAIN = {
     "post": {
-        "summary": "How the answer for a row changes when a column gets its typical value.",
+        "summary": "How the prediction for a row changes when a column gets its typical value.",
         "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": _reference("Row")}}},
         "responses": _responses({JSON_TYPE: {"schema": {"type": "object"}}}),
         "security": [{}, {"token": []}],

@@ -22,7 +22,7 @@ const request = async (path, options = {}) => {
 };
 
 const showErrors = (problem) => {
-  const errors = problem.errors || [{ expected: "an answer of the server", found: String(problem) }];
+  const errors = problem.errors || [{ expected: "a response of the server", found: String(problem) }];
   const list = find("error-list");
   list.replaceChildren();
   document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
@@ -111,7 +111,7 @@ const drawMap = async (column, cells) => {
   const index = inputs.findIndex((input) => input.column === column);
   const file = find(`field-${index}`).files[0];
   const picture = await createImageBitmap(file);
-  const canvas = make("canvas", { width: 320, height: Math.round((320 * picture.height) / picture.width), "aria-label": `What the answer rests on in ${column}` });
+  const canvas = make("canvas", { width: 320, height: Math.round((320 * picture.height) / picture.width), "aria-label": `Explanation of the prediction in ${column}` });
   const context = canvas.getContext("2d");
   context.drawImage(picture, 0, 0, canvas.width, canvas.height);
   const greatest = Math.max(...cells.flat().map(Math.abs)) || 1;
@@ -126,16 +126,16 @@ const drawMap = async (column, cells) => {
   find("maps").append(canvas);
 };
 
-const showAnswer = async (content) => {
-  const answer = content.answer;
-  const score = answer[content.score];
+const showPrediction = async (content) => {
+  const prediction = content.prediction;
+  const score = prediction[content.score];
   find("errors").hidden = true;
   document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
-  find("answer").textContent = "label" in answer ? text(answer.label) : number(score);
-  find("unseen").hidden = answer.unseen !== true;
+  find("prediction").textContent = "label" in prediction ? text(prediction.label) : number(score);
+  find("unseen").hidden = prediction.unseen !== true;
   const numbers = find("numbers");
   numbers.replaceChildren();
-  for (const [name, value] of Object.entries(answer)) {
+  for (const [name, value] of Object.entries(prediction)) {
     if (name === "label" || name === "unseen") continue;
     if (name.startsWith("probability_")) numbers.append(bar(name.slice(12), value, 1, number(value), false));
     else numbers.append(make("p", {}, `${name}: ${number(value)}`));
@@ -158,7 +158,7 @@ const submit = async (event) => {
   find("predict").disabled = true;
   try {
     const body = JSON.stringify(await readRow());
-    await showAnswer(await request(base + "explain", { method: "POST", body, headers: { "Content-Type": "application/json" } }));
+    await showPrediction(await request(base + "explain", { method: "POST", body, headers: { "Content-Type": "application/json" } }));
   } catch (problem) {
     showErrors(problem);
   } finally {

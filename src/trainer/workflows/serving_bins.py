@@ -59,9 +59,9 @@ def bins_of_run(path: Path, model: OnnxModel) -> tuple[ColumnBins, ...]:
             break
     columns = list(dict.fromkeys(field.column for field in model.schema.inputs))
     inputs = input_arrays(model.schema, _frame(dataset, columns, held_out), has_pseudonyms=True)
-    answers = model.predict(dict(inputs), len(held_out))
+    predictions = model.predict(dict(inputs), len(held_out))
     arrays = input_arrays(model.schema, _frame(dataset, columns, rows), has_pseudonyms=True)
-    return fit_bins(model.schema, dict(arrays), answers, rows=len(rows))
+    return fit_bins(model.schema, dict(arrays), predictions, rows=len(rows))
 
 
 def _frame(dataset: Dataset, columns: list[str], rows: RowIndex) -> pl.DataFrame:

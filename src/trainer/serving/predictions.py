@@ -1,4 +1,4 @@
-"""The answers of a model as the body of a response, in the form of the request."""
+"""The predictions of a model as the body of a response, in the form of the request."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from trainer.serving.onnx_model import Arrays
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
 
-def encode_answers(answers: Arrays, form: Form) -> tuple[bytes, str]:
+def encode_predictions(predictions: Arrays, form: Form) -> tuple[bytes, str]:
     """Return the body of a response, and its content type."""
     match form:
         case "object":
-            row = {name: _cells(column)[0] for name, column in answers.items()}
+            row = {name: _cells(column)[0] for name, column in predictions.items()}
             return orjson.dumps(row, option=_OPTIONS), JSON_TYPE
         case "objects":
-            return orjson.dumps(answer_rows(answers), option=_OPTIONS), JSON_TYPE
+            return orjson.dumps(prediction_rows(predictions), option=_OPTIONS), JSON_TYPE
         case "columns":
-            columns = {name: _plain_column(column) for name, column in answers.items()}
+            columns = {name: _plain_column(column) for name, column in predictions.items()}
             return orjson.dumps(columns, option=_OPTIONS), JSON_TYPE
     # Polars is not needed for JSON, and takes a while to import.
     import polars as pl
@@ -32,7 +32,7 @@ def encode_answers(answers: Arrays, form: Form) -> tuple[bytes, str]:
     from trainer.data.table_writer import csv_bytes
 
     frame = pl.DataFrame(
-        [pl.Series(name, _plain_column(column)) for name, column in answers.items()]
+        [pl.Series(name, _plain_column(column)) for name, column in predictions.items()]
     )
     if form == "csv":
         return csv_bytes(frame, header=True), CSV_TYPE
@@ -41,10 +41,10 @@ def encode_answers(answers: Arrays, form: Form) -> tuple[bytes, str]:
     return stream.getvalue(), ARROW_TYPE
 
 
-def answer_rows(answers: Arrays) -> list[dict[str, Any]]:
+def prediction_rows(predictions: Arrays) -> list[dict[str, Any]]:
     """Return one dict for each row."""
-    names = list(answers)
-    cells = zip(*map(_cells, answers.values()), strict=True)
+    names = list(predictions)
+    cells = zip(*map(_cells, predictions.values()), strict=True)
     return [dict(zip(names, row, strict=True)) for row in cells]
 
 
