@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -18,11 +19,13 @@ import pytest
 from tests.export.cases import ROWS, table
 from tests.export.untrained import START, write_run, write_table
 from tests.marks import slow_except
-from trainer.errors import RunError, UsageError
+from trainer.errors import RunError, StorageError, UsageError
 from trainer.export.bundle import load_bundle
 from trainer.export.onnx_export import OnnxFormat
 from trainer.export.schema import InputField, Schema, read_metadata
 from trainer.runs.directory import RunDirectory
+from trainer.runs.files import DISK
+from trainer.runs.temporary import temporary_sibling
 from trainer.workflows.export import ExportResult, export_run
 
 CONFIG: dict[str, Any] = {
@@ -109,6 +112,29 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
             export_run(run, "onnx", tmp_path / "model.onnx", allow_custom=False)
         assert path.read_text() == "mine"
         path.unlink()
+
+
+def test_nothing_is_left_behind_without_space_for_the_card(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(type(DISK), "write", full)
+    with pytest.raises(StorageError, match="no space left"):
+        export_run(run, "onnx", tmp_path / "model.onnx", allow_custom=False)
+    assert list(tmp_path.iterdir()) == [run]
+
+
+def test_another_process_writes_the_same_export(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    with (
+        temporary_sibling(path, Path.mkdir) as temporary,
+        pytest.raises(RunError, match="no other process is writing"),
+    ):
+        export_run(run, "onnx", path, allow_custom=False)
+    assert not temporary.exists()
+    assert list(tmp_path.iterdir()) == [run]
 
 
 def test_a_file_that_differs_is_not_written(
@@ -199,8 +225,6 @@ def test_a_layer_without_equivalent_is_named(run: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_without_permission(run: Path, tmp_path: Path) -> None:
-    from trainer.errors import StorageError
-
     folder = tmp_path / "closed"
     folder.mkdir(mode=0o500)
     with pytest.raises(StorageError, match="write permission"):

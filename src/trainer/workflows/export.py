@@ -1,6 +1,6 @@
 """Export a run: write the file of a format, compare it with `predict`, write the model card.
 
-    load_bundle ─► ExportFormat.write ─► a temporary directory ─ check_export ─► rename ─► MODEL_CARD.md
+    load_bundle ─► ExportFormat.write ─► a temporary directory ─ check_export, MODEL_CARD.md ─► rename
 
 Nothing is overwritten, and a file that does not agree with `predict` is removed.
 """
@@ -17,7 +17,7 @@ from trainer.export.bundle import Bundle, load_bundle
 from trainer.export.card import model_card
 from trainer.export.check import Check, check_export, difference_problem
 from trainer.export.formats import ExportFormat, load_format
-from trainer.runs.files import DISK, storage_errors, write_atomically
+from trainer.runs.files import DISK, storage_errors
 from trainer.runs.temporary import temporary_sibling
 
 CARD = "MODEL_CARD.md"
@@ -86,14 +86,16 @@ def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> 
             raise RunError(difference_problem(str(bundle.run.path), check, unit=_unit(bundle)))
         size = _size(temporary)
         text = model_card(bundle, schema, export, check, target.name, size)
+        card = target.parent / CARD
         with storage_errors(target, "write this export"):
+            DISK.write(folder / CARD, text.encode("utf-8"))
             for file in sorted(temporary.rglob("*")):
                 DISK.sync(file)
             DISK.sync(temporary)
+            # The export last: where it exists, everything has been written.
+            DISK.rename(folder / CARD, card)
             DISK.rename(temporary, target)
             DISK.sync(target.parent)
-    card = target.parent / CARD
-    write_atomically(card, text.encode("utf-8"))
     return ExportResult(
         bundle.run.path, export.name, target, card, size, bundle.weights_sha256, check
     )
