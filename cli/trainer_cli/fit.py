@@ -153,8 +153,8 @@ def _training(
 ) -> Generator[Any, None, None] | RunFinished | MembersFinished:
     """Return the events of a run that starts or resumes, or how a finished run ended."""
     from trainer.config.members import member_count
+    from trainer.workflows.existing_runs import find_run, read_finished
     from trainer.workflows.fit import fit_run
-    from trainer.workflows.former_runs import find_run, read_finished
     from trainer.workflows.members import fit_members, resume_members
     from trainer.workflows.resume import resume_run
 

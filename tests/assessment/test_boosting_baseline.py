@@ -210,6 +210,10 @@ def test_folds(table: tuple[Path, pl.DataFrame]) -> None:
     assert both.predictions["validation"].rows.tolist() == rows.tolist()
 
 
+def models(rounds: int, learning_rate: float) -> dict[str, float]:
+    return {"max_iter": rounds, "learning_rate": learning_rate}
+
+
 def test_many_levels() -> None:
     """The most frequent levels are separate; scikit-learn accepts 255 categories."""
     rng = np.random.default_rng(0)
@@ -217,7 +221,7 @@ def test_many_levels() -> None:
     x = rng.permutation(codes)[:, None]
     y = x % 2  # 1 for the frequent levels
     predict = boosting_process.fit(
-        "regression", x, y, None, np.array([True]), 30, 0.3, "squared_error"
+        "regression", x, y, None, np.array([True]), "squared_error", models(30, 0.3)
     )
     np.testing.assert_allclose(predict(x)[:, 0], y[:, 0], atol=0.02)
     unknown = predict(np.array([[np.nan], [1_000.0]]))
@@ -230,7 +234,7 @@ def test_many_levels() -> None:
 def test_label_of_no_row_or_all_rows(labels: Any, expected: int) -> None:
     x = np.arange(30.0)[:, None]
     predict = boosting_process.fit(
-        "binary", x, labels[:, None], None, np.array([False]), 5, 0.1, "squared_error"
+        "binary", x, labels[:, None], None, np.array([False]), "squared_error", models(5, 0.1)
     )
     assert predict(x).tolist() == [[expected]] * 30
 
@@ -316,8 +320,9 @@ def test_process_ends_when_its_parent_is_killed() -> None:
         "import numpy as np, threading\n"
         "from trainer.assessment.boosting_baseline import _process\n"
         "x = np.random.default_rng(0).normal(size=(20_000, 100))\n"
-        "settings = dict(task='regression', x=x, y=x[:, :1], weight=None, rounds=100_000,\n"
-        "    is_category=np.zeros(100, bool), learning_rate=0.1, loss='squared_error')\n"
+        "settings = dict(task='regression', x=x, y=x[:, :1], weight=None,\n"
+        "    is_category=np.zeros(100, bool), loss='squared_error',\n"
+        "    arguments={'max_iter': 100_000, 'learning_rate': 0.1})\n"
         "with _process() as process:\n"
         "    print(process.popen.pid, flush=True)\n"
         "    process.request({'fit': settings})\n"

@@ -76,7 +76,7 @@ def network_of() -> Callable[..., Any]:
 
     A width of 0 with an image is a network without columns.
     """
-    from trainer.models.network import build_network
+    from trainer.models.network import Variant, build_network
 
     def make(
         layers: Sequence[Any] = (),
@@ -103,7 +103,7 @@ def network_of() -> Callable[..., Any]:
             prior,
             allow_custom=allow_custom,
             base=base,
-            compiled=compiled,
+            variant=Variant(compiled=compiled),
             shared=shared,
         )
 

@@ -15,7 +15,7 @@ import pytest
 from trainer.errors import StorageError
 from trainer.models.saving import save_network
 from trainer.runs.archives import check_archive
-from trainer.runs.files import replace_directory
+from trainer.runs.directory_versions import replace_directory
 
 Maker = Callable[..., Any]
 LAYERS = [{"dense": {"units": 8, "activation": "relu"}}, {"dropout": 0.5}, "batch_normalization"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from trainer.report.summary import boosting_advice, summary_sentence, verdict
+from trainer.report.summary import boosting_advice, describe_difference, summary_sentence
 from trainer.runs.findings import Findings, MetricDifference, MetricValue, SplitFindings
 
 
@@ -102,5 +102,7 @@ def test_training_rows_are_named_if_there_are_no_test_rows() -> None:
         ("unheard_of", 0.1, True, ""),
     ],
 )
-def test_verdict(name: str, value: float, is_significant: bool, expected: str) -> None:
-    assert verdict(MetricDifference(value, None, None, is_significant), name) == expected
+def test_describe_difference(name: str, value: float, is_significant: bool, expected: str) -> None:
+    assert (
+        describe_difference(MetricDifference(value, None, None, is_significant), name) == expected
+    )

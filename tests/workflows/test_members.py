@@ -13,7 +13,7 @@ from trainer.config.load import load_config
 from trainer.errors import InputError, RunError, TrainingError
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.events import MembersFinished
-from trainer.workflows.former_runs import find_run, read_finished
+from trainer.workflows.existing_runs import find_run, read_finished
 from trainer.workflows.members import (
     resume_members,
 )

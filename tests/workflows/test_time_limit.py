@@ -9,8 +9,8 @@ from tests.workflows.conftest import predict_table, resume_fit
 from trainer.config.load import load_config
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.events import MembersFinished, RunFinished
+from trainer.workflows.existing_runs import read_finished
 from trainer.workflows.fit import fit_run
-from trainer.workflows.former_runs import read_finished
 from trainer.workflows.members import fit_members, resume_members
 from trainer.workflows.session import Session, TimeLimit
 

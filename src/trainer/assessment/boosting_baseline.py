@@ -220,9 +220,8 @@ def _predictions(
                 "y": _fitted_targets(dataset, train),
                 "weight": _weights(config, fold, train),
                 "is_category": is_category,
-                "rounds": plan.rounds,
-                "learning_rate": plan.learning_rate,
                 "loss": _LOSSES.get(task.loss.name, "squared_error"),
+                "arguments": {"max_iter": plan.rounds, "learning_rate": plan.learning_rate},
             }
         }
     )

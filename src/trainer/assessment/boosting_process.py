@@ -63,9 +63,8 @@ def fit(
     y: Array,
     weight: Array | None,
     is_category: Array,
-    rounds: int,
-    learning_rate: float,
     loss: str,
+    arguments: dict[str, float],
 ) -> Predict:
     """Fit the models of a task.
 
@@ -76,9 +75,8 @@ def fit(
         weight: (n,), or None.
         is_category: bool (d,): which features are codes of categories. If a feature has more than 255
             levels in x, the rarest share a code.
-        rounds: The number of boosting rounds.
-        learning_rate: The learning rate.
         loss: The loss of regression.
+        arguments: `max_iter` and `learning_rate` of the models of scikit-learn.
 
     Returns:
         A function from features (n, d) to probabilities or numbers (n, k).
@@ -93,8 +91,7 @@ def fit(
     }
     x = _merge_rare_levels(x, kept)
     settings = {
-        "max_iter": rounds,
-        "learning_rate": learning_rate,
+        **arguments,
         "categorical_features": is_category if is_category.any() else None,
         # Early stopping would need a random holdout, and 100 rounds rarely overfit.
         "early_stopping": False,

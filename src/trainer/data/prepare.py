@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -15,7 +16,7 @@ from trainer.config.data import Data
 from trainer.config.resolve import regression_setting, resolved_split_seed
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
-from trainer.data.arrays import Assignment, BoolArray, RowIndex
+from trainer.data.arrays import Assignment, BoolArray, Float32Array, RowIndex
 from trainer.data.assignment import assign_splits
 from trainer.data.dataset import (
     BROKEN_IMAGE,
@@ -91,6 +92,25 @@ def validated_features(table: Table, data: Data) -> list[str]:
     return names
 
 
+@dataclass(frozen=True, slots=True)
+class _SplitTable:
+    """The split of each row, and the columns that it depends on.
+
+    Attributes:
+        table: The targets, weights, images and the column that the split is by.
+        assignment: The split code of each row.
+        reasons: Why each row is dropped; see `Dataset`.
+        weight: The weight of each row, or None.
+        broken: Lines about the rows that are dropped for a broken image.
+    """
+
+    table: Table
+    assignment: Assignment
+    reasons: Assignment
+    weight: Float32Array | None
+    broken: Sequence[str]
+
+
 def split_and_fit(
     config: Config,
     source: Rows,
@@ -110,18 +130,8 @@ def split_and_fit(
     """
     data = config.data
     targets = target_columns(data)
-    image = image_feature(data, names)
-    keys = dict.fromkeys([*targets, data.weight, split_column(data), image])
-    table = source.read_columns([name for name in keys if name is not None])
-    has_target = _rows_with_target(table, targets, data)
-    weight = None if data.weight is None else row_weights(table, data.weight, has_target)
-    broken, broken_lines = np.zeros_like(has_target), list[str]()
-    if image is not None and data.image.broken == "drop":
-        broken, broken_lines = broken_images(table, image, data)
-    assignment, reasons = _split_rows(table, config, names, has_target & ~broken)
-    reasons[has_target & broken] = BROKEN_IMAGE
-    if weight is not None:
-        check_weights(table, weight, assignment)
+    split = _split_table(config, source, names)
+    table, assignment, reasons = split.table, split.assignment, split.reasons
     inferred = task_of_table(table, config, targets, np.flatnonzero(assignment == TRAIN))
     assumptions = (*time_notes(table.frame, data, names), *inferred.notes)
     columns = fit(table, assignment)
@@ -139,7 +149,7 @@ def split_and_fit(
     diagnostics = target_diagnostics(target, inferred, values, data)
     has_classes = TASK_RULES[target.task].has_classes
     dropped = _dropped_lines(table, targets, reasons, has_classes=has_classes)
-    warnings = (*broken_lines, *assumptions, *columns.warnings, *diagnostics.warnings, *unknown)
+    warnings = (*split.broken, *assumptions, *columns.warnings, *diagnostics.warnings, *unknown)
     return Dataset(
         source=source,
         table=table,
@@ -152,10 +162,32 @@ def split_and_fit(
             pseudonym_key=Pseudonyms.from_settings(data).fingerprint(),
         ),
         warnings=(*table.warnings, *dropped, *warnings, *advice),
-        weight=weight,
+        weight=split.weight,
         notes=(*columns.notes, *omitted, *diagnostics.notes),
         hints=columns.hints,
     )
+
+
+def _split_table(config: Config, source: Rows, names: Sequence[str]) -> _SplitTable:
+    """Assign each row with a target and an image that is not broken to a split.
+
+    Raises:
+        DataError: If there are problems with targets, weights, images or splits.
+    """
+    data = config.data
+    targets, image = target_columns(data), image_feature(data, names)
+    keys = dict.fromkeys([*targets, data.weight, split_column(data), image])
+    table = source.read_columns([name for name in keys if name is not None])
+    has_target = _rows_with_target(table, targets, data)
+    weight = None if data.weight is None else row_weights(table, data.weight, has_target)
+    broken, broken_lines = np.zeros_like(has_target), list[str]()
+    if image is not None and data.image.broken == "drop":
+        broken, broken_lines = broken_images(table, image, data)
+    assignment, reasons = _split_rows(table, config, names, has_target & ~broken)
+    reasons[has_target & broken] = BROKEN_IMAGE
+    if weight is not None:
+        check_weights(table, weight, assignment)
+    return _SplitTable(table, assignment, reasons, weight, broken_lines)
 
 
 def _rows_with_target(table: Table, targets: Sequence[str], data: Data) -> BoolArray:

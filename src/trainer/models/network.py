@@ -8,6 +8,7 @@ image or tokens that has one axis.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, assert_never
@@ -57,6 +58,22 @@ PRIOR_MARGIN = 1e-6
 """Minimum distance of class frequencies from 0 and 1, where the bias would be infinite."""
 
 
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """A variant of a network; the default is the one that is saved, with initial weights.
+
+    Attributes:
+        compiled: For training under XLA: dropout and noise use another generator, and the network
+            cannot be saved.
+        base_weights: A pretrained base has its pretrained weights.
+        adapters: A base has adapters that are trained, if the config has them.
+    """
+
+    compiled: bool = False
+    base_weights: bool = False
+    adapters: bool = False
+
+
 def build_network(
     config: Config,
     shape: NetworkShape,
@@ -64,10 +81,8 @@ def build_network(
     *,
     allow_custom: bool,
     base: Path,
-    compiled: bool = False,
+    variant: Variant = Variant(),
     shared: keras.Model | None = None,
-    base_weights: bool = False,
-    adapters: bool = False,
 ) -> keras.Model:
     """Return a network of plain Keras layers, whose `.keras` file loads without this package.
 
@@ -81,12 +96,9 @@ def build_network(
             of the positive label in each column, or the mean of each (scaled) target.
         allow_custom: Whether custom layers can be imported.
         base: Directory to import custom layers from.
-        compiled: Whether the network is for training under XLA: dropout and noise use another
-            generator, and the network cannot be saved.
+        variant: The variant of the network.
         shared: A compiled network of the same config. The new one consists of its layers, except those
             for XLA, and has their variables.
-        base_weights: Whether to load the weights of a pretrained base.
-        adapters: Whether a base has adapters that are trained, if the config has them.
 
     Raises:
         ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
@@ -95,10 +107,9 @@ def build_network(
     build = partial(build_custom, kind=keras.layers.Layer, allow_custom=allow_custom, base=base)
     # Custom layers may be created without seeds.
     with default_seed(derived_seed(config.seed, "custom", "default")):
-        layers = _hidden_layers(config, shape, summaries, build, compiled=compiled)
+        layers = _hidden_layers(config, shape, summaries, build, compiled=variant.compiled)
         layers.append(_build_head(config, shape.head, shape.outputs))
-        context = EncoderContext(config.seed, compiled=compiled, adapters=adapters)
-        make_base = partial(_base, shape, context, weights=base_weights)
+        make_base = partial(_base, shape, config.seed, variant)
         chain = partial(_chain, config, shape, layers, shared, make_base)
         network = _connect(config, chain)
     if config.model.output_bias == "prior" and shared is None:
@@ -153,7 +164,7 @@ def _hidden_layers(
         shape: Its inputs and its output layer.
         summaries: The summaries of the layers, which have their input shapes.
         build_user_layer: `build_custom` without its first argument and its key.
-        compiled: As in `build_network`.
+        compiled: See `Variant`.
     """
     context = LayerContext(config.seed, config.runtime.precision, compiled)
     outputs = [shape.start, *(summary.output_shape for summary in summaries)]
@@ -277,15 +288,16 @@ def _chain(
     return keras.Model(tensors, output, name="network")
 
 
-def _base(shape: NetworkShape, context: EncoderContext, *, weights: bool) -> keras.Model:
+def _base(shape: NetworkShape, seed: int, variant: Variant) -> keras.Model:
     """Return the pretrained base of a network."""
     base = shape.base
     assert base is not None, "the network has a base"
     if base.input == IMAGE:
         assert shape.image is not None, "the network has an image"
-        return build_base(base, shape.image, weights=weights)
+        return build_base(base, shape.image, weights=variant.base_weights)
     (length,) = next(spec.shape for spec in shape.inputs if spec.name == TOKENS)
-    return build_encoder(base, length, context, weights=weights)
+    context = EncoderContext(seed, compiled=variant.compiled, adapters=variant.adapters)
+    return build_encoder(base, length, context, weights=variant.base_weights)
 
 
 def _join(output: Any, columns: Any) -> Any:

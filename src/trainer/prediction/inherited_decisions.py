@@ -19,12 +19,15 @@ from trainer.runs.decisions import Decisions, read_decisions
 _KEY = "evaluate.decisions_from"
 
 
-def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions | None:
+def inherited_decisions(
+    config: Config, target: FittedTarget, recorded: Decisions | None = None
+) -> Decisions | None:
     """Return the decisions of the run that `evaluate.decisions_from` names, or None.
 
     Args:
         config: The config.
         target: The fitted target of the inheriting run.
+        recorded: The decisions of a resumed run. Those of the same run are not read again.
 
     Raises:
         RunError: The run does not exist, is damaged, has not been evaluated, or predicts another
@@ -34,6 +37,8 @@ def read_inherited_decisions(config: Config, target: FittedTarget) -> Decisions 
     source = config.evaluate.decisions_from
     if source is None:
         return None
+    if recorded is not None and recorded.source == source:
+        return recorded
     try:
         run, members = open_members(Path(source))
         decisions = read_decisions(run)

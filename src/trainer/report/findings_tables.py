@@ -12,7 +12,7 @@ from trainer.metrics.evaluator import split_metric_name
 from trainer.report.confusion import confusion_table, frequent_confusions
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.predictions import read_split_predictions
-from trainer.report.summary import compared_baselines, verdict
+from trainer.report.summary import compared_baselines, describe_difference
 from trainer.report.text import Table, cell, format_interval, number, plain_lines, short_name, width
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
@@ -67,7 +67,7 @@ def _metrics_table(
         row = [cell(labels.display_name(name)), number(metric.value), interval]
         for baseline in baselines:
             difference = baseline.differences.get(name)
-            comparison = "" if difference is None else verdict(difference, name)
+            comparison = "" if difference is None else describe_difference(difference, name)
             row += [number(baseline.values.get(name)), comparison]
         rows.append(tuple(row))
     level = f"{100 * findings.confidence_level:g}% interval"

@@ -96,13 +96,13 @@ def boosting_advice(findings: Findings, *, is_ensemble: bool) -> str:
     assert split is not None, "a run has training rows"
     name = findings.compared_metrics[0]
     difference = findings.splits[split].vs_boosting.get(name)
-    if difference is None or verdict(difference, name) != "worse":
+    if difference is None or describe_difference(difference, name) != "worse":
         return ""
     ensemble = "" if is_ensemble else "an ensemble (fit.folds=5), "
     return f"Try {ensemble}a hyperparameter search (trainer sweep), or gradient boosting itself."
 
 
-def verdict(difference: MetricDifference, name: str) -> str:
+def describe_difference(difference: MetricDifference, name: str) -> str:
     """Return "better", "worse" or "not significant"."""
     if not difference.is_significant or difference.value is None:
         return "not significant"
@@ -123,4 +123,4 @@ def _compare(baseline: ComparedBaseline, name: str) -> str:
     described = f"{baseline.description} ({number(baseline.values.get(name))})"
     if not difference.is_significant:
         return f"not significantly different from {described}"
-    return f"{verdict(difference, name)} than {described}"
+    return f"{describe_difference(difference, name)} than {described}"

@@ -19,16 +19,18 @@ from typing import Any
 
 from trainer.errors import Problem, RunError
 from trainer.runs.archives import Array, check_archive, read_arrays, write_arrays
+from trainer.runs.directory_versions import (
+    existing_directory,
+    previous_directories,
+    replace_directory,
+)
 from trainer.runs.files import (
     DISK,
     FileSystem,
-    existing_directory,
     json_bytes,
     parse_json,
-    previous_directories,
     read_bytes,
     read_errors,
-    replace_directory,
     sha256_of,
     storage_errors,
 )

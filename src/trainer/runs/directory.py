@@ -21,14 +21,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from trainer.errors import Problem, RunError, StorageError
+from trainer.runs.directory_versions import (
+    existing_directory,
+    previous_directories,
+    remove_leftovers,
+)
 from trainer.runs.evaluations import Evaluation, read_evaluation
 from trainer.runs.files import (
-    existing_directory,
     json_bytes,
-    previous_directories,
     read_bytes,
     read_json,
-    remove_leftovers,
     remove_temporary_files,
     storage_errors,
     storage_problem,

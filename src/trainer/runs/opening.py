@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from trainer.errors import Problem, RunError, did_you_mean
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import existing_directory
+from trainer.runs.directory_versions import existing_directory
 from trainer.runs.search import is_run, not_a_run_problem
 
 

@@ -38,6 +38,7 @@ from trainer.errors import ConfigError, Problem
 from trainer.models.augment import build_augmentation
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
+from trainer.models.network import Variant
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
 from trainer.workflows.networks import base_training, network_function, saved_network
@@ -129,7 +130,8 @@ def build_training(
     compiled = _should_compile(plan) if execution is None else execution.compiled
     make_network = network_function(plan, allow_custom=allow_custom)
     # The weights of a resumed run come from its checkpoint.
-    network = make_network(compiled=compiled, base_weights=execution is None, adapters=True)
+    variant = Variant(compiled=compiled, base_weights=execution is None, adapters=True)
+    network = make_network(variant=variant)
     if plan.warm_start is not None:
         source = plan.warm_start.load_source(allow_custom=allow_custom)
         plan.warm_start.copy_weights(network, source)

@@ -76,8 +76,7 @@ def fit_run(
         with locate_problems(loaded):
             built = build_training(plan, allow_custom=session.allow_custom)
         built.group.start_time = start_time
-        encode_seconds = built.encode_seconds
-        build_seconds = perf_counter() - imported_at - encode_seconds
+        build_seconds = perf_counter() - imported_at - built.encode_seconds
         recorded = RecordedTraining(
             built.group.checkpointable(0), built.network, built.saved, built.execution
         )
@@ -85,7 +84,7 @@ def fit_run(
         with new_recording(plan, recorded, device, manifest, runs, run_path) as record:
             record.add_time("read", planned_at - start_time)
             record.add_time("import", imported_at - planned_at)
-            record.add_time("encode", encode_seconds)
+            record.add_time("encode", built.encode_seconds)
             record.add_time("build", build_seconds)
             notes = (*_warm_start_notes(plan), *_inherited_notes(plan))
             yield RunStarted(record.run.path, plan, device, notes)

@@ -15,7 +15,7 @@ from trainer.config.sections import duration_steps
 from trainer.engine.supervised import BaseTraining
 from trainer.inputs import FEATURES
 from trainer.models.compiled_layers import has_compiled_layer
-from trainer.models.network import build_network
+from trainer.models.network import Variant, build_network
 from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
 from trainer.models.pretrained.encoder_network import has_adapters, layer_depths
@@ -64,7 +64,7 @@ def saved_network(plan: RunPlan, network: keras.Model, *, allow_custom: bool) ->
         plan.task.prior(),
         allow_custom=allow_custom,
         base=plan.loaded.path.absolute().parent,
-        base_weights=True,
+        variant=Variant(base_weights=True),
     )
 
 

@@ -36,7 +36,7 @@ from trainer.models.memory import (
 from trainer.models.pretrained.description import BASE
 from trainer.models.principal_components import component_problems
 from trainer.models.summary import LayerSummary, NetworkShape, summarize_layers
-from trainer.prediction.inherited_decisions import read_inherited_decisions
+from trainer.prediction.inherited_decisions import inherited_decisions
 from trainer.prediction.warm_start import WarmStart, plan_warm_start
 from trainer.runs.decisions import Decisions
 from trainer.runs.machine import total_memory
@@ -224,25 +224,19 @@ def make_plan(
     with locate_problems(loaded):
         encoder = describe_configured_encoder(config)
         engine, dataset = (TableCache() if tables is None else tables).dataset(config)
-        target = dataset.preprocessing.target
-        task = make_task(config, target)
-        _check_config(config, dataset, task)
-        inherited = recorded_decisions
-        source = config.evaluate.decisions_from
-        if inherited is None or source is None or inherited.source != source:
-            inherited = read_inherited_decisions(config, target)
         preprocessing = dataset.preprocessing
+        task = make_task(config, preprocessing.target)
+        _check_config(config, dataset, task)
+        inherited = inherited_decisions(config, preprocessing.target, recorded_decisions)
         network = task.network_shape(preprocessing)
         network = with_pretrained(config, network, preprocessing.tokens, encoder)
         layers = summarize_layers(config.model, network)
-        batch = min(config.fit.batch_size, dataset.rows("train"))
+        rows = dataset.rows("train")
+        batch = min(config.fit.batch_size, rows)
         trained = summarize_layers(config.model, network.trained)
-        changed = augmentation_values(config.model, network.image)
-        memory = estimate_memory(trained, config.optimizer, batch, changed)
-        memory_warnings = () if memory is None else _check_memory(config, trained, memory, batch)
+        memory, memory_warnings = _estimate_memory(config, network, trained, batch)
         warm_start = None if started else plan_warm_start(config, trained, preprocessing)
-    rows = dataset.rows("train")
-    steps_per_epoch = -(-rows // min(config.fit.batch_size, rows))
+    steps_per_epoch = -(-rows // batch)
     return RunPlan(
         loaded=loaded,
         dataset=dataset,
@@ -305,16 +299,18 @@ def _mixing_problems(config: Config, dataset: Dataset) -> Iterator[Problem]:
             yield Problem("", "images as the only column of the network", found, fix, key)
 
 
-def _check_memory(
-    config: Config, layers: Sequence[LayerSummary], memory: MemoryEstimate, batch: int
-) -> tuple[str, ...]:
-    """Check that a network fits the memory of its device; return a warning if only its copies do not.
+def _estimate_memory(
+    config: Config, network: NetworkShape, layers: Sequence[LayerSummary], batch: int
+) -> tuple[MemoryEstimate | None, tuple[str, ...]]:
+    """Return the memory that training takes, if it is known, and a warning if only copies do not fit.
 
     Raises:
-        ConfigError: It does not fit.
+        ConfigError: The network does not fit the memory of its device.
     """
-    if memory.total + memory.copies < _CHECKED_BYTES:
-        return ()
+    changed = augmentation_values(config.model, network.image)
+    memory = estimate_memory(layers, config.optimizer, batch, changed)
+    if memory is None or memory.total + memory.copies < _CHECKED_BYTES:
+        return memory, ()
     available, device = device_memory(config)
     if available is not None:
         problem = memory_problem(
@@ -324,11 +320,12 @@ def _check_memory(
             raise ConfigError(problem)
     needed, total = memory.total + memory.copies, total_memory()
     if total is None or needed <= total:
-        return ()
-    return (
+        return memory, ()
+    warning = (
         f"training takes about {needed / 1e9:.1f} GB with copies for updates and checkpoints, and this "
-        f"machine has {total / 1e9:.1f} GB: it may be killed",
+        f"machine has {total / 1e9:.1f} GB: it may be killed"
     )
+    return memory, (warning,)
 
 
 def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> Manifest:

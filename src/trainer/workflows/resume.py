@@ -174,9 +174,9 @@ def _read_saved(run: RunDirectory, overrides: Sequence[str]) -> _SavedRun:
     manifest = run.read_manifest()
     checkpoint, damaged = read_newest_checkpoint(run.last)
     metadata = read_resume_state(checkpoint)
-    former_settings = metadata["config"]
-    loaded = read_run_config(run, resolve_additions(overrides, former_settings))
-    changed = changed_settings(former_settings, to_jsonable(resolved_settings(loaded.config)))
+    previous_settings = metadata["config"]
+    loaded = read_run_config(run, resolve_additions(overrides, previous_settings))
+    changed = changed_settings(previous_settings, to_jsonable(resolved_settings(loaded.config)))
     _check_unfinished(run, manifest, changed, loaded.config.fit)
     return _SavedRun(run, manifest, checkpoint, tuple(damaged), metadata, loaded, changed)
 

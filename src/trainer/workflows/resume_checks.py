@@ -151,11 +151,11 @@ def _differences(spec: RunSpec, current: Manifest, *, machine: bool) -> Iterator
         for loaded in (read_run_config(run), spec.loaded)
     )
     changed = {key: text for key, text in changed_settings(was, now).items() if key not in _CHOSEN}
-    former = run.read_manifest()
+    previous = run.read_manifest()
     yield from config_differences(run, changed)
-    yield from data_differences(former, current)
+    yield from data_differences(previous, current)
     if machine:
-        yield from machine_differences(former, current)
+        yield from machine_differences(previous, current)
 
 
 def _settings(value: Any) -> dict[str, Any]:

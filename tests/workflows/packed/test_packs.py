@@ -15,7 +15,7 @@ from trainer.engine import pack_executor
 from trainer.errors import RunError
 from trainer.runs.directory import RunDirectory
 from trainer.workflows.events import PackStarted
-from trainer.workflows.former_runs import read_ended_member
+from trainer.workflows.existing_runs import read_ended_member
 from trainer.workflows.packed.pack_schedule import read_pack_record, schedule_packs
 from trainer.workflows.packed.work_items import (
     ItemSettings,

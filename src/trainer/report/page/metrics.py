@@ -16,7 +16,7 @@ from trainer.metrics.evaluator import split_metric_name
 from trainer.report.decisions import MetricLabels, read_decision_summary
 from trainer.report.page.content import Block, Paragraph, Section, TableBlock, section, table_block
 from trainer.report.page.run_content import SPLITS, RunContent
-from trainer.report.summary import compared_baselines, verdict
+from trainer.report.summary import compared_baselines, describe_difference
 from trainer.report.tables import metric_text
 from trainer.report.text import format_with_interval, number
 from trainer.runs.findings import (
@@ -162,7 +162,7 @@ def difference_text(difference: MetricDifference | None, name: str) -> str:
     if difference.low is not None and difference.high is not None:
         interval = f" [{_fixed(difference.low)}, {_fixed(difference.high)}]"
     sign = "+" if difference.value > 0 else ""
-    return f"{sign}{_fixed(difference.value)}{interval} {verdict(difference, name)}"
+    return f"{sign}{_fixed(difference.value)}{interval} {describe_difference(difference, name)}"
 
 
 def _fixed(value: float) -> str:

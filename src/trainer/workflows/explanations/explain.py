@@ -130,19 +130,17 @@ def explain(
     columns = _parse_columns(columns, predictor)
     drawn = _draw(predictor, split, shap_rows, read_options)
     predictor.load_networks()
+    importance, shap, heat_maps = None, None, None
     files: list[str] = []
-    importance = None
     if drawn.sample is not None:
         contents = _explain_sample(predictor, drawn.sample, repeats, columns)
         importance = contents["importance.json"]
         for name, content in contents.items():
             run.write_explanation(name, json_bytes(content))
-            files.append(name)
-    shap = None
+        files += contents
     if drawn.rows is not None and drawn.background is not None:
         shap = _write_shap(predictor, drawn.rows, drawn.background)
         files += ["shap.json", "shap.parquet"]
-    heat_maps = None
     if drawn.images is not None:
         task, predict = predictor.task, predictor.predict_mean
         activate = predictor.class_activation_maps

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from trainer.config.dump import dump_config
 from trainer.data.splits import SplitName
@@ -25,7 +25,8 @@ from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import RunError
 from trainer.runs.checkpoints import read_newest_checkpoint, write_checkpoint
 from trainer.runs.directory import RunDirectory
-from trainer.runs.files import remove_temporary_files, remove_with_previous, storage_errors
+from trainer.runs.directory_versions import remove_with_previous
+from trainer.runs.files import remove_temporary_files, storage_errors
 from trainer.runs.log import remove_epochs_after, truncate_log
 from trainer.runs.manifest import Manifest, Resumption, Status
 from trainer.runs.manifest_differences import (
@@ -34,7 +35,7 @@ from trainer.runs.manifest_differences import (
     machine_differences,
 )
 from trainer.workflows.events import MemberEnded, PackEpochEnded, PackEvent, PackStarted
-from trainer.workflows.former_runs import read_ended_member
+from trainer.workflows.existing_runs import read_ended_member
 from trainer.workflows.packed.pack_schedule import PackRecord, PackSpec, write_pack_record
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.session import InterruptCheck, Session
@@ -81,10 +82,9 @@ def train_pack(
         setup = build_pack([member.plan for member in spec.members], checkpoint)
         built = perf_counter()
         _prepare_directory(directory, spec)
-        metadata = None if checkpoint is None else checkpoint.metadata
         records = [
             stack.enter_context(record)
-            for record in _open_records(spec, setup, device, session.command, metadata)
+            for record in _open_records(spec, setup, device, session.command, checkpoint)
         ]
         pack = _PackTraining(spec, directory, setup, records)
         first = spec.members[0].plan
@@ -140,7 +140,7 @@ def _open_records(
     setup: PackSetup,
     device: devices.Device,
     command: tuple[str, ...],
-    metadata: Mapping[str, Any] | None,
+    checkpoint: Snapshot | None,
 ) -> Iterator[AbstractContextManager[Recording]]:
     """Create or resume the run directory of each member.
 
@@ -149,7 +149,7 @@ def _open_records(
         setup: Its networks and their training.
         device: The device.
         command: The command line.
-        metadata: The metadata of the checkpoint; None at the start.
+        checkpoint: The state of the pack; None at the start.
     """
     from trainer.workflows.building import member_execution, resolved_run_config
     from trainer.workflows.recorded_training import RecordedTraining
@@ -167,17 +167,17 @@ def _open_records(
         network = setup.networks[number]
         recorded = RecordedTraining(training, network, network, execution)
         manifest = first_manifest(plan, recorded, device, command=command, now=now)
-        if metadata is None:
+        if checkpoint is None:
             run.write_config(dump_config(config))
             _write_fitted_data(run, plan, fitted_by_table)
             run.clear_logs()
         else:
-            former = run.read_manifest()
+            previous = run.read_manifest()
             if number == 0:
-                _check_unchanged(former, manifest)
-            truncate_log(run.metrics, metadata["members"][number]["log_bytes"])
+                _check_unchanged(previous, manifest)
+            truncate_log(run.metrics, checkpoint.metadata["members"][number]["log_bytes"])
             remove_epochs_after(run.timing, training.epoch)
-            manifest = _resumed_manifest(former, manifest, training)
+            manifest = _resumed_manifest(previous, manifest, training)
         run.write_manifest(manifest)
         yield open_recording(run, config, manifest, recorded)
 
@@ -194,7 +194,7 @@ def _write_fitted_data(
     write_fitted_data(run, fitted_by_table[table])
 
 
-def _resumed_manifest(former: Manifest, current: Manifest, training: Checkpointable) -> Manifest:
+def _resumed_manifest(previous: Manifest, current: Manifest, training: Checkpointable) -> Manifest:
     resumption = Resumption(
         at=current.started,
         command=current.command,
@@ -204,24 +204,24 @@ def _resumed_manifest(former: Manifest, current: Manifest, training: Checkpointa
     )
     return replace(
         current,
-        started=former.started,
-        initial_weights=former.initial_weights,
+        started=previous.started,
+        initial_weights=previous.initial_weights,
         epochs=training.epoch,
         best_epoch=training.best_epoch or None,
-        resumptions=(*former.resumptions, resumption),
+        resumptions=(*previous.resumptions, resumption),
     )
 
 
-def _check_unchanged(former: Manifest, current: Manifest) -> None:
+def _check_unchanged(previous: Manifest, current: Manifest) -> None:
     """Check that data, packages and device have not changed since the pack started.
 
     Raises:
-        RunError: They have changed; each problem has the former and the current value.
+        RunError: They have changed; each problem has the previous and the current value.
     """
     differences = [
-        *data_differences(former, current),
-        *machine_differences(former, current),
-        *device_differences(former, current),
+        *data_differences(previous, current),
+        *machine_differences(previous, current),
+        *device_differences(previous, current),
     ]
     if differences:
         fix = "resume it where it was started, or start a new run"

@@ -27,8 +27,8 @@ from trainer.workflows.events import (
     RunFinished,
     RunStarted,
 )
+from trainer.workflows.existing_runs import read_ended_member
 from trainer.workflows.fit import fit_run
-from trainer.workflows.former_runs import read_ended_member
 from trainer.workflows.packed.pack_schedule import (
     LARGEST_PACK,
     PackRecord,

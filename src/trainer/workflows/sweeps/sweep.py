@@ -46,7 +46,7 @@ from trainer.workers.pool import WorkerPool
 from trainer.workers.processes import ProcessWorkerPool
 from trainer.workers.ray_connection import Cluster
 from trainer.workflows.events import PhaseStarted, SweepEvent, SweepFinished, SweepStarted
-from trainer.workflows.former_runs import read_metrics
+from trainer.workflows.existing_runs import read_metrics
 from trainer.workflows.packed.pack_schedule import LARGEST_PACK
 from trainer.workflows.packed.work_items import ItemRunner, worker_threads
 from trainer.workflows.plan import RunPlan, TableCache
