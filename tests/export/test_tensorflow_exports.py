@@ -74,7 +74,7 @@ def test_agrees_with_predict(name: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FORMATS)
-@settings(max_examples=6, suppress_health_check=list(HealthCheck))
+@settings(max_examples=3, suppress_health_check=list(HealthCheck))
 @given(case=cases())
 def test_agrees_with_predict_for_many_configs(name: str, case: Any) -> None:
     check(name, case)
