@@ -15,6 +15,8 @@ from tests.kill.trainings import TrainingCase
 
 HISTORIES = int(os.environ.get("TRAINER_KILL_HISTORIES", "5"))
 """Number of histories; with 100 or more, each disk operation is tried too."""
+MAX_INTERRUPTIONS = 5 if HISTORIES >= 40 else 3
+"""The most interruptions of a history."""
 SEED = int(os.environ.get("TRAINER_KILL_SEED", "0"))
 """Seed of the moments of interruption."""
 EVERY_OPERATION = HISTORIES >= 100

@@ -19,7 +19,6 @@ KILL = (signal.SIGKILL,)
 STOP = (signal.SIGTERM, signal.SIGINT)
 PHASES = ("before training", "training", "validation", "a save", "evaluation", "after the end")
 EXIT_CODES = {signal.SIGTERM: 75, signal.SIGINT: 130}
-MAX_INTERRUPTIONS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +78,7 @@ class History:
         directory: The working directory of its processes.
         signals: The signals to choose from.
         random: Makes all random choices.
+        most: The most interruptions.
         interruptions: What has happened so far.
         transcript: The command lines and how each ended.
     """
@@ -88,6 +88,7 @@ class History:
     directory: Path
     signals: tuple[signal.Signals, ...]
     random: random.Random
+    most: int
     interruptions: list[Interruption] = field(default_factory=list)
     transcript: list[str] = field(default_factory=list)
 
@@ -96,8 +97,8 @@ class History:
         return self.directory / "runs"
 
     def run(self) -> None:
-        """Interrupt the run one to five times, let it finish, and compare."""
-        for _ in range(self.random.randint(1, MAX_INTERRUPTIONS)):
+        """Interrupt the run a few times, let it finish, and compare."""
+        for _ in range(self.random.randint(1, self.most)):
             self._interrupt()
         # The last signal may have come after the run had finished.
         if not self._is_finished():

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.kill.conftest import HISTORIES, SEED
+from tests.kill.conftest import HISTORIES, MAX_INTERRUPTIONS, SEED
 from tests.kill.fork_server import ForkServer
 from tests.kill.histories import KILL, STOP, History
 from tests.kill.trainings import CASES
@@ -28,9 +28,9 @@ def test_interrupted_training_equals_an_uninterrupted_one(
 ) -> None:
     case = CASES[number % len(CASES)]
     signals = SIGNALS[number % len(SIGNALS)]
-    history = History(
-        fork_server, reference_run(case), tmp_path, signals, random.Random(f"{SEED}/{number}")
-    )
+    rng = random.Random(f"{SEED}/{number}")
+    reference = reference_run(case)
+    history = History(fork_server, reference, tmp_path, signals, rng, MAX_INTERRUPTIONS)
     try:
         history.run()
     finally:

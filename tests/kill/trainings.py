@@ -216,7 +216,6 @@ CASES = (
             ("trainer.engine.batches", "_CALL_SECONDS", 0.001_55),
         ),
     ),
-    TrainingCase("long", _LONG, 60_000, (_OFTEN,)),
     TrainingCase(
         "convolutions",
         _CONVOLUTIONS,
@@ -228,6 +227,7 @@ CASES = (
     TrainingCase("images", _IMAGES, 400, (_OFTEN,), images=True),
     TrainingCase("encoder", _ENCODER, 800, (_OFTEN,), texts=True),
     TrainingCase("adapters", _ADAPTERS, 800, (_OFTEN,), texts=True),
+    TrainingCase("long", _LONG, 60_000, (_OFTEN,)),
 )
 """`everything` has no patch; the epochs of `long` take several calls without one."""
 
