@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from trainer.errors import pluralize
 from trainer.report.text import Table, format_bytes
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, Json, Quiet, RunPath
 
 if TYPE_CHECKING:
+    from trainer.export.check import Check
     from trainer.workflows.export import ExportResult
 
 
@@ -21,6 +23,16 @@ def command(
         str,
         typer.Option("--to", metavar="FORMAT", help="onnx, numpy, keras, saved_model or litert."),
     ] = "onnx",
+    quantize: Annotated[
+        str | None,
+        typer.Option(
+            "--quantize",
+            metavar="KIND",
+            help="For litert: dynamic (int8 weights) or int8 (weights and activations, whose ranges are "
+            "measured on training rows).",
+            show_default="float32 weights",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -40,7 +52,8 @@ def command(
     numpy, for networks on tables: a readable module that needs only NumPy, and a file with its arrays.
     keras: a file that Keras opens without this package. saved_model: a folder for TensorFlow Serving.
     litert: the networks alone, for encoded rows on small devices.
-    The export is compared with `trainer predict` and is not written if they differ.
+    The export is compared with `trainer predict` and is not written if they differ; with --quantize, if
+    more than 1 % of the labels differ, or numbers by 5 % of their spread (root mean square).
 
     Example: trainer export runs/breast-cancer/20261122-141530-9f3c
 
@@ -50,10 +63,10 @@ def command(
     stderr.announce_loading(run)
     from trainer.workflows.export import export_run
 
-    result = export_run(run, to, out, allow_custom=allow_custom)
+    result = export_run(run, to, out, allow_custom=allow_custom, quantize=quantize)
     for note in result.check.notes:
         console.warn(note)
-    stderr.table(_summary(result))
+    stderr.table(_summary(result, quantize))
     if not json:
         console.result(str(result.path))
         return
@@ -62,6 +75,7 @@ def command(
         {
             "run": str(result.run),
             "format": result.format,
+            "quantize": quantize,
             "output": str(result.path),
             "model_card": str(result.card),
             "bytes": result.bytes,
@@ -69,6 +83,7 @@ def command(
             "compared_rows": check.rows,
             "difference": check.difference,
             "tolerance": check.tolerance,
+            "other_labels": check.other_labels,
             "latency": {
                 "p50_microseconds": latency.p50,
                 "p99_microseconds": latency.p99,
@@ -79,14 +94,24 @@ def command(
     )
 
 
-def _summary(result: ExportResult) -> Table:
+def _summary(result: ExportResult, quantize: str | None) -> Table:
     check, latency = result.check, result.check.latency
     rows = (
         ("size", format_bytes(result.bytes)),
         ("compared", check.source),
-        ("difference", f"{check.difference:.1e} at most (up to {check.tolerance:g} is accepted)"),
+        ("difference", _difference(check, quantize)),
         ("one row", f"{latency.p50:,.0f} µs (99th percentile {latency.p99:,.0f} µs)"),
         ("batches", f"{latency.rows_per_second:,.0f} rows/s in calls of {latency.batch:,}"),
         ("model card", str(result.card)),
     )
     return Table("", ("", ""), rows)
+
+
+def _difference(check: Check, quantize: str | None) -> str:
+    if check.accepted_labels:
+        return (
+            f"{pluralize(check.other_labels, 'other label')} (up to {check.accepted_labels:,} are "
+            f"accepted); probabilities by {check.difference:.1e} at most"
+        )
+    kind = "at most" if quantize is None else "root mean square"
+    return f"{check.difference:.1e} {kind} (up to {check.tolerance:g} is accepted)"

@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 
 from tests.export.agreement import assert_agrees
 from tests.export.cases import table, write_case
 from tests.export.test_tensorflow_exports import config
 from tests.export.untrained import write_run, write_table
+from trainer.errors import UsageError
 from trainer.export.bundle import load_bundle
+from trainer.export.formats import load_format
 from trainer.export.litert_export import LitertFormat
 from trainer.runs.decisions import Decisions
 from trainer.workflows.export import export_run
@@ -55,3 +58,31 @@ def test_export_with_a_card(tmp_path: Path) -> None:
     card = result.card.read_text()
     assert "known only to the encoding" in card
     assert "get_signature_runner" in card
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", ["dynamic", "int8"])
+@pytest.mark.parametrize("name", ["binary", "intervals"])
+def test_quantized_networks(tmp_path: Path, name: str, quantize: str) -> None:
+    settings, *others = CASES[name]
+    # Dynamic quantization leaves kernels of fewer than 1,024 weights as they are.
+    layers = {"layers": [{"dense": 40}, {"dense": 40}]}
+    case = ({**settings, "model": layers}, *others)
+    run, _ = write_case(tmp_path, case)
+    result = export_run(run, "litert", None, allow_custom=False, quantize=quantize)
+    assert result.path == run / "export" / f"litert-{quantize}" / "model.tflite"
+    check = result.check
+    assert check.other_labels <= check.accepted_labels
+    assert f"{check.accepted_labels:,} are accepted" in result.card.read_text() or name != "binary"
+    details = Interpreter(model_path=str(result.path)).get_tensor_details()
+    assert np.int8 in {detail["dtype"] for detail in details}
+
+
+def test_quantization_that_does_not_exist() -> None:
+    for name, quantize, expected in (
+        ("onnx", "int8", "--to litert"),
+        ("litert", "int4", "dynamic or int8"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            load_format(name, quantize)
+        assert caught.value.problems[0].expected == expected

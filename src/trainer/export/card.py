@@ -206,11 +206,8 @@ def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
 
 
 def _check(check: Check, export: ExportFormat, bundle: Bundle) -> Iterator[Block]:
-    unit = "" if bundle.task.kind.rules.has_classes else " of the spread of the predictions"
     yield Paragraph(
-        f"Compared with trainer predict on {check.source}: the greatest difference is "
-        f"{check.difference:.2g}{unit} ({check.column}), {check.tolerance:g} is accepted; labels and "
-        "flags of unseen values are equal."
+        f"Compared with trainer predict on {check.source}: {_difference_text(check, export, bundle)}"
     )
     latency = check.latency
     yield Paragraph(
@@ -220,6 +217,25 @@ def _check(check: Check, export: ExportFormat, bundle: Bundle) -> Iterator[Block
     )
     for note in check.notes:
         yield Paragraph(note, "warning")
+
+
+def _difference_text(check: Check, export: ExportFormat, bundle: Bundle) -> str:
+    greatest, has_classes = f"{check.difference:.2g}", bundle.task.kind.rules.has_classes
+    if export.quantize and has_classes:
+        return (
+            f"{check.other_labels:,} have another label, {check.accepted_labels:,} are accepted; the "
+            f"greatest difference of a probability is {greatest} ({check.column})."
+        )
+    unit = "" if has_classes else " of the spread of the predictions"
+    if export.quantize:
+        return (
+            f"the root mean square of the differences is {greatest}{unit} ({check.column}), "
+            f"{check.tolerance:g} is accepted."
+        )
+    return (
+        f"the greatest difference is {greatest}{unit} ({check.column}), {check.tolerance:g} is "
+        "accepted; labels and flags of unseen values are equal."
+    )
 
 
 def _origin(bundle: Bundle, schema: Schema, content: RunContent) -> Iterator[Block]:

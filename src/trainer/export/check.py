@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,6 +27,11 @@ Array = NDArray[Any]
 
 _BATCH, _IMAGE_BATCH = 1_000, 16
 _WARM_UP, _CALLS, _SECONDS = 20, 500, 0.3
+ACCEPTED_SHARE = 0.01
+"""Fraction of the rows in which a quantized export may have another label; at least one row may."""
+QUANTIZED_TOLERANCE = 0.05
+"""Largest root mean square of the differences of a quantized export, in units of the spread of the
+predictions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +61,7 @@ class Check:
         column: The column of the greatest difference.
         tolerance: The largest accepted difference.
         other_labels: Rows with another label, or another flag of unseen values.
+        accepted_labels: How many of these are accepted.
         latency: How fast the export answers.
         notes: What else the user should know.
     """
@@ -68,11 +74,12 @@ class Check:
     other_labels: int
     latency: Latency
     notes: tuple[str, ...] = ()
+    accepted_labels: int = 0
 
     @property
     def is_equal(self) -> bool:
         """Whether the export agrees with `predict`."""
-        return self.difference <= self.tolerance and not self.other_labels
+        return self.difference <= self.tolerance and self.other_labels <= self.accepted_labels
 
 
 def check_export(
@@ -86,8 +93,10 @@ def check_export(
     rows = check_rows(bundle)
     expected, notes = _expected(bundle, rows, allow_custom=allow_custom)
     inputs = export.encode(bundle, schema, rows.frame, rows.images)
-    outputs = export.decode(bundle, schema, _run(model, inputs))
+    outputs = export.decode(bundle, schema, run_in_batches(model, inputs))
     found = predictions_frame(raw_schema(bundle), outputs)
+    if export.quantize:
+        return _quantized_check(bundle.task, expected, found, rows, measure_latency(model, inputs))
     tolerance = export.tolerance(bundle)
     difference, column = _greatest_difference(bundle.task, expected, found, rows.usual)
     return Check(
@@ -101,6 +110,49 @@ def check_export(
         latency=measure_latency(model, inputs),
         notes=(*([rows.warning] if rows.warning else []), *notes),
     )
+
+
+def _quantized_check(
+    task: Task, expected: pl.DataFrame, found: pl.DataFrame, rows: CheckRows, latency: Latency
+) -> Check:
+    """Compare a quantized export on rows of the data alone: it cuts off values far beyond them.
+
+    If a part x of the labels differs, accuracy differs by x at most; the RMSE of numbers differs by the
+    root mean square of their differences at most.
+    """
+    expected, found = expected.head(rows.usual), found.head(rows.usual)
+    has_numbers = task.kind.rules.has_numbers
+    measure = _root_mean_square if has_numbers else np.max
+    difference, column = _greatest_difference(task, expected, found, rows.usual, measure)
+    share = int(ACCEPTED_SHARE * rows.usual)
+    return Check(
+        rows=rows.usual,
+        source=rows.source,
+        difference=difference,
+        column=column,
+        tolerance=QUANTIZED_TOLERANCE if has_numbers else 1.0,
+        other_labels=_other_labels(task, expected, found, 0.0),
+        latency=latency,
+        notes=(rows.warning,) if rows.warning else (),
+        accepted_labels=0 if has_numbers else max(1, share),
+    )
+
+
+def quantized_problem(where: str, check: Check) -> Problem:
+    """Return the problem of a quantized export that differs too much from `predict`."""
+    if check.other_labels > check.accepted_labels:
+        expected = (
+            f"the same label as trainer predict, except in {check.accepted_labels:,} rows at most"
+        )
+        found = f"other labels or flags in {check.other_labels:,} of {check.rows:,} rows"
+    else:
+        expected = (
+            f"differences from trainer predict with a root mean square of {check.tolerance:g} times the "
+            "spread of the predictions at most"
+        )
+        found = f"{check.difference:.2g} in '{check.column}' ({check.rows:,} rows compared)"
+    fix = "nothing was written; first run trainer compress --quantize int8, or export without --quantize"
+    return Problem(where, expected, found, fix)
 
 
 def difference_problem(where: str, check: Check, *, unit: str) -> Problem:
@@ -146,7 +198,7 @@ def _batch_rows(inputs: Mapping[str, Array]) -> int:
     return _IMAGE_BATCH if any(array.ndim == 4 for array in inputs.values()) else _BATCH
 
 
-def _run(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
+def run_in_batches(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array]:
     """Run a model on all rows, in batches."""
     size = _batch_rows(inputs)
     return concatenated(
@@ -193,9 +245,13 @@ def _in_float32(member: TrainedRun) -> TrainedRun:
 
 
 def _greatest_difference(
-    task: Task, expected: pl.DataFrame, found: pl.DataFrame, usual: int
+    task: Task,
+    expected: pl.DataFrame,
+    found: pl.DataFrame,
+    usual: int,
+    measure: Callable[[Array], Any] = np.max,
 ) -> tuple[float, str]:
-    """Return the greatest difference of a number, and its column.
+    """Return the greatest difference of a number, or another measure of a column, and its column.
 
     Differences of numbers that are no probabilities are divided by the standard deviation of the
     predictions for the usual rows, or by how far the prediction is from their mean if that is more. The
@@ -218,9 +274,14 @@ def _greatest_difference(
             center, spread = (known.mean(), known.std()) if len(known) else (0.0, 0.0)
             unit = np.maximum(spread, np.abs(a - center))
             difference = np.divide(difference, unit, out=difference, where=unit > 0)
-        if not column or difference.max() > greatest:
-            greatest, column = float(difference.max()), name
+        measured = float(measure(difference))
+        if not column or measured > greatest:
+            greatest, column = measured, name
     return greatest, column
+
+
+def _root_mean_square(differences: Array) -> float:
+    return float(np.sqrt(np.mean(differences**2)))
 
 
 def _other_labels(task: Task, expected: pl.DataFrame, found: pl.DataFrame, tolerance: float) -> int:

@@ -27,6 +27,7 @@ from trainer.export.schema import InputField, Plain, Schema
 from trainer.prediction.trained_runs import load_run_table
 
 VALIDATION_ROWS, UNUSUAL_ROWS = 1_000, 200
+CALIBRATION_ROWS = 300
 _IMAGE_BYTES = 200_000_000
 """Fewer rows are compared if their images would take more memory."""
 _LEVELS, _WORDS = 60, 2_000
@@ -62,7 +63,7 @@ def check_rows(bundle: Bundle) -> CheckRows:
     rng = np.random.default_rng(0)
     limit = _row_limit(schema)
     try:
-        frame, images, source = _data_rows(bundle, limit)
+        frame, images, source = _data_rows(bundle, limit, ("validation", "test", "train"))
         warning = ""
     except InputError as error:
         # The table was deleted, moved or changed.
@@ -86,6 +87,17 @@ def check_rows(bundle: Bundle) -> CheckRows:
     )
 
 
+def calibration_rows(bundle: Bundle) -> tuple[pl.DataFrame, dict[str, NDArray[np.uint8]]]:
+    """Return training rows, on which the ranges of activations are measured, and their images.
+
+    Raises:
+        DataError: The files are missing or have changed.
+        RunError: The record of the splits is damaged.
+    """
+    frame, images, _ = _data_rows(bundle, CALIBRATION_ROWS, ("train",))
+    return table_in_memory(frame).frame, images
+
+
 def _as_text(parts: Sequence[pl.DataFrame], index: int) -> pl.DataFrame:
     """Return one of two frames; columns whose types differ are text, as in a CSV file."""
     frame, other = parts[index], parts[1 - index]
@@ -107,20 +119,19 @@ def _row_limit(schema: Schema) -> int:
 
 
 def _data_rows(
-    bundle: Bundle, limit: int
+    bundle: Bundle, limit: int, order: Sequence[SplitName]
 ) -> tuple[pl.DataFrame, dict[str, NDArray[np.uint8]], str]:
-    """Return rows of the data: validation rows, or test or training rows if there are none.
+    """Return rows of the first split that has any.
 
     Raises:
         DataError: The files are missing or have changed.
         RunError: The record of the splits is damaged.
     """
     dataset = load_run_table(bundle.members[0].trained)
-    order: tuple[SplitName, ...] = ("validation", "test", "train")
     split = next(name for name in order if dataset.rows(name))
     rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
     chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(limit, len(rows))).astype(int))]
-    frame = _rows_of(dataset, list(bundle.columns), chosen)
+    frame = rows_of(dataset, list(bundle.columns), chosen)
     images: dict[str, NDArray[np.uint8]] = {}
     image = bundle.encoders[0].image
     if image is not None:
@@ -128,7 +139,8 @@ def _data_rows(
     return frame, images, f"{len(chosen):,} {'training' if split == 'train' else split} rows"
 
 
-def _rows_of(dataset: Dataset, names: Sequence[str], rows: NDArray[np.int64]) -> pl.DataFrame:
+def rows_of(dataset: Dataset, names: Sequence[str], rows: NDArray[np.int64]) -> pl.DataFrame:
+    """Return columns of some rows of a table, in their order in it."""
     parts = []
     for start, frame in dataset.source.batches(names):
         inside = rows[(rows >= start) & (rows < start + frame.height)]

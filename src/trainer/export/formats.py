@@ -32,6 +32,14 @@ FORMATS: Mapping[str, str] = {
 }
 """Name of a format → module and class. The first is the default."""
 
+QUANTIZED: Mapping[str, Mapping[str, str]] = {
+    "litert": {
+        "dynamic": "trainer.export.litert_quantized:DynamicLitertFormat",
+        "int8": "trainer.export.litert_quantized:Int8LitertFormat",
+    },
+}
+"""Name of a format → kinds of quantization → module and class."""
+
 TOLERANCE = 1e-5
 """Largest difference from `predict` of a probability, or of a number in units of the spread of the
 predictions."""
@@ -47,6 +55,7 @@ class ExportFormat(ABC):
         extra: The extra of the packages that it needs; "" if it needs none.
         modules: Modules that must be installed.
         title: What it is, in the model card.
+        quantize: How its weights are quantized; "" if they are not.
     """
 
     name: ClassVar[str]
@@ -55,6 +64,12 @@ class ExportFormat(ABC):
     extra: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     title: ClassVar[str]
+    quantize: ClassVar[str] = ""
+
+    @property
+    def folder(self) -> str:
+        """The folder in `export/` of a run."""
+        return f"{self.name}-{self.quantize}" if self.quantize else self.name
 
     def problems(self, bundle: Bundle) -> list[Problem]:
         """Return what the format cannot hold of a run: the column or layer, and why."""
@@ -98,8 +113,12 @@ class ExportFormat(ABC):
         """Return lines of code that predict a row, for the model card; they run as they are."""
 
 
-def load_format(name: str) -> ExportFormat:
+def load_format(name: str, quantize: str | None = None) -> ExportFormat:
     """Return a format.
+
+    Args:
+        name: Its name.
+        quantize: How its weights are quantized; None for float32.
 
     Raises:
         UsageError: There is no such format, or its packages are not installed.
@@ -107,7 +126,8 @@ def load_format(name: str) -> ExportFormat:
     if name not in FORMATS:
         fix = did_you_mean(name, list(FORMATS), "choose one of them")
         raise UsageError(Problem("--to", f"a format ({', '.join(FORMATS)})", f"'{name}'", fix))
-    module_name, _, class_name = FORMATS[name].partition(":")
+    place = FORMATS[name] if quantize is None else _quantized(name, quantize)
+    module_name, _, class_name = place.partition(":")
     kind: type[ExportFormat] = getattr(import_module(module_name), class_name)
     missing = [module for module in kind.modules if find_spec(module) is None]
     if missing:
@@ -115,3 +135,19 @@ def load_format(name: str) -> ExportFormat:
         found = "not installed"
         raise UsageError(Problem(f"--to {name}", expected, found, install_command(kind.extra)))
     return kind()
+
+
+def _quantized(name: str, quantize: str) -> str:
+    """Return the module and class of a quantized format.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    kinds = QUANTIZED.get(name)
+    if kinds is None:
+        found, fix = f"--to {name}", "add --to litert, or remove --quantize"
+        raise UsageError(Problem("--quantize", f"--to {' or '.join(QUANTIZED)}", found, fix))
+    if quantize not in kinds:
+        fix = did_you_mean(quantize, list(kinds), "choose one of them")
+        raise UsageError(Problem("--quantize", " or ".join(kinds), f"'{quantize}'", fix))
+    return kinds[quantize]

@@ -77,6 +77,10 @@ class LitertFormat(ExportFormat):
 
     def write(self, bundle: Bundle, schema: Schema, path: Path) -> None:
         """Write the file."""
+        path.write_bytes(self._converter(bundle, schema).convert())
+
+    def _converter(self, bundle: Bundle, schema: Schema) -> Any:
+        """Return the converter of TensorFlow for the networks."""
         import tensorflow as tf
 
         from trainer.export.litert_model import build_model
@@ -94,9 +98,7 @@ class LitertFormat(ExportFormat):
         module = tf.Module()
         module.predict = tf.function(predict, autograph=False)
         concrete = module.predict.get_concrete_function(tensor_specs(schema))
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
-        content = converter.convert()
-        path.write_bytes(content)
+        return tf.lite.TFLiteConverter.from_concrete_functions([concrete], module)
 
     def load(self, path: Path) -> Model:
         """Load the file into LiteRT, with one thread."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from trainer.errors import Problem, RunError, UsageError
 from trainer.export.bundle import Bundle, load_bundle
 from trainer.export.card import model_card
-from trainer.export.check import Check, check_export, difference_problem
+from trainer.export.check import Check, check_export, difference_problem, quantized_problem
 from trainer.export.formats import ExportFormat, load_format
 from trainer.runs.files import DISK, storage_errors
 from trainer.runs.temporary import temporary_sibling
@@ -46,7 +46,9 @@ class ExportResult:
     check: Check
 
 
-def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> ExportResult:
+def export_run(
+    path: Path, to: str, out: Path | None, *, allow_custom: bool, quantize: str | None = None
+) -> ExportResult:
     """Export a run, or a checkpoint in a run.
 
     Args:
@@ -54,6 +56,7 @@ def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> 
         to: The format.
         out: The file or folder to write; None for `export/<format>/` in the run directory.
         allow_custom: Whether custom layers may be imported.
+        quantize: How the weights of the file are quantized; None for float32.
 
     Raises:
         UsageError: There is no such format, its packages are missing, or the path cannot be used.
@@ -61,11 +64,11 @@ def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> 
             does not agree with `predict`; or another process is writing the same export.
         StorageError: The export cannot be written.
     """
-    export = load_format(to)
+    export = load_format(to, quantize)
     if out is not None:
         _check_path(export, out)
     bundle = load_bundle(path)
-    target = out or bundle.run.exports / export.name / export.file_name
+    target = out or bundle.run.exports / export.folder / export.file_name
     if out is None:
         _check_unused(target, "give another path with -o, or remove it")
     problems = export.problems(bundle)
@@ -83,7 +86,12 @@ def export_run(path: Path, to: str, out: Path | None, *, allow_custom: bool) -> 
         model = export.load(temporary)
         check = check_export(export, model, bundle, schema, allow_custom=allow_custom)
         if not check.is_equal:
-            raise RunError(difference_problem(str(bundle.run.path), check, unit=_unit(bundle)))
+            where = str(bundle.run.path)
+            raise RunError(
+                quantized_problem(where, check)
+                if export.quantize
+                else difference_problem(where, check, unit=_unit(bundle))
+            )
         size = _size(temporary)
         text = model_card(bundle, schema, export, check, target.name, size)
         card = target.parent / CARD
