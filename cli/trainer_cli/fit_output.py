@@ -98,9 +98,27 @@ def _print_end(event: RunFinished, stderr: console.Console) -> None:
         print_metrics(event.run, metric_texts(event.metrics), stderr)
         stderr.print()
     print_summary(event.run, event.sentence, stderr)
+    _print_sizes(event.run, stderr)
     if event.weights_sha256 is not None:
         stderr.print(f"weights sha256: {event.weights_sha256}")
     print_resume_command(event, stderr)
+
+
+def _print_sizes(run: Path, stderr: console.Console) -> None:
+    """Print the sizes of a compressed run, before and after, and what could not be measured."""
+    from trainer.runs.compression import read_compression
+    from trainer.runs.directory import RunDirectory
+
+    record = read_compression(RunDirectory(run))
+    if record is None:
+        return
+    from trainer.report.page.compression import SIZE_HEADERS, size_rows
+
+    for note in record.notes:
+        console.warn(note)
+    rows = tuple(size_rows(record))
+    stderr.table(Table("", SIZE_HEADERS, rows, frozenset(range(1, len(SIZE_HEADERS)))))
+    stderr.print()
 
 
 def print_resume_command(event: RunFinished | MembersFinished, stderr: console.Console) -> None:
@@ -200,8 +218,18 @@ def _result_json(event: RunFinished) -> dict[str, Any]:
         "metrics": event.metrics,
         "decisions": decisions_json(RunDirectory(event.run)),
         "sentence": event.sentence or None,
+        **_compression_json(event.run),
         "report": f"{event.run}/report.html" if event.sentence else None,
         "weights_sha256": event.weights_sha256,
         "seconds": round(event.seconds, 3),
         "timings": {phase: round(took, 3) for phase, took in event.timings.items()},
     }
+
+
+def _compression_json(run: Path) -> dict[str, Any]:
+    from trainer.runs.compression import read_compression
+    from trainer.runs.directory import RunDirectory
+    from trainer.runs.records import to_json
+
+    record = read_compression(RunDirectory(run))
+    return {} if record is None else {"compression": to_json(record)}

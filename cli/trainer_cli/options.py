@@ -151,7 +151,7 @@ def _is_override(argument: str) -> bool:
     if "=" in argument:
         return True
     # A setting without '=' is a mistyped override rather than a missing file.
-    section = re.match(r"(data|model|optimizer|fit|evaluate|runtime)[.:]", argument)
+    section = re.match(r"(data|model|optimizer|fit|compress|evaluate|runtime)[.:]", argument)
     return section is not None and not argument.lower().endswith((".yaml", ".yml"))
 
 

@@ -89,7 +89,7 @@ def minimal(spec: Spec) -> Any:
         case ScalarSpec(kind="text"):
             return next(text for text in ("x", "5 epochs", "a:b") if spec.accepts(text))
         case ScalarSpec():
-            return next(number for number in (1, 0.5, -1.0, True) if spec.accepts(number))
+            return next(number for number in (1, 2, 0.5, -1.0, True) if spec.accepts(number))
         case ChoiceSpec(choices):
             return choices[0]
         case ListSpec(item, at_least):

@@ -104,6 +104,31 @@ STOP = "fit: {early_stopping: {monitor: "
         ),
         (config("fit: {epochs: 1, steps: 1}"), "fit.steps", "either epochs or steps"),
         (
+            config("compress: {prune: {sparsity: 0.5, start: 0.6}}"),
+            "compress.prune.end",
+            "a time after compress.prune.start, 0.6",
+        ),
+        (
+            config("compress: {prune: {sparsity: 0.5, end: 0.8}, cluster: 16}"),
+            "compress.cluster.start",
+            "a time not before compress.prune.end, 0.8",
+        ),
+        (
+            config("compress: {quantize: int8}\noptimizer: {ema: 0.9}"),
+            "optimizer.ema",
+            "no average of the weights",
+        ),
+        (
+            config("compress: {prune: 0.5}\noptimizer: ftrl"),
+            "optimizer.name",
+            "an optimizer that adds its steps",
+        ),
+        (
+            pretrained(f"{{{LITE}}}}}\ncompress: {{prune: 0.5"),
+            "model.pretrained.frozen",
+            "a pretrained network all of whose weights are trained",
+        ),
+        (
             config("fit: {epochs: 5, early_stopping: {start_epoch: 6}}"),
             "fit.early_stopping.start_epoch",
             "an epoch of training: at most 5",

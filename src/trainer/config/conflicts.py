@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from trainer.config.column_conflicts import column_conflicts
+from trainer.config.compress import compress_conflicts
 from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import class_text
 from trainer.config.data_conflicts import data_conflicts
@@ -62,6 +63,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *loss_conflicts(config),
         *target_scale_conflicts(config.data),
         *_fit_conflicts(config),
+        *compress_conflicts(config),
         *_monitor_conflicts(config),
         *_configured_task_conflicts(config),
         *(streaming_conflicts(config) if config.runtime.engine == "streaming" else ()),

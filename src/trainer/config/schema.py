@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints
 
+from trainer.config.compress import Compress
 from trainer.config.data import Data
 from trainer.config.layers.custom import Custom
 from trainer.config.losses import Loss, NamedLoss
@@ -275,6 +276,7 @@ class Config(Section):
     metrics: Literal["auto"] | list[MetricName] = "auto"
     """Metrics computed in each epoch and in evaluations, besides the loss; auto: by task."""
     fit: Fit = Fit()
+    compress: Compress = Compress()
     evaluate: Evaluate = Evaluate()
     runtime: Runtime = Runtime()
     runs: RunDirectories = RunDirectories()

@@ -49,6 +49,10 @@ class BestEpochState:
     def start(cls, direction: Direction) -> BestEpochState:
         return cls(direction, worst(direction))
 
+    def restart(self) -> None:
+        """Forget all epochs so far."""
+        self.value, self.epoch = worst(self.direction), 0
+
     def update(self, epoch: int, value: float) -> bool:
         """Update with an epoch; return whether it is the best so far."""
         if not improves(value, self.value, self.direction):

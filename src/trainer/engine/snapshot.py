@@ -1,6 +1,7 @@
 """Snapshots: the complete state of training as plain arrays and JSON values.
 
     network/… optimizer/…   every variable (`trainer.engine.state`)
+    compression/…           latent weights, masks and clusters (`trainer.engine.compression`)
     best/0000 …             the weights of the best epoch so far
     begun/…                 within an epoch: predictions, losses and the running mean of the loss
     start/…                 within an epoch: every variable at its start, if rollbacks are enabled
@@ -56,6 +57,6 @@ def best_weights_from(arrays: NamedArrays) -> list[np.ndarray[Any, Any]]:
 
 
 def variable_arrays(arrays: NamedArrays) -> State:
-    """Return the variables of network and optimizer by name."""
-    prefixes = ("network/", "optimizer/")
+    """Return the variables of network, optimizer and compression by name."""
+    prefixes = ("network/", "optimizer/", "compression/")
     return {name: value for name, value in arrays.items() if name.startswith(prefixes)}

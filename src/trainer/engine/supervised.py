@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from trainer.engine.compression import Compression
 from trainer.engine.learner import Batch, Learner
 
 
@@ -104,6 +106,7 @@ class SupervisedLearner(Learner):
         network: The network.
         keras_model: The model whose `train_step` trains the network; has `optimizer` and `network`.
         base: How the base of the network is trained; None if like the other layers.
+        compression: Compresses the kernels after each step; None if they are not compressed.
     """
 
     def __init__(
@@ -114,6 +117,7 @@ class SupervisedLearner(Learner):
         *,
         keep_outputs: bool = True,
         base: BaseTraining | None = None,
+        compression: Compression | None = None,
     ) -> None:
         """Initialize the learner.
 
@@ -123,11 +127,12 @@ class SupervisedLearner(Learner):
             optimizer: Built here; None for evaluation only.
             keep_outputs: Whether training returns the predictions, for metrics of the training rows.
             base: How the base of the network is trained; None if like the other layers.
+            compression: Compresses the kernels after each step; None if they are not compressed.
         """
         optimizers = {} if optimizer is None else {"network": optimizer}
         outputs = int(network.output_shape[-1])
         super().__init__({"network": network}, optimizers, outputs, outputs if keep_outputs else 0)
-        self.network, self.base = network, base
+        self.network, self.base, self.compression = network, base, compression
         self.keras_model = KerasSteps(network, loss, optimizer)
         # Its running mean is separate: validation can be stopped, and the epoch continued from it.
         self._evaluation = KerasSteps(network, loss, None)
@@ -141,7 +146,10 @@ class SupervisedLearner(Learner):
         self.keras_model.loss_mean.reset_state()
 
     def train_step(self, batch: Batch) -> tuple[Any, Any]:
-        outputs = self._update(batch)
+        if self.compression is None:
+            outputs = self._update(batch)
+        else:
+            outputs = self.compression.step(partial(self._update, batch))
         if not self.trained_outputs:
             outputs = outputs[:, :0]
         return outputs, self.keras_model.loss_mean.result()
@@ -179,3 +187,7 @@ class SupervisedLearner(Learner):
 
     def predict_step(self, x: Any) -> Any:
         return self._evaluation(x, training=False)
+
+    def _variables(self) -> dict[str, Any]:
+        compressed = {} if self.compression is None else self.compression.variables
+        return {**super()._variables(), **compressed}

@@ -91,6 +91,8 @@ class Training:
         monitor: The metric that determines the best epoch.
         total_steps: Number of batches to train.
         keep_last: Whether the latest epoch counts as the best.
+        complete_epoch: The first epoch whose weights are compressed as configured; earlier ones are not
+            compared with later ones.
         advice: Suggested fixes when the loss is not finite.
         callbacks: User-defined callbacks; its executor then runs one epoch at a time.
         rollback: Rollbacks when the loss is not finite, of a network that is trained alone; None to end
@@ -111,6 +113,7 @@ class Training:
     monitor: str
     total_steps: int
     keep_last: bool = False
+    complete_epoch: int = 1
     advice: DivergenceAdvice = field(default_factory=DivergenceAdvice)
     callbacks: Callbacks | None = None
     rollback: Rollback | None = None
@@ -132,12 +135,17 @@ class Training:
         self.epoch += 1
         self.step += result.train.steps
         metrics = self._metrics(result)
+        if self.epoch == self.complete_epoch:
+            self.monitors.best.restart()
         improved = self.monitors.best.update(self.epoch, metrics[self.monitor])
         improved = improved or self.keep_last or not self.best_weights
+        improved = improved or self.epoch == self.complete_epoch
         if improved:
             self.best_epoch, self.best_weights = self.epoch, result.weights()
         early_stopping, reduce_lr = self.monitors.early_stopping, self.monitors.reduce_lr
         learning_rate = result.learning_rate
+        if self.epoch < self.complete_epoch:
+            return EpochSummary(metrics, improved, learning_rate)
         if reduce_lr is not None:
             learning_rate = reduce_lr.update(metrics[reduce_lr.settings.monitor], learning_rate)
         if early_stopping is not None:

@@ -52,6 +52,16 @@ _LOAD = '''def load(path):
             node[last] = array
     return tree
 '''
+_DECODED = '''def decoded(tree):
+    """Return a tree with the weights that are stored as integers."""
+    if not isinstance(tree, dict):
+        return tree
+    if tree.keys() == {"codes", "scale"}:
+        return tree["codes"] * tree["scale"]
+    if tree.keys() == {"codes", "values"}:
+        return tree["values"][tree["codes"]]
+    return {name: decoded(part) for name, part in tree.items()}
+'''
 _MEANINGS = {
     "number": "number: None or NaN where missing",
     "boolean": "boolean: 1 or 0, None or NaN where missing",
@@ -100,7 +110,7 @@ class NumpyFormat(ExportFormat):
         path.mkdir()
         (path / MODULE).write_text(code, encoding="utf-8")
         with (path / ARRAYS).open("wb") as file:
-            write_arrays(file, arrays)
+            write_arrays(file, arrays, deflate=True)
         (path / SCHEMA).write_text(schema.to_json() + "\n", encoding="utf-8")
 
     def load(self, path: Path) -> Model:
@@ -167,16 +177,19 @@ def build_module(bundle: Bundle, schema: Schema) -> tuple[str, dict[str, Array]]
             "names": np.array([field.name for field in schema.inputs]),
             "kinds": np.array([field.kind for field in schema.inputs]),
         }
+    arrays = dict(_flattened(tree))
+    is_coded = any(name.startswith("members/") and name.endswith("/codes") for name in arrays)
     parts = [
         _introduction(schema),
         _LOAD,
-        _setup(schema, encoders),
+        *([_DECODED] if is_coded else []),
+        _setup(schema, encoders, is_coded=is_coded),
         *ColumnsCode(encoders).functions(),
         *_functions(networks),
         *_networks(networks),
         *task_code(bundle.task, [member.trained.task for member in bundle.members], schema),
     ]
-    return "\n\n".join(parts), dict(_flattened(tree))
+    return "\n\n".join(parts), arrays
 
 
 def _introduction(schema: Schema) -> str:
@@ -204,12 +217,15 @@ def _introduction(schema: Schema) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _setup(schema: Schema, encoders: list[Tree]) -> str:
+def _setup(schema: Schema, encoders: list[Tree], *, is_coded: bool) -> str:
     """Return the code that loads the arrays, and the columns with what their values are."""
+    members = 'ARRAYS["members"]'
+    if is_coded:
+        members = f"decoded({members})"
     lines = [
         f'ARRAYS = load(Path(__file__).with_name("{ARRAYS}"))',
         'ENCODERS = list(ARRAYS["encoders"].values())',
-        'MEMBERS = list(ARRAYS["members"].values())',
+        f"MEMBERS = list({members}.values())",
     ]
     if len(schema.inputs) <= MAX_LISTED:
         items = [f"{field.name!r}: {field.kind!r}," for field in schema.inputs]

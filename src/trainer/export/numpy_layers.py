@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from trainer.errors import Problem
 from trainer.export.keras_files import KerasLayer, KerasNetwork, TensorRef, tensors_of
+from trainer.models.coded_weights import code as code_weight
 
 Array = NDArray[Any]
 
@@ -70,22 +71,31 @@ class NetworkCode:
 
     Attributes:
         lines: Its lines; they read the inputs from `inputs` and the weights from `w`.
-        weights: Name of a weight in the file → its array.
+        weights: Path of a weight in the file → its array; of a compressed one, a path for each part
+            (`trainer.models.coded_weights`).
         functions: The activation functions that it calls.
+        names: Layer and role of each weight.
         output: The variable with its output.
     """
 
     lines: list[str] = field(default_factory=list)
     weights: dict[str, Array] = field(default_factory=dict)
     functions: dict[str, None] = field(default_factory=dict)
+    names: set[str] = field(default_factory=set)
     output: str = ""
 
     def weight(self, layer: KerasLayer, role: str, array: Array) -> str:
         """Add a weight and return the code that reads it."""
         name = f"{layer.name}/{role}"
-        if name in self.weights:
+        if name in self.names:
             raise UnsupportedLayerError(f"two layers named '{layer.name}'")
-        self.weights[name] = np.asarray(array)
+        self.names.add(name)
+        values = np.asarray(array)
+        parts = code_weight(values)
+        if parts is None:
+            self.weights[name] = values
+        else:
+            self.weights |= {f"{name}/{part}": values for part, values in parts.items()}
         return f'w["{layer.name}"]["{role}"]'
 
     def activated(self, layer: KerasLayer, code: str) -> str:

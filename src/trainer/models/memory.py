@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
 
+from trainer.config.compress import Compress
 from trainer.config.layers.base import Shape
 from trainer.config.model import Model
 from trainer.config.optimizers import AnyOptimizer, Sgd
@@ -26,7 +27,8 @@ class MemoryEstimate:
     Attributes:
         weights: All weights.
         gradients: Gradients of the trainable weights.
-        optimizer: Optimizer variables, moving averages and accumulated gradients, without scalars.
+        optimizer: Optimizer variables, moving averages, accumulated gradients and the state of
+            compression, without scalars.
         activations: Outputs of the layers for a batch, and the gradients of the largest two.
         augmentation: The images of a batch while they are changed at random.
     """
@@ -54,7 +56,11 @@ class MemoryEstimate:
 
 
 def estimate_memory(
-    layers: Sequence[LayerSummary], optimizer: AnyOptimizer, batch: int, changed_values: int = 0
+    layers: Sequence[LayerSummary],
+    optimizer: AnyOptimizer,
+    batch: int,
+    changed_values: int = 0,
+    compress: Compress | None = None,
 ) -> MemoryEstimate | None:
     """Estimate the memory of a network; None with a custom layer.
 
@@ -63,6 +69,7 @@ def estimate_memory(
         optimizer: The `optimizer` section.
         batch: Rows per step.
         changed_values: Values of an image while it is changed at random, see `augmentation_values`.
+        compress: The `compress` section.
     """
     parameters = trainable = slots = 0
     outputs = [0]
@@ -74,6 +81,10 @@ def estimate_memory(
         outputs.append(layer.activations or 0)
         for shape in layer.trainable_shapes:
             slots += slot_elements(optimizer, shape, embedded=layer.kind == EMBEDDINGS)
+            if compress is not None and compress.is_set and len(shape) > 1:
+                # Latent values, clusters, and masks of a byte for each weight.
+                slots += (1 + (compress.cluster is not None)) * prod(shape)
+                slots += (compress.prune is not None) * prod(shape) // VALUE_BYTES
     # Measured with convolutions of 128 images of 64×64: the sum and twice the largest, within 15 %.
     values = batch * (sum(outputs) + 2 * max(outputs))
     counts = (parameters, trainable, slots, values, batch * changed_values)

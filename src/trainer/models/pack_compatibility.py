@@ -63,6 +63,7 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
         "a pretrained network that is not frozen": dimensions.network.base is not None,
         "an image as an input": dimensions.network.image is not None,
         "tokens as an input": dimensions.network.tokens is not None,
+        "compressed weights": config.compress.is_set,
         "a callback": bool(fit.callbacks),
         f"runtime.precision: {config.runtime.precision}": config.runtime.precision != "float32",
         "runtime.engine: streaming": config.runtime.engine == "streaming",

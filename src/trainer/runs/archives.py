@@ -48,16 +48,22 @@ def check_archive(path: Path) -> None:
                 raise ValueError(f"{name!r} points outside the archive")
 
 
-def write_arrays(file: IO[bytes], arrays: Mapping[str, Array]) -> None:
+def write_arrays(file: IO[bytes], arrays: Mapping[str, Array], *, deflate: bool = False) -> None:
     """Write named arrays to a seekable file as `.npz`: deterministic, without pickled objects.
 
     They are written in parts: they can take most of the memory.
+
+    Args:
+        file: The file.
+        arrays: Name → array.
+        deflate: Whether to compress them; `read_arrays` rejects such a file.
 
     Raises:
         TypeError: An array holds something other than numbers, booleans or text.
     """
     # numpy.savez takes the names as keyword arguments and reserves two of them.
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+    method = zipfile.ZIP_DEFLATED if deflate else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w", method) as archive:
         for name, value in arrays.items():
             array = np.asanyarray(value)
             if array.dtype.kind not in _KINDS:

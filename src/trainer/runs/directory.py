@@ -3,8 +3,8 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  proposed.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        decisions.json  findings.json  example.json  explanation/  export/  monitoring/  report.html
-        tensorboard/  tracking.json  lock
+        decisions.json  findings.json  compression.json  example.json  explanation/  export/  monitoring/
+        report.html  tensorboard/  tracking.json  lock
 
 Every path is derived from the directory's own path; none is ever read from a file.
 """
@@ -195,6 +195,11 @@ class RunDirectory:
     def tracking(self) -> Path:
         """The ids of the run in experiment trackers."""
         return self.path / "tracking.json"
+
+    @property
+    def compression(self) -> Path:
+        """Sizes and metrics of a compressed network, before and after."""
+        return self.path / "compression.json"
 
     @property
     def lock(self) -> Path:

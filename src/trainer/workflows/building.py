@@ -19,6 +19,7 @@ from trainer.config.schema import Config
 from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
+from trainer.engine.compression import build_compression
 from trainer.engine.devices import Device, uses_gpu
 from trainer.engine.divergence_advice import divergence_advice
 from trainer.engine.executors import LearnerExecutor, MultiEpochExecutor
@@ -36,6 +37,7 @@ from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
 from trainer.errors import ConfigError, Problem
 from trainer.models.augment import build_augmentation
+from trainer.models.compression_schedule import complete_epoch
 from trainer.models.custom import build_custom
 from trainer.models.losses import build_loss
 from trainer.models.network import Variant
@@ -149,6 +151,7 @@ def build_training(
         optimizer,
         keep_outputs=bool(task.metrics),
         base=base_training(plan, network),
+        compression=build_compression(config.compress, network, plan.total_steps),
     )
     weighted = task.apply_class_weights(train, config.fit.class_weight)
     executor = _executor(plan, learner, weighted, validation, execution)
@@ -289,6 +292,7 @@ def _training(plan: RunPlan, train: Samples, validation: Samples | None) -> Trai
         monitor=resolved_monitor(fit, validation is not None),
         total_steps=plan.total_steps,
         keep_last=fit.early_stopping is not None and not fit.early_stopping.restore_best,
+        complete_epoch=complete_epoch(plan.config.compress, plan.total_steps, plan.steps_per_epoch),
         advice=divergence_advice(plan.config, task),
     )
 

@@ -208,7 +208,14 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording, session: Se
         return ""
     summary = write_run_findings(record.run, plan, session.time_limit)
     explain_images(plan, built, record.run)
-    return summary
+    if not plan.config.compress.is_set:
+        return summary
+    from trainer.workflows.compression import compare_compressed
+
+    has_time = session.time_limit is None
+    best_epoch = built.training.best_epoch
+    compared = compare_compressed(record.run, plan, best_epoch, measure_exports=has_time)
+    return f"{summary} {compared}"
 
 
 def _with_reserve(session: Session, plan: RunPlan) -> Session:

@@ -308,7 +308,7 @@ def _estimate_memory(
         ConfigError: The network does not fit the memory of its device.
     """
     changed = augmentation_values(config.model, network.image)
-    memory = estimate_memory(layers, config.optimizer, batch, changed)
+    memory = estimate_memory(layers, config.optimizer, batch, changed, config.compress)
     if memory is None or memory.total + memory.copies < _CHECKED_BYTES:
         return memory, ()
     available, device = device_memory(config)

@@ -168,7 +168,7 @@ def _against_first(runs: Sequence[RunContent]) -> Iterator[Block]:
     names = () if first.findings is None else first.findings.compared_metrics
     names = names or TASK_RULES[first.task].compared_metrics
     columns = [
-        _difference(first, content, split, names) if index else {}
+        metric_differences(first, content, split, names) if index else {}
         for index, content in enumerate(runs)
     ]
     others = [index for index, column in enumerate(columns) if column]
@@ -188,9 +188,10 @@ def _against_first(runs: Sequence[RunContent]) -> Iterator[Block]:
     )
 
 
-def _difference(
+def metric_differences(
     first: RunContent, content: RunContent, split: str, names: Sequence[str]
 ) -> dict[str, MetricDifference]:
+    """Return the differences of metrics from those of the first run; empty if the rows differ."""
     if split not in content.predictions:
         return {}
     predictions, reference = content.predictions[split], first.predictions[split]

@@ -14,6 +14,7 @@ from trainer.metrics.predictions import Predictions
 from trainer.report.predictions import LINEAR, read_split_predictions
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
+from trainer.runs.compression import CompressionRecord, read_compression
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions, read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
@@ -56,6 +57,7 @@ class RunContent:
         decisions: The decisions made on the validation rows, or None.
         predictions: The predictions by split.
         linear: The predictions of the linear baseline by split.
+        compression: The content of `compression.json`, or None.
         explanation: The content of each file in `explanation/`, by name without suffix.
         images: Images of rows of the split to plot, by row number; empty for other data.
         heat_maps: The content of `heat_maps.json`, or None.
@@ -73,6 +75,7 @@ class RunContent:
     decisions: Decisions | None
     predictions: Mapping[str, Predictions]
     linear: Mapping[str, Predictions]
+    compression: CompressionRecord | None
     explanation: Mapping[str, Any]
     images: Mapping[int, ShownImage]
     heat_maps: HeatMapsFile | None
@@ -154,6 +157,7 @@ def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
         decisions=attempt(lambda: read_decisions(run)),
         predictions=predictions,
         linear=linear,
+        compression=attempt(lambda: read_compression(run)),
         explanation=explanation,
         heat_maps=attempt(lambda: read_heat_maps(run)),
         images={} if images is None else {image.row: image for image in images.images},

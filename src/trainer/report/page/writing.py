@@ -10,6 +10,7 @@ from trainer.errors import Problem, UsageError
 from trainer.packages import install_command
 from trainer.report.comparison import compare_runs
 from trainer.report.page.classification import calibration_section, classification_section
+from trainer.report.page.compression import compression_section
 from trainer.report.page.content import Page
 from trainer.report.page.explanation import explanation_section
 from trainer.report.page.figures import can_draw, png_bytes
@@ -32,6 +33,7 @@ from trainer.runs.sweeps import SweepDirectory
 _SECTIONS = (
     warnings_section,
     metrics_section,
+    compression_section,
     classification_section,
     regression_section,
     images_section,
