@@ -11,7 +11,7 @@ import pytest
 
 import trainer
 from tests.kill.comparison import differences
-from tests.models.pretrained.encoder_folders import WORDS, write_encoder
+from tests.models.pretrained.encoder_folders import WORDS, write_arrays, write_encoder
 from tests.workflows.conftest import evaluate_run, resume_fit, run_fit, run_members
 from trainer.config.load import load_config
 from trainer.engine import base_features
@@ -213,11 +213,9 @@ def test_the_folder_is_reported_before_the_table_is_read(config, tmp_path):
     assert "t.csv" not in text
 
 
-def test_arrays_without_a_place_are_noted(config, tmp_path):
-    from tests.models.pretrained.encoder_folders import write_arrays
-
+def test_arrays_that_are_not_needed_are_noted(config, tmp_path):
     arrays = dict(write_encoder(tmp_path / "bert"))
     arrays["pooler.dense.weight"] = np.zeros((8, 8), np.float32)
     write_arrays(tmp_path / "bert" / "model.safetensors", arrays)
     plan = make_plan(load_config(config))
-    assert any("1 of a layer for the prediction" in note for note in plan.notes)
+    assert any("not needed: 1 of the layer for next-sentence" in note for note in plan.notes)

@@ -63,10 +63,7 @@ def ignored_note(encoder: BaseNetwork | None) -> tuple[str, ...]:
     """Return a note on the arrays in the file of an encoder that have no place in it."""
     if encoder is None or not encoder.ignored:
         return ()
-    return (
-        f"not used of {encoder.file}: {', '.join(encoder.ignored)}; the layers of the config take their "
-        "place",
-    )
+    return (f"arrays of {encoder.file} that are not needed: {', '.join(encoder.ignored)}",)
 
 
 def _check_vocabulary(tokens: TokenColumn, encoder: Encoder) -> None:

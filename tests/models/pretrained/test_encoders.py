@@ -189,6 +189,6 @@ def test_the_reasons_for_unused_arrays(tmp_path: Path) -> None:
     write_arrays(tmp_path / "model.safetensors", arrays)
     base = describe_encoder(Pretrained(file=str(tmp_path)), 10)
     assert base.ignored == (
-        "2 of a layer for the prediction of the next sentence",
-        "1 of numbers of positions and segments",
+        "2 of the layer for next-sentence prediction",
+        "1 of position and segment ids",
     )

@@ -39,7 +39,7 @@ def build_base(base: BaseNetwork, image: Shape, *, weights: bool) -> keras.Model
             known = ARCHITECTURES[base.settings.architecture]
             network = _named(known, image, base.file if weights else None)
         elif base.nested:
-            return _with_frozen_layers(_inner(base.file), base.settings)
+            return _with_frozen_layers(load_nested(base.file), base.settings)
         else:
             network = _load(base)
         output = network.output
@@ -119,8 +119,13 @@ def _named(known: Architecture, image: Shape, file: Path | None) -> keras.Model:
     return network
 
 
-def _inner(file: Path) -> keras.Model:
-    """Build the base in the `model.keras` of a run, whose config has been checked."""
+def load_nested(file: Path) -> keras.Model:
+    """Return the base in the `model.keras` of a run, without its weights; its config is checked.
+
+    Raises:
+        WeightsError: The file does not have it, or Keras cannot build it.
+        OSError: The file cannot be read.
+    """
     config = read_keras_config(file, BASE)
     try:
         return keras.saving.deserialize_keras_object(config, safe_mode=True)

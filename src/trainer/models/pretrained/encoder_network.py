@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from trainer.config.pretrained import Pretrained
 from trainer.models.attention import name_inner_layers
 from trainer.models.compiled_layers import COMPILED_LAYERS
+from trainer.models.pretrained.building import load_nested
 from trainer.models.pretrained.description import BASE, BaseNetwork, weights_problem
 from trainer.models.pretrained.encoder_folder import is_trained
 from trainer.models.pretrained.encoders import Encoder, Module, encoder_modules, place_arrays
-from trainer.models.pretrained.keras_config import read_keras_config
 from trainer.models.pretrained.safetensors_files import read_safetensors
 from trainer.models.pretrained.weights_error import WeightsError
 from trainer.models.seeds import derived_seed
@@ -228,17 +228,11 @@ def fill_from_file(layers: EncoderLayers, base: BaseNetwork) -> None:
 
 
 def _saved_encoder(base: BaseNetwork) -> keras.Model:
-    """Build the encoder in the `model.keras` of a run, whose config is checked."""
+    """Return the encoder in the `model.keras` of a run, without its weights."""
     try:
-        config = read_keras_config(base.file, BASE)
-        network = keras.saving.deserialize_keras_object(config, safe_mode=True)
+        network = load_nested(base.file)
     except (WeightsError, OSError) as error:
         raise weights_problem(error, base.settings, base.file) from error
-    # Keras raises anything for a config that does not fit.
-    except Exception as error:
-        reason = str(error).partition("\n")[0][:200] or type(error).__name__
-        problem = WeightsError(f"a network that Keras cannot load ({reason})")
-        raise weights_problem(problem, base.settings, base.file) from error
     network.trainable = not base.settings.is_frozen
     return network
 

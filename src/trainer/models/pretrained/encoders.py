@@ -53,8 +53,8 @@ _DISTILBERT_LAYER = {
     "normalization": "output_layer_norm",
 }  # fmt: skip
 _IGNORED = (
-    (re.compile(r"embeddings\.(position_ids|token_type_ids)"), "numbers of positions and segments"),
-    (re.compile(r"pooler\..+"), "a layer for the prediction of the next sentence"),
+    (re.compile(r"embeddings\.(position_ids|token_type_ids)"), "position and segment ids"),
+    (re.compile(r"pooler\..+"), "the layer for next-sentence prediction"),
     (
         re.compile(
             r"(cls|lm_head|classifier|pre_classifier|qa_outputs|vocab_transform|vocab_layer_norm|"
