@@ -56,7 +56,7 @@ function or method, in the order of their calls:
 Commands that do not train import neither TensorFlow nor Keras. Without them, all modules can be
 imported except `building`, `networks`, `recorded_training` and `recording` in `workflows` and most of
 `engine` and `models`: in `engine` `base_features`, `checkpoint_schedule`, `devices`, `divergence`,
-`divergence_advice`, `events`, `monitors`, `program_cache` and `selection` can, in `models`
+`divergence_advice`, `events`, `lengths`, `monitors`, `program_cache` and `selection` can, in `models`
 `coded_weights`, `compression_schedule`, `custom`, `kernel_padding`, `memory`, `pack_compatibility`,
 `principal_components`, `seeds`, `summary`, `warm_start`, and readers of `pretrained` weights. In
 `export`, `keras_columns`, `keras_dates`, `keras_model`, `keras_tasks` and `litert_model` cannot.

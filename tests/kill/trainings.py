@@ -199,7 +199,7 @@ class TrainingCase:
                 "photos\n  image: {resize: 12, crop: 10, random_crop: true, scale: standardize}",
             )
         elif self.texts:
-            data += "  tokens: {length: 10}\n  columns: {text: {kind: tokens}}\n"
+            data += "  tokens: {length: 24}\n  columns: {text: {kind: tokens}}\n"
             write_texts(folder / "table.csv", self.rows)
             write_encoder(folder / "encoder")
         else:

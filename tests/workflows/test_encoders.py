@@ -139,6 +139,35 @@ def weights_after_one_step(config, *overrides):
     return before, {layer.name: layer.get_weights() for layer in base.layers}, layer_depths(base)
 
 
+def test_training_without_padding_is_the_same(config, tmp_path):
+    write_encoder(tmp_path / "bert", max_position_embeddings=48)
+    frame = pl.read_csv(tmp_path / "t.csv")
+    more = pl.Series([" a story" * (row % 4 * 8) for row in range(frame.height)])
+    frame.with_columns(pl.col("review") + more).write_csv(tmp_path / "t.csv")
+    plan = make_plan(
+        load_config(
+            config,
+            [
+                "data.tokens.length=48",
+                "model.pretrained={file: bert, frozen: false, dropout: 0, learning_rate_factor: 1}",
+                "optimizer={name: sgd, learning_rate: 0.1}",
+            ],
+        )
+    )
+    built = build_training(plan, allow_custom=False)
+    network, samples = built.network, plan.samples("train")
+    before = network.get_weights()
+    trained = run_to_end(built.group.executor.run_epoch(1, plan.total_steps))[0].train
+    after = network.get_weights()
+    assert set(built.executor._rows.batching.lengths) == {16, 32, 48}
+    network.set_weights(before)
+    network.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
+    inputs = {name: values[trained.rows] for name, values in samples.inputs.items()}
+    network.fit(inputs, samples.y[trained.rows], batch_size=16, shuffle=False, verbose=0)
+    for weight, start, expected in zip(after, before, network.get_weights(), strict=True):
+        np.testing.assert_allclose(weight - start, expected - start, rtol=2e-3, atol=1e-5)
+
+
 def test_learning_rates_of_layers(config):
     settings = "file: bert, frozen: false, dropout: 0"
     before, plain, depths = weights_after_one_step(

@@ -25,6 +25,7 @@ from trainer.data.image_cache import CachedImages, cache_root
 from trainer.data.preprocessing import InputColumns, Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.engine.lengths import LENGTH_STEP, rounded_lengths
 from trainer.inputs import FEATURES, IMAGE, TOKENS, InputArray
 from trainer.models.pretrained.description import BASE, BaseNetwork
 from trainer.models.summary import IMAGE_SCALING, NetworkShape
@@ -35,8 +36,6 @@ if TYPE_CHECKING:
 _FORMAT = 1
 # All batches have this size, so that the features of an image do not depend on the number of images.
 _BATCH = 32
-# Texts are padded to a multiple of this many tokens, so that short ones take less time.
-_LENGTH_STEP = 16
 _FILE = "features.npy"
 
 Batches = Iterator[tuple[RowIndex, NDArray[np.float32]]]
@@ -179,7 +178,7 @@ def _text_features(
     ends = dict(zip(parts, np.cumsum([len(part) for part in parts.values()]), strict=True))
     rows = places.reshape(-1)[ends[split] - len(parts[split]) : ends[split]]
     base = _base(network)
-    settings = (base.encoder, ids.shape, _LENGTH_STEP)
+    settings = (base.encoder, ids.shape, LENGTH_STEP)
     values = _cached(network, settings, ids, len(ids), lambda: _text_batches(ids, base))
     chosen: NDArray[np.float32] = values[rows]
     return chosen
@@ -281,10 +280,8 @@ def _text_batches(ids: NDArray[np.int32], base: BaseNetwork) -> Batches:
     assert encoder is not None, "the base is an encoder"
     layers = EncoderLayers(encoder, dropout=0.0)
     fill_from_file(layers, base)
-    is_token = ids != encoder.pad_id
-    lengths = ids.shape[1] - np.argmax(is_token[:, ::-1], axis=1)
-    steps = np.minimum(-(-lengths // _LENGTH_STEP) * _LENGTH_STEP, ids.shape[1])
-    for length in np.unique(steps).tolist():
+    lengths = rounded_lengths(ids, encoder.pad_id, LENGTH_STEP)
+    for length in np.unique(lengths).tolist():
         network = layers.network(length, base.settings.pool)
-        rows = np.flatnonzero(steps == length)
+        rows = np.flatnonzero(lengths == length)
         yield from _batches(ids[:, :length], rows, partial(network, training=False))

@@ -1,13 +1,14 @@
 """The training rows of a network: their order in an epoch, in batches and in device calls.
 
-The order is a pure function of (seed, epoch). `ResidentRows` keeps the rows on the device;
-`trainer.engine.streaming` reads them from disk.
+The order is a pure function of (seed, epoch), and of the lengths of texts if batches are sorted by them
+(`trainer.engine.lengths`). `ResidentRows` keeps the rows on the device; `trainer.engine.streaming` reads
+them from disk.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
-from trainer.engine.batches import to_device
+from trainer.engine.batches import gather_batch, to_device
+from trainer.engine.lengths import Lengths, order_generator, sorted_batches
+from trainer.inputs import TOKENS
 
 Part = tuple[Any, Any, Any, Any]
 """Order, inputs, targets and sample weights (or None): the arguments of `train_in_batches`."""
@@ -31,12 +34,15 @@ class Batching:
         batch_size: Rows per step; the last batch of an epoch may be smaller.
         shuffle: Whether to shuffle the rows before each epoch.
         steps_per_execution: Maximum number of batches per device call.
+        lengths: Number of tokens that each row keeps; batches then have rows of similar lengths, each in
+            a device call of its own. None if all rows keep all tokens.
     """
 
     seed: int
     batch_size: int
     shuffle: bool
     steps_per_execution: int
+    lengths: Lengths | None = None
 
 
 class TrainingRows(ABC):
@@ -76,6 +82,13 @@ def epoch_order(rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.i
     return generator.permutation(rows).astype(np.int32)
 
 
+def without_padding(x: Any, length: int) -> Any:
+    """Return the inputs of a batch with the first tokens only."""
+    if isinstance(x, dict):
+        return {**x, TOKENS: x[TOKENS][:, :length]}
+    return x[:, :length]
+
+
 def row_keys(positions: NDArray[np.int32], epoch: int) -> Any:
     """Return what random changes of rows depend on, (rows, 2) int32: position and epoch."""
     return tf.constant(np.stack([positions, np.full_like(positions, epoch)], axis=1))
@@ -97,10 +110,24 @@ class ResidentRows(TrainingRows):
         self, epoch: int, first: int, order: NDArray[np.int32]
     ) -> Generator[Part, None, None]:
         order[:] = self.order(epoch)[: len(order)]
+        if self.batching.lengths is not None:
+            yield from self._short_batches(order[first:], self.batching.lengths)
+            return
         call = self.batching.steps_per_execution * self.batch
         for begin in range(first, len(order), call):
             yield (tf.constant(order[begin : begin + call]), *self.data)
 
     def order(self, epoch: int) -> NDArray[np.int32]:
         """Return the order of the rows in an epoch."""
-        return epoch_order(self.count, self.batching.seed, epoch, self.batching.shuffle)
+        seed, shuffle, lengths = self.batching.seed, self.batching.shuffle, self.batching.lengths
+        order = epoch_order(self.count, seed, epoch, shuffle)
+        if lengths is None or not shuffle:
+            return order
+        return order[sorted_batches(lengths[order], self.batch, order_generator(seed, epoch))]
+
+    def _short_batches(self, order: NDArray[np.int32], lengths: Lengths) -> Iterator[Part]:
+        for begin in range(0, len(order), self.batch):
+            rows = order[begin : begin + self.batch]
+            x, y, *weight = gather_batch(*self.data, tf.constant(rows))
+            x = without_padding(x, int(lengths[rows].max()))
+            yield None, x, y, weight[0] if weight else None

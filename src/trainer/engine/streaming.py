@@ -1,9 +1,9 @@
 """Training rows on disk, which are read in windows.
 
 The order of the rows is a pure function of (seed, epoch) and the encoded table: its shards are permuted,
-consecutive shards form a window, and the rows of a window are permuted. A table of one window has the
-order of resident rows. Batches may span two windows, so that only the last batch of an epoch is
-smaller.
+consecutive shards form a window, and the rows of a window are permuted; batches of texts may be sorted
+by length within it (`trainer.engine.lengths`). A table of one window has the order of resident rows.
+Batches may span two windows, so that only the last batch of an epoch is smaller.
 
 While the device trains on one chunk of batches, a thread reads the next. Memory holds the rows of a few
 windows, however many there are on disk.
@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from typing import Any
 
@@ -23,7 +23,8 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import Float32Array, input_tensors
-from trainer.engine.rows import Batching, Part, TrainingRows
+from trainer.engine.lengths import order_generator, sorted_batches
+from trainer.engine.rows import Batching, Part, TrainingRows, without_padding
 
 SHARD_ROWS = 1 << 16
 WINDOW_SHARDS = 8
@@ -136,13 +137,25 @@ class StreamedRows(TrainingRows):
     def parts(
         self, epoch: int, first: int, order: NDArray[np.int32]
     ) -> Generator[Part, None, None]:
-        chunks = self._chunks(epoch, first, order)
+        chunks, done = self._chunks(epoch, first, order), first
         with ThreadPoolExecutor(1, "prefetch") as reader:
             next_chunk = reader.submit(next, chunks, None)
             while (chunk := next_chunk.result()) is not None:
                 next_chunk = reader.submit(next, chunks, None)
-                weight = None if chunk.weight is None else tf.constant(chunk.weight)
-                yield None, input_tensors(chunk.inputs), tf.constant(chunk.y), weight
+                yield from self._calls(chunk, order[done:])
+                done += len(chunk.y)
+
+    def _calls(self, chunk: _Chunk, positions: NDArray[np.int32]) -> Iterator[Part]:
+        """Yield the rows of a chunk, the first of them at these positions; see `parts`."""
+        lengths, size = self.batching.lengths, len(chunk.y)
+        call = size if lengths is None else self.batch
+        for begin in range(0, size, call):
+            part = slice(begin, min(begin + call, size))
+            x = input_tensors(chunk.inputs, part)
+            if lengths is not None:
+                x = without_padding(x, int(lengths[positions[part]].max()))
+            weight = None if chunk.weight is None else tf.constant(chunk.weight[part])
+            yield None, x, tf.constant(chunk.y[part]), weight
 
     def _chunks(self, epoch: int, first: int, order: NDArray[np.int32]) -> Iterator[_Chunk]:
         """Yield the rows of an epoch in chunks of one device call each; see `parts`."""
@@ -150,7 +163,9 @@ class StreamedRows(TrainingRows):
         remaining, filled, seen = last - first, 0, 0
         chunk = _Chunk.empty(self._samples, min(self._chunk, remaining))
         seed, shuffle = self.batching.seed, self.batching.shuffle
-        for window in streamed_order(self.count, seed, epoch, shuffle=shuffle, shard=self._shard):
+        windows = streamed_order(self.count, seed, epoch, shuffle=shuffle, shard=self._shard)
+        for number, whole in enumerate(windows):
+            window = self._sorted(whole, seen, order_generator(seed, epoch, number))
             part = slice(seen, min(seen + window.rows, last))
             seen += window.rows
             order[part] = window.positions()[: part.stop - part.start]
@@ -167,6 +182,15 @@ class StreamedRows(TrainingRows):
                     chunk, filled = _Chunk.empty(self._samples, min(self._chunk, remaining)), 0
             if not remaining:
                 return
+
+    def _sorted(self, window: Window, seen: int, generator: np.random.Generator) -> Window:
+        """Return a window with its batches sorted by length, after a number of rows of the epoch."""
+        lengths = self.batching.lengths
+        if lengths is None or window.order is None:
+            return window
+        rest = -seen % self.batch
+        places = sorted_batches(lengths[window.positions()], self.batch, generator, rest)
+        return replace(window, order=window.order[places])
 
     def _read(self, window: Window) -> _Chunk:
         rows = _Chunk.empty(self._samples, window.rows)

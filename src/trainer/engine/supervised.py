@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from trainer.engine.compression import Compression
 from trainer.engine.learner import Batch, Learner
+from trainer.inputs import TOKENS
 
 
 class KerasSteps(keras.Model):  # type: ignore[misc]
@@ -22,16 +23,32 @@ class KerasSteps(keras.Model):  # type: ignore[misc]
     only approximate some of them (AUC) and cost time in every step.
     """
 
-    def __init__(self, network: keras.Model, loss: keras.losses.Loss, optimizer: Any) -> None:
+    def __init__(
+        self,
+        network: keras.Model,
+        loss: keras.losses.Loss,
+        optimizer: Any,
+        network_for: Callable[[Any], keras.Model] | None = None,
+    ) -> None:
+        """Initialize the model.
+
+        Args:
+            network: The network, whose weights are trained.
+            loss: Its loss.
+            optimizer: Its optimizer; None for evaluation only.
+            network_for: Returns the network of the same weights for the inputs of a batch; None if it is
+                `network` for all.
+        """
         super().__init__()
-        self.network = network
+        self.network, self.network_for = network, network_for
         self.compile(optimizer=optimizer, loss=loss, jit_compile=False)
 
     def build(self, input_shape: Any) -> None:
         self.built = True
 
     def call(self, x: Any, training: bool = False) -> Any:
-        return self.network(x, training=training)
+        network = self.network if self.network_for is None else self.network_for(x)
+        return network(x, training=training)
 
     def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> Any:
         return y_pred
@@ -118,6 +135,7 @@ class SupervisedLearner(Learner):
         keep_outputs: bool = True,
         base: BaseTraining | None = None,
         compression: Compression | None = None,
+        shorter: Mapping[int, keras.Model] | None = None,
     ) -> None:
         """Initialize the learner.
 
@@ -128,12 +146,14 @@ class SupervisedLearner(Learner):
             keep_outputs: Whether training returns the predictions, for metrics of the training rows.
             base: How the base of the network is trained; None if like the other layers.
             compression: Compresses the kernels after each step; None if they are not compressed.
+            shorter: Number of tokens → the network of the same layers for batches of so many.
         """
         optimizers = {} if optimizer is None else {"network": optimizer}
         outputs = int(network.output_shape[-1])
         super().__init__({"network": network}, optimizers, outputs, outputs if keep_outputs else 0)
         self.network, self.base, self.compression = network, base, compression
-        self.keras_model = KerasSteps(network, loss, optimizer)
+        network_for = partial(_network_for, network, shorter) if shorter else None
+        self.keras_model = KerasSteps(network, loss, optimizer, network_for)
         # Its running mean is separate: validation can be stopped, and the epoch continued from it.
         self._evaluation = KerasSteps(network, loss, None)
 
@@ -191,3 +211,8 @@ class SupervisedLearner(Learner):
     def _variables(self) -> dict[str, Any]:
         compressed = {} if self.compression is None else self.compression.variables
         return {**super()._variables(), **compressed}
+
+
+def _network_for(network: keras.Model, shorter: Mapping[int, keras.Model], x: Any) -> keras.Model:
+    tokens = x[TOKENS] if isinstance(x, dict) else x
+    return shorter.get(int(tokens.shape[1]), network)

@@ -7,7 +7,7 @@ image or tokens that has one axis.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,6 +40,7 @@ from trainer.models.pretrained.encoder_network import (
     EncoderContext,
     build_encoder,
     has_adapters,
+    shorter_encoder,
 )
 from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import (
@@ -129,7 +130,44 @@ def build_head_network(config: Config, network: keras.Model, shape: NetworkShape
     name = shape.base.input
     features = InputSpec(name, (shape.base.channels,), "float32")
     tensors = named_tensors([features if spec.name == name else spec for spec in shape.inputs])
-    output = tensors[name]
+    output = _after_base(config, network, shape, tensors, tensors[name])
+    return keras.Model(keras_inputs(tensors), output, name="head_network")
+
+
+def build_shorter_network(
+    config: Config, network: keras.Model, shape: NetworkShape, length: int
+) -> keras.Model:
+    """Return a network with an encoder for texts of fewer tokens, of the layers of another one.
+
+    Args:
+        config: The config of the network.
+        network: The network.
+        shape: Its inputs.
+        length: Number of tokens.
+    """
+    tokens = InputSpec(TOKENS, (length,), "int32")
+    tensors = named_tensors([tokens if spec.name == TOKENS else spec for spec in shape.inputs])
+    encoded = shorter_encoder(network.get_layer(BASE), length)(tensors[TOKENS])
+    output = _after_base(config, network, shape, tensors, encoded)
+    return keras.Model(keras_inputs(tensors), output, name="shorter_network")
+
+
+def _after_base(
+    config: Config,
+    network: keras.Model,
+    shape: NetworkShape,
+    tensors: Mapping[str, Any],
+    output: Any,
+) -> Any:
+    """Return the output of the layers of a network after its base.
+
+    Args:
+        config: The config of the network.
+        network: The network.
+        shape: Its inputs.
+        tensors: Symbolic tensors of its inputs.
+        output: The output of the base.
+    """
     if shape.columns:
         columns: Any = keras_inputs({spec.name: tensors[spec.name] for spec in shape.columns})
         if shape.tables:
@@ -137,7 +175,7 @@ def build_head_network(config: Config, network: keras.Model, shape: NetworkShape
         output = _join(output, columns)
     for name in (*layer_names(config.model.layers), HEAD):
         output = network.get_layer(name)(output)
-    return keras.Model(keras_inputs(tensors), output, name="head_network")
+    return output
 
 
 def trained_weights(network: keras.Model) -> list[Any]:

@@ -1,6 +1,4 @@
-"""Build the network, optimizer and training state of a plan, or of plans that train as a pack. Imports
-TensorFlow.
-"""
+"""Build the network, optimizer and training state of a plan, or of a pack. Imports TensorFlow."""
 
 from __future__ import annotations
 
@@ -24,12 +22,13 @@ from trainer.engine.devices import Device, uses_gpu
 from trainer.engine.divergence_advice import divergence_advice
 from trainer.engine.executors import LearnerExecutor, MultiEpochExecutor
 from trainer.engine.frozen_base import FrozenBaseExecutor, build_head_executor
+from trainer.engine.lengths import Lengths
 from trainer.engine.monitors import Monitors
 from trainer.engine.multi_epoch import epochs_per_execution
 from trainer.engine.pack_checkpoint import restore_pack
 from trainer.engine.pack_executor import PackExecutor
 from trainer.engine.packs import Pack, PackMember
-from trainer.engine.rows import Batching, ResidentRows
+from trainer.engine.rows import Batching, ResidentRows, TrainingRows
 from trainer.engine.snapshot import Snapshot
 from trainer.engine.streaming import StreamedRows
 from trainer.engine.supervised import SupervisedLearner
@@ -43,7 +42,13 @@ from trainer.models.losses import build_loss
 from trainer.models.network import Variant
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
-from trainer.workflows.networks import base_training, network_function, saved_network
+from trainer.workflows.networks import (
+    base_training,
+    network_function,
+    saved_network,
+    shorter_networks,
+    text_lengths,
+)
 from trainer.workflows.plan import RunPlan
 
 # Compiling takes a second the first time, and a third of that once the program is cached.
@@ -145,6 +150,7 @@ def build_training(
     encode_seconds = perf_counter() - started
     if execution is None:
         execution = _choose_execution(plan, network, train, validation, compiled)
+    lengths = text_lengths(plan, train)
     learner = SupervisedLearner(
         network,
         build_loss(task.loss),
@@ -152,9 +158,10 @@ def build_training(
         keep_outputs=bool(task.metrics),
         base=base_training(plan, network),
         compression=build_compression(config.compress, network, plan.total_steps),
+        shorter=shorter_networks(plan, network, lengths),
     )
     weighted = task.apply_class_weights(train, config.fit.class_weight)
-    executor = _executor(plan, learner, weighted, validation, execution)
+    executor = _executor(plan, learner, weighted, validation, execution, lengths)
     training = _training(plan, train, validation)
     training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
     training.rollback = _rollback(config, learner)
@@ -237,24 +244,20 @@ def _executor(
     train: Samples,
     validation: Samples | None,
     execution: ExecutionConfig,
+    lengths: Lengths | None,
 ) -> LearnerExecutor:
-    fit = plan.config.fit
-
-    def make_rows(samples: Samples, steps: int) -> StreamedRows | ResidentRows:
+    def make_rows(samples: Samples, steps: int, lengths: Lengths | None = None) -> TrainingRows:
         batching = Batching(
-            seed=plan.config.seed,
-            batch_size=fit.batch_size,
-            shuffle=fit.shuffle,
-            steps_per_execution=steps,
-        )
+            seed=plan.config.seed, batch_size=plan.config.fit.batch_size,
+            shuffle=plan.config.fit.shuffle, steps_per_execution=steps, lengths=lengths,
+        )  # fmt: skip
         is_streamed = plan.engine.engine == "streaming"
         return StreamedRows(samples, batching) if is_streamed else ResidentRows(samples, batching)
 
     compiled, epochs = execution.compiled, execution.epochs_per_execution
-    augment = build_augmentation(plan.config, plan.random_crop)
-    if augment is not None:
+    if (augment := build_augmentation(plan.config, plan.random_crop)) is not None:
         train = train.with_whole_images()
-    rows = make_rows(train, execution.steps_per_execution)
+    rows = make_rows(train, execution.steps_per_execution, lengths)
     if learner.base is not None and learner.base.cached_epochs:
         make_head = partial(
             build_head_executor, learner, plan.config, plan.network, train, validation, make_rows
@@ -263,7 +266,7 @@ def _executor(
         return FrozenBaseExecutor(
             learner, rows, validation, make_head, compiled=compiled, epochs=epochs
         )
-    if isinstance(rows, StreamedRows) or epochs == 1:
+    if not isinstance(rows, ResidentRows) or epochs == 1 or lengths is not None:
         return LearnerExecutor(learner, rows, validation, compiled=compiled, augment=augment)
     return MultiEpochExecutor(learner, rows, validation, compiled=compiled, epochs=epochs)
 
@@ -348,10 +351,9 @@ def _should_compile(plan: RunPlan) -> bool:
     optimizer, and loses 1 µs per 230,000 multiplications in large products. Custom layers may not be
     compilable.
 
-    A convolution within an XLA loop on a CPU is 14 times slower than in a plain program: for three
-    convolutions of a batch of 32 images of 28×28, a step takes 480 to 500 ms of CPU time instead of 35.
-    As matrix products (`trainer.models.convolution`), conv2d is no faster than in a plain program, and
-    takes longer to compile. On a GPU, XLA calls cuDNN.
+    A convolution within an XLA loop on a CPU is 14 times slower than in a plain program. As matrix
+    products (`trainer.models.convolution`), conv2d is no faster than in a plain program, and takes
+    longer to compile. On a GPU, XLA calls cuDNN.
     """
     if plan.config.runtime.jit_compile != "auto":
         return plan.config.runtime.jit_compile

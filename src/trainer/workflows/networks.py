@@ -10,12 +10,15 @@ from functools import partial
 from typing import Any
 
 import keras
+import numpy as np
 
 from trainer.config.sections import duration_steps
+from trainer.data.samples import Samples
+from trainer.engine.lengths import Lengths, batch_lengths
 from trainer.engine.supervised import BaseTraining
-from trainer.inputs import FEATURES
+from trainer.inputs import FEATURES, TOKENS
 from trainer.models.compiled_layers import has_compiled_layer
-from trainer.models.network import Variant, build_network
+from trainer.models.network import Variant, build_network, build_shorter_network
 from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
 from trainer.models.pretrained.encoder_network import has_adapters, layer_depths
@@ -97,6 +100,31 @@ def base_training(plan: RunPlan, network: keras.Model) -> BaseTraining | None:
         accumulation=optimizer.gradient_accumulation_steps or 1,
         cached_epochs=cached,
     )
+
+
+def text_lengths(plan: RunPlan, train: Samples) -> Lengths | None:
+    """Return the number of tokens that each training row keeps; None if all rows keep all of them.
+
+    Only an encoder that is trained masks padding and takes most of the time of a step.
+    """
+    base, tokens = plan.network.trained.base, plan.dataset.preprocessing.tokens
+    if base is None or tokens is None:
+        return None
+    return batch_lengths(train.inputs[TOKENS], tokens.pad_id)
+
+
+def shorter_networks(
+    plan: RunPlan, network: keras.Model, lengths: Lengths | None
+) -> dict[int, keras.Model]:
+    """Return networks of the layers of a network, by the number of tokens that they take."""
+    tokens = plan.dataset.preprocessing.tokens
+    if lengths is None or tokens is None:
+        return {}
+    return {
+        length: build_shorter_network(plan.config, network, plan.network, length)
+        for length in np.unique(lengths).tolist()
+        if length < tokens.length
+    }
 
 
 def _has_constant_output(plan: RunPlan, base: keras.Model) -> bool:

@@ -215,6 +215,32 @@ def build_encoder(
     return network
 
 
+def shorter_encoder(encoder: keras.Model, length: int) -> keras.Model:
+    """Return the network of an encoder for texts of fewer tokens.
+
+    It has the layers of `encoder`, except those that depend on the length, which have no weights.
+    """
+
+    def replaced(layer: keras.layers.Layer) -> keras.layers.Layer:
+        settings = layer.get_config()
+        match layer.name:
+            case "positions_ids":
+                settings["offset"] = list(settings["offset"][:length])
+            case "attention_mask":
+                settings["target_shape"] = (1, length)
+            case "first_token":
+                settings["cropping"] = (0, length - 1)
+            case _:
+                return layer
+        return type(layer).from_config(settings)
+
+    def shortened(ids: Any) -> Any:
+        return keras.Input((length,), dtype="int32", name=ids.name)
+
+    start = keras.tree.map_structure(shortened, encoder.input)
+    return keras.models.clone_model(encoder, start, replaced)
+
+
 def fill_from_file(layers: EncoderLayers, base: BaseNetwork) -> None:
     """Set the weights of an encoder from its file.
 
