@@ -257,8 +257,7 @@ NAMES_OF_PACKAGES = {"pieces": "json, numpy, tokenizers and Keras"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", TEXTS)
-@pytest.mark.parametrize("folds", [0, 2])
+@pytest.mark.parametrize(("case", "folds"), [("terms", 2), ("tokens", 0), ("pieces", 2)])
 def test_example_of_texts(
     case: str, folds: int, folder: Path, trainer: Callable[..., CommandResult]
 ) -> None:

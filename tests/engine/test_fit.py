@@ -96,14 +96,11 @@ def training(
 CASES = {
     "schedule": {},
     "plateau": {"schedule": False, "rate": 0.6},
-    "xla": {"compiled": True},
     "streaming": {"kind": StreamedRows},
     "blocks": {"block": 3},
     "blocks, xla": {"block": 3, "compiled": True},
-    "two networks": {"adversarial": True, "schedule": False},
-    "two networks, xla": {"adversarial": True, "compiled": True},
+    "xla": {"compiled": True},
     "two networks, streaming": {"adversarial": True, "kind": StreamedRows},
-    "two networks, blocks": {"adversarial": True, "block": 3},
 }
 QUICK = {"schedule", "streaming", "blocks"}
 

@@ -93,9 +93,9 @@ AUGMENT = (
 )
 
 
-@pytest.mark.parametrize("weight", [(), ("fit.class_weight={cat: 3, dog: 0.5}",)])
-def test_weights_match_keras_on_the_changed_batches(config, weight):
-    plan = make_plan(load_config(config, (*AUGMENT, *weight)))
+def test_weights_match_keras_on_the_changed_batches(config):
+    settings = (*AUGMENT, "fit.class_weight={cat: 3, dog: 0.5}")
+    plan = make_plan(load_config(config, settings))
     built = build_training(plan, allow_custom=False)
     model = keras.models.clone_model(built.network)
     model.set_weights(built.network.get_weights())
@@ -111,7 +111,7 @@ def test_weights_match_keras_on_the_changed_batches(config, weight):
         order = epoch_order(len(train), plan.config.seed, epoch, True)
         for start in range(0, len(order), 8):
             rows = order[start : start + 8]
-            batch = (images[rows], train.y[rows], *(() if not weight else (train.weight[rows],)))
+            batch = (images[rows], train.y[rows], train.weight[rows])
             changed = augment(tuple(map(tf.constant, batch)), row_keys(rows, epoch))
             assert changed[0].shape[1:] == (10, 10, 3)
             assert not set(np.unique(changed[1])) <= {0, 1}
@@ -129,8 +129,6 @@ def test_changed_images_are_the_same_after_resuming_and_streamed(config, tmp_pat
     assert resume_fit(first.run, "fit.epochs=2").weights_sha256 == whole.weights_sha256
     states = [(run / "checkpoints/last/state.npz").read_bytes() for run in (whole.run, first.run)]
     assert states[0] == states[1]
-    other = run_fit(config, tmp_path / "runs", AUGMENT[0], "fit.checkpoint.every=1 epoch")
-    assert other.weights_sha256 != whole.weights_sha256
 
 
 def test_evaluation_and_prediction_see_the_unchanged_centers(config, tmp_path):

@@ -87,6 +87,17 @@ def test_every_suggested_fix_works(loss: str) -> None:
                     remaining = conflicts(changed)
 
 
+def accepted(path: Path) -> list[tuple[str, str, str]]:
+    """Return the loss, head and scale of each combination without conflicts."""
+    return [
+        (loss, head, scale)
+        for loss, head, scale in GRID
+        # The grid also contains the values that auto resolves to.
+        if (head == "auto") == (scale == "auto")
+        and not conflicts(settings(loss, head, scale, path))
+    ]
+
+
 def prepared_or_problem(config_dict: dict[str, Any]) -> Dataset | Problem:
     try:
         return prepare(Config.model_validate(config_dict))
@@ -102,11 +113,10 @@ def test_accepted_settings_train_and_predict_in_the_unit_of_the_target(
     y = TARGETS[target]
     path = tmp_path / "table.csv"
     pl.DataFrame({"x": X, "y": y}).write_csv(path)
-    for loss, head, scale in GRID:
+    # Each combination with two of the six targets.
+    offset = [*TARGETS].index(target)
+    for loss, head, scale in accepted(path)[offset % 3 :: 3]:
         config_dict = settings(loss, head, scale, path)
-        # The grid also contains the values that auto resolves to.
-        if (head == "auto") != (scale == "auto") or conflicts(config_dict):
-            continue
         dataset = prepared_or_problem(config_dict)
         if isinstance(dataset, Problem):
             # The logarithm of 0, a share above 1, a negative count, a percentage of 0.
