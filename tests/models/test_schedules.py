@@ -50,6 +50,7 @@ def restarted(t: float, first: int, factor: float, peak_factor: float, final: fl
 
 EXPECTED: list[tuple[Any, Callable[[int], float]]] = [
     ({"constant": "2 epochs"}, lambda s: min(s / 20, 1)),
+    ({"inverse_square_root": "2 epochs"}, lambda s: min(s / 20, math.sqrt(20 / max(s, 20)))),
     ("cosine", lambda s: wave(s / 100)),
     ({"cosine": "40 steps"}, lambda s: wave(s / 40)),
     (
@@ -116,7 +117,7 @@ def test_learning_rate_equals_its_formula(schedule: Any, factor: Callable[[int],
 
 def test_every_schedule_is_tested() -> None:
     named = {type(SECTION.validate_python(schedule)).__name__ for schedule, _ in EXPECTED}
-    assert len(named) == 7
+    assert len(named) == 8
 
 
 @pytest.mark.parametrize(

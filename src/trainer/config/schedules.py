@@ -73,6 +73,11 @@ class Piecewise(Scheduled):
     """Factors of the initial learning rate, one for each point in `at`."""
 
 
+class InverseSquareRoot(Scheduled):
+    warmup: Duration
+    """Length of the linear warm-up, and the unit of the decay after it."""
+
+
 class WarmupSchedule(Section):
     constant: Annotated[
         Warmup, BeforeValidator(shorthand_for("warmup"), json_schema_input_type=Warmup | Duration)
@@ -116,6 +121,16 @@ class PiecewiseSchedule(Section):
     """Piecewise constant learning rate."""
 
 
+class InverseSquareRootSchedule(Section):
+    inverse_square_root: Annotated[
+        InverseSquareRoot,
+        BeforeValidator(
+            shorthand_for("warmup"), json_schema_input_type=InverseSquareRoot | Duration
+        ),
+    ]
+    """Decay with the square root of the number of steps (Vaswani et al., 2017, "Noam")."""
+
+
 AnySchedule = (
     Annotated[WarmupSchedule, Tag("constant")]
     | Annotated[CosineSchedule, Tag("cosine")]
@@ -124,6 +139,7 @@ AnySchedule = (
     | Annotated[InverseTimeSchedule, Tag("inverse_time")]
     | Annotated[PolynomialSchedule, Tag("polynomial")]
     | Annotated[PiecewiseSchedule, Tag("piecewise")]
+    | Annotated[InverseSquareRootSchedule, Tag("inverse_square_root")]
 )
 Schedule = Annotated[
     AnySchedule,

@@ -15,6 +15,7 @@ from trainer.config.schedules import (
     CosineRestartsSchedule,
     CosineSchedule,
     ExponentialSchedule,
+    InverseSquareRootSchedule,
     InverseTimeSchedule,
     PiecewiseSchedule,
     PolynomialSchedule,
@@ -43,6 +44,7 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
     - exponential: r · factor^(t / every)
     - inverse_time: r / (1 + rate · t / every)
     - polynomial: r · (f + (1 - f) · (1 - u)^power)
+    - inverse_square_root: r · sqrt(w / s)
     - piecewise: r · the factor of the last boundary ≤ s. Boundaries count from the start of training,
       including the warm-up
 
@@ -125,6 +127,9 @@ class ScheduledRate(keras.optimizers.schedules.LearningRateSchedule):  # type: i
                 progress = ops.minimum(after / self._over(polynomial.over), 1.0)
                 decay = ops.power(1 - progress, polynomial.power)
                 return polynomial.final + (1 - polynomial.final) * decay
+            case InverseSquareRootSchedule():
+                warmup = self._warmup_steps()
+                return ops.sqrt(warmup / ops.maximum(batch, float(warmup)))
             case PiecewiseSchedule(piecewise=piecewise):
                 factor = ops.ones_like(after)
                 for boundary, value in zip(piecewise.at, piecewise.factors, strict=True):
