@@ -35,7 +35,7 @@ def test_all_example_configs_exist():
         "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
         "convolution_a", "convolution_b", "fashion", "clothing", "transfer", "reviews",
         "reviews_bert", "sentences_minilm",
-        "reviews_characters", "emoji",
+        "reviews_characters", "emoji", "dates_translate", "phrases_translate",
     }  # fmt: skip
 
 

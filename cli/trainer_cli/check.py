@@ -252,7 +252,7 @@ def _target_scales(plan: RunPlan) -> dict[str, str]:
     from trainer.config.resolve import resolved_target_scale
 
     target = plan.task.target
-    if plan.task.kind.rules.has_classes:
+    if not plan.task.kind.rules.has_numbers:
         return {}
     return {name: resolved_target_scale(plan.config, target.task, name) for name in target.columns}
 

@@ -35,8 +35,12 @@ SMALLER = {
     "convolution_b": ("data.image={resize: 28, crop: 24}",),
     "reviews_bert": ("model.pretrained.file=encoder",),
     "sentences_minilm": ("model.pretrained=encoder",),
+    **dict.fromkeys(("dates_translate", "phrases_translate"), ("evaluate.decoding=1",)),
 }
-"""Overrides for networks whose memory is in proportion to the area of the images, and for encoders."""
+"""Overrides for networks whose memory is in proportion to the area of the images, for encoders, and for
+fewer texts that are continued at the same time."""
+TRANSLATIONS = ("dates_translate", "phrases_translate")
+"""Configs whose runs cannot be explained or exported."""
 POSITIONS = {"max_position_embeddings": 128}
 RECORDS = {**FILES, "heat_maps": HeatMapsFile, "images": ImagesFile}
 TASKS = ("binary", "multiclass", "multilabel", "regression", "regressions")
@@ -232,8 +236,9 @@ def test_every_command_reads_the_run(
     check_compare(case)
     check_eval(case)
     check_predict(case)
-    check_explain(case)
-    check_export(case)
+    if name not in TRANSLATIONS:
+        check_explain(case)
+        check_export(case)
     check_ls(case)
     check_resume(case)
 
@@ -250,7 +255,7 @@ def check_files(case: Case) -> None:
         assert written == to_json(evaluation)
     page = run.report.read_text()
     assert "Damaged" not in page
-    assert "largest loss" in page
+    assert ("Worst translations" if case.name in TRANSLATIONS else "largest loss") in page
 
 
 def check_show(case: Case) -> None:

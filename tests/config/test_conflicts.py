@@ -522,6 +522,7 @@ CLASSES: dict[TaskName, tuple[str, ...]] = {
     "multiclass": ("a", "b", "c"),
     "multilabel": (),
     "regression": (),
+    "translate": (),
 }
 
 

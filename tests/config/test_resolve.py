@@ -23,6 +23,7 @@ TASKS: list[tuple[TaskName, HeadKind]] = [
     ("multiclass", "softmax"),
     ("multilabel", "sigmoid"),
     ("regression", "linear"),
+    ("translate", "softmax"),
 ]
 
 

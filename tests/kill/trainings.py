@@ -169,6 +169,20 @@ compress: {prune: 0.8, cluster: {clusters: 8, start: 0.6}, quantize: int8}
 """
 
 
+_TRANSLATION = """\
+model:
+  encoder_decoder: {layers: 1, heads: 2, width: 16, feed_forward: 32, dropout: 0.2}
+optimizer: {name: adam, learning_rate: 0.005, ema: 0.9, schedule: {inverse_square_root: 1 epoch}}
+loss: {label_smoothing: 0.1}
+fit:
+  epochs: 8
+  batch_size: 16
+  early_stopping: {monitor: val_bleu, patience: 8}
+  checkpoint: {every: 10 steps}
+runtime: {jit_compile: false}
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainingCase:
     """A training run.
@@ -180,6 +194,7 @@ class TrainingCase:
         patches: Module, name and value, set in each process before it trains.
         images: Whether the rows are images.
         texts: Whether the rows are texts, beside the folder of an encoder.
+        pairs: Whether the rows are texts and their translations.
     """
 
     name: str
@@ -188,6 +203,7 @@ class TrainingCase:
     patches: tuple[tuple[str, str, object], ...] = ()
     images: bool = False
     texts: bool = False
+    pairs: bool = False
 
     def write(self, folder: Path) -> Path:
         """Write table and config to a directory; return the config."""
@@ -198,6 +214,12 @@ class TrainingCase:
                 "table.csv",
                 "photos\n  image: {resize: 12, crop: 10, random_crop: true, scale: standardize}",
             )
+        elif self.pairs:
+            data = data.replace("label\n", "label\n  task: translate\n  tokens: {length: 12}\n")
+            data = data.replace(", by: stratified", "").replace(
+                "{baselines: [linear]}", "{decoding: 2}"
+            )
+            write_pairs(folder / "table.csv", self.rows)
         elif self.texts:
             data += "  tokens: {length: 24}\n  columns: {text: {kind: tokens}}\n"
             write_texts(folder / "table.csv", self.rows)
@@ -255,6 +277,7 @@ CASES = (
         ),
     ),
     TrainingCase("long", _LONG, 60_000, (_OFTEN,)),
+    TrainingCase("translation", _TRANSLATION, 800, (_OFTEN,), pairs=True),
 )
 """`everything` has no patch; the epochs of `long` take several calls without one."""
 
@@ -294,4 +317,14 @@ def write_texts(path: Path, rows: int) -> None:
         words = rng.choice(WORDS[:14], rng.integers(1, 10))
         is_yes = np.isin(words, ("great", "lovely", "perfect")).any()
         lines.append(f"{' '.join(words)},{'yes' if is_yes else 'no'}")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def write_pairs(path: Path, rows: int) -> None:
+    """Write texts of up to four words, and the same words backwards."""
+    rng = np.random.default_rng(rows)
+    lines = ["text,label"]
+    for _ in range(rows):
+        words = rng.choice(WORDS[:14], rng.integers(1, 5)).tolist()
+        lines.append(f"{' '.join(words)},{' '.join(words[::-1])}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -41,8 +41,8 @@ def column_conflicts(data: Data) -> Iterator[Conflict]:
         key = column_key(name)
         if name in targets:
             yield from _target_column_conflicts(key, column)
-            is_numeric = data.task != "auto" and not TASK_RULES[data.task].has_classes
-            if column.ignore_case and (is_numeric or len(targets) > 1):
+            has_no_classes = data.task != "auto" and not TASK_RULES[data.task].has_classes
+            if column.ignore_case and (has_no_classes or len(targets) > 1):
                 expected = "ignore_case only for a single target with classes"
                 found = "several targets" if len(targets) > 1 else f"task: {data.task}"
                 others = ("data.target", "data.task")

@@ -42,6 +42,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.config.text import text_conflicts
 from trainer.config.tokens import token_conflicts
 from trainer.config.tracking_conflicts import tracking_conflicts
+from trainer.config.translation_conflicts import translation_conflicts
 from trainer.errors import Problem, did_you_mean
 from trainer.task_names import TaskName
 
@@ -68,6 +69,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *_configured_task_conflicts(config),
         *(streaming_conflicts(config) if config.runtime.engine == "streaming" else ()),
         *tracking_conflicts(config),
+        *translation_conflicts(config),
         *sweep_conflicts(config, find_conflicts),
     ]
 

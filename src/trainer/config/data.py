@@ -305,7 +305,7 @@ class Split(Section):
     value of `column` are in the same split. time: ordered by `column`, the latest rows are the test
     set. column: `column` has the values train, validation and test. hash: by a hash of `column`, or
     of the whole row; group and hash assignments do not change when rows are added. auto: stratified
-    for classes, random for numbers."""
+    for classes, random for numbers, by group of the same source for task: translate."""
     column: Column | None = None
     """Column used by group, time, column and hash. It is a feature only if listed in
     `features.include`. For time it has numbers or dates, in ISO 8601 or in the format
@@ -342,7 +342,9 @@ class Data(Section):
     task: Literal["auto"] | TaskName = "auto"
     """Learning task; auto: from the target values in the training rows. Text values are classes and
     fractional numbers are regression; integers are classes if there are only two, or at most 20 with at
-    least ten rows each on average; several columns are yes/no or numbers."""
+    least ten rows each on average; several columns are yes/no or numbers. translate, which is never
+    inferred: the target is a text, written by `model.encoder_decoder` from the one feature column, the
+    source."""
     positive: Scalar | None = None
     """Positive class of a binary task; if unset: yes, true, 1, positive or + if present, else the rarer
     class."""
@@ -377,6 +379,11 @@ class Data(Section):
     image: Image = Image()
     text: Text = Text()
     tokens: Tokens = Tokens()
+    target_tokens: Tokens | None = None
+    """Encoding of the target (task: translate); if unset, as `data.tokens`, with tokens of its own."""
+    shared_vocabulary: bool = False
+    """Whether source and target have the same tokens, chosen from the training rows of both (task:
+    translate)."""
     columns: dict[str, ColumnSettings] = {}
     """Settings of individual columns, by name."""
 

@@ -37,6 +37,7 @@ from trainer.config.nodes import (
 from trainer.config.overrides import Override, apply_overrides, parse_override
 from trainer.config.paths import UnsetVariableError, expand_path, resolve_paths
 from trainer.config.schema import Config
+from trainer.config.translation import with_translation_tokens
 from trainer.config.validation import MAX_PROBLEMS, issues_from_pydantic, validation_issues
 from trainer.config.value_fixes import format_value
 from trainer.config.yaml_reader import parse_yaml, read_yaml
@@ -235,7 +236,9 @@ def validate_tree(root: Node, path: Path) -> tuple[Config | None, list[Problem]]
     issues = validation_issues(root)
     config: Config | None = None
     try:
-        config = with_encoder_vocabulary(Config.model_validate(to_python(root)))
+        config = with_translation_tokens(
+            with_encoder_vocabulary(Config.model_validate(to_python(root)))
+        )
     except ValidationError as error:
         issues = issues or issues_from_pydantic(error, str(path))
     problems = [issue.problem for issue in issues]

@@ -54,7 +54,7 @@ def head_conflicts(config: Config, task: TaskName, head: HeadKind) -> Iterator[C
         return
     conflicts = list(_loss_head_conflicts(config, head))
     yield from conflicts
-    if not rules.has_classes and not conflicts:
+    if rules.has_numbers and not conflicts:
         yield from _scale_conflicts(config, task, head)
 
 

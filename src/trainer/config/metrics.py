@@ -31,10 +31,23 @@ MetricName = Literal[
     "median_absolute_error",
     "mape",
     "r2",
+    "bleu",
+    "chrf",
+    "rouge_1",
+    "rouge_2",
+    "rouge_l",
+    "exact_match",
+    "token_accuracy",
+    "perplexity",
 ]
 
 TaskProperty = Literal[
-    "has_classes", "has_numbers", "has_positive_class", "is_exclusive", "predicts_most_likely"
+    "has_classes",
+    "has_numbers",
+    "has_text",
+    "has_positive_class",
+    "is_exclusive",
+    "predicts_most_likely",
 ]
 """An attribute of `TaskRules`."""
 
@@ -47,11 +60,13 @@ class MetricInfo:
         better: Which direction is better.
         fits: What is true of the tasks that the metric fits.
         description: For the reference page.
+        needs_decoding: Whether it compares texts, which are chosen token by token.
     """
 
     better: Literal["higher", "lower"]
     fits: TaskProperty
     description: str
+    needs_decoding: bool = False
 
     @property
     def tasks(self) -> tuple[TaskName, ...]:
@@ -62,6 +77,7 @@ class MetricInfo:
 _CLASSES: TaskProperty = "has_classes"
 _EXCLUSIVE: TaskProperty = "is_exclusive"
 _NUMBERS: TaskProperty = "has_numbers"
+_TEXT: TaskProperty = "has_text"
 
 METRICS: dict[MetricName, MetricInfo] = {
     "accuracy": MetricInfo("higher", _CLASSES, "fraction of labels that are correct"),
@@ -98,6 +114,22 @@ METRICS: dict[MetricName, MetricInfo] = {
         "higher",
         _NUMBERS,
         "coefficient of determination: fraction of the target's variance explained",
+    ),
+    "bleu": MetricInfo("higher", _TEXT, "BLEU of the whole text, 0 to 100 (sacrebleu)", True),
+    "chrf": MetricInfo(
+        "higher", _TEXT, "chrF2, F-score of character n-grams, 0 to 100 (sacrebleu)", True
+    ),
+    "rouge_1": MetricInfo("higher", _TEXT, "mean F-score of words", True),
+    "rouge_2": MetricInfo("higher", _TEXT, "mean F-score of pairs of words", True),
+    "rouge_l": MetricInfo("higher", _TEXT, "mean F-score of the longest common subsequence", True),
+    "exact_match": MetricInfo(
+        "higher", _TEXT, "fraction of texts that are equal to the target", True
+    ),
+    "token_accuracy": MetricInfo(
+        "higher", _TEXT, "fraction of tokens predicted after the tokens before"
+    ),
+    "perplexity": MetricInfo(
+        "lower", _TEXT, "exponential of the mean negative log likelihood of a token"
     ),
 }
 """All metrics. With several classes or columns, precision, recall, f1, auc and average_precision are

@@ -11,6 +11,7 @@ from trainer.config.layers.dense import Dense
 from trainer.config.layers.kinds import Layer, layer_entry
 from trainer.config.pretrained import Pretrained, expand_pretrained
 from trainer.config.sections import Section
+from trainer.config.translation import EncoderDecoder
 from trainer.config.weights import Initializer, Regularizer
 
 HeadKind = Literal["sigmoid", "softmax", "linear", "softplus", "exponential"]
@@ -36,6 +37,8 @@ class Model(Section):
         layer_entry(Dense(units=64, activation="relu")),
     ]
     """Hidden layers in order; [] for a linear model."""
+    encoder_decoder: EncoderDecoder | None = None
+    """The network of task: translate, in place of `layers`; if unset, with its default settings."""
     augment: Annotated[list[Augment], Field(max_length=32)] = []
     """Random changes of the training images, in this order and different in each epoch; a function of
     (seed, epoch, row). Validation and test images are never changed. Loss and metrics of the training

@@ -20,6 +20,7 @@ _PATH_SETTINGS = (
     ("data", "pseudonym_key"),
     ("fit", "warm_start"),
     ("data", "tokens", "vocabulary"),
+    ("data", "target_tokens", "vocabulary"),
     ("model", "pretrained", "file"),
     ("evaluate", "decisions_from"),
 )

@@ -57,7 +57,7 @@ def resolved_head(config: Config, task: TaskName) -> HeadKind:
     if config.model.head != "auto":
         return config.model.head
     rules = TASK_RULES[task]
-    if config.loss.kind.is_for_counts and not rules.has_classes:
+    if config.loss.kind.is_for_counts and rules.has_numbers:
         return "exponential"
     return rules.heads[0]
 
@@ -117,7 +117,7 @@ def resolved_target_scale(
     Without `column`, return the scale of the columns that `data.target_scale` does not list. Auto is
     standard for a linear head, none for other heads and for losses that need an unscaled target.
     """
-    if TASK_RULES[task].has_classes:
+    if not TASK_RULES[task].has_numbers:
         return "none"
     scale = config.data.target_scale
     if isinstance(scale, dict):

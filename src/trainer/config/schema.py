@@ -21,6 +21,7 @@ from trainer.config.run_directories import RunDirectories
 from trainer.config.sections import Interval, Section, ValueName, shorthand_for
 from trainer.config.sweeps import Sweep
 from trainer.config.tracking import Track
+from trainer.config.translation import Decoding
 
 Positive = Annotated[float, Field(gt=0)]
 NonNegative = Annotated[float, Field(ge=0)]
@@ -224,6 +225,11 @@ class Evaluate(Section):
     """Models that the report compares the network with, besides a constant prediction: linear,
     boosting (gradient boosting of scikit-learn). auto: linear, and boosting if scikit-learn is
     installed."""
+    decoding: Annotated[
+        Decoding,
+        BeforeValidator(shorthand_for("beam"), json_schema_input_type=Decoding | Count),
+    ] = Decoding()
+    """task: translate: how texts are written, as the number of beams or a mapping."""
     slices: list[str] = []
     """Columns of the table, features or not, by whose values the report breaks down the metrics."""
     importance: Literal["auto"] | bool = "auto"

@@ -30,9 +30,10 @@ class TaskRules:
         compared_metrics: The metrics used to compare a run with baselines and with other runs; the
             first one is the headline, unless the config specifies another one.
         has_classes: Whether targets are classes or labels and predictions probabilities; otherwise
-            both are numbers.
+            both are numbers, or texts.
         is_exclusive: Whether each row has exactly one class, given in one target column.
         has_positive_class: Whether one of two classes is the positive one.
+        has_text: Whether targets and predictions are texts.
     """
 
     title: str
@@ -44,11 +45,12 @@ class TaskRules:
     has_classes: bool
     is_exclusive: bool = False
     has_positive_class: bool = False
+    has_text: bool = False
 
     @property
     def has_numbers(self) -> bool:
         """Whether targets and predictions are numbers."""
-        return not self.has_classes
+        return not (self.has_classes or self.has_text)
 
     @property
     def predicts_most_likely(self) -> bool:
@@ -113,6 +115,16 @@ TASK_RULES: dict[TaskName, TaskRules] = {
         metrics=("rmse", "mae", "r2"),
         compared_metrics=("rmse", "mae", "r2"),
         has_classes=False,
+    ),
+    "translate": TaskRules(
+        title="translation",
+        description="texts",
+        explanation="a text",
+        heads=("softmax",),
+        metrics=("bleu", "chrf", "exact_match", "token_accuracy"),
+        compared_metrics=("bleu", "chrf", "rouge_1", "rouge_2", "rouge_l", "exact_match"),
+        has_classes=False,
+        has_text=True,
     ),
 }
 """Task → its rules."""

@@ -42,7 +42,8 @@ class Tokens(Section):
     """A `vocab.txt` (WordPiece) or `tokenizer.json` of a pretrained network, or a folder with one of
     them, relative to the config file. If unset, the tokens are those of the training rows."""
     length: Annotated[int, Field(ge=1, le=4096)] = 64
-    """Number of tokens of a row, with special tokens."""
+    """Number of tokens of a row, with special tokens. With task: translate, at most that of the longest
+    training text, rounded up to a multiple of 8."""
     truncate: Truncate = "end"
     """Where longer texts are cut off."""
     pad: Literal["auto", "start", "end"] = "auto"

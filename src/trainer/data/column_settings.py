@@ -19,6 +19,7 @@ from trainer.config.data import (
 )
 from trainer.config.nodes import column_key
 from trainer.config.text import TEXT_SETTINGS, Text
+from trainer.config.translation import translates
 from trainer.data.values import canonical_level
 from trainer.errors import Problem
 
@@ -82,6 +83,8 @@ def text_settings(data: Data, name: str) -> Text:
 
 def explicit_kind(data: Data, name: str) -> ColumnKind | None:
     """Return the kind that the config sets for a column, or implies by levels, decimal or format."""
+    if translates(data):
+        return "tokens"
     settings = data.columns.get(name)
     if settings is None or settings.kind is not None:
         return None if settings is None else settings.kind

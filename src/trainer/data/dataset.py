@@ -27,7 +27,7 @@ from trainer.data.splits import DROPPED, SPLIT_NAMES, SplitName
 from trainer.data.streams import batch_rows
 from trainer.data.table_images import check_images
 from trainer.data.tables import Table
-from trainer.data.values import BLOCK_CELLS
+from trainer.data.values import BLOCK_CELLS, to_text
 from trainer.inputs import IMAGE, InputArray, InputSpec
 from trainer.metrics.labels import class_totals
 
@@ -124,6 +124,13 @@ class Dataset:
         """Return the regression targets of some rows; see `FittedTarget.values`."""
         target = self.preprocessing.target
         return target.values(self.table.frame.select(target.columns)[rows])
+
+    def target_texts(self, rows: RowIndex) -> pl.Series | None:
+        """Return the targets of some rows as in the table; None if they are no texts."""
+        target = self.preprocessing.target
+        if target.text is None:
+            return None
+        return to_text(self.table.frame[target.columns[0]].gather(rows)).fill_null("")
 
     def samples(self, split: SplitName) -> Samples | None:
         """Return the encoded rows of a split, always the same object; None if it has no rows.
@@ -226,6 +233,7 @@ class _SplitEncoder:
             unseen=np.concatenate(self._unseen),
             warnings=warning_texts(self._encoding_warnings),
             values=self._dataset.target_values(self._rows),
+            texts=self._dataset.target_texts(self._rows),
         )
 
     def _array(self, spec: InputSpec) -> list[NDArray[Any]] | ScratchArray:

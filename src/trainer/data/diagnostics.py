@@ -145,6 +145,10 @@ def target_diagnostics(
         diagnostics.notes.append(
             f"multilabel, as {target.reason}; data.task: multilabel confirms it"
         )
+    if target.text is not None:
+        column = target.text.column
+        diagnostics.hints.append(f"'{column.name}': {column.coverage}")
+        diagnostics.warnings += [column.warning] if column.warning else []
     groups = [] if target.ignore_case else case_variants(target.classes)
     if groups:
         diagnostics.warnings.append(

@@ -49,6 +49,11 @@ from trainer.data.tables import Table
 from trainer.data.target_fitting import check_targets, fit_table_target, task_of_table
 from trainer.data.target_mean_fitting import fit_target_means
 from trainer.data.tasks import task_columns_problem
+from trainer.data.text_targets import (
+    fit_text_columns,
+    source_problem,
+    with_source_groups,
+)
 from trainer.errors import DataError, pluralize
 
 
@@ -86,6 +91,8 @@ def validated_features(table: Table, data: Data) -> list[str]:
     names, problems = feature_columns(table, data)
     if data.task != "auto":
         problem = task_columns_problem(data.task, target_columns(data))
+        problems += [problem] if problem is not None else []
+        problem = source_problem(data, names) if not problems else None
         problems += [problem] if problem is not None else []
     if problems:
         raise DataError(problems)
@@ -128,7 +135,8 @@ def split_and_fit(
     Raises:
         DataError: If there are problems with values or splits.
     """
-    data = config.data
+    data = with_source_groups(config.data, names)
+    config = config.model_copy(update={"data": data})
     targets = target_columns(data)
     split = _split_table(config, source, names)
     table, assignment, reasons = split.table, split.assignment, split.reasons
@@ -138,10 +146,12 @@ def split_and_fit(
     _drop(assignment, reasons, columns.missing, MISSING_VALUE)
     _drop(assignment, reasons, columns.outlier_rows, OUTLIER)
     target, advice = fit_table_target(table, config, targets, inferred, columns.rows, assignment)
+    fitted = columns.columns
+    if target.text is not None:
+        fitted, text = fit_text_columns(source, fitted, target.text, table, columns.rows, data)
+        target = target.model_copy(update={"text": text})
     unknown = check_targets(table, target, assignment)
-    encoded, omitted = fit_target_means(
-        source, columns.columns, table, target, assignment == TRAIN, data
-    )
+    encoded, omitted = fit_target_means(source, fitted, table, target, assignment == TRAIN, data)
     encoded = standardized(encoded, table, assignment == TRAIN, data)
     if columns.columns and not encoded:
         raise DataError(no_columns_left_problem(table))
@@ -164,7 +174,7 @@ def split_and_fit(
         warnings=(*table.warnings, *dropped, *warnings, *advice),
         weight=split.weight,
         notes=(*columns.notes, *omitted, *diagnostics.notes),
-        hints=columns.hints,
+        hints=(*columns.hints, *diagnostics.hints),
     )
 
 

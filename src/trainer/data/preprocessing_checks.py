@@ -148,6 +148,12 @@ def _check_target(target: FittedTarget) -> Iterator[str]:
     if not width:
         yield "no columns at target"
     rules = TASK_RULES[target.task]
+    if rules.has_text:
+        if target.text is None:
+            yield "no tokens at target"
+        else:
+            yield from _check_tokens(target.text.column, "target.text.column")
+        return
     if not rules.has_classes:
         lengths = {name: len(getattr(target, name)) for name in ("offset", "scale", "prior")}
         lengths |= {"transforms": len(target.transforms)} if target.transforms else {}

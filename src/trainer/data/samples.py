@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from weakref import WeakValueDictionary
 
+import polars as pl
+
 from trainer.data.arrays import BoolArray, Float32Array, Float64Array, RowIndex
 from trainer.data.image_cache import CachedImages
 from trainer.data.scratch_arrays import release_pages
@@ -22,7 +24,8 @@ class Samples:
         inputs: The values of each input of the network, (n, *shape); for a streamed table read-only and
             memory-mapped, like y.
         y: float32 (n, outputs): binary (n, 1) of 0 and 1; multiclass (n, classes) one-hot; multilabel
-            (n, columns) of 0 and 1; regression (n, columns), scaled if the target is; (n, 0) if no
+            (n, columns) of 0 and 1; regression (n, columns), scaled if the target is; translation
+            (n, tokens), ids; (n, 0) if no
             target was read.
         weight: float32 (n,), the values of the weight column, or None.
         rows: int64 (n,), source row numbers from 0.
@@ -30,6 +33,7 @@ class Samples:
         warnings: Unexpected values in these rows, counted by column.
         values: float64 (n, columns), the regression targets as in the table: `y` is rounded to float32
             and scaled. None for other tasks.
+        texts: The targets of a translation, as in the table. None for other tasks.
     """
 
     inputs: Inputs
@@ -39,6 +43,7 @@ class Samples:
     unseen: BoolArray
     warnings: tuple[str, ...] = ()
     values: Float64Array | None = None
+    texts: pl.Series | None = None
 
     def __len__(self) -> int:
         return len(self.y)

@@ -8,6 +8,7 @@ from math import prod
 from trainer.config.data import TEXT_FORMATS, WHOLE_FORMATS, Data
 from trainer.config.images import image_columns
 from trainer.config.text import text_columns
+from trainer.config.translation import target_tokens, translates
 from trainer.data.sources import expand_sources, files_by_split
 from trainer.data.table_files import TableFile, table_file
 from trainer.errors import TrainerError
@@ -70,8 +71,12 @@ def _text_bytes(file: TableFile, cells: int, data: Data) -> int:
     on the device.
     """
     texts = text_columns(data)
-    has_tokens = any(column.kind == "tokens" for column in data.columns.values())
-    if not (texts or has_tokens) or file.format in WHOLE_FORMATS:
+    length = 0
+    if any(column.kind == "tokens" for column in data.columns.values()):
+        length = data.tokens.length
+    if translates(data):
+        length = data.tokens.length + target_tokens(data).length
+    if not (texts or length) or file.format in WHOLE_FORMATS:
         return 0
     names, _ = file.schema()
     rows = cells // max(1, len(names))
@@ -79,7 +84,7 @@ def _text_bytes(file: TableFile, cells: int, data: Data) -> int:
     # A character begins at most one term of each length.
     lengths = max(data.text.word_ngrams[1], data.text.character_ngrams[1])
     values = 2 * min(rows * terms, lengths * file.path.stat().st_size)
-    return _COPIES * ENCODED_CELL_BYTES * (values + has_tokens * rows * data.tokens.length)
+    return _COPIES * ENCODED_CELL_BYTES * (values + rows * length)
 
 
 def _image_bytes(file: TableFile, cells: int, data: Data) -> int:

@@ -31,6 +31,7 @@ from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
 from trainer.data.tasks import InferredTask, resolve_task
+from trainer.data.text_targets import fit_text_target
 from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem
 from trainer.task_names import TaskName
@@ -77,8 +78,8 @@ def fit_table_target(
     frame = table.frame.select(targets)
     advice: tuple[str, ...] = ()
     with _with_locations(table):
-        has_classes = TASK_RULES[inferred.task].has_classes
-        if not has_classes:
+        has_numbers = TASK_RULES[inferred.task].has_numbers
+        if has_numbers:
             rows = np.flatnonzero((assignment == TRAIN) | (assignment == VALIDATION))
             head = resolved_head(config, inferred.task)
 
@@ -97,7 +98,7 @@ def fit_table_target(
         if data.split.fold is not None and data.positive is None:
             data = _with_positive(data, inferred.task, frame[targets[0]], training, assignment)
         target = fit_target(part, targets, inferred, data, scales, where)
-        if not has_classes and config.data.target_scale == "auto":
+        if has_numbers and config.data.target_scale == "auto":
             all_rows = np.ones(len(training), dtype=np.bool_)
             values = read_target_numbers(part, targets, all_rows, where, inferred.number_formats)
             advice = tuple(scale_recommendations(values, targets, scales))
@@ -209,7 +210,10 @@ def fit_target(
     )  # fmt: skip
     if rules.is_exclusive:
         return _fit_classes(make, frame[columns[0]], inferred.task, data)
-    if not rules.has_classes:
+    if rules.has_text:
+        text = fit_text_target(frame[columns[0]], data)
+        return make(classes=(), class_counts=(), prior=(), offset=(), scale=(), text=text)
+    if rules.has_numbers:
         return _fit_numbers(make, frame.select(columns), inferred.number_formats, scales, where)
     if len(columns) == 1:
         labels = fit_labels(frame[columns[0]], data, ignore_case=ignore_case)

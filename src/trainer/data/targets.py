@@ -31,6 +31,7 @@ from trainer.data.numeric_targets import (
     read_target_numbers,
 )
 from trainer.data.target_transforms import TargetTransform
+from trainer.data.text_targets import TextTarget
 from trainer.data.values import casefold_level, to_text
 from trainer.errors import DataError, Problem, did_you_mean, pluralize
 from trainer.metrics.labels import encode_classes
@@ -59,6 +60,7 @@ class FittedTarget(FittedBase):
             not written, if no column has one.
         number_formats: regression: the number formats of text columns that are not plain numbers; not
             written if empty.
+        text: The tokens of a target that is a text; not written without.
         separator: Separator of the labels in a text cell; null if cells are not lists, or are typed or
             bracketed lists.
     """
@@ -80,6 +82,7 @@ class FittedTarget(FittedBase):
         default_factory=dict, exclude_if=lambda value: not value
     )
     separator: str | None = Field(default=None, exclude_if=operator.not_)
+    text: TextTarget | None = Field(default=None, exclude_if=operator.not_)
 
     @property
     def has_label_lists(self) -> bool:
@@ -93,7 +96,9 @@ class FittedTarget(FittedBase):
 
     @property
     def width(self) -> int:
-        """Columns of `y`: 1 for binary, otherwise one per class, label or target column."""
+        """Columns of `y`: 1 for binary, otherwise one per class, label, target column or token."""
+        if self.text is not None:
+            return self.text.column.length
         return len(TASK_RULES[self.task].scored_names(self.names))
 
     def encode(
@@ -106,7 +111,7 @@ class FittedTarget(FittedBase):
             where: Returns the location of a row of the frame, for messages.
 
         Returns:
-            y, float32 (n, width), scaled if the target is; and valid, bool (n,): False where the
+            y, float32 (n, width), scaled if the target is, or ids; and valid, bool (n,): False where the
             target is missing (y is 0 there).
 
         Raises:
@@ -135,6 +140,8 @@ class FittedTarget(FittedBase):
             return self._labels(frame)[0], valid
         if rules.has_classes:
             return read_binary_targets(frame, self.columns, valid, where), valid
+        if self.text is not None:
+            return self.text.column.encode(frame[self.columns[0]])[0].astype(np.float32), valid
         values = read_target_numbers(frame, self.columns, valid, where, self.number_formats)
         values = self._transformed(values, valid, where)
         values -= np.array(self.offset)
@@ -148,7 +155,7 @@ class FittedTarget(FittedBase):
         Raises:
             DataError: If a value is not a number.
         """
-        if TASK_RULES[self.task].has_classes:
+        if not TASK_RULES[self.task].has_numbers:
             return None
         known = target_mask(frame, self.columns)
         return read_target_numbers(

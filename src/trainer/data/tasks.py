@@ -106,7 +106,7 @@ def resolve_task(frame: pl.DataFrame, config: Config) -> InferredTask:
 
 def _explicit_task(frame: pl.DataFrame, task: TaskName, reason: str, data: Data) -> InferredTask:
     """Return a task that is not inferred, with the number formats of its target columns."""
-    if TASK_RULES[task].has_classes:
+    if not TASK_RULES[task].has_numbers:
         return InferredTask(task, reason)
     detected = {series.name: _detect_numbers(series, data) for series in frame}
     formats = {

@@ -76,6 +76,30 @@ class FittedPieces(FittedBase):
         counts = np.array([len(part) for part in parts], np.int64)
         return np.concatenate([np.empty(0, np.int32), *parts]), counts
 
+    def decode(self, ids: Sequence[Sequence[int]]) -> list[str]:
+        """Return the texts of ids, without special tokens and with single blanks.
+
+        Raises:
+            DataError: The package `tokenizers` is not installed.
+        """
+        tokenizer = build_tokenizer(self.definition)
+        if self.definition.get("decoder") is None:
+            # A decoder has no effect on `encode`.
+            tokenizer.decoder = _decoder(self.definition)
+        texts = tokenizer.decode_batch([list(row) for row in ids], skip_special_tokens=True)
+        return [" ".join(text.split()) for text in texts]
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Return each token as text; a special token, which has none, by its name.
+
+        Raises:
+            DataError: The package `tokenizers` is not installed.
+        """
+        tokenizer = build_tokenizer(self.definition)
+        texts = self.decode([[token] for token in ids])
+        names = [tokenizer.id_to_token(token) or "" for token in ids]
+        return [text or name for text, name in zip(texts, names, strict=True)]
+
     def problems(self, where: str) -> Iterator[str]:
         """Yield what is inconsistent, each as text with its location.
 
@@ -177,3 +201,13 @@ def require_tokenizers() -> None:
             install_command("text"),
         )
         raise DataError(Problem("", expected, "no such package", fix))
+
+
+def _decoder(definition: Mapping[str, Any]) -> Any:
+    """Return what joins the tokens of a definition without a decoder: bytes, or parts of words."""
+    from tokenizers import decoders
+
+    if definition["model"].get("type") == "WordPiece":
+        prefix = definition["model"].get("continuing_subword_prefix", "##")
+        return decoders.WordPiece(prefix=prefix, cleanup=True)
+    return decoders.ByteLevel()

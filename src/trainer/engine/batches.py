@@ -305,6 +305,7 @@ def _evaluation_batch(learner: Learner) -> int:
     layers = [layer for network in learner.networks.values() for layer in _all_layers(network)]
     outputs = [tensor for layer in layers for tensor in tf.nest.flatten(layer.output)]
     values: int = max(prod(size or 1 for size in tensor.shape[1:]) for tensor in outputs)
+    values = max(values, learner.row_values)
     return max(1, min(_EVALUATION_BATCH, _EVALUATION_VALUES // values))
 
 

@@ -38,7 +38,7 @@ def _unscaled(config: Config, task: Task) -> Iterator[str]:
         if settings.scale == "none":
             yield f"{column_key(name)}.scale"
     target = task.target
-    is_linear = not TASK_RULES[target.task].has_classes and task.head == "linear"
+    is_linear = TASK_RULES[target.task].has_numbers and task.head == "linear"
     if is_linear and not task.loss.kind.needs_unscaled_target:
         scales = [resolved_target_scale(config, target.task, name) for name in target.columns]
         if "none" in scales:

@@ -34,7 +34,10 @@ class Learner(ABC):
             the one that is logged, and lowered on a plateau.
         outputs: Numbers that evaluation returns for each row.
         trained_outputs: Numbers that training returns for each row; 0 to keep none.
+        row_values: Numbers that evaluation keeps for a row, besides the outputs of layers.
     """
+
+    row_values: int = 0
 
     def __init__(
         self,

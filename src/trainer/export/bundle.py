@@ -98,6 +98,8 @@ def load_bundle(path: Path) -> Bundle:
     """
     run, opened = open_members(path)
     _check_finished(path, run)
+    if opened[0].task.kind.rules.has_text:
+        raise RunError(_text_problem(path))
     encoders: list[Preprocessing] = []
     members = []
     for trained in opened:
@@ -139,3 +141,9 @@ def _check_kinds(bundle: Bundle) -> None:
             problems.append(Problem(str(bundle.run.path), f"one kind of '{name}'", found, fix))
     if problems:
         raise RunError(problems)
+
+
+def _text_problem(path: Path) -> Problem:
+    """Return the problem of a run that translates, whose texts are written by a loop over tokens."""
+    fix = "write its translations with trainer predict, or load it with trainer.load in Python"
+    return Problem(str(path), "a run that predicts classes or numbers", "one that translates", fix)

@@ -157,6 +157,8 @@ def memory_problem(
         fix = f"lower fit.batch_size to {rows}" if rows > 0 else "use smaller or fewer layers"
     else:
         fix = _weights_fix(layers, largest)
+        if layers[0].kind == "source_embedding":
+            key, fix = "model.encoder_decoder", "lower its width or its number of layers"
         if largest.name in names:
             key = f"model.layers.{names[largest.name]}.{largest.kind}"
         if memory.optimizer and not (isinstance(optimizer, Sgd) and not optimizer.momentum):

@@ -54,6 +54,7 @@ from trainer.models.summary import (
     layer_names,
     summarize_layers,
 )
+from trainer.models.translation.network import build_translation
 
 PRIOR_MARGIN = 1e-6
 """Minimum distance of class frequencies from 0 and 1, where the bias would be infinite."""
@@ -104,6 +105,8 @@ def build_network(
     Raises:
         ConfigError: Shapes do not match, or a custom layer is not allowed or fails.
     """
+    if shape.translation is not None:
+        return build_translation(config, shape, compiled=variant.compiled, shared=shared)
     summaries = summarize_layers(config.model, shape)
     build = partial(build_custom, kind=keras.layers.Layer, allow_custom=allow_custom, base=base)
     # Custom layers may be created without seeds.

@@ -64,6 +64,7 @@ def incompatible_reason(config: Config, dimensions: ModelDimensions) -> str | No
         "an image as an input": dimensions.network.image is not None,
         "tokens as an input": dimensions.network.tokens is not None,
         "compressed weights": config.compress.is_set,
+        "an encoder and decoder": dimensions.network.translation is not None,
         "a callback": bool(fit.callbacks),
         f"runtime.precision: {config.runtime.precision}": config.runtime.precision != "float32",
         "runtime.engine: streaming": config.runtime.engine == "streaming",

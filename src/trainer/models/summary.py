@@ -11,6 +11,7 @@ from math import prod
 
 from trainer.config.layers.base import LayerEntry, LayerKind, Shape, ShapeError, shape_text
 from trainer.config.model import HeadKind, Model
+from trainer.config.translation import encoder_decoder
 from trainer.errors import ConfigError, Problem
 from trainer.inputs import (
     CATEGORIES,
@@ -23,6 +24,8 @@ from trainer.inputs import (
     InputSpec,
 )
 from trainer.models.pretrained.description import BASE, BaseNetwork
+from trainer.models.translation.layers import layer_sizes
+from trainer.models.translation.shape import TranslationShape
 
 EMBEDDINGS = "embeddings"
 IMAGE_SCALING = "image_scaling"
@@ -44,6 +47,7 @@ class NetworkShape:
         token_vectors: (ids, dimension) of the vectors of the input `tokens`; None without it.
         term_vectors: (ids, dimension) of the vectors of the input `terms`; None without texts.
         base: The pretrained network that the image, once scaled, or the tokens are passed to.
+        translation: The tokens of source and target of a network that translates.
     """
 
     inputs: tuple[InputSpec, ...]
@@ -54,6 +58,7 @@ class NetworkShape:
     term_vectors: tuple[int, int] | None = None
     token_vectors: tuple[int, int] | None = None
     base: BaseNetwork | None = None
+    translation: TranslationShape | None = None
 
     @property
     def start(self) -> Shape:
@@ -167,6 +172,8 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
     Raises:
         ConfigError: A layer cannot follow the previous one; lists all problems.
     """
+    if network.translation is not None:
+        return _translation_layers(model, network, network.translation)
     problems: list[Problem] = []
     layers: list[LayerSummary] = []
     if network.tables:
@@ -277,3 +284,23 @@ def _summary(name: str, kind: str, shape: Shape, weights: tuple[Shape, ...] | No
     """Return the summary of a layer that is not in the config; its weights are None if unknown."""
     trainable = None if weights is None else sum(map(prod, weights))
     return LayerSummary(name, kind, shape, trainable, trainable, weights, trainable, prod(shape))
+
+
+def _translation_layers(
+    model: Model, network: NetworkShape, shape: TranslationShape
+) -> tuple[LayerSummary, ...]:
+    """Summarize the parts of an encoder and decoder."""
+    ((length,),) = (spec.shape for spec in network.inputs)
+    return tuple(
+        LayerSummary(
+            name=sizes.name,
+            kind=sizes.name,
+            output_shape=sizes.output,
+            parameters=sum(map(prod, sizes.trained)) + sizes.constants,
+            trainable=sum(map(prod, sizes.trained)),
+            trainable_shapes=sizes.trained,
+            multiplications=sizes.multiplications,
+            activations=sizes.activations,
+        )
+        for sizes in layer_sizes(encoder_decoder(model), shape, length)
+    )

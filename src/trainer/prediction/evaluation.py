@@ -15,6 +15,7 @@ from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import Problem, RunError, pluralize
+from trainer.metrics.arrays import FloatArray
 from trainer.metrics.predictions import Predictions
 from trainer.prediction.predictor import Predictor
 from trainer.prediction.trained_runs import data_settings_for, load_run_table
@@ -31,7 +32,8 @@ class SplitEvaluation:
         data: The file of other rows, or None.
         rows: The number of rows.
         metrics: Metric → value, the loss first.
-        predictions: The predictions.
+        predictions: The predictions; None for texts.
+        outputs: The decoded outputs.
     """
 
     run: Path
@@ -40,7 +42,8 @@ class SplitEvaluation:
     data: Path | None
     rows: int
     metrics: dict[str, float]
-    predictions: Predictions = field(repr=False, compare=False)
+    predictions: Predictions | None = field(repr=False, compare=False)
+    outputs: FloatArray = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,7 @@ def _evaluate_split(
         rows=len(samples[0]),
         metrics=evaluated.metrics,
         predictions=evaluated.predictions,
+        outputs=evaluated.outputs,
     )
 
 

@@ -26,7 +26,12 @@ from trainer.engine import devices
 from trainer.inputs import Inputs
 from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.predictions import Predictions
-from trainer.prediction.trained_runs import TrainedRun, ensemble_task, load_network, open_members
+from trainer.prediction.trained_runs import (
+    TrainedRun,
+    ensemble_task,
+    load_network,
+    open_members,
+)
 from trainer.runs.directory import RunDirectory
 from trainer.tasks.base import Column
 
@@ -55,11 +60,13 @@ class EvaluatedSamples:
 
     Attributes:
         metrics: Metric → value; for a single network the loss first.
-        predictions: The predictions with the targets.
+        predictions: The predictions with the targets; None for texts.
+        outputs: The decoded outputs.
     """
 
     metrics: dict[str, float]
-    predictions: Predictions
+    predictions: Predictions | None
+    outputs: FloatArray
 
 
 class Predictor:
@@ -193,7 +200,10 @@ class Predictor:
             output = self._networks.evaluator.evaluate(encoded)
             predictions, loss = task.decode_outputs(output.predictions), {"loss": output.loss}
         metrics = task.prediction_metrics(predictions, encoded)
-        return EvaluatedSamples({**loss, **metrics}, task.make_predictions(encoded, predictions))
+        made = None
+        if not task.kind.rules.has_text:
+            made = task.make_predictions(encoded, predictions)
+        return EvaluatedSamples({**loss, **metrics}, made, predictions)
 
     def load_networks(self) -> None:
         """Import TensorFlow and load the networks, if they are not loaded yet.
@@ -217,9 +227,7 @@ class _Networks:
     """
 
     def __init__(self, members: Sequence[TrainedRun], *, allow_custom: bool) -> None:
-        from trainer.engine.batches import Evaluator
-        from trainer.engine.supervised import SupervisedLearner
-        from trainer.models.losses import build_loss
+        from trainer.engine.evaluators import make_evaluator
 
         self._members = members
         self._evaluators: dict[str, tuple[Any, Evaluator]] = {}
@@ -231,8 +239,10 @@ class _Networks:
             settings = member.loaded.config.model.model_dump_json()
             sizes = [weight.shape for weight in network.weights]
             shape = f"{settings} {member.preprocessing.inputs} {sizes}"
-            learner = SupervisedLearner(network, build_loss(member.task.loss))
-            self._evaluators.setdefault(shape, (network, Evaluator(learner)))
+            task = member.task
+            inputs = task.network_shape(member.preprocessing)
+            evaluator = make_evaluator(member.loaded.config, task, inputs, network)
+            self._evaluators.setdefault(shape, (network, evaluator))
             self._weights.append((shape, network.get_weights()))
 
     @property

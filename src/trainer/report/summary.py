@@ -13,7 +13,9 @@ _SPLIT_LABELS = {
     "validation": "validation rows (used to choose the best epoch)",
     "train": "training rows",
 }
-_METRIC_LABELS = {"auc": "ROC AUC", "r2": "R²", "rmse": "RMSE", "mae": "MAE"}
+_METRIC_LABELS = {
+    "auc": "ROC AUC", "r2": "R²", "rmse": "RMSE", "mae": "MAE", "bleu": "BLEU", "chrf": "chrF",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,16 @@ def compared_baselines(result: SplitFindings) -> list[ComparedBaseline]:
             "gradient boosting",
             result.boosting,
             result.vs_boosting,
+        ),
+        ComparedBaseline(
+            "copy of the source", "copy", "a copy of the source", result.copy, result.vs_copy
+        ),
+        ComparedBaseline(
+            "nearest training text",
+            "nearest",
+            "the translation of the most similar training text",
+            result.nearest,
+            result.vs_nearest,
         ),
     )
     return [baseline for baseline in baselines if baseline.values or baseline.differences]

@@ -185,11 +185,58 @@ class TextsFile:
     columns: Mapping[str, tuple[ExplainedText, ...]]
 
 
+@dataclass(frozen=True, slots=True)
+class ShownTranslation:
+    """A translation in the report.
+
+    Attributes:
+        row: Row number in the source, from 0.
+        source: The text that is translated.
+        reference: The target.
+        translation: The text that is predicted.
+        chrf: chrF of the translation, 0 to 100.
+        source_tokens: The tokens of the source.
+        tokens: The tokens of the translation.
+        attention: For each of its tokens, how much the decoder attends to each token of the source, the
+            mean over the heads of the last layer; they add up to 1.
+    """
+
+    row: int
+    source: str
+    reference: str
+    translation: str
+    chrf: float | None
+    source_tokens: tuple[str, ...] = optional_field(())
+    tokens: tuple[str, ...] = optional_field(())
+    attention: tuple[tuple[float, ...], ...] = optional_field(())
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationsByLength:
+    """Metrics of the translations of sources with a number of words."""
+
+    first: int
+    last: int | None
+    rows: int
+    metrics: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationsFile:
+    """`translations.json`: the best and the worst translations of a split, and metrics by length."""
+
+    split: str
+    best: tuple[ShownTranslation, ...]
+    worst: tuple[ShownTranslation, ...]
+    by_length: tuple[TranslationsByLength, ...]
+
+
 FILES: Mapping[str, type[Any]] = {
     "importance": ImportanceFile,
     "partial_dependence": DependenceFile,
     "surface": SurfaceFile,
     "shap": ShapFile,
     "texts": TextsFile,
+    "translations": TranslationsFile,
 }
 """Name of a file without its suffix → the type of its content."""

@@ -66,6 +66,10 @@ class SplitFindings:
         calibration_error: The expected calibration error.
         interval_coverage: Column → the fraction of rows inside its prediction interval.
         linear_model: What the linear model is called in the report.
+        copy: For translations, metrics of a copy of the source.
+        nearest: Metrics of the target of the most similar training source.
+        vs_copy: The metrics of the run minus those of a copy.
+        vs_nearest: The metrics of the run minus those of the most similar training source.
     """
 
     rows: int
@@ -81,6 +85,10 @@ class SplitFindings:
     calibration_error: float | None = optional_field(None)
     interval_coverage: Mapping[str, MetricValue] = optional_field(default_factory=dict)
     linear_model: str = optional_field("linear model")
+    copy: Mapping[str, float | None] = optional_field(default_factory=dict)
+    nearest: Mapping[str, float | None] = optional_field(default_factory=dict)
+    vs_copy: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
+    vs_nearest: Mapping[str, MetricDifference] = optional_field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

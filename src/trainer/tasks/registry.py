@@ -8,9 +8,10 @@ from trainer.tasks.binary import Binary
 from trainer.tasks.multiclass import Multiclass
 from trainer.tasks.multilabel import Multilabel
 from trainer.tasks.regression import Regression
+from trainer.tasks.translate import Translate
 
 _KINDS: dict[TaskName, TaskKind] = {
-    kind.name: kind for kind in (Binary(), Multiclass(), Multilabel(), Regression())
+    kind.name: kind for kind in (Binary(), Multiclass(), Multilabel(), Regression(), Translate())
 }
 
 

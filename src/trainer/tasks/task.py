@@ -18,6 +18,7 @@ from trainer.config.metrics import MetricName
 from trainer.config.model import POSITIVE_HEADS, HeadKind
 from trainer.config.resolve import resolved_head, resolved_loss, resolved_metrics
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.column_names import free_name
 from trainer.data.preprocessing import Preprocessing
@@ -314,9 +315,13 @@ class Task:
 
 def make_task(config: Config, target: FittedTarget) -> Task:
     """Return the learning task of a config for a fitted target."""
+    # Its module imports this one.
+    from trainer.tasks.translation import TranslationTask
+
     head = resolved_head(config, target.task)
     threshold, loss = config.evaluate.threshold, resolved_loss(config, head)
-    return Task(
+    make = TranslationTask if TASK_RULES[target.task].has_text else Task
+    return make(
         target=target,
         head=head,
         outputs=get_task_kind(target.task).head_units(head, target.width) * loss.outputs_per_target,

@@ -27,10 +27,11 @@ from trainer.config.data import Data
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems, with_relative_paths
 from trainer.config.task_rules import TASK_RULES
+from trainer.config.translation import translates
 from trainer.data.features import target_columns
 from trainer.data.splits import SPLIT_NAMES
 from trainer.engine.selection import choose_engine
-from trainer.errors import Problem, RunError, pluralize
+from trainer.errors import ConfigError, Problem, RunError, pluralize
 from trainer.prediction.predictor import open_predictor
 from trainer.runs.directory import RunDirectory
 
@@ -98,6 +99,9 @@ def audit_data(loaded: LoadedConfig) -> Audit:
         ConfigError: A setting does not fit the data.
     """
     config = loaded.config
+    if translates(config.data):
+        expected, fix = "a target of classes or numbers", "check it without --data"
+        raise ConfigError(loaded.locate(Problem("", expected, "task: translate", fix, "data.task")))
     with locate_problems(loaded):
         streamed = choose_engine(config).engine == "streaming"
         split_table, audited = read_audited_table(config, streamed=streamed)
@@ -140,6 +144,8 @@ def audit_labels(path: Path) -> Audit:
     target, prediction_names = task.target, task.prediction_names
     if not TASK_RULES[target.task].has_classes:
         found, fix = "a run that predicts numbers", "audit its data: trainer check --data CONFIG"
+        if TASK_RULES[target.task].has_text:
+            found, fix = "a run that translates", "its report.html has its worst translations"
         raise RunError(Problem(str(run.path), "a run that predicts classes", found, fix))
     frames = read_labeled_predictions(run, target, prediction_names)
     label_issues: list[LabelIssue] = []

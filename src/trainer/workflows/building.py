@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from time import perf_counter
 from typing import Any
 
 import keras
 
-from trainer.config.layers.custom import Custom
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config
 from trainer.data.samples import Samples
-from trainer.engine.batches import EpochOutput, steps_per_execution
+from trainer.data.splits import SplitName
+from trainer.engine.batches import EpochOutput, Evaluator, steps_per_execution
 from trainer.engine.callbacks import Callbacks, batch_hooks
-from trainer.engine.compression import build_compression
-from trainer.engine.devices import Device, uses_gpu
+from trainer.engine.devices import Device
 from trainer.engine.divergence_advice import divergence_advice
+from trainer.engine.evaluators import make_evaluator
 from trainer.engine.executors import LearnerExecutor, MultiEpochExecutor
 from trainer.engine.frozen_base import FrozenBaseExecutor, build_head_executor
+from trainer.engine.learner import Learner
 from trainer.engine.lengths import Lengths
 from trainer.engine.monitors import Monitors
 from trainer.engine.multi_epoch import epochs_per_execution
@@ -34,29 +35,22 @@ from trainer.engine.streaming import StreamedRows
 from trainer.engine.supervised import SupervisedLearner
 from trainer.engine.training import Rollback, Training
 from trainer.engine.training_group import TrainingGroup
+from trainer.engine.translation import TranslationLearner
 from trainer.errors import ConfigError, Problem
 from trainer.models.augment import build_augmentation
 from trainer.models.compression_schedule import complete_epoch
 from trainer.models.custom import build_custom
-from trainer.models.losses import build_loss
 from trainer.models.network import Variant
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
+from trainer.workflows.compilation import should_compile
 from trainer.workflows.networks import (
-    base_training,
+    make_learner,
     network_function,
     saved_network,
-    shorter_networks,
     text_lengths,
 )
 from trainer.workflows.plan import RunPlan
-
-# Compiling takes a second the first time, and a third of that once the program is cached.
-_COMPILE_SECONDS = 0.5
-
-# On an H200, a step of a plain program takes 2.5 to 4 ms, as each operation is launched from the host;
-# under XLA, it takes 45 µs for two layers of 64 units. Compiling takes about 3 seconds.
-_GPU_COMPILE_SECONDS, _GPU_SAVED_SECONDS = 3.0, 2.5e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +102,8 @@ class TrainingSetup:
         saved: The network as it is saved, of Keras's own layers and without adapters.
         execution: How epochs are divided into device calls.
         encode_seconds: Time spent on encoding rows.
+        text_evaluators: For a network that translates, its evaluators: True → of its texts, False → of
+            the probabilities of the targets only.
     """
 
     network: keras.Model
@@ -117,6 +113,11 @@ class TrainingSetup:
     saved: keras.Model
     execution: ExecutionConfig
     encode_seconds: float
+    text_evaluators: Mapping[bool, Evaluator] = field(default_factory=dict)
+
+    def evaluator(self, split: SplitName) -> Evaluator:
+        """Return the evaluator for a split: training rows, which can be many, are not translated."""
+        return self.text_evaluators.get(split != "train", self.executor.evaluator)
 
 
 def build_training(
@@ -133,8 +134,8 @@ def build_training(
         ConfigError: A custom layer is not allowed or fails.
         RunError: The run to start from does not exist.
     """
-    config, task = plan.config, plan.task
-    compiled = _should_compile(plan) if execution is None else execution.compiled
+    config = plan.config
+    compiled = should_compile(plan) if execution is None else execution.compiled
     make_network = network_function(plan, allow_custom=allow_custom)
     # The weights of a resumed run come from its checkpoint.
     variant = Variant(compiled=compiled, base_weights=execution is None, adapters=True)
@@ -151,23 +152,22 @@ def build_training(
     if execution is None:
         execution = _choose_execution(plan, network, train, validation, compiled)
     lengths = text_lengths(plan, train)
-    learner = SupervisedLearner(
-        network,
-        build_loss(task.loss),
-        optimizer,
-        keep_outputs=bool(task.metrics),
-        base=base_training(plan, network),
-        compression=build_compression(config.compress, network, plan.total_steps),
-        shorter=shorter_networks(plan, network, lengths),
-    )
-    weighted = task.apply_class_weights(train, config.fit.class_weight)
+    learner = make_learner(plan, network, optimizer, lengths)
+    weighted = plan.task.apply_class_weights(train, config.fit.class_weight)
     executor = _executor(plan, learner, weighted, validation, execution, lengths)
     training = _training(plan, train, validation)
-    training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
+    if isinstance(learner, SupervisedLearner):
+        training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
     training.rollback = _rollback(config, learner)
     group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
     saved = saved_network(plan, network, allow_custom=allow_custom)
-    return TrainingSetup(network, training, group, executor, saved, execution, encode_seconds)
+    evaluators = {}
+    if plan.network.translation is not None:
+        make = partial(make_evaluator, config, plan.task, plan.network, network)
+        evaluators = {decodes: make(decodes=decodes) for decodes in (False, True)}
+    return TrainingSetup(
+        network, training, group, executor, saved, execution, encode_seconds, evaluators
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +240,7 @@ def _encoded_rows(plan: RunPlan) -> tuple[Samples, Samples | None]:
 
 def _executor(
     plan: RunPlan,
-    learner: SupervisedLearner,
+    learner: SupervisedLearner | TranslationLearner,
     train: Samples,
     validation: Samples | None,
     execution: ExecutionConfig,
@@ -258,11 +258,13 @@ def _executor(
     if (augment := build_augmentation(plan.config, plan.random_crop)) is not None:
         train = train.with_whole_images()
     rows = make_rows(train, execution.steps_per_execution, lengths)
-    if learner.base is not None and learner.base.cached_epochs:
+    base = learner.base if isinstance(learner, SupervisedLearner) else None
+    if base is not None and base.cached_epochs:
+        assert isinstance(learner, SupervisedLearner), "it has a base"
         make_head = partial(
             build_head_executor, learner, plan.config, plan.network, train, validation, make_rows
         )
-        epochs = learner.base.cached_epochs
+        epochs = base.cached_epochs
         return FrozenBaseExecutor(
             learner, rows, validation, make_head, compiled=compiled, epochs=epochs
         )
@@ -271,7 +273,7 @@ def _executor(
     return MultiEpochExecutor(learner, rows, validation, compiled=compiled, epochs=epochs)
 
 
-def _rollback(config: Config, learner: SupervisedLearner) -> Rollback | None:
+def _rollback(config: Config, learner: Learner) -> Rollback | None:
     settings = config.fit.on_nonfinite
     if settings.action == "stop":
         return None
@@ -323,6 +325,7 @@ def _choose_execution(
         or fit.on_nonfinite.action == "rollback"
         or plan.convolutional
         or plan.has_changed_images
+        or plan.network.translation is not None
     )
     return ExecutionConfig(
         compiled=compiled,
@@ -342,31 +345,6 @@ def member_execution(plan: RunPlan) -> ExecutionConfig:
         steps_per_execution=steps_per_execution(plan.parameters, batch),
         epochs_per_execution=1,
     )
-
-
-def _should_compile(plan: RunPlan) -> bool:
-    """Return whether XLA saves more time than compilation takes.
-
-    Measured on one core: a step saves 70 µs of overhead and 1 µs per 1,000 parameters in the
-    optimizer, and loses 1 µs per 230,000 multiplications in large products. Custom layers may not be
-    compilable.
-
-    A convolution within an XLA loop on a CPU is 14 times slower than in a plain program. As matrix
-    products (`trainer.models.convolution`), conv2d is no faster than in a plain program, and takes
-    longer to compile. On a GPU, XLA calls cuDNN.
-    """
-    if plan.config.runtime.jit_compile != "auto":
-        return plan.config.runtime.jit_compile
-    custom = any(isinstance(layer.settings, Custom) for layer in plan.config.model.layers)
-    if custom or plan.parameters is None:
-        return False
-    if uses_gpu():
-        return _GPU_SAVED_SECONDS * plan.total_steps > _GPU_COMPILE_SECONDS
-    if plan.convolutional:
-        return False
-    batch = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
-    saved = 70e-6 + 1e-9 * plan.parameters - plan.parameters * batch / 230e9
-    return saved * plan.total_steps > _COMPILE_SECONDS
 
 
 def _callbacks(plan: RunPlan, model: keras.Model, allow_custom: bool) -> Callbacks | None:

@@ -31,6 +31,7 @@ from trainer.workflows.explanations.run_explanations import explain_columns, exp
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.reporting import seconds_after_training, write_run_findings
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
+from trainer.workflows.translations import explain_translations
 
 if TYPE_CHECKING:
     from trainer.engine.batches import EpochOutput
@@ -203,11 +204,16 @@ def train_and_evaluate(
 
 def _explain(plan: RunPlan, built: TrainingSetup, record: Recording, session: Session) -> str:
     """Write the explanations and findings; return the summary of the findings, "" without a report."""
-    explain_columns(plan, built, record)
+    has_text = plan.task.kind.rules.has_text
+    if not has_text:
+        explain_columns(plan, built, record)
     if not plan.config.evaluate.report:
         return ""
     summary = write_run_findings(record.run, plan, session.time_limit)
-    explain_images(plan, built, record.run)
+    if has_text:
+        explain_translations(plan, built, record.run)
+    else:
+        explain_images(plan, built, record.run)
     if not plan.config.compress.is_set:
         return summary
     from trainer.workflows.compression import compare_compressed
@@ -308,7 +314,7 @@ def _evaluate(
         encoded = plan.encoded_samples(split)
         if encoded is None:
             continue
-        evaluating = built.executor.evaluator.evaluate_in_parts(encoded)
+        evaluating = built.evaluator(split).evaluate_in_parts(encoded)
         while True:
             try:
                 next(evaluating)

@@ -12,12 +12,18 @@ from typing import Any
 import keras
 import numpy as np
 
+from trainer.config.metrics import METRICS
+from trainer.config.resolve import monitored_metrics
 from trainer.config.sections import duration_steps
+from trainer.config.translation import Decoding, encoder_decoder
 from trainer.data.samples import Samples
+from trainer.engine.compression import build_compression
 from trainer.engine.lengths import Lengths, batch_lengths
-from trainer.engine.supervised import BaseTraining
+from trainer.engine.supervised import BaseTraining, SupervisedLearner
+from trainer.engine.translation import TranslationLearner
 from trainer.inputs import FEATURES, TOKENS
 from trainer.models.compiled_layers import has_compiled_layer
+from trainer.models.losses import build_loss
 from trainer.models.network import Variant, build_network, build_shorter_network
 from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
@@ -136,3 +142,42 @@ def _has_constant_output(plan: RunPlan, base: keras.Model) -> bool:
     is_overwritten = ema is not None and ema.overwrite_every is not None
     has_callbacks = bool(plan.config.fit.callbacks)
     return not (plan.has_changed_images or has_callbacks or is_overwritten or base.losses)
+
+
+def make_learner(
+    plan: RunPlan,
+    network: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    lengths: Lengths | None,
+) -> SupervisedLearner | TranslationLearner:
+    """Return the learner that trains the network of a plan.
+
+    Args:
+        plan: The plan of the run.
+        network: Its network.
+        optimizer: The optimizer, not yet built.
+        lengths: The number of tokens that each training row keeps; None for all of them.
+    """
+    config, task = plan.config, plan.task
+    shape = plan.network.translation
+    if shape is None:
+        return SupervisedLearner(
+            network,
+            build_loss(task.loss),
+            optimizer,
+            keep_outputs=bool(task.metrics),
+            base=base_training(plan, network),
+            compression=build_compression(config.compress, network, plan.total_steps),
+            shorter=shorter_networks(plan, network, lengths),
+        )
+    # Texts are written in each epoch only if they matter for training, and then greedily.
+    monitored = {metric.removeprefix("val_") for _, metric in monitored_metrics(config.fit)}
+    needs_texts = any(METRICS[name].needs_decoding for name in task.metrics if name in monitored)
+    return TranslationLearner(
+        network,
+        encoder_decoder(config.model),
+        shape,
+        optimizer,
+        label_smoothing=task.loss.label_smoothing,
+        decoding=Decoding(beam=1) if needs_texts else None,
+    )

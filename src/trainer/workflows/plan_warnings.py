@@ -27,8 +27,8 @@ def plan_warnings(config: Config, dataset: Dataset) -> Iterator[str]:
             yield "there are no validation rows: the weights of the last epoch are used"
         else:
             yield "there are no validation rows: the best epoch is chosen on the training rows"
-        has_classes = TASK_RULES[dataset.preprocessing.target.task].has_classes
-        if not has_classes and config.evaluate.decisions_from is None:
+        has_numbers = TASK_RULES[dataset.preprocessing.target.task].has_numbers
+        if has_numbers and config.evaluate.decisions_from is None:
             yield "there are no validation rows: predictions have no intervals"
     elif dataset.rows("validation") < _MIN_VALIDATION_ROWS and config.data.split.fold is None:
         rows = pluralize(dataset.rows("validation"), "validation row")

@@ -38,11 +38,13 @@ from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import Manifest, RollbackRecord, Status
 from trainer.runs.run_record import RunRecord, record_errors
 from trainer.tasks.task import Task
+from trainer.tasks.translation import TranslationTask
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import resolved_run_config
 from trainer.workflows.plan import RunPlan, manifest_of_plan
 from trainer.workflows.recorded_training import RecordedTraining
 from trainer.workflows.reporting import write_evaluation
+from trainer.workflows.translations import write_translations
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -193,11 +195,11 @@ class Recording(RunRecord):
             output: Output of the best weights on all of them.
         """
         if self._task is None:
-            is_validation = split == "validation"
+            has_decisions = split == "validation" and not plan.task.kind.rules.has_text
             self._task = self._choose_decisions(
                 plan,
                 plan.task.predictions_from_outputs(samples, output.predictions)
-                if is_validation
+                if has_decisions
                 else None,
             )
         task = self._task
@@ -205,8 +207,11 @@ class Recording(RunRecord):
             "loss": output.loss,
             **task.compute_metrics(output.predictions, samples, output.rows),
         }
-        predictions = task.predictions_from_outputs(samples, output.predictions)
         epoch = self.recorded.training.best_epoch
+        if isinstance(task, TranslationTask):
+            write_translations(self.run, plan, split, metrics, samples, output.predictions, epoch)
+            return metrics
+        predictions = task.predictions_from_outputs(samples, output.predictions)
         write_evaluation(self.run, plan, split, metrics, predictions, epoch)
         return metrics
 

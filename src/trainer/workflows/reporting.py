@@ -49,10 +49,12 @@ from trainer.runs.example import write_example
 from trainer.runs.findings import write_findings
 from trainer.runs.opening import open_run
 from trainer.tasks.task import Task, make_task
+from trainer.tasks.translation import TranslationTask
 from trainer.workflows.events import MemberEnded
 from trainer.workflows.explanations.image_examples import write_image_examples
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
 from trainer.workflows.session import TimeLimit
+from trainer.workflows.translations import write_translation_findings
 
 _BOOSTING_SHARE = 0.2
 """Fraction of a time limit that gradient boosting may take."""
@@ -109,6 +111,8 @@ def write_run_findings(run: RunDirectory, plan: RunPlan, limit: TimeLimit | None
     Raises:
         StorageError: The run directory cannot be written.
     """
+    if isinstance(plan.task, TranslationTask):
+        return write_translation_findings(run, plan.config, plan.dataset, plan.task)
     return _write_findings(run, plan.config, (FoldData(plan.dataset, plan.task),), limit)
 
 
@@ -157,7 +161,11 @@ def write_missing_findings(path: Path) -> None:
         with locate_problems(member.loaded):
             task = make_task(member.loaded.config, member.preprocessing.target)
             parts.append(FoldData(load_run_table(member), task))
-    _write_findings(run, members[0].loaded.config, tuple(parts))
+    first = parts[0].task
+    if isinstance(first, TranslationTask):
+        write_translation_findings(run, members[0].loaded.config, parts[0].dataset, first)
+    else:
+        _write_findings(run, members[0].loaded.config, tuple(parts))
 
 
 def _write_findings(
@@ -355,7 +363,7 @@ def seconds_after_training(
     dataset, outputs = plan.dataset, len(plan.task.prediction_names)
     rows = sum(dataset.rows(split) for split in SPLIT_NAMES)
     seconds = 1.0 + rows * (2e-6 * networks + 1e-5 * outputs)
-    if not plan.config.evaluate.report:
+    if not plan.config.evaluate.report or plan.task.kind.rules.has_text:
         return seconds
     seconds += 2.0 + rows * (5e-5 + 1e-5 * outputs)
     boosting = estimated_seconds(plan.config, FoldData(dataset, plan.task), folds)

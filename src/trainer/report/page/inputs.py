@@ -66,7 +66,8 @@ def _inputs(content: RunContent) -> Iterator[Block]:
     steps = _output_steps(content, networks)
     yield table_block("From model outputs to predictions", ("step", "formula"), steps)
     models = [network.run.checkpoint("best") / "model.keras" for network in networks]
-    if example is not None and all(map(Path.is_file, models)):
+    has_text = preprocessing.target.text is not None
+    if example is not None and not has_text and all(map(Path.is_file, models)):
         yield from _code(content, networks, example)
 
 
@@ -263,6 +264,10 @@ def _level(level: str) -> str:
 def _output_steps(content: RunContent, networks: Sequence[Network]) -> Iterator[tuple[str, str]]:
     """Yield the steps from model outputs to predictions, in order."""
     target = networks[0].preprocessing.target
+    if target.text is not None:
+        yield "logits", "of each token, from the source and the tokens before it"
+        yield "text", "the tokens of the best beam up to [SEP], joined (evaluate.decoding)"
+        return
     has_classes = TASK_RULES[target.task].has_classes
     if has_classes:
         yield "output", _probability(target)

@@ -88,7 +88,8 @@ def _explanation(content: RunContent, findings: Findings) -> str:
             if TASK_RULES[findings.task].has_classes
             else "the mean of the training rows"
         )
-        names["constant prediction"] = f"a constant prediction, {prior}"
+        if "constant prediction" in names:
+            names["constant prediction"] = f"a constant prediction, {prior}"
         text += (
             f" Baselines: {'; '.join(names.values())}. "
             "A difference whose interval contains 0 is not significant."
@@ -123,7 +124,7 @@ def metrics_table(
     """Make a table of the metrics of a split with intervals and baselines, if any."""
     names = [name for name in result.metrics if _is_default_average(name)]
     # Metrics compared with the baselines come first.
-    names.sort(key=lambda name: name not in result.vs_prior)
+    names.sort(key=lambda name: name not in {**result.vs_prior, **result.vs_copy})
     headers = ["metric", f"value [{100 * level:g}% interval]"]
     baselines = compared_baselines(result)
     headers += [baseline.name for baseline in baselines]

@@ -192,7 +192,7 @@ def metric_differences(
     first: RunContent, content: RunContent, split: str, names: Sequence[str]
 ) -> dict[str, MetricDifference]:
     """Return the differences of metrics from those of the first run; empty if the rows differ."""
-    if split not in content.predictions:
+    if split not in content.predictions or split not in first.predictions:
         return {}
     predictions, reference = content.predictions[split], first.predictions[split]
     if not _are_comparable(predictions, reference):

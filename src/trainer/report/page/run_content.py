@@ -29,7 +29,9 @@ SPLITS = ("test", "validation", "train")
 """In the order of relevance."""
 
 _MAX_HISTORIES = 50
-_EXPLANATIONS = ("importance", "partial_dependence", "surface", "shap", "texts")
+_EXPLANATIONS = (
+    "importance", "partial_dependence", "surface", "shap", "texts", "translations"
+)  # fmt: skip
 _T = TypeVar("_T")
 
 
@@ -133,7 +135,7 @@ def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
     task, names = _task_and_names(findings, preprocessing)
     predictions: dict[str, Predictions] = {}
     linear: dict[str, Predictions] = {}
-    if task is not None:
+    if task is not None and not TASK_RULES[task].has_text:
         for split in SPLITS:
             columns = get_task_kind(task).prediction_names(names)
             for by_split, name in ((predictions, split), (linear, f"{split}{LINEAR}")):

@@ -25,6 +25,7 @@ from trainer.report.page.run_comparison import comparison_page
 from trainer.report.page.run_content import read_run_content
 from trainer.report.page.sweep import sweep_page
 from trainer.report.page.training import training_section
+from trainer.report.page.translations import translations_section
 from trainer.report.sweeps.content import read_sweep
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import storage_errors, write_atomically
@@ -36,6 +37,7 @@ _SECTIONS = (
     compression_section,
     classification_section,
     regression_section,
+    translations_section,
     images_section,
     calibration_section,
     training_section,

@@ -125,6 +125,8 @@ def explain(
         StorageError: The files cannot be written.
     """
     run = predictor.run
+    if predictor.task.kind.rules.has_text:
+        raise RunError(_text_problem(run.path))
     if shap_rows is not None and _has_columns(predictor):
         load_shap()
     columns = _parse_columns(columns, predictor)
@@ -388,3 +390,9 @@ def _write_shap(
     run.write_explanation("shap.parquet", buffer.getvalue())
     run.write_explanation("shap.json", json_bytes(record_json))
     return record_json
+
+
+def _text_problem(path: Path) -> Problem:
+    """Return the problem of a run that translates."""
+    fix = "its report.html shows the attention of its best and worst translations"
+    return Problem(str(path), "a run that predicts classes or numbers", "one that translates", fix)

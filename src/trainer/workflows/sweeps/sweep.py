@@ -19,6 +19,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
+
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.sweep_loading import sweep_text
 from trainer.config.sweeps import (
@@ -55,6 +57,7 @@ from trainer.workflows.resume_checks import check_unchanged
 from trainer.workflows.session import Session
 from trainer.workflows.sweeps.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
 from trainer.workflows.sweeps.trials import TrialTrainer
+from trainer.workflows.translations import write_translations
 
 
 def sweep(
@@ -299,7 +302,13 @@ def _best_trial_metrics(
         for result in evaluations.results:
             assert result.split is not None
             epoch = run.read_manifest().best_epoch
-            write_evaluation(run, plan, result.split, result.metrics, result.predictions, epoch)
+            if result.predictions is not None:
+                write_evaluation(run, plan, result.split, result.metrics, result.predictions, epoch)
+                continue
+            samples = plan.encoded_samples(result.split)
+            assert samples is not None, "the split has rows"
+            outputs = np.asarray(result.outputs, np.float32)
+            write_translations(run, plan, result.split, result.metrics, samples, outputs, epoch)
     if plan.config.evaluate.report:
         write_missing_findings(run.path)
         write_page(run, datetime.now(UTC))
