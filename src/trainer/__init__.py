@@ -59,7 +59,8 @@ imported except `building`, `networks`, `recorded_training` and `recording` in `
 `divergence_advice`, `events`, `lengths`, `monitors`, `program_cache` and `selection` can, in `models`
 `coded_weights`, `compression_schedule`, `custom`, `kernel_padding`, `memory`, `pack_compatibility`,
 `principal_components`, `seeds`, `summary`, `warm_start`, readers of `pretrained` weights, and sizes of
-layers that translate. In `export`, `keras_columns`, `keras_dates`, `keras_model`, `keras_tasks` and `litert_model` cannot.
+layers that translate. In `export`, `keras_columns`, `keras_dates`, `keras_model`, `keras_tasks` and
+`litert_model` cannot.
 """
 
 from __future__ import annotations
