@@ -23,7 +23,8 @@ from sklearn import datasets, metrics
 from threadpoolctl import threadpool_limits
 
 from trainer.assessment.baselines import fit_linear
-from trainer.assessment.bootstrap import Resampling, bootstrap
+from trainer.assessment.bootstrap import bootstrap
+from trainer.assessment.resampling import Resampling
 from trainer.metrics.predictions import Predictions
 from trainer.task_names import TaskName
 

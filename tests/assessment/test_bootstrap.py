@@ -11,13 +11,13 @@ import pytest
 from scipy import stats
 
 from tests.metrics.samples import make_predictions, random_predictions
-from trainer.assessment import bootstrap as drawing
+from trainer.assessment import resampling as drawing
 from trainer.assessment.bootstrap import (
-    Resampling,
     bootstrap,
     bootstrap_with_differences,
     paired_bootstrap,
 )
+from trainer.assessment.resampling import Resampling, draw_parts, sort_rows
 from trainer.metrics.arrays import Float64Array
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.evaluator import compute_all_metrics
@@ -27,7 +27,8 @@ TASKS = ("binary", "multiclass", "multilabel", "regression")
 
 
 def draws_of(sample: Predictions, resamples: int = 300) -> Float64Array:
-    return np.concatenate(list(drawing._draw_weights(drawing._sort(sample), Resampling(resamples))))
+    (part,) = draw_parts(sort_rows(sample), Resampling(resamples))
+    return np.concatenate(list(part.weights))
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -80,9 +81,10 @@ def test_rows_keep_their_weights() -> None:
 def test_draws_are_chunked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drawing, "CHUNK", 30 * 7)
     sample = random_predictions("binary", 30, 0)
-    parts = list(drawing._draw_weights(sample, Resampling(50)))
-    assert [len(part) for part in parts] == [7] * 7 + [1]
-    assert (np.concatenate(parts).sum(axis=1) == 30).all()
+    (part,) = draw_parts(sample, Resampling(50))
+    chunks = list(part.weights)
+    assert [len(chunk) for chunk in chunks] == [7] * 7 + [1]
+    assert (np.concatenate(chunks).sum(axis=1) == 30).all()
 
 
 def test_interval_matches_a_plain_loop() -> None:

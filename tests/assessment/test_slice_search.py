@@ -8,8 +8,8 @@ import pytest
 
 from tests.metrics.samples import make_predictions, random_predictions
 from trainer.assessment import slice_search
-from trainer.assessment.bootstrap import Resampling
 from trainer.assessment.intervals import effective_sample_size, wilson_interval
+from trainer.assessment.resampling import Resampling
 from trainer.assessment.slice_search import find_worst_slices
 from trainer.assessment.slices import MISSING, SliceColumn, evaluate_slices, row_losses
 from trainer.metrics.evaluator import compute_all_metrics

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
 from trainer.assessment.decisions import choose_decisions
 from trainer.assessment.findings import _defined_metrics, _differences, _metric_values
+from trainer.assessment.resampling import Resampling
 from trainer.config.losses import Loss
 from trainer.config.schema import Evaluate
 from trainer.config.task_rules import TASK_RULES

@@ -1,51 +1,27 @@
 """Percentile bootstrap intervals of metrics, and of differences between two sets of predictions.
 
-Rows are drawn with replacement (Efron & Tibshirani 1993, chapter 13), stratified by class, so that a
-rare class is in every resample. With groups, whole groups are drawn, regardless of class; without
-classes (regression, multilabel), the draw is not stratified. A row keeps its weight. All metrics are
-computed on the same resamples. The same seed gives the same intervals for any order of the rows.
+All metrics, and all sets of predictions, are computed on the same resamples of the rows (`resampling`).
+If these are of parts of the rows, intervals are those of the deviations from the metrics of each part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from trainer.assessment.intervals import ConfidenceInterval, percentile_interval
-from trainer.config.task_rules import TASK_RULES
+from trainer.assessment.resampling import (
+    DEFAULT_RESAMPLING,
+    Part,
+    Resampling,
+    draw_parts,
+    sort_rows,
+)
 from trainer.metrics.arrays import Float64Array
 from trainer.metrics.evaluator import MetricEvaluator
-from trainer.metrics.labels import class_indices
 from trainer.metrics.predictions import Predictions
-
-CHUNK = 800_000
-"""Approximate number of weights drawn at once; they fit into the processor's cache."""
-
-
-@dataclass(frozen=True, slots=True)
-class Resampling:
-    """How intervals are computed.
-
-    Attributes:
-        resamples: Number of resamples.
-        confidence_level: The fraction of draws inside an interval.
-        seed: Seed of the resamples.
-    """
-
-    resamples: int = 1_000
-    confidence_level: float = 0.95
-    seed: int = 0
-
-
-DEFAULT_RESAMPLING = Resampling()
-_MIN_RESAMPLES = 100
-
-
-def bounded_resamples(resamples: int, rows: int, drawn_rows: int) -> int:
-    """Return a number of resamples with which at most `drawn_rows` rows are drawn; but at least 100."""
-    return min(resamples, max(_MIN_RESAMPLES, drawn_rows // max(1, rows)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +61,9 @@ def bootstrap(
         Name → interval. Resamples in which a metric is undefined are ignored for it; without rows
         everything is NaN.
     """
-    predictions = _sort(predictions)
-    evaluator = MetricEvaluator(predictions, threshold, names)
-    (values,) = evaluator.compute(predictions.weights()[None, :])
-    draws = np.concatenate([evaluator.compute(w) for w in _draw_weights(predictions, resampling)])
-    return _intervals(evaluator.names, values, draws, resampling)
+    model = _Model.make(sort_rows(predictions), threshold, names)
+    (draws,) = _draw((model,), resampling, resampling.resamples)
+    return _intervals(model, draws, resampling)
 
 
 def bootstrap_with_differences(
@@ -116,37 +90,20 @@ def bootstrap_with_differences(
     Returns:
         Name of a metric → interval, and name of a model → name of a metric → difference.
     """
-    predictions = _sort(predictions)
-    evaluator = MetricEvaluator(predictions, threshold)
-    compared = [evaluator.names.index(name) for name in names]
-    evaluators = {
-        model: MetricEvaluator(_same_rows(predictions, _sort(other)), other_threshold, names)
-        for model, (other, other_threshold) in others.items()
+    predictions = sort_rows(predictions)
+    first = _Model.make(predictions, threshold, None)
+    compared = [first.names.index(name) for name in names]
+    models = [
+        _Model.make(_same_rows(predictions, sort_rows(other)), other_threshold, names)
+        for other, other_threshold in others.values()
+    ]
+    needed = resampling.resamples if difference_resamples is None else difference_resamples
+    draws, *draws_of_models = _draw((first, *models), resampling, needed)
+    differences = {
+        name: _differences(model, first.values[compared], draws[:, compared], of_model, resampling)
+        for name, model, of_model in zip(others, models, draws_of_models, strict=True)
     }
-    weights = predictions.weights()[None, :]
-    (values,) = evaluator.compute(weights)
-    other_values = {model: other.compute(weights)[0] for model, other in evaluators.items()}
-    draws: list[Float64Array] = []
-    other_draws: dict[str, list[Float64Array]] = {model: [] for model in evaluators}
-    drawn, needed = (
-        0,
-        resampling.resamples if difference_resamples is None else difference_resamples,
-    )
-    for resample_weights in _draw_weights(predictions, resampling):
-        draws.append(evaluator.compute(resample_weights))
-        for model, other in evaluators.items():
-            other_draws[model].append(other.compute(resample_weights[: max(0, needed - drawn)]))
-        drawn += len(resample_weights)
-    all_draws = np.concatenate(draws)
-    return _intervals(evaluator.names, values, all_draws, resampling), {
-        model: _differences(
-            names,
-            values[compared] - other_values[model],
-            all_draws[:needed, compared] - np.concatenate(of_model),
-            resampling,
-        )
-        for model, of_model in other_draws.items()
-    }
+    return _intervals(first, draws, resampling), differences
 
 
 def paired_bootstrap(
@@ -173,42 +130,103 @@ def paired_bootstrap(
     Raises:
         ValueError: The two sets are not for the same rows.
     """
-    predictions = _sort(predictions)
-    other = _same_rows(predictions, _sort(other))
-    first = MetricEvaluator(predictions, threshold, names)
-    second = MetricEvaluator(
-        other, threshold if other_threshold is None else other_threshold, names
-    )
-    weights = predictions.weights()[None, :]
-    values = (first.compute(weights) - second.compute(weights))[0]
-    draws = np.concatenate(
-        [first.compute(w) - second.compute(w) for w in _draw_weights(predictions, resampling)]
-    )
-    return _differences(first.names, values, draws, resampling)
+    predictions = sort_rows(predictions)
+    other = _same_rows(predictions, sort_rows(other))
+    first = _Model.make(predictions, threshold, names)
+    second = _Model.make(other, threshold if other_threshold is None else other_threshold, names)
+    draws, other_draws = _draw((first, second), resampling, resampling.resamples)
+    return _differences(second, first.values, draws, other_draws, resampling)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Model:
+    """A set of predictions, and its metrics.
+
+    Attributes:
+        predictions: The predictions, sorted by `sort_rows`.
+        threshold: Minimum probability of a positive label.
+        names: Names of metrics.
+        values: The metrics of all rows, (len(names),).
+    """
+
+    predictions: Predictions
+    threshold: float
+    names: tuple[str, ...]
+    values: Float64Array
+
+    @staticmethod
+    def make(predictions: Predictions, threshold: float, names: Collection[str] | None) -> _Model:
+        """Compute the metrics of all rows."""
+        evaluator = MetricEvaluator(predictions, threshold, names)
+        (values,) = evaluator.compute(predictions.weights()[None, :])
+        return _Model(predictions, threshold, evaluator.names, values)
+
+    def on(self, part: Part) -> Callable[[Float64Array], Float64Array]:
+        """Return a function that computes the metrics of all rows for weights (r, m) of a part."""
+        predictions = self.predictions if part.index is None else self.predictions.take(part.index)
+        evaluator = MetricEvaluator(predictions, self.threshold, self.names)
+        if part.index is None:
+            return evaluator.compute
+        difference = self.values - evaluator.compute(part.base)
+        return lambda weights: evaluator.compute(weights) + difference
+
+
+def _draw(
+    models: Sequence[_Model], resampling: Resampling, other_resamples: int
+) -> list[Float64Array]:
+    """Compute metrics of all models on the same resamples.
+
+    Args:
+        models: The models, with the same rows.
+        resampling: Number of resamples and seed.
+        other_resamples: The number of resamples of all models but the first.
+
+    Returns:
+        For each model, the metrics in each resample, (resamples, metrics).
+    """
+    draws: list[list[Float64Array]] = [[] for _ in models]
+    drawn = 0
+    for part in draw_parts(models[0].predictions, resampling):
+        is_first_only = drawn >= other_resamples
+        metrics = [model.on(part) for model in (models[:1] if is_first_only else models)]
+        for weights in part.weights:
+            draws[0].append(metrics[0](weights))
+            for compute, of_model in zip(metrics[1:], draws[1:], strict=False):
+                of_model.append(compute(weights[: max(0, other_resamples - drawn)]))
+            drawn += len(weights)
+    return [np.concatenate(of_model) for of_model in draws]
 
 
 def _intervals(
-    names: Collection[str], values: Float64Array, draws: Float64Array, resampling: Resampling
+    model: _Model, draws: Float64Array, resampling: Resampling
 ) -> dict[str, ConfidenceInterval]:
     low, high = percentile_interval(draws, resampling.confidence_level)
     return {
-        name: ConfidenceInterval(float(values[i]), float(low[i]), float(high[i]))
-        for i, name in enumerate(names)
+        name: ConfidenceInterval(float(model.values[i]), float(low[i]), float(high[i]))
+        for i, name in enumerate(model.names)
     }
 
 
 def _differences(
-    names: Collection[str], values: Float64Array, draws: Float64Array, resampling: Resampling
+    model: _Model,
+    values: Float64Array,
+    draws: Float64Array,
+    other_draws: Float64Array,
+    resampling: Resampling,
 ) -> dict[str, PairedDifference]:
-    low, high = percentile_interval(draws, resampling.confidence_level)
+    """Return the differences of values, and of draws, from a model's."""
+    value = values - model.values
+    low, high = percentile_interval(
+        draws[: len(other_draws)] - other_draws, resampling.confidence_level
+    )
     return {
         name: PairedDifference(
-            float(values[i]),
+            float(value[i]),
             float(low[i]),
             float(high[i]),
             is_significant=bool(low[i] > 0 or high[i] < 0),
         )
-        for i, name in enumerate(names)
+        for i, name in enumerate(model.names)
     }
 
 
@@ -218,52 +236,3 @@ def _same_rows(predictions: Predictions, other: Predictions) -> Predictions:
             and np.array_equal(predictions.rows, other.rows)):  # fmt: skip
         raise ValueError("the two sets of predictions are not for the same rows")
     return other
-
-
-def _sort(predictions: Predictions) -> Predictions:
-    """Sort by class, then by row number, so that the draws do not depend on the order of the rows."""
-    if TASK_RULES[predictions.task].is_exclusive and predictions.group is None:
-        classes = class_indices(predictions.y)
-        return predictions.take(np.lexsort((predictions.rows, classes)))
-    return predictions.take(np.argsort(predictions.rows, kind="stable"))
-
-
-def _draw_weights(predictions: Predictions, resampling: Resampling) -> Iterator[Float64Array]:
-    """Yield the weights of the rows in each resample, in chunks (resamples, n)."""
-    draw = _make_drawer(predictions)
-    weight = None if predictions.weight is None else predictions.weights()
-    rng, resamples = np.random.default_rng(resampling.seed), resampling.resamples
-    chunk = max(1, min(resamples, CHUNK // max(1, len(predictions))))
-    for start in range(0, resamples, chunk):
-        weights = draw(rng, min(chunk, resamples - start))
-        if weight is not None:
-            weights *= weight
-        yield weights
-
-
-def _make_drawer(predictions: Predictions) -> Callable[[np.random.Generator, int], Float64Array]:
-    """Return a function that draws the multiplicity of each row, (resamples, n)."""
-    rows = len(predictions)
-    if predictions.group is not None:
-        groups, member = np.unique(predictions.group, return_inverse=True)
-        strata = (len(groups),)
-        return lambda rng, resamples: _draw_counts(rng, resamples, strata)[:, member]
-    sizes: tuple[int, ...] = (rows,)
-    if TASK_RULES[predictions.task].is_exclusive:
-        sizes = tuple(np.bincount(class_indices(predictions.y), minlength=1).tolist())
-    return lambda rng, resamples: _draw_counts(rng, resamples, sizes)
-
-
-def _draw_counts(rng: np.random.Generator, resamples: int, sizes: tuple[int, ...]) -> Float64Array:
-    """Draw as many rows from each stratum as it has; return the multiplicities (resamples, Σ sizes)."""
-    total = sum(sizes)
-    offsets = np.arange(resamples, dtype=np.intp)[:, None] * total
-    drawn = np.empty((resamples, total), np.intp)
-    start = 0
-    for size in sizes:
-        if size:
-            index = rng.integers(0, size, (resamples, size), dtype=np.uint32)
-            np.add(index, offsets + start, out=drawn[:, start : start + size])
-        start += size
-    counts = np.bincount(drawn.ravel(), minlength=resamples * total)
-    return counts.reshape(resamples, total).astype(np.float64)

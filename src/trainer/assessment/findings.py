@@ -14,16 +14,13 @@ import numpy as np
 from trainer.assessment import bootstrap as bootstrapped
 from trainer.assessment.baselines import fit_prior
 from trainer.assessment.boosting_baseline import BoostingResult
-from trainer.assessment.bootstrap import (
-    Resampling,
-    bootstrap_with_differences,
-    bounded_resamples,
-)
+from trainer.assessment.bootstrap import bootstrap_with_differences
 from trainer.assessment.calibration import calibration_error
 from trainer.assessment.conformal import ConformalIntervals, empirical_coverage
 from trainer.assessment.fold_baselines import Baseline, FoldData
 from trainer.assessment.headline import compared
 from trainer.assessment.intervals import ConfidenceInterval
+from trainer.assessment.resampling import Resampling, bounded_resamples, rows_per_resample
 from trainer.assessment.slice_findings import find_slices
 from trainer.assessment.slices import worst_rows
 from trainer.config.schema import Config, Evaluate
@@ -127,7 +124,7 @@ def _split(
 ) -> SplitFindings:
     config, task = evaluated.config, evaluated.task
     settings, task_name = config.evaluate, task.name
-    size = max(1, len(predictions) * max(1, len(predictions.names) // 10))
+    size = rows_per_resample(len(predictions)) * max(1, len(predictions.names) // 10)
     resamples, difference_resamples = (
         bounded_resamples(settings.resamples, size, limit)
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)

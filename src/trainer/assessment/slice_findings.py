@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import polars as pl
 
-from trainer.assessment.bootstrap import Resampling
+from trainer.assessment.resampling import Resampling
 from trainer.assessment.slice_search import find_worst_slices
 from trainer.assessment.slices import Slice, SliceColumn, bin_numeric, evaluate_slices
 from trainer.config.schema import Config

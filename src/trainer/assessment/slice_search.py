@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainer.assessment.bootstrap import DEFAULT_RESAMPLING, Resampling
 from trainer.assessment.intervals import wilson_interval
+from trainer.assessment.resampling import DEFAULT_RESAMPLING, Resampling
 from trainer.assessment.slices import (
     MISSING,
     Slice,

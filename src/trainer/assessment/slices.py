@@ -9,13 +9,14 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from trainer.assessment.bootstrap import (
+from trainer.assessment.bootstrap import bootstrap
+from trainer.assessment.intervals import ConfidenceInterval
+from trainer.assessment.resampling import (
     DEFAULT_RESAMPLING,
     Resampling,
-    bootstrap,
     bounded_resamples,
+    rows_per_resample,
 )
-from trainer.assessment.intervals import ConfidenceInterval
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.arrays import BoolArray, Float64Array, IntArray
 from trainer.metrics.labels import row_accuracies, row_log_losses, squared_errors
@@ -131,7 +132,7 @@ def evaluate_slice(
 ) -> Slice:
     """Compute a metric for one slice; a large one has fewer resamples."""
     rows = int(part.mask.sum())
-    resamples = bounded_resamples(resampling.resamples, rows, _DRAWN_ROWS)
+    resamples = bounded_resamples(resampling.resamples, rows_per_resample(rows), _DRAWN_ROWS)
     values = bootstrap(
         predictions.take(part.mask),
         threshold=threshold,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.assessment.bootstrap import bounded_resamples
 from trainer.assessment.intervals import percentile_interval
+from trainer.assessment.resampling import bounded_resamples
 from trainer.config.metrics import METRICS, MetricName
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES

@@ -17,7 +17,8 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
+from trainer.assessment.resampling import Resampling
 from trainer.config.load import LoadedConfig
 from trainer.config.schema import Config
 from trainer.errors import InputError, Problem, RunError, UsageError, command_text, did_you_mean

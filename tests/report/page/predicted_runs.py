@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from tests.report.run_files import make_run, scores, settings
-from trainer.assessment.bootstrap import Resampling, bootstrap, paired_bootstrap
+from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
+from trainer.assessment.resampling import Resampling
 from trainer.config.data import Numeric
 from trainer.data.numeric import SortedValues, fit_numeric
 from trainer.data.preprocessing import Preprocessing

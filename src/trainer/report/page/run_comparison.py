@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from trainer.assessment.bootstrap import Resampling, paired_bootstrap
+from trainer.assessment.bootstrap import paired_bootstrap
 from trainer.assessment.curves import roc_curve
+from trainer.assessment.resampling import Resampling, bounded_resamples, rows_per_resample
 from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_writer import flow_text
 from trainer.metrics.evaluator import split_metric_name
@@ -30,8 +31,7 @@ _MAX_CURVES = 12
 _MISSING = "–"
 _MAX_LENGTH = 80
 _RESAMPLES = 500
-_MAX_DRAWS = 50_000_000
-"""Limit of rows × resamples for the differences."""
+_DRAWN_ROWS = 50_000_000
 
 
 def comparison_page(comparison: Comparison, runs: Sequence[RunContent]) -> Page:
@@ -197,13 +197,14 @@ def metric_differences(
     predictions, reference = content.predictions[split], first.predictions[split]
     if not _are_comparable(predictions, reference):
         return {}
+    rows = rows_per_resample(len(predictions))
     differences = paired_bootstrap(
         predictions,
         reference,
         threshold=content.threshold,
         other_threshold=first.threshold,
         names=names,
-        resampling=Resampling(max(100, min(_RESAMPLES, _MAX_DRAWS // len(predictions)))),
+        resampling=Resampling(bounded_resamples(_RESAMPLES, rows, _DRAWN_ROWS)),
     )
     return {
         name: MetricDifference(entry.value, entry.low, entry.high, entry.is_significant)
