@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ def each_value(*quick: str) -> pytest.MarkDecorator:
     )
 
 
+def every_third(value: str, names: Iterable[Any]) -> list[Any]:
+    """Return a third of the names; each name is in the thirds of four values."""
+    return [*names][[*VALUES.values()].index(value) % 3 :: 3]
+
+
 def check_listed(trainer: Callable, where: str) -> None:
     for arguments in (("show", "run"), ("ls", ".", "--json")):
         result = trainer(*arguments)
@@ -59,7 +64,7 @@ def check_listed(trainer: Callable, where: str) -> None:
 def test_values_in_the_manifest(value: str, run: Path, trainer: Callable) -> None:
     path = run / "manifest.json"
     text = path.read_text()
-    for name in json.loads(text):
+    for name in every_third(value, json.loads(text)):
         manifest = json.loads(text)
         manifest[name] = "HERE"
         path.write_text(json.dumps(manifest).replace('"HERE"', value, 1))
@@ -103,7 +108,7 @@ def test_values_in_a_checkpoint(value: str, run: Path, trainer: Callable) -> Non
         json.dumps(parsed)
     except (ValueError, RecursionError):
         parsed = value  # a text
-    for key_path in [*((name,) for name in names), *inner]:
+    for key_path in every_third(value, [*((name,) for name in names), *inner]):
 
         def put(metadata: dict[str, Any], key_path: tuple[str, ...] = key_path) -> None:
             for key in key_path[:-1]:
@@ -121,15 +126,16 @@ def test_values_in_a_checkpoint(value: str, run: Path, trainer: Callable) -> Non
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_arrays_of_other_shapes(step: int, run: Path, trainer: Callable) -> None:
-    """Each array (or each fifth) has another shape, another type or is missing."""
+    """Each fifth array has another shape, has another type and is missing; each array one of these."""
     last = run / "checkpoints/last"
     shutil.rmtree(run / "checkpoints/last-1", ignore_errors=True)
     with np.load(last / "state.npz") as state:
         arrays = dict(state)
     metadata = (last / "checkpoint.json").read_bytes()
-    for name in list(arrays)[::step]:
+    for number, name in enumerate(list(arrays)[::step]):
         shape = arrays[name].shape
-        for other in (np.zeros((3, *shape)), np.full(shape, "x"), None):
+        others = (np.zeros((3, *shape)), np.full(shape, "x"), None)
+        for other in others if step > 1 else (others[number % 3],):
             kept = {key: array for key, array in arrays.items() if key != name}
             content = io.BytesIO()
             np.savez(content, **(kept if other is None else {**kept, name: other}))
@@ -156,7 +162,7 @@ def variants(value: Any) -> Iterator[Any]:
                 yield [*value[:number], other, *value[number + 1 :]]
 
 
-@pytest.mark.parametrize("step", [61, pytest.param(7, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [61, pytest.param(13, marks=pytest.mark.slow)])
 def test_values_in_the_preprocessing(step: int, run: Path, trainer: Callable) -> None:
     """Other values may change predictions, but never cause an internal error."""
     path = run / "preprocessing.json"
