@@ -94,8 +94,16 @@ def test_features_do_not_depend_on_the_other_texts(config):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("override", ["seed=1", TUNED, LORA], ids=["frozen", "tuned", "lora"])
-def test_a_run_predicts_without_the_folder(override, config, tmp_path):
-    done = run_fit(config, tmp_path / "runs", override)
+def test_a_run_resumes_exactly_and_predicts_without_the_folder(override, config, tmp_path):
+    settings = ("fit.checkpoint.every=1 epoch", override)
+    done = run_fit(config, tmp_path / "runs", *settings)
+    part = run_fit(config, tmp_path / "runs", *settings, "fit.epochs=1")
+    resumed = resume_fit(part.run, "fit.epochs=3")
+    assert resumed.weights_sha256 == done.weights_sha256
+    assert differences(done.run, part.run) == []
+    write_encoder(tmp_path / "bert", seed=1)
+    with pytest.raises(RunError, match=r"model\.safetensors.*SHA-256"):
+        resume_fit(part.run, "fit.epochs=4")
     (record,) = RunDirectory(done.run).read_manifest().initial_weights
     assert record.path == str(tmp_path / "bert" / "model.safetensors")
     shutil.rmtree(tmp_path / "bert")
@@ -111,20 +119,6 @@ def test_a_run_predicts_without_the_folder(override, config, tmp_path):
     assert loss == pytest.approx(done.metrics["test"]["loss"], rel=1e-4)
     checkpoint = json.loads((done.run / "checkpoints/best/checkpoint.json").read_text())
     assert checkpoint["weights_sha256"] == done.weights_sha256
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("override", ["seed=1", TUNED, LORA], ids=["frozen", "tuned", "lora"])
-def test_a_resumed_run_has_the_same_bytes(override, config, tmp_path):
-    settings = ("fit.checkpoint.every=1 epoch", override)
-    whole = run_fit(config, tmp_path / "runs", *settings)
-    part = run_fit(config, tmp_path / "runs", *settings, "fit.epochs=1")
-    resumed = resume_fit(part.run, "fit.epochs=3")
-    assert resumed.weights_sha256 == whole.weights_sha256
-    assert differences(whole.run, part.run) == []
-    write_encoder(tmp_path / "bert", seed=1)
-    with pytest.raises(RunError, match=r"model\.safetensors.*SHA-256"):
-        resume_fit(part.run, "fit.epochs=4")
 
 
 def weights_after_one_step(config, *overrides):
@@ -168,6 +162,7 @@ def test_training_without_padding_is_the_same(config, tmp_path):
         np.testing.assert_allclose(weight - start, expected - start, rtol=2e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_learning_rates_of_layers(config):
     settings = "file: bert, frozen: false, dropout: 0"
     before, plain, depths = weights_after_one_step(
