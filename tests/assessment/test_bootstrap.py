@@ -225,12 +225,13 @@ def _rmse(rng: np.random.Generator) -> tuple[Predictions, float]:
     return make_predictions("regression", y, y + rng.normal(0, 2, 300)), 2.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "make"),
     [
         ("accuracy", _accuracy),
-        pytest.param("auc", _auc, marks=pytest.mark.slow),
-        pytest.param("rmse", _rmse, marks=pytest.mark.slow),
+        ("auc", _auc),
+        ("rmse", _rmse),
     ],
 )
 def test_intervals_have_nominal_coverage(

@@ -48,7 +48,7 @@ def value_of(criterion: Any, sample: Predictions, threshold: float) -> float | N
     return None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(samples("binary"), st.sampled_from(CRITERIA))
 def test_chosen_threshold_is_optimal(sample: Predictions, criterion: Any) -> None:
     result = choose_threshold(sample.y, sample.p, criterion, sample.weight)

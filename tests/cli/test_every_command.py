@@ -47,8 +47,8 @@ SMALLER = {
     "sentences_minilm": ("model.pretrained=encoder",),
     **dict.fromkeys(("dates_translate", "phrases_translate"), ("evaluate.decoding=1",)),
 }
-"""Overrides for large images, for many folds, for encoders, and for fewer texts that are continued at the
-same time."""
+"""Overrides for large images, for many folds, for encoders, and for fewer texts that are continued at
+the same time."""
 TRANSLATIONS = ("dates_translate", "phrases_translate")
 """Configs whose runs cannot be explained or exported."""
 POSITIONS = {"max_position_embeddings": 128}

@@ -45,7 +45,14 @@ PSEUDONYMIZED = (
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("settings", [(), ("runtime.engine=streaming",), ("fit.folds=2",)])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        pytest.param(("runtime.engine=streaming",), marks=pytest.mark.slow),
+        pytest.param(("fit.folds=2",), marks=pytest.mark.slow),
+    ],
+)
 def test_no_file_of_a_pseudonymized_run_has_the_values(
     patients: Path, trainer: Callable, monkeypatch: pytest.MonkeyPatch, settings: tuple[str, ...]
 ) -> None:

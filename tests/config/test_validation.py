@@ -89,7 +89,7 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(section=st.sampled_from(list(Config.model_fields)), junk=JUNK, in_layers=st.booleans())
 def test_issues_are_found_exactly_if_pydantic_fails(
     section: str, junk: Any, in_layers: bool

@@ -16,6 +16,7 @@ from tests.data.images import make_images
 from tests.export.agreement import assert_agrees
 from tests.export.cases import cases, table, write_case
 from tests.export.untrained import write_run, write_table
+from tests.marks import slow_except
 from trainer.export.bundle import load_bundle
 from trainer.export.formats import load_format
 from trainer.runs.decisions import Decisions
@@ -67,7 +68,7 @@ def check(name: str, case: Any) -> None:
         assert_agrees(export, run, rows, Path(folder) / export.file_name)
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize("name", slow_except(["saved_model"], FORMATS))
 def test_agrees_with_predict(name: str) -> None:
     check(name, CASES[name])
 

@@ -44,7 +44,7 @@ def assert_same(result: Any, expected: Any, what: Any = "") -> None:
     assert result == pytest.approx(expected, rel=1e-9, abs=1e-9, nan_ok=True), what
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(any_sample)
 def test_values_match_compute_metrics(sample: Predictions) -> None:
     names = [name for name, info in METRICS.items() if sample.task in info.tasks]

@@ -92,7 +92,7 @@ CHANGES = st.tuples(
 )
 
 
-@settings(max_examples=200)
+@settings(max_examples=60)
 @given(CONFIGS, st.lists(CHANGES, max_size=4))
 @example({"a": {"b": 1}}, [(2, 0, " |")])
 @example({"a": {"b": 1}}, [(0, 0, "--- ")])

@@ -177,6 +177,7 @@ def test_network_with_convolutions_is_trained_saved_and_evaluated(small, tmp_pat
     assert weights_sha256(model) == result.weights_sha256
 
 
+@pytest.mark.slow
 def test_compiled_run(small, tmp_path):
     result = run_fit(small, tmp_path / "runs", "runtime.jit_compile=true", "fit.batch_size=36")
     assert json.loads((result.run / "manifest.json").read_text())["engine"] == "resident, XLA"

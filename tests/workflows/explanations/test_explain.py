@@ -72,16 +72,16 @@ def estimator_rows(run, split):
 
 def test_importance_and_curves_match_sklearn(encoded, tmp_path):
     run = shutil.copytree(encoded.run, tmp_path / "run")
-    result = explain_run(run, repeats=40, split="test")
+    result = explain_run(run, repeats=15, split="test")
     x, y = estimator_rows(run, "test")
     estimator = RunEstimator(run).fit(x, y)
     expected = permutation_importance(
-        estimator, x, y, scoring="roc_auc", n_repeats=40, random_state=0
+        estimator, x, y, scoring="roc_auc", n_repeats=15, random_state=0
     )
     columns = {column["column"]: column for column in result.importance["columns"]}
     assert result.importance["baseline"] == pytest.approx(encoded.metrics["test"]["auc"])
     for index, name in enumerate(("size", "color")):
-        error = expected.importances_std[index] * np.sqrt(2 / 40)
+        error = expected.importances_std[index] * np.sqrt(2 / 15)
         assert columns[name]["drop"] == pytest.approx(
             expected.importances_mean[index], abs=4 * error
         )

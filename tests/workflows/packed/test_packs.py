@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.workflows.conftest import write_table
-from tests.workflows.folders import MEMBERS, SPLITS, Ends, Folder, assert_same
+from tests.workflows.folders import CONFIG, MEMBERS, SPLITS, Ends, Folder, assert_same
 from trainer.engine import pack_executor
 from trainer.errors import RunError
 from trainer.runs.directory import RunDirectory
@@ -168,11 +168,11 @@ def test_repacked_members_are_equal_up_to_rounding_and_resume_exactly(
     assert_same(killed, whole)
 
 
-def test_runs_that_cannot_be_packed_are_scheduled_singly(
-    tmp_path: Path, uninterrupted: Folder
-) -> None:
+def test_runs_that_cannot_be_packed_are_scheduled_singly(tmp_path: Path) -> None:
+    write_table(tmp_path / "small.csv")
+    (tmp_path / "config.yaml").write_text(CONFIG)
     members = [[], ["optimizer=lamb"], ["seed=9"], ["model.layers.0.dense.units=5"]]
-    folder = Folder(tmp_path / "runs", uninterrupted.config, members)
+    folder = Folder(tmp_path / "runs", tmp_path / "config.yaml", members)
     schedule = schedule_packs([folder.spec(number) for number in range(4)], TableCache())
     assert [pack.numbers for pack in schedule.packs] == [(0, 2), (1,), (3,)]
     reasons = "optimizer.name: lamb, no other network of this shape"

@@ -155,6 +155,7 @@ def test_the_first_epochs_equal_those_with_the_base_in_the_loop(config, monkeypa
     assert len(filled) == 1
 
 
+@pytest.mark.slow
 def test_an_unfinished_epoch_on_cached_output_resumes_exactly(config, monkeypatch):
     monkeypatch.chdir(config.parent)
     monkeypatch.setattr(frozen_base, "steps_per_execution", lambda *sizes: 1)
