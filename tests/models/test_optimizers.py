@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import gc
 import typing
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from pydantic import TypeAdapter
 
 from trainer.config.optimizers import Optimizer, OptimizerName
 from trainer.models.optimizers import build_optimizer
+from trainer.models.stacked_optimizers import build_stacked_optimizer
 
 SECTION: TypeAdapter[Any] = TypeAdapter(Optimizer)
 NAMES: tuple[str, ...] = typing.get_args(OptimizerName)
@@ -296,3 +300,32 @@ def test_finalize_replaces_the_weights_with_the_average() -> None:
 
 def test_optimizer_name_is_not_numbered() -> None:
     assert build("adam").name == build("adam").name == "adam"
+
+
+def graph_of_a_step(kind: Any) -> weakref.ref[Any]:
+    """Return a reference to the graph of a program that is no longer used, nor its optimizer."""
+    settings = SECTION.validate_python({"name": "adam"})
+    is_stacked = kind == "stacked"
+    optimizer: Any = (
+        build_stacked_optimizer(settings, STEPS_PER_EPOCH, TOTAL)
+        if is_stacked
+        else build_optimizer(settings, STEPS_PER_EPOCH, TOTAL, kind)
+    )
+    variable = keras.Variable(np.ones((2, 1, 3), np.float32))
+    optimizer.build([variable])
+
+    def step(gradient: Any) -> None:
+        if is_stacked:
+            optimizer.set_step_values(tf.ones(2), {})
+        optimizer.apply([gradient], [variable])
+
+    program = tf.function(step, autograph=False)
+    return weakref.ref(program.get_concrete_function(tf.ones((2, 1, 3))).graph)
+
+
+@pytest.mark.parametrize("kind", ["float32", "mixed_float16", "stacked"])
+def test_graph_of_a_program_is_freed(kind: Any) -> None:
+    """Otherwise, the memory of a process grows with each network that it trains."""
+    graph = graph_of_a_step(kind)
+    gc.collect()
+    assert graph() is None

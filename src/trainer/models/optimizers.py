@@ -37,9 +37,19 @@ def build_optimizer(
     optimizer = getattr(keras.optimizers, settings.keras_optimizer)(
         **settings.keras_arguments(), **_shared(settings, steps_per_epoch, total_steps)
     )
+    apply_without_replicas(optimizer)
     if precision == "mixed_float16":
         return keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
+
+
+def apply_without_replicas(optimizer: keras.optimizers.Optimizer) -> None:
+    """Make an optimizer apply gradients as they are, without adding up those of several replicas.
+
+    Even for one replica, Keras adds them up with an operation that has a custom gradient. TensorFlow
+    keeps custom gradients, and with them the graph of the whole program, until the process ends.
+    """
+    optimizer._all_reduce_sum_gradients = list
 
 
 def schedule_scale(optimizer: keras.optimizers.Optimizer) -> keras.Variable | None:

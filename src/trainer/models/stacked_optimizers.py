@@ -21,7 +21,11 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from trainer.config.optimizers import AnyOptimizer
-from trainer.models.optimizers import build_optimizer, ema_momentum_per_batch
+from trainer.models.optimizers import (
+    apply_without_replicas,
+    build_optimizer,
+    ema_momentum_per_batch,
+)
 from trainer.models.schedules import ScheduledRate
 
 _ATTRIBUTES = {
@@ -123,7 +127,9 @@ def build_stacked_optimizer(
     )
     kind = type(plain)
     stacked: Any = type(f"Stacked{kind.__name__}", (_Stacked, kind), {})
-    return stacked.from_config(plain.get_config())
+    optimizer = stacked.from_config(plain.get_config())
+    apply_without_replicas(optimizer)
+    return optimizer
 
 
 class _Stacked:
