@@ -7,7 +7,8 @@ counts); batches have 16 texts of 64 tokens. `step` has the milliseconds of a st
 fit`, in its fastest epoch, and of PyTorch: `torch.nn.TransformerEncoderLayer` with the same layers, run
 by PYTHON, whose environment has torch. `frozen` has the seconds of an epoch on features that are
 computed once, the seconds to compute them, and the seconds to apply the encoder in each epoch, as Keras
-does with a frozen layer. Prints a JSON object.
+does with a frozen layer. `short_texts` has the seconds of an epoch on as many texts with the numbers of
+words of configs/data/sentences.csv, and those of texts of 64 tokens. Prints a JSON object.
 """
 
 from __future__ import annotations
@@ -18,19 +19,22 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 LENGTH, BATCH = 64, 16
+SENTENCES = Path(__file__).parents[1] / "configs" / "data" / "sentences.csv"
 SIZES = {"vocab_size": 30_522, "hidden_size": 384, "num_hidden_layers": 6,
          "num_attention_heads": 12, "intermediate_size": 1536,
          "max_position_embeddings": 512}  # fmt: skip
 CONFIG = """
 name: encoders
 data:
-  source: t.csv
+  source: {table}
   target: label
   split: {{test: 0, validation: 0}}
   tokens: {{length: {length}}}
@@ -131,14 +135,20 @@ def write_folder(folder: Path) -> None:
     (folder / "encoder" / "vocab.txt").write_text("\n".join(vocabulary) + "\n")
 
 
-def write_table(folder: Path, rows: int) -> None:
-    """Write texts of 62 tokens."""
-    numbers = np.random.default_rng(0).integers(1000, 20_000, (rows, LENGTH - 2))
+def write_table(path: Path, sizes: Sequence[int]) -> None:
+    """Write texts of these numbers of words, which are tokens."""
+    numbers = np.random.default_rng(0).integers(1000, 20_000, (len(sizes), LENGTH - 2))
     lines = [
-        f"{' '.join(f'w{number}' for number in row)},{'ny'[index % 2]}"
-        for index, row in enumerate(numbers)
+        f"{' '.join(f'w{number}' for number in row[:size])},{'ny'[index % 2]}"
+        for index, (row, size) in enumerate(zip(numbers, sizes, strict=True))
     ]
-    (folder / "t.csv").write_text("\n".join(["text,label", *lines]) + "\n")
+    path.write_text("\n".join(["text,label", *lines]) + "\n")
+
+
+def sentence_sizes(rows: int) -> list[int]:
+    """Return the numbers of words of sentences drawn from those of the configs."""
+    texts = pl.read_csv(SENTENCES)["text"].sample(rows, with_replacement=True, seed=0)
+    return [min(len(text.split()), LENGTH - 2) for text in texts]
 
 
 def python(code: str, folder: Path, *arguments: object, program: str = sys.executable) -> str:
@@ -155,9 +165,13 @@ def python(code: str, folder: Path, *arguments: object, program: str = sys.execu
     return result.stdout.strip()
 
 
-def fit(folder: Path, base: str, args: argparse.Namespace, epochs: int) -> dict[str, float]:
+def fit(
+    folder: Path, base: str, args: argparse.Namespace, epochs: int, table: str = "t.csv"
+) -> dict[str, float]:
     """Return the seconds of the fastest epoch of `trainer fit`, and those of encoding."""
-    text = CONFIG.format(base=base, length=LENGTH, batch=BATCH, epochs=epochs, threads=args.threads)
+    text = CONFIG.format(
+        base=base, length=LENGTH, batch=BATCH, epochs=epochs, threads=args.threads, table=table
+    )
     (folder / "c.yaml").write_text(text)
     run = folder / python(RUN, folder, "fit", "c.yaml", "--quiet")
     lines = (run / "timing.jsonl").read_text().splitlines()
@@ -178,7 +192,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
         write_folder(folder)
-        write_table(folder, args.rows)
+        write_table(folder / "t.csv", [LENGTH - 2] * args.rows)
+        write_table(folder / "short.csv", sentence_sizes(args.rows))
         steps = -(-args.rows // BATCH)
         result: dict[str, Any] = {"step_ms": {}, **vars(args)}
         for dropout in (0.0, 0.1):
@@ -190,6 +205,12 @@ def main() -> None:
                 sides["torch"] = round(1000 * found["wall"])
                 sides["ratio"] = round(found["wall"] * steps / tuned["epoch"], 2)
             result["step_ms"][f"dropout {dropout}"] = sides
+        short = fit(folder, TUNED.format(dropout=0.1), args, args.epochs, "short.csv")
+        result["short_texts"] = {
+            "epoch_s": round(short["epoch"], 2),
+            "epoch_of_64_tokens_s": round(tuned["epoch"], 2),
+            "ratio": round(tuned["epoch"] / short["epoch"], 2),
+        }
         frozen = fit(folder, "encoder", args, max(args.epochs, 5))
         repeated = float(python(FROZEN, folder, args.threads, args.rows))
         result["frozen"] = {

@@ -71,6 +71,7 @@ def test_texts(folds: Any, tmp_path: Path) -> None:
     [
         [{"gru": {"units": 3, "bidirectional": True}}],
         [{"transformer": {"heads": 2, "positions": True}}, "global_average_pool"],
+        [{"transformer": {"heads": 1, "units": 3}}, "global_max_pool"],
         [{"conv1d": 3}, {"lstm": 3}],
     ],
 )

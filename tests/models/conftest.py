@@ -45,6 +45,7 @@ def _shape_of(
         image_scaling,
         None if terms is None else terms[1:],
         None if tokens is None else tokens[1:],
+        token_padding=None if tokens is None else (0, True),
     )
 
 
@@ -65,7 +66,7 @@ def shape_of() -> Callable[..., Any]:
     """Return a function that makes the shape of a network.
 
     The width counts features and categories; terms are (slots, ids, dimension), tokens
-    (length, ids, dimension).
+    (length, ids, dimension), with 0 as padding before a text.
     """
     return _shape_of
 

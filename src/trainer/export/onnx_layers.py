@@ -244,6 +244,11 @@ def multiply(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tenso
     return Tensor(output, shape)
 
 
+def minimum(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
+    first, *others = inputs
+    return Tensor(graph.node("Min", first.name, *(x.name for x in others)), first.shape)
+
+
 def concatenate(graph: Graph, layer: KerasLayer, inputs: Sequence[Tensor]) -> Tensor:
     axis = layer.config["axis"]
     if axis not in (-1, len(inputs[0].shape)):
@@ -282,6 +287,7 @@ LAYERS: Mapping[str, Converter] = {
     "UpSampling2D": up_sampling,
     "Add": add,
     "Multiply": multiply,
+    "Minimum": minimum,
     "Concatenate": concatenate,
 }
 """Class in `keras.layers` → the function."""

@@ -43,7 +43,12 @@ class LayerContext:
 
 
 def build_layer(
-    settings: LayerKind, name: str, shape: Shape | None, context: LayerContext
+    settings: LayerKind,
+    name: str,
+    shape: Shape | None,
+    context: LayerContext,
+    *,
+    masked: bool = False,
 ) -> keras.layers.Layer:
     """Return a hidden layer, not yet built.
 
@@ -52,6 +57,7 @@ def build_layer(
         name: Name of the layer; its seeds are derived from it.
         shape: Shape of its input; None if unknown.
         context: What the layers of the network have in common.
+        masked: Whether a transformer also takes the mask of its input (`trainer.models.masks`).
     """
     if isinstance(settings, Residual):
         assert shape is not None, "a residual block has a known input shape"
@@ -61,7 +67,7 @@ def build_layer(
         return _build_learned_scale(settings, name, shape, context.policy)
     if isinstance(settings, Transformer):
         assert shape is not None, "a transformer has a known input shape"
-        return build_transformer(settings, name, shape, context)
+        return build_transformer(settings, name, shape, context, masked=masked)
     if isinstance(settings, Recurrent):
         return _build_recurrent(settings, name, shape, context)
     return _keras_layer(settings, name, name, shape, context)
@@ -168,9 +174,12 @@ def _build_learned_scale(
 
 
 def build_transformer(
-    settings: Transformer, name: str, shape: Shape, context: LayerContext
+    settings: Transformer, name: str, shape: Shape, context: LayerContext, *, masked: bool = False
 ) -> keras.Model:
-    """Return a transformer encoder layer, a functional model that plain Keras can load."""
+    """Return a transformer encoder layer, a functional model that plain Keras can load.
+
+    If it is masked, it is called with a sequence and its mask, float32 (n, length).
+    """
     length, width = shape
     policy = context.policy
 
@@ -212,7 +221,13 @@ def build_transformer(
         seed=derived_seed(context.seed, name, "attention"), name=f"{name}_attention",
         dtype=policy,
     )  # fmt: skip
-    attended = attention(output, output)
+    inputs: Any = start
+    options = {}
+    if masked:
+        mask = keras.Input((length,), dtype="float32", name=f"{name}_mask")
+        reshape = keras.layers.Reshape((1, length), dtype="float32", name=f"{name}_attention_mask")
+        inputs, options = [start, mask], {"attention_mask": reshape(mask)}
+    attended = attention(output, output, **options)
     name_inner_layers(attention)
     # Keras gives queries, keys and values the same initial weights if there is a seed.
     for role in ("query", "key", "value", "output"):
@@ -221,7 +236,7 @@ def build_transformer(
     output = added(output, dropped(attended, "attention_dropout"), "attention")
     hidden = dense(settings.hidden(shape), "hidden", settings.activation)(output)
     outputs = dropped(dense(width, "outputs")(hidden), "dropout")
-    return keras.Model(start, added(output, outputs, "output"), name=name)
+    return keras.Model(inputs, added(output, outputs, "output"), name=name)
 
 
 def build_image_scaling(scaling: ImageScaling, name: str) -> keras.layers.Layer:

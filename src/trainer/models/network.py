@@ -1,8 +1,8 @@
 """Construction of the network: a config and the shapes of the data → a built Keras model.
 
-A network with one input is a `keras.Sequential` of its layers; with several, a `keras.Model` with named
-inputs and the same layers. The other columns are concatenated with the first output of the layers of an
-image or tokens that has one axis.
+A network with one input is a `keras.Sequential` of its layers; with several, or a mask of tokens, a
+`keras.Model` with named inputs and the same layers. The other columns are concatenated with the first
+output of the layers of an image or tokens that has one axis.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from trainer.models.layers import (
     build_table,
     named_tensors,
 )
+from trainer.models.masks import build_token_mask, masked_layers, masked_output
 from trainer.models.penalties import build_regularizer
 from trainer.models.pretrained.building import build_base
 from trainer.models.pretrained.description import BASE
@@ -211,7 +212,7 @@ def _hidden_layers(
     outputs = [shape.start, *(summary.output_shape for summary in summaries)]
     before = {summary.name: output for summary, output in zip(summaries, outputs, strict=False)}
     layers = []
-    names = layer_names(config.model.layers)
+    names, masked = layer_names(config.model.layers), masked_layers(config.model, shape)
     for index, (name, layer) in enumerate(zip(names, config.model.layers, strict=True)):
         settings = layer.settings
         if isinstance(settings, Custom):
@@ -220,7 +221,7 @@ def _hidden_layers(
             custom.name = name
             layers.append(custom)
         else:
-            layers.append(build_layer(settings, name, before[name], context))
+            layers.append(build_layer(settings, name, before[name], context, masked=masked[index]))
     return layers
 
 
@@ -307,12 +308,17 @@ def _chain(
             [_shared_layer(shared, layer) for layer in part] for part in (embeddings, layers)
         )
         first = {name: _shared_layer(shared, layer) for name, layer in first.items()}
+    masked = masked_layers(config.model, shape)
+    tensors = named_tensors(shape.inputs)
     if len(shape.inputs) == 1:
         (spec,) = shape.inputs
         only = keras.Input(spec.shape, dtype=spec.dtype, name="input")
-        return keras.Sequential([only, *embeddings, *first.values(), *layers], name="network")
-    tensors = named_tensors(shape.inputs)
-    columns: Any = keras_inputs({spec.name: tensors[spec.name] for spec in shape.columns})
+        if not any(masked):
+            return keras.Sequential([only, *embeddings, *first.values(), *layers], name="network")
+        tensors = {spec.name: only}
+    columns: Any = None
+    if shape.columns:
+        columns = keras_inputs({spec.name: tensors[spec.name] for spec in shape.columns})
     # The variables have the same paths as in a `keras.Sequential`: names of the state depend on them.
     with keras.name_scope("network"):
         for block in embeddings:
@@ -322,11 +328,13 @@ def _chain(
             output = layer(output if name == BASE else tensors[name])
         if shape.base is not None and columns is not None:
             output, columns = _join(output, columns), None
-        for layer in layers:
-            output = layer(output)
+        mask = build_token_mask(shape)(tensors[TOKENS]) if any(masked) else None
+        # The output layer takes none.
+        for layer, takes_mask in zip(layers, (*masked, False), strict=True):
+            output = masked_output(layer, output, mask) if takes_mask else layer(output)
             if first and columns is not None and len(output.shape) == 2:
                 output, columns = _join(output, columns), None
-    return keras.Model(tensors, output, name="network")
+    return keras.Model(keras_inputs(tensors), output, name="network")
 
 
 def _base(shape: NetworkShape, seed: int, variant: Variant) -> keras.Model:

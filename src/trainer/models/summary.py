@@ -45,6 +45,8 @@ class NetworkShape:
         outputs: Units of the output layer.
         image_scaling: How the network scales the input `image`.
         token_vectors: (ids, dimension) of the vectors of the input `tokens`; None without it.
+        token_padding: The id of padding of the input `tokens`, and whether it is before a text; None
+            without it.
         term_vectors: (ids, dimension) of the vectors of the input `terms`; None without texts.
         base: The pretrained network that the image, once scaled, or the tokens are passed to.
         translation: The tokens of source and target of a network that translates.
@@ -59,6 +61,7 @@ class NetworkShape:
     token_vectors: tuple[int, int] | None = None
     base: BaseNetwork | None = None
     translation: TranslationShape | None = None
+    token_padding: tuple[int, bool] | None = None
 
     @property
     def start(self) -> Shape:

@@ -108,7 +108,8 @@ class Task:
         )
         tokens, image = preprocessing.tokens, preprocessing.image
         if tokens is not None:
-            return replace(shape, token_vectors=tokens.vectors)
+            padding = (tokens.pad_id, tokens.pads_at_start)
+            return replace(shape, token_vectors=tokens.vectors, token_padding=padding)
         return shape if image is None else replace(shape, image_scaling=image.scaling)
 
     def prior(self) -> tuple[float, ...]:

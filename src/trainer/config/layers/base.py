@@ -42,12 +42,15 @@ class LayerKind(Kind):
         random: Whether the Keras layer takes a seed.
         stacking: How the layer is computed in a pack.
         needs_shape: Whether the layer can be built only for a known input shape.
+        keeps_positions: Whether a position of a sequence belongs to the same token before and after the
+            layer, so that padding remains padding.
     """
 
     keras_layer: ClassVar[str | None] = None
     random: ClassVar[bool] = False
     stacking: ClassVar[Stacking] = None
     needs_shape: ClassVar[bool] = False
+    keeps_positions: ClassVar[bool] = False
 
     def keras_class(self, shape: Shape | None) -> str:
         """Return the name of the class in `keras.layers` for an input shape."""

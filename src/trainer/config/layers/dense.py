@@ -16,6 +16,7 @@ class Dense(LayerKind):
     """Fully connected layer."""
 
     kind: ClassVar[str] = "dense"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "Dense"
     shorthand: ClassVar[str | None] = "units"
     aliases: ClassVar[str] = "linear fc fully_connected full"
@@ -67,6 +68,7 @@ class ActivationSettings(LayerKind):
     """An activation function as a layer."""
 
     kind: ClassVar[str] = "activation"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "Activation"
     shorthand: ClassVar[str | None] = "name"
     stacking: ClassVar[Stacking] = "rows"

@@ -15,6 +15,7 @@ class Dropout(LayerKind):
     """Sets inputs to 0 at random in training."""
 
     kind: ClassVar[str] = "dropout"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "Dropout"
     shorthand: ClassVar[str | None] = "rate"
     random: ClassVar[bool] = True
@@ -35,6 +36,7 @@ class SpatialDropout(LayerKind):
     """Sets whole channels to 0 at random in training."""
 
     kind: ClassVar[str] = "spatial_dropout"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "SpatialDropout"
     shorthand: ClassVar[str | None] = "rate"
     aliases: ClassVar[str] = (
@@ -59,6 +61,7 @@ class GaussianNoise(LayerKind):
     """Adds noise in training."""
 
     kind: ClassVar[str] = "gaussian_noise"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "GaussianNoise"
     shorthand: ClassVar[str | None] = "stddev"
     aliases: ClassVar[str] = "noise"

@@ -15,6 +15,7 @@ class BatchNormalization(LayerKind):
     """Normalizes each input over the batch."""
 
     kind: ClassVar[str] = "batch_normalization"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "BatchNormalization"
     shorthand: ClassVar[str | None] = "momentum"
     aliases: ClassVar[str] = "batchnorm batch_norm bn batchnorm1d"
@@ -40,6 +41,7 @@ class LayerNormalization(LayerKind):
     """Normalizes each sample over its inputs."""
 
     kind: ClassVar[str] = "layer_normalization"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "LayerNormalization"
     shorthand: ClassVar[str | None] = "epsilon"
     aliases: ClassVar[str] = "layernorm layer_norm ln"
@@ -92,6 +94,7 @@ class UnitNormalization(LayerKind):
     """Scales each sample to unit length along its last axis."""
 
     kind: ClassVar[str] = "unit_normalization"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "UnitNormalization"
     aliases: ClassVar[str] = "l2_normalize unit_norm"
     stacking: ClassVar[Stacking] = "rows"

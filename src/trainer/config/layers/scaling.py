@@ -17,6 +17,7 @@ class LearnedScale(LayerKind):
     """
 
     kind: ClassVar[str] = "learned_scale"
+    keeps_positions: ClassVar[bool] = True
     shorthand: ClassVar[str | None] = "multiplier"
     aliases: ClassVar[str] = "layer_scale layerscale scaling_layer input_scale feature_scale"
     stacking: ClassVar[Stacking] = "members"

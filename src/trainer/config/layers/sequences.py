@@ -88,10 +88,11 @@ class Lstm(Recurrent):
 
 class Transformer(LayerKind):
     """Transformer encoder layer: self-attention, then two dense layers, each added to its input and
-    normalized.
+    normalized. It ignores the padding of tokens, and so does global pooling after it.
     """
 
     kind: ClassVar[str] = "transformer"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = None
     shorthand: ClassVar[str | None] = "heads"
     aliases: ClassVar[str] = "transformer_encoder attention self_attention multi_head_attention"

@@ -131,6 +131,7 @@ class Rescaling(LayerKind):
     """Multiplies its inputs by a number and adds another."""
 
     kind: ClassVar[str] = "rescaling"
+    keeps_positions: ClassVar[bool] = True
     keras_layer: ClassVar[str | None] = "Rescaling"
     shorthand: ClassVar[str | None] = "scale"
     aliases: ClassVar[str] = "rescale"

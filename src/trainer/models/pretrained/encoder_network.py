@@ -1,7 +1,7 @@
 """The Keras network of an encoder of texts: ids of tokens → one vector for each text.
 
-All its layers are Keras's own, so that plain Keras loads a saved network. Padding is masked by its id,
-which layers derive from the ids themselves: min((id - pad)², 1) is 0 for padding and 1 for other tokens.
+All its layers are Keras's own, so that plain Keras loads a saved network. Padding is masked by its id
+(`trainer.models.masks`).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trainer.config.pretrained import Pretrained
 from trainer.models.attention import name_inner_layers
 from trainer.models.compiled_layers import COMPILED_LAYERS
+from trainer.models.masks import padding_mask
 from trainer.models.pretrained.building import load_nested
 from trainer.models.pretrained.description import BASE, BaseNetwork, weights_problem
 from trainer.models.pretrained.encoder_folder import is_trained
@@ -71,7 +72,7 @@ class EncoderLayers:
         """Return the network for texts of a number of tokens."""
         layers = keras.layers
         ids = keras.Input((length,), dtype="int32", name=f"{BASE}_input")
-        mask = self._mask(ids)
+        mask = padding_mask(ids, self.encoder.pad_id)
         x = self._embed(ids, length)
         attention_mask = layers.Reshape((1, length), dtype=_POLICY, name="attention_mask")(mask)
         for number in range(self.encoder.layers):
@@ -139,15 +140,6 @@ class EncoderLayers:
         for kernel, bias in zip(values[:6:2], values[1:6:2], strict=True):
             weights += [kernel.T.reshape(width, heads, size), bias.reshape(heads, size)]
         return [*weights, values[6].T.reshape(heads, size, width), values[7]]
-
-    def _mask(self, ids: Any) -> Any:
-        """Return 1 for tokens and 0 for padding, float32 (n, length)."""
-        layers = keras.layers
-        distance = layers.Rescaling(
-            1.0, -float(self.encoder.pad_id), dtype=_POLICY, name="from_padding"
-        )(ids)
-        square = layers.Multiply(dtype=_POLICY, name="from_padding_squared")([distance, distance])
-        return layers.ReLU(max_value=1.0, dtype=_POLICY, name="mask")(square)
 
     def _embed(self, ids: Any, length: int) -> Any:
         layers, encoder = keras.layers, self.encoder
