@@ -6,6 +6,7 @@ labels or by the root mean square of the differences, which bound how much a met
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
@@ -80,7 +81,10 @@ def _convert(converter: Any, bundle: Bundle, expected: str) -> bytes:
         RunError: The converter fails.
     """
     try:
-        content: bytes = converter.convert()
+        with warnings.catch_warnings():
+            # The converter itself uses a class of TensorFlow that has moved to another package.
+            warnings.filterwarnings("ignore", ".*tf.lite.Interpreter is deprecated")
+            content: bytes = converter.convert()
     except Exception as error:
         found = next(iter(str(error).strip().splitlines()), type(error).__name__)
         fix = "use --quantize dynamic, or no --quantize"

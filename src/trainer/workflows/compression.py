@@ -33,6 +33,7 @@ from trainer.prediction.trained_runs import read_run_config
 from trainer.report.page.metrics import difference_text, interval_text
 from trainer.report.page.run_comparison import metric_differences
 from trainer.report.page.run_content import RunContent, read_run_content
+from trainer.report.summary import describe_difference
 from trainer.report.text import format_bytes
 from trainer.runs.compression import (
     CompressionRecord,
@@ -351,4 +352,11 @@ def _sentence(record: CompressionRecord, content: RunContent) -> str:
             text += (
                 f"{interval_text(change.after)} after: {difference_text(change.difference, name)}"
             )
+    worse = [
+        name
+        for name, change in record.metrics.items()
+        if change.difference is not None and describe_difference(change.difference, name) == "worse"
+    ]
+    if worse:
+        text += f"; significantly worse: {', '.join(worse)}"
     return f"{text}."
