@@ -45,11 +45,11 @@ SMALLER = {
     "breast_cancer_folds": ("fit={folds: 2, repeats: 2}",),
     "reviews_bert": ("model.pretrained.file=encoder",),
     "sentences_minilm": ("model.pretrained=encoder",),
-    **dict.fromkeys(("dates_translate", "phrases_translate"), ("evaluate.decoding=1",)),
+    "dates_translate": ("evaluate.decoding=1", "runtime.jit_compile=false"),
 }
 """Overrides for large images, for many folds, for encoders, and for fewer texts that are continued at
 the same time."""
-TRANSLATIONS = ("dates_translate", "phrases_translate")
+TRANSLATIONS = ("dates_translate",)
 """Configs whose runs cannot be explained or exported."""
 POSITIONS = {"max_position_embeddings": 128}
 RECORDS = {**FILES, "heat_maps": HeatMapsFile, "images": ImagesFile}

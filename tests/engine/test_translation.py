@@ -25,16 +25,21 @@ def batch():
     return tf.constant(tokens), tf.constant(ids, tf.float32)
 
 
-def make(smoothing=0.0, decoding=None, optimizer=None):
-    network, settings, shape, _ = build("pre")
+@pytest.fixture(scope="module")
+def built():
+    return build("pre")
+
+
+def make(built, smoothing=0.0, decoding=None, optimizer=None):
+    network, settings, shape, _ = built
     return TranslationLearner(
         network, settings, shape, optimizer, label_smoothing=smoothing, decoding=decoding
     )
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_the_loss_is_the_mean_cross_entropy_of_tokens(batch, smoothing):
-    learner = make(smoothing)
+def test_the_loss_is_the_mean_cross_entropy_of_tokens(built, batch, smoothing):
+    learner = make(built, smoothing)
     tokens, y = batch
     target = y.numpy().astype(int)[:, 1:]
     before = tf.cast(y, tf.int32)[:, :-1]
@@ -55,8 +60,8 @@ def test_the_loss_is_the_mean_cross_entropy_of_tokens(batch, smoothing):
     np.testing.assert_array_equal(found[:, CORRECT], correct.sum(1))
 
 
-def test_the_mean_counts_tokens_rather_than_batches(batch):
-    learner = make()
+def test_the_mean_counts_tokens_rather_than_batches(built, batch):
+    learner = make(built)
     learner.start_evaluation()
     whole = float(learner.test_step(batch)[1])
     learner.start_evaluation()
@@ -65,9 +70,10 @@ def test_the_mean_counts_tokens_rather_than_batches(batch):
     assert float(mean) == pytest.approx(whole, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_is_that_of_keras(batch):
-    learner = make(0.1, optimizer=keras.optimizers.SGD(0.5))
-    other = make(0.1)
+    learner = make(build("pre"), 0.1, optimizer=keras.optimizers.SGD(0.5))
+    other = make(build("pre"), 0.1)
     assert all(
         np.array_equal(ours, theirs)
         for ours, theirs in zip(
@@ -96,8 +102,9 @@ def test_a_step_is_that_of_keras(batch):
         np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
-def test_texts_follow_the_statistics(batch):
-    learner = make(decoding=Decoding(beam=2))
+@pytest.mark.slow
+def test_texts_follow_the_statistics(built, batch):
+    learner = make(built, decoding=Decoding(beam=2))
     learner.start_evaluation()
     evaluated = learner.test_step(batch)[0].numpy()
     predicted = learner.predict_step(batch[0]).numpy()

@@ -59,7 +59,13 @@ def build(variant, compiled=False, shared=None):
     return network, settings, shape, summarize_layers(config.model, network_shape)
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+QUICK = ("pre",)
+
+
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(v, marks=() if v in QUICK else pytest.mark.slow) for v in VARIANTS],
+)
 def built(request):
     """A network whose weights are random, so that biases and normalizations matter."""
     network, settings, shape, layers = build(request.param)
@@ -112,7 +118,12 @@ def test_steps_with_a_cache_compute_the_logits_of_the_network(built, texts):
 
 @pytest.mark.parametrize(
     ("built", "beam", "power"),
-    [("pre", 1, 0.6), ("pre", 3, 0.6), ("post", 2, 2.0), ("untied", 3, 0.0)],
+    [
+        ("pre", 3, 0.6),
+        pytest.param("pre", 1, 0.6, marks=pytest.mark.slow),
+        pytest.param("post", 2, 2.0, marks=pytest.mark.slow),
+        pytest.param("untied", 3, 0.0, marks=pytest.mark.slow),
+    ],
     indirect=["built"],
 )
 def test_texts_are_those_of_the_reference(built, texts, beam, power):
@@ -131,6 +142,7 @@ def test_texts_are_those_of_the_reference(built, texts, beam, power):
         assert log == pytest.approx(expected[1], abs=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("built", ["post"], indirect=True)
 def test_attention_of_texts_adds_up_to_1(built, texts):
     network, settings, shape, _ = built
@@ -140,6 +152,7 @@ def test_attention_of_texts_adds_up_to_1(built, texts):
     np.testing.assert_allclose(weights.sum(axis=2), 1.0, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_compiled_network_is_saved_with_the_layers_of_keras(texts, tmp_path):
     compiled, *_ = build("tied", compiled=True)
     saved, *_ = build("tied", shared=compiled)

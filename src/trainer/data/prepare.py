@@ -16,6 +16,7 @@ from trainer.config.data import Data
 from trainer.config.resolve import regression_setting, resolved_split_seed
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
+from trainer.config.translation import translates
 from trainer.data.arrays import Assignment, BoolArray, Float32Array, RowIndex
 from trainer.data.assignment import assign_splits
 from trainer.data.dataset import (
@@ -50,6 +51,7 @@ from trainer.data.target_fitting import check_targets, fit_table_target, task_of
 from trainer.data.target_mean_fitting import fit_target_means
 from trainer.data.tasks import task_columns_problem
 from trainer.data.text_targets import (
+    check_sources,
     fit_text_columns,
     source_problem,
     with_source_groups,
@@ -186,8 +188,11 @@ def _split_table(config: Config, source: Rows, names: Sequence[str]) -> _SplitTa
     """
     data = config.data
     targets, image = target_columns(data), image_feature(data, names)
-    keys = dict.fromkeys([*targets, data.weight, split_column(data), image])
+    sources = names if translates(data) else ()
+    keys = dict.fromkeys([*targets, data.weight, split_column(data), image, *sources])
     table = source.read_columns([name for name in keys if name is not None])
+    if translates(data):
+        check_sources(table, names[0])
     has_target = _rows_with_target(table, targets, data)
     weight = None if data.weight is None else row_weights(table, data.weight, has_target)
     broken, broken_lines = np.zeros_like(has_target), list[str]()

@@ -94,6 +94,22 @@ def source_problem(data: Data, names: Sequence[str]) -> Problem | None:
     return Problem("", "one feature column, the source of the text", found, fix, "data.features")
 
 
+def check_sources(table: Table, name: str) -> None:
+    """Check that every row has a text to translate.
+
+    Raises:
+        DataError: A cell is empty, or read as missing.
+    """
+    missing = np.flatnonzero(table.frame[name].is_null().to_numpy())
+    if not len(missing):
+        return
+    found = "none" + (f" here and in {len(missing) - 1:,} more rows" if len(missing) > 1 else "")
+    fix = "fill it, or remove the rows"
+    if "csv" in table.formats:
+        fix += "; if it is a text such as NA or None, set data.csv.null_values: []"
+    raise DataError(Problem(table.where(int(missing[0])), f"a text in '{name}'", found, fix))
+
+
 def fit_text_target(series: pl.Series, data: Data) -> TextTarget:
     """Choose the tokens of a target from the training rows, or take those of a vocabulary.
 
