@@ -36,6 +36,7 @@ def test_all_example_configs_exist():
         "convolution_a", "convolution_b", "fashion", "clothing", "transfer", "reviews",
         "reviews_bert", "sentences_minilm",
         "reviews_characters", "emoji", "dates_translate", "phrases_translate",
+        "digits_gan", "rows_gan",
     }  # fmt: skip
 
 

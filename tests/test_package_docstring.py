@@ -76,11 +76,14 @@ def test_light_modules_are_named() -> None:
         {name for name in heavy if name.startswith("workflows.")}
         == {
             "workflows.building",
+            "workflows.generation.building",
+            "workflows.generation.evaluation",
             "workflows.networks",
             "workflows.recorded_training",
             "workflows.recording",
+            "workflows.setups",
         }
-        <= {f"workflows.{name}" for name in named}
+        <= {f"workflows.{package}{name}" for name in named for package in ("", "generation.")}
     )
     for package in ("engine", "models"):
         modules = {path.stem for path in (ROOT / "src/trainer" / package).glob("[!_]*.py")}

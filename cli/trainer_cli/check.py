@@ -13,6 +13,7 @@ from trainer.report.text import Table, cell, format_bytes, inputs_text
 from trainer.report.wrapping import table_lines, wrap_text
 from trainer_cli import console
 from trainer_cli.fit_table import propose
+from trainer_cli.generation_output import show_generation_check
 from trainer_cli.options import SPLITS, ConfigArguments, Json, Quiet, one_config
 from trainer_cli.sheet import Sheet, check_sheet, write_sheet
 
@@ -67,6 +68,14 @@ def command(
     from trainer.workflows.plan import make_plan
 
     loaded = _load(*one_config(arguments, "trainer check"), quiet=quiet)
+    if loaded.config.data.task == "generate":
+        if sheet is not None:
+            expected = "no --sheet with task: generate"
+            raise UsageError(Problem("trainer check --sheet", expected, "one", "remove it"))
+        from trainer.workflows.generation.plan import make_generation_plan
+
+        show_generation_check(make_generation_plan(loaded), json=json, quiet=quiet)
+        return
     members = member_configs(loaded.config)
     plan = make_plan(replace(loaded, config=members[0].config))
     for warning in plan.warnings:
@@ -154,6 +163,10 @@ def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> No
         audit = audit_labels(path)
     else:
         loaded = _load(path, overrides, quiet=quiet)
+        if loaded.config.data.task == "generate":
+            expected, found = "a task with a target to predict", "task: generate"
+            fix = "run trainer check without --data"
+            raise UsageError(Problem("trainer check --data", expected, found, fix))
         audit = audit_data(replace(loaded, config=member_configs(loaded.config)[0].config))
     for warning in audit.warnings:
         console.warn(warning)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -49,6 +50,8 @@ def command(
 ) -> None:
     """Evaluate a run or a checkpoint on its splits or on a file.
 
+    For a run of task: generate, samples are compared with the rows of each split.
+
     Example: trainer eval runs/breast-cancer/20261122-141530-9f3c --data new_patients.csv
     """
     if data is not None and split:
@@ -60,12 +63,20 @@ def command(
         raise UsageError(Problem("trainer eval", expected, f"'{settings[0]}' alone", fix))
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
+    from trainer.workflows.generation.runs import is_generation_run
+
+    splits = tuple(_split_name(name) for name in split) if split else SPLITS
+    if is_generation_run(run):
+        if data is not None:
+            expected = "no --data: samples of a generator are compared with the splits of its run"
+            raise UsageError(Problem("trainer eval", expected, "--data", "remove --data"))
+        _evaluate_samples(run, splits, device_name(device), stderr, json=json)
+        return
     from trainer.prediction.evaluation import evaluate
     from trainer.prediction.predictor import open_predictor
     from trainer.report.decisions import read_decision_summary
     from trainer.runs.directory import RunDirectory
 
-    splits = tuple(_split_name(name) for name in split) if split else SPLITS
     chosen = device_name(device)
     with nullcontext() if data is None else data_file(data) as source:
         evaluations = evaluate(
@@ -102,6 +113,39 @@ def command(
     ]
     right = frozenset(range(1, len(columns)))
     console.result_table(Table("", columns, tuple(rows), right))
+
+
+def _evaluate_samples(
+    run: Path,
+    splits: Sequence[SplitName],
+    device: Literal["auto", "cpu", "gpu"],
+    stderr: console.Console,
+    *,
+    json: bool,
+) -> None:
+    """Print the measures of samples compared with each split."""
+    from trainer.workflows.generation.trained import evaluate_generator, open_generator
+
+    opened = open_generator(run)
+    results = evaluate_generator(opened, splits, device)
+    if json:
+        for result in results:
+            console.json_result(
+                {
+                    "run": str(opened.run.path),
+                    "checkpoint": opened.checkpoint,
+                    "split": result.split,
+                    "rows": result.rows,
+                    "metrics": result.metrics,
+                }
+            )
+        return
+    stderr.print(f"{opened.run.path}, checkpoint {opened.checkpoint}")
+    columns = ("", *(cell(result.split) for result in results))
+    names = dict.fromkeys(name for result in results for name in result.metrics)
+    rows = [("rows", *(number(result.rows) for result in results))]
+    rows += [(name, *(number(result.metrics.get(name)) for result in results)) for name in names]
+    console.result_table(Table("", columns, tuple(rows), frozenset(range(1, len(columns)))))
 
 
 def _split_name(name: str) -> SplitName:

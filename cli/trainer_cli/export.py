@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainer.errors import pluralize
+from trainer.errors import Problem, UsageError, pluralize
 from trainer.report.text import Table, format_bytes
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, Json, Quiet, RunPath
@@ -54,6 +54,7 @@ def command(
     litert: the networks alone, for encoded rows on small devices.
     The export is compared with `trainer predict` and is not written if they differ; with --quantize, if
     more than 1 % of the labels differ, or numbers by 5 % of their spread (root mean square).
+    A generator (task: generate) is exported to onnx: random numbers in, samples out.
 
     Example: trainer export runs/breast-cancer/20261122-141530-9f3c
 
@@ -62,7 +63,14 @@ def command(
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
     from trainer.workflows.export import export_run
+    from trainer.workflows.generation.runs import is_generation_run
 
+    if is_generation_run(run):
+        if quantize is not None:
+            expected = "no --quantize with a generator"
+            raise UsageError(Problem("--quantize", expected, quantize, "remove it"))
+        _export_generator(run, to, out, stderr, json=json)
+        return
     result = export_run(run, to, out, allow_custom=allow_custom, quantize=quantize)
     for note in result.check.notes:
         console.warn(note)
@@ -90,6 +98,32 @@ def command(
                 "rows_per_second": latency.rows_per_second,
                 "batch_rows": latency.batch,
             },
+        }
+    )
+
+
+def _export_generator(
+    run: Path, to: str, out: Path | None, stderr: console.Console, *, json: bool
+) -> None:
+    """Export a generator as ONNX: random numbers in, samples out."""
+    from trainer.workflows.generation.export import export_generator
+
+    result = export_generator(run, to, out)
+    stderr.print(
+        f"{format_bytes(result.bytes)}; {result.compared} samples compared with trainer predict: "
+        f"{100 * result.different:.2g}% of their values differ"
+    )
+    if not json:
+        console.result(str(result.path))
+        return
+    console.json_result(
+        {
+            "run": str(result.run),
+            "format": to,
+            "output": str(result.path),
+            "bytes": result.bytes,
+            "compared_samples": result.compared,
+            "different_values": result.different,
         }
     )
 

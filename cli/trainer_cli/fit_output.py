@@ -12,12 +12,13 @@ from trainer.errors import command_text, pluralize
 from trainer.report.text import Table, duration, inputs_text, number
 from trainer_cli import console
 from trainer_cli.following import Signals, View
+from trainer_cli.generation_output import generation_summary
 from trainer_cli.options import SPLITS
 
 if TYPE_CHECKING:
     from trainer.report.decisions import DecisionSummary
     from trainer.workflows.events import MembersFinished, RunEvent, RunFinished
-    from trainer.workflows.plan import RunPlan
+    from trainer.workflows.plans import AnyPlan
     from trainer_cli.progress import Progress
 
 Timings = Annotated[bool, typer.Option("--timings", help="Print the seconds of each phase.")]
@@ -74,12 +75,16 @@ class RunView(View["RunFinished"]):
 
 def _print_start(event: Any, stderr: console.Console) -> None:
     plan = event.plan
-    stderr.print(data_summary(plan))
-    parameters = "" if plan.parameters is None else f", {plan.parameters:,} parameters"
-    stderr.print(
-        f"network: {inputs_text(plan.dataset.preprocessing.inputs)}, "
-        f"{' → '.join(layer.name for layer in plan.layers)}{parameters}"
-    )
+    if plan.task_name == "generate":
+        for line in generation_summary(plan):
+            stderr.print(line)
+    else:
+        stderr.print(data_summary(plan))
+        parameters = "" if plan.parameters is None else f", {plan.parameters:,} parameters"
+        stderr.print(
+            f"network: {inputs_text(plan.dataset.preprocessing.inputs)}, "
+            f"{' → '.join(layer.name for layer in plan.layers)}{parameters}"
+        )
     threads = pluralize(event.device.threads, "thread")
     stderr.print(f"device: {event.device.name}, {threads} ({event.device.reason})")
     stderr.print(f"engine: {plan.engine.engine} ({plan.engine.reason})")
@@ -133,12 +138,14 @@ def print_summary(run: Path, sentence: str, stderr: console.Console) -> None:
     """Print the summary of the report of a run, if it has one, with warnings about it."""
     if not sentence:
         return
+    from trainer.report.generation import sample_warnings
     from trainer.runs.directory import RunDirectory
     from trainer.runs.findings import read_findings
 
     stderr.print(sentence)
     findings = read_findings(RunDirectory(run))
-    for warning in () if findings is None else findings.warnings:
+    warnings = sample_warnings(RunDirectory(run)) if findings is None else findings.warnings
+    for warning in warnings:
         console.warn(warning)
     stderr.print(f"report: {run}/report.html")
     stderr.print()
@@ -151,7 +158,7 @@ def data_summary(plan: Any) -> str:
     return f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}"
 
 
-def print_remarks(plan: RunPlan, stderr: console.Console, *warnings: str) -> None:
+def print_remarks(plan: AnyPlan, stderr: console.Console, *warnings: str) -> None:
     """Print the warnings of a plan, other warnings, and the notes of the plan."""
     for warning in (*plan.warnings, *warnings):
         console.warn(warning)

@@ -11,6 +11,7 @@ import typer
 from trainer.errors import Problem, UsageError, pluralize
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
+from trainer_cli.samples import SampleClass, SampleCount, SampleSeed, Sampling, draw
 from trainer_cli.stdin import data_file, with_stdin_name
 
 if TYPE_CHECKING:
@@ -21,19 +22,24 @@ _FORMATS = (".csv", ".parquet")
 
 def command(
     run: RunPath,
-    data: Annotated[
+    out: Annotated[
         Path,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A .csv or .parquet file, or - for CSV on stdout; for generated images, a new folder.",
+        ),
+    ],
+    data: Annotated[
+        Path | None,
         typer.Argument(
             metavar="FILE",
             help="The rows to predict: a table; an image, a folder of images or a glob, or a table of "
-            "their paths; - for CSV on stdin.",
+            "their paths; - for CSV on stdin. Not for task: generate.",
             readable=False,
+            show_default=False,
         ),
-    ],
-    out: Annotated[
-        Path,
-        typer.Option("--output", "-o", help="A .csv or .parquet file, or - for CSV on stdout."),
-    ],
+    ] = None,
     settings: DataSettings = None,
     keep: Annotated[
         list[str] | None,
@@ -43,12 +49,18 @@ def command(
             "images are always copied.",
         ),
     ] = None,
+    count: SampleCount = None,
+    seed: SampleSeed = None,
+    class_name: SampleClass = None,
     device: Device = "auto",
     quiet: Quiet = False,
     json: Json = False,
     allow_custom: AllowCustom = False,
 ) -> None:
-    """Predict the rows of a file, or images. The output has the same rows in the same order.
+    """Predict the rows of a file, or images, or draw samples from a generator.
+
+    The output has the same rows in the same order. A run of task: generate takes no file: it draws new
+    rows or images, the same ones for the same seed.
 
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c patients.csv -o out.csv --keep id
 
@@ -57,7 +69,17 @@ def command(
     Example: head -n 6 patients.csv | trainer predict runs/breast-cancer/20261122-141530-9f3c - -o -
 
     Example: trainer predict runs/breast-cancer/20261122-141530-9f3c new.csv data.csv.separator=';' -o -
+
+    Example: trainer predict runs/digits-gan/20261122-141530-9f3c --count 1000 --seed 1 -o samples/
     """
+    from trainer.workflows.generation.runs import is_generation_run
+
+    sampling = Sampling(count, seed, class_name)
+    if is_generation_run(run):
+        _check_for_samples(data, settings, keep)
+        draw(run, out, sampling, device_name(device), quiet=quiet, json=json)
+        return
+    data = _check_for_rows(data, sampling)
     _check_output(out, data, json=json)
     console.Console(quiet=quiet).announce_loading(run)
     from trainer.prediction.files import predict_file
@@ -91,6 +113,32 @@ def command(
         )
     else:
         console.result(str(out))
+
+
+def _check_for_samples(
+    data: Path | None, settings: list[str] | None, keep: list[str] | None
+) -> None:
+    """Check that a command that draws samples names no file."""
+    given = [str(data)] if data is not None else []
+    given += [f"--keep {name}" for name in keep or ()] + (settings or [])
+    if given:
+        expected = "no FILE and no settings of one: a run of task: generate draws samples"
+        fix = f"remove {given[0]}"
+        raise UsageError(Problem("trainer predict", expected, f"'{given[0]}'", fix))
+
+
+def _check_for_rows(data: Path | None, sampling: Sampling) -> Path:
+    """Check that a command that predicts rows names a file, and return it."""
+    problems = [
+        Problem(name, "a run of task: generate with this option", "another run", f"remove {name}")
+        for name in sampling.given
+    ]
+    if data is None:
+        expected = "FILE, the rows to predict"
+        problems.append(Problem("trainer predict", expected, "none", "name a table or images"))
+    if problems or data is None:
+        raise UsageError(problems)
+    return data
 
 
 def _warn(predicted: LazyPredictions, data: Path, source: Path) -> None:

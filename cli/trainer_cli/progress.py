@@ -11,7 +11,7 @@ from trainer_cli import console
 
 if TYPE_CHECKING:
     from trainer.engine.events import EpochEnd, RolledBack, StepCheckpoint
-    from trainer.workflows.plan import RunPlan
+    from trainer.workflows.plans import AnyPlan
 
 _LINES = 10
 _ECHO_COLUMNS = 3
@@ -26,7 +26,7 @@ class Progress:
     metrics.jsonl.
     """
 
-    def __init__(self, stderr: console.Console, plan: RunPlan) -> None:
+    def __init__(self, stderr: console.Console, plan: AnyPlan) -> None:
         from trainer.config.resolve import monitored_metrics
 
         self._stderr = stderr

@@ -10,6 +10,7 @@ The packages, from high to low level; each imports only from lower levels:
                      .packed         networks that are trained together
                      .sweeps         sweeps and their trials
                      .explanations   what `explain` and reports show
+                     .generation     a generator and a discriminator, and their samples
     9  serving       exported networks over HTTP                                         ONNX Runtime
     8  export        a run as a model for other programs, with its preprocessing         ONNX
     7  prediction    a run directory → its networks, which predict rows and evaluate splits
@@ -54,13 +55,13 @@ function or method, in the order of their calls:
       Recording.write_end ─► manifest.json; write_page ─► runs.files.write_atomically: report.html
 
 Commands that do not train import neither TensorFlow nor Keras. Without them, all modules can be
-imported except `building`, `networks`, `recorded_training` and `recording` in `workflows` and most of
-`engine` and `models`: in `engine` `base_features`, `checkpoint_schedule`, `devices`, `divergence`,
-`divergence_advice`, `events`, `lengths`, `monitors`, `program_cache` and `selection` can, in `models`
-`coded_weights`, `compression_schedule`, `custom`, `kernel_padding`, `memory`, `pack_compatibility`,
-`principal_components`, `seeds`, `summary`, `warm_start`, readers of `pretrained` weights, and sizes of
-layers that translate. In `export`, `keras_columns`, `keras_dates`, `keras_model`, `keras_tasks` and
-`litert_model` cannot.
+imported except `building`, `evaluation`, `networks`, `recorded_training`, `recording` and `setups` in
+`workflows` and most of `engine` and `models`: in `engine` `base_features`, `checkpoint_schedule`,
+`devices`, `divergence`, `divergence_advice`, `events`, `lengths`, `monitors`, `program_cache` and
+`selection` can, in `models` `coded_weights`, `compression_schedule`, `custom`, `generation_summary`,
+`kernel_padding`, `memory`, `pack_compatibility`, `principal_components`, `seeds`, `summary`,
+`warm_start`, readers of `pretrained` weights, and sizes of layers that translate. In `export`,
+`keras_columns`, `keras_dates`, `keras_model`, `keras_tasks` and `litert_model` cannot.
 """
 
 from __future__ import annotations

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 
 FEATURES, CATEGORIES, IMAGE, TERMS = "features", "categories", "image", "terms"
 TOKENS = "tokens"
+LATENT, CONDITION = "latent", "condition"
+"""The inputs of a generator: normal random numbers, and a one-hot class if it is given one."""
 
 Value = TypeVar("Value")
 

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-TaskName = Literal["binary", "multiclass", "multilabel", "regression", "translate"]
+TaskName = Literal["binary", "multiclass", "multilabel", "regression", "translate", "generate"]

@@ -16,7 +16,6 @@ from trainer.config.model import HeadKind
 from trainer.config.nodes import Source, to_python
 from trainer.config.resolve import resolved_head
 from trainer.config.schema import Config
-from trainer.config.task_rules import TASK_RULES
 from trainer.config.yaml_reader import parse_yaml
 from trainer.errors import ConfigError, Problem
 from trainer.task_names import TaskName
@@ -513,7 +512,7 @@ def test_find_conflicts_never_fails_for_valid_settings(
     for problem in conflict_problems(cfg):
         assert problem.key
         assert problem.expected
-    for task in TASK_RULES:
+    for task in CLASSES:
         task_conflicts(cfg, task, resolved_head(cfg, task), ["a", "b"], True)
 
 
@@ -526,7 +525,7 @@ CLASSES: dict[TaskName, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.parametrize("task", TASK_RULES)
+@pytest.mark.parametrize("task", CLASSES)
 def test_defaults_fit_every_task(task: TaskName) -> None:
     head = resolved_head(config(""), task)
     assert task_conflicts(config(""), task, head, CLASSES[task], True) == []

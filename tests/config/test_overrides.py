@@ -422,7 +422,7 @@ def test_every_setting_with_a_default_can_be_overridden_by_it(write: Write) -> N
     sections = [
         name
         for name in Config.model_fields
-        if name not in ("data", "name", "seed", "metrics", "sweep")
+        if name not in ("data", "name", "seed", "metrics", "sweep", "networks")
     ]
     for section in sections:
         for key, value in default.model_dump()[section].items():

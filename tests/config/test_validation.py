@@ -17,7 +17,7 @@ from trainer.config.yaml_reader import parse_yaml
 SOURCE = Source("c.yaml", Path())
 PYDANTIC = re.compile(
     r"[Ii]nput should|Field required|Extra inputs|validation error|should (be|have|match)|"
-    r"valid (string|integer|number|dictionary|list|boolean)|union_tag|discriminator|"
+    r"valid (string|integer|number|dictionary|list|boolean)|union_tag|using discriminator|"
     r"function-|constrained-|Section|literal\[|NoneType"
 )
 BASE = "data: {source: x.csv, target: y}\n"

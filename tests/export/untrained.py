@@ -20,7 +20,8 @@ from trainer.runs.checkpoints import write_checkpoint
 from trainer.runs.decisions import Decisions, write_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.example import write_example
-from trainer.workflows.plan import make_plan, manifest_of_plan
+from trainer.workflows.plan import make_plan
+from trainer.workflows.plans import manifest_of_plan
 from trainer.workflows.recording import fitted_data, write_fitted_data
 
 START = datetime(2026, 11, 22, 14, 15, 30, tzinfo=UTC)

@@ -152,6 +152,36 @@ fit:
   checkpoint: {every: 10 steps}
 """
 
+_GENERATED = """\
+name: {name}
+seed: 11
+data:
+  source: table.csv
+  task: generate
+  target: label
+  split: {{test: 0.2, validation: 0.2}}
+"""
+
+_ADVERSARIAL = """\
+networks:
+  generator:
+    layers: [{dense: {units: 32, activation: relu}}, batch_normalization]
+    optimizer: {name: adam, learning_rate: 0.001, beta_1: 0.5, ema: 0.95}
+  discriminator:
+    layers: [{dense: {units: 32, activation: leaky_relu}}, {dropout: 0.2}]
+    spectral_normalization: true
+generation:
+  latent: 8
+  condition: true
+  discriminator_steps: 2
+  instance_noise: {stddev: 0.1, over: 10 epochs}
+  measured: 200
+fit:
+  epochs: 15
+  batch_size: 16
+  checkpoint: {every: 10 steps}
+"""
+
 
 _COMPRESSED = """\
 model:
@@ -195,6 +225,7 @@ class TrainingCase:
         images: Whether the rows are images.
         texts: Whether the rows are texts, beside the folder of an encoder.
         pairs: Whether the rows are texts and their translations.
+        generated: Whether rows are generated.
     """
 
     name: str
@@ -204,10 +235,11 @@ class TrainingCase:
     images: bool = False
     texts: bool = False
     pairs: bool = False
+    generated: bool = False
 
     def write(self, folder: Path) -> Path:
         """Write table and config to a directory; return the config."""
-        data = _CONFIG.format(name=self.name)
+        data = (_GENERATED if self.generated else _CONFIG).format(name=self.name)
         if self.images:
             make_images(folder / "photos", count=self.rows // 2)
             data = data.replace(
@@ -275,6 +307,14 @@ CASES = (
             # The measured times differ, and conversions take longer than the training.
             ("trainer.workflows.compression", "_EXPORTS", ()),
         ),
+    ),
+    TrainingCase(
+        "adversarial",
+        _ADVERSARIAL,
+        1_000,
+        # Several calls per epoch.
+        (_OFTEN, ("trainer.engine.batches", "_CALL_SECONDS", 0.001_55)),
+        generated=True,
     ),
     TrainingCase("long", _LONG, 60_000, (_OFTEN,)),
     TrainingCase("translation", _TRANSLATION, 800, (_OFTEN,), pairs=True),

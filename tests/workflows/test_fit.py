@@ -148,7 +148,7 @@ def test_plain_keras_loads_the_model(finished, trained, tmp_path):
     [(8000, False, True), (2000, False, False), (2000, True, True), (80, True, False)],
 )
 def test_long_training_is_compiled(small, monkeypatch, steps, gpu, compiled):
-    monkeypatch.setattr("trainer.workflows.building.uses_gpu", lambda: gpu)
+    monkeypatch.setattr("trainer.workflows.compilation.uses_gpu", lambda: gpu)
     overrides = ("~fit.epochs", f"fit.steps={steps}", "fit.batch_size=36")
     setup = build_training(make_plan(load_config(small, overrides)), allow_custom=False)
     assert setup.execution.compiled is compiled
@@ -162,7 +162,7 @@ CONVOLUTION = (
 
 @pytest.mark.parametrize("gpu", [False, True])
 def test_convolutions_are_compiled_on_a_gpu_only(small, monkeypatch, gpu):
-    monkeypatch.setattr("trainer.workflows.building.uses_gpu", lambda: gpu)
+    monkeypatch.setattr("trainer.workflows.compilation.uses_gpu", lambda: gpu)
     overrides = ("~fit.epochs", "fit.steps=8000", "fit.batch_size=36", CONVOLUTION)
     setup = build_training(make_plan(load_config(small, overrides)), allow_custom=False)
     assert setup.execution.compiled is gpu

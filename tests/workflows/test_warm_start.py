@@ -15,7 +15,8 @@ from trainer.runs.directory import RunDirectory
 from trainer.workflows.building import build_training
 from trainer.workflows.events import MembersFinished
 from trainer.workflows.members import resume_members
-from trainer.workflows.plan import make_plan, manifest_of_plan
+from trainer.workflows.plan import make_plan
+from trainer.workflows.plans import manifest_of_plan
 from trainer.workflows.session import Session
 
 

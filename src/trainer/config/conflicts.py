@@ -15,6 +15,8 @@ from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import class_text
 from trainer.config.data_conflicts import data_conflicts
 from trainer.config.evaluate_conflicts import evaluate_conflicts
+from trainer.config.generation import GENERATE
+from trainer.config.generation_conflicts import generation_conflicts
 from trainer.config.images import image_conflicts
 from trainer.config.loss_conflicts import head_conflicts, loss_conflicts, target_scale_conflicts
 from trainer.config.member_conflicts import member_conflicts
@@ -49,6 +51,15 @@ from trainer.task_names import TaskName
 
 def find_conflicts(config: Config) -> list[Conflict]:
     """Return the conflicts that do not depend on the data, each with all settings it concerns."""
+    if config.data.task == GENERATE:
+        return [
+            *data_conflicts(config.data, folded=uses_folds(config)),
+            *pseudonym_conflicts(config.data),
+            *image_conflicts(config.data),
+            *_fit_conflicts(config),
+            *tracking_conflicts(config),
+            *generation_conflicts(config),
+        ]
     return [
         *data_conflicts(config.data, folded=uses_folds(config)),
         *member_conflicts(config),
@@ -60,7 +71,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *network_conflicts(config.model),
         *augment_conflicts(config),
         *pretrained_conflicts(config),
-        *optimizer_conflicts(config),
+        *optimizer_conflicts(config.optimizer),
         *loss_conflicts(config),
         *target_scale_conflicts(config.data),
         *_fit_conflicts(config),
@@ -70,6 +81,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
         *(streaming_conflicts(config) if config.runtime.engine == "streaming" else ()),
         *tracking_conflicts(config),
         *translation_conflicts(config),
+        *generation_conflicts(config),
         *sweep_conflicts(config, find_conflicts),
     ]
 

@@ -336,15 +336,17 @@ class Data(Section):
     format: Literal["auto", FileFormat] = "auto"
     """File format; auto: from the file names, and folder for a folder of images."""
     csv: Csv = Csv()
-    target: Column | Annotated[list[Column], Field(min_length=1)]
+    target: Column | list[Column]
     """Column to predict. Several yes/no columns or lists of labels (`target_separator`) are a
-    multi-label task, several numeric columns a multi-output regression."""
+    multi-label task, several numeric columns a multi-output regression. For task: generate it is
+    optional: the class of each row, generated like other columns or given (`generation.condition`)."""
     task: Literal["auto"] | TaskName = "auto"
     """Learning task; auto: from the target values in the training rows. Text values are classes and
     fractional numbers are regression; integers are classes if there are only two, or at most 20 with at
     least ten rows each on average; several columns are yes/no or numbers. translate, which is never
     inferred: the target is a text, written by `model.encoder_decoder` from the one feature column, the
-    source."""
+    source. generate, not inferred either: new rows or images like those of the data, by the networks of
+    `networks`."""
     positive: Scalar | None = None
     """Positive class of a binary task; if unset: yes, true, 1, positive or + if present, else the rarer
     class."""

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 from trainer.config import specs
 from trainer.config.losses import DEFAULT_LOSS, LOSSES
 from trainer.config.matching import EXTENDS, ROOT
-from trainer.config.metrics import METRICS
+from trainer.config.metrics import MEASURES, METRICS
 from trainer.config.optimizers import DEFAULT_OPTIMIZER
 from trainer.config.schema import Config
 from trainer.config.sections import Section
@@ -57,12 +57,13 @@ def _allow_nameless_optimizer(schema: dict[str, Any]) -> None:
     nameless = {**named, "properties": {**named["properties"], "name": False}}
     nameless["required"] = [key for key in named.get("required", []) if key != "name"]
     definitions["NamelessOptimizer"] = nameless
-    optimizer = schema["properties"]["optimizer"]
-    optimizer["anyOf"] = [
-        *optimizer["anyOf"],
-        {"$ref": "#/$defs/NamelessOptimizer"},
-        {"type": "null"},
-    ]
+    for owner in (schema, definitions["Generator"], definitions["Discriminator"]):
+        optimizer = owner["properties"]["optimizer"]
+        optimizer["anyOf"] = [
+            *optimizer["anyOf"],
+            {"$ref": "#/$defs/NamelessOptimizer"},
+            {"type": "null"},
+        ]
 
 
 def reference_markdown() -> str:
@@ -82,6 +83,11 @@ def reference_markdown() -> str:
             parts.append(_table(("setting", "type", "default", "description"), rows))
     parts.append("## Metrics\n")
     parts.append(_table(("metric", "better if", "tasks", "description"), list(_metric_rows())))
+    parts.append("## Measures of task: generate\n")
+    measures: list[_Row] = [
+        (f"`{name}`", info.better, _escaped(info.description)) for name, info in MEASURES.items()
+    ]
+    parts.append(_table(("measure", "better if", "description"), measures))
     parts.append("## Losses\n")
     parts.append(_table(("loss", "heads"), list(_loss_rows())))
     return "\n".join(parts)

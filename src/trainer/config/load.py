@@ -17,6 +17,7 @@ from trainer.config.conflict import Conflict
 from trainer.config.conflicts import find_conflicts
 from trainer.config.data import FORMAT_SUFFIXES
 from trainer.config.encoders import with_encoder_vocabulary
+from trainer.config.generation import with_generation_defaults, with_generation_monitor
 from trainer.config.image_folders import with_folder_settings
 from trainer.config.issues import ValidationIssue
 from trainer.config.matching import EXTENDS
@@ -140,7 +141,7 @@ def load_config(path: Path, overrides: Sequence[str] = (), text: str | None = No
         raise ConfigError(problems)
     root, override_problems = apply_overrides(root, parsed)
     problems += override_problems
-    root = with_folder_settings(resolve_paths(root, problems))
+    root = with_generation_defaults(with_folder_settings(resolve_paths(root, problems)))
     assert root.entries is not None
     if "name" not in root.entries:
         name = to_node(name_from_path(path), root.location)
@@ -239,6 +240,7 @@ def validate_tree(root: Node, path: Path) -> tuple[Config | None, list[Problem]]
         config = with_translation_tokens(
             with_encoder_vocabulary(Config.model_validate(to_python(root)))
         )
+        config = with_generation_monitor(config)
     except ValidationError as error:
         issues = issues or issues_from_pydantic(error, str(path))
     problems = [issue.problem for issue in issues]

@@ -136,6 +136,41 @@ METRICS: dict[MetricName, MetricInfo] = {
 macro averages: the unweighted mean over classes or columns."""
 
 
+@dataclass(frozen=True, slots=True)
+class MeasureInfo:
+    """A measure of the samples of a generator: which direction is better, and what it is."""
+
+    better: Literal["higher", "lower"]
+    description: str
+
+
+MEASURES: dict[str, MeasureInfo] = {
+    "frechet_distance": MeasureInfo(
+        "lower",
+        "Fréchet distance between samples and rows, in the features of a classifier of the training "
+        "rows, or for tables in standardized columns",
+    ),
+    "sample_precision": MeasureInfo(
+        "higher", "fraction of samples that are as close to a row as rows are to each other"
+    ),
+    "sample_recall": MeasureInfo(
+        "higher", "fraction of rows that are as close to a sample as samples are to each other"
+    ),
+    "diversity": MeasureInfo(
+        "higher", "mean distance between samples, divided by that between rows"
+    ),
+    "modes": MeasureInfo(
+        "higher", "fraction of classes with at least a quarter of their share of the samples"
+    ),
+    "discriminator_accuracy": MeasureInfo(
+        "lower", "fraction of real and generated rows that the discriminator classifies correctly"
+    ),
+    "generator_loss": MeasureInfo("lower", "mean loss of the generator"),
+    "discriminator_loss": MeasureInfo("lower", "mean loss of the discriminator"),
+}
+"""What is measured in each epoch of task: generate, on validation rows if there are at least 50."""
+
+
 def better_direction(metric: str) -> Literal["higher", "lower"]:
     """Return whether a higher or a lower value of a monitored metric (`val_auc`, `loss`) is better.
 
@@ -143,4 +178,6 @@ def better_direction(metric: str) -> Literal["higher", "lower"]:
         KeyError: The name is neither the loss nor a metric.
     """
     name = metric.removeprefix("val_")
+    if name in MEASURES:
+        return MEASURES[name].better
     return "lower" if name == "loss" else METRICS[name].better  # type: ignore[index]

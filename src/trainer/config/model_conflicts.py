@@ -9,7 +9,7 @@ from trainer.config.augment import Saturation
 from trainer.config.conflict import Conflict, conflict
 from trainer.config.images import image_columns
 from trainer.config.model import Model
-from trainer.config.optimizers import ScheduleFreeAdamW, Sgd
+from trainer.config.optimizers import AnyOptimizer, ScheduleFreeAdamW, Sgd
 from trainer.config.schedules import PiecewiseSchedule
 from trainer.config.schema import Config
 from trainer.config.sections import interval_parts
@@ -49,9 +49,8 @@ def augment_conflicts(config: Config) -> Iterator[Conflict]:
             yield conflict(key, expected, config.loss.name, fix, "loss.name")
 
 
-def optimizer_conflicts(config: Config) -> Iterator[Conflict]:
-    """Yield conflicts between clipping, momentum, averages and schedules."""
-    optimizer = config.optimizer
+def optimizer_conflicts(optimizer: AnyOptimizer, key: str = "optimizer") -> Iterator[Conflict]:
+    """Yield conflicts between the settings of an optimizer, the section `key`."""
     clips = [
         name
         for name in ("clip_norm", "global_clip_norm", "clip_value")
@@ -59,37 +58,38 @@ def optimizer_conflicts(config: Config) -> Iterator[Conflict]:
     ]
     if len(clips) > 1:
         yield conflict(
-            f"optimizer.{clips[1]}",
+            f"{key}.{clips[1]}",
             "one kind of clipping",
             " and ".join(clips),
             "keep one of them",
-            *(f"optimizer.{name}" for name in clips),
+            *(f"{key}.{name}" for name in clips),
         )
     if isinstance(optimizer, Sgd) and optimizer.nesterov and optimizer.momentum == 0:
         yield conflict(
-            "optimizer.nesterov",
+            f"{key}.nesterov",
             "a momentum above 0 with nesterov: true",
             "momentum: 0",
-            "set optimizer.momentum, for example to 0.9",
-            "optimizer.momentum",
+            f"set {key}.momentum, for example to 0.9",
+            f"{key}.momentum",
         )
     if optimizer.schedule is None:
         return
     if isinstance(optimizer, ScheduleFreeAdamW):
         yield conflict(
-            "optimizer.schedule",
+            f"{key}.schedule",
             "no schedule with schedule_free_adamw",
             "a schedule",
-            "use adamw with the schedule, or optimizer.warmup_steps",
-            "optimizer.name",
+            f"use adamw with the schedule, or {key}.warmup_steps",
+            f"{key}.name",
         )
     if isinstance(optimizer.schedule, PiecewiseSchedule):
         piecewise = optimizer.schedule.piecewise
-        yield from _piecewise_conflicts(piecewise.at, piecewise.factors)
+        yield from _piecewise_conflicts(
+            piecewise.at, piecewise.factors, f"{key}.schedule.piecewise"
+        )
 
 
-def _piecewise_conflicts(at: list[str], factors: list[float]) -> Iterator[Conflict]:
-    key = "optimizer.schedule.piecewise"
+def _piecewise_conflicts(at: list[str], factors: list[float], key: str) -> Iterator[Conflict]:
     if len(at) != len(factors):
         yield conflict(
             f"{key}.factors",

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from trainer.config.compress import Compress
 from trainer.config.data import Data
+from trainer.config.generation import Generation, Networks
 from trainer.config.layers.custom import Custom
 from trainer.config.losses import Loss, NamedLoss
 from trainer.config.metrics import MetricName
@@ -281,6 +282,9 @@ class Config(Section):
     """The loss that training minimizes: its name, or its name and settings."""
     metrics: Literal["auto"] | list[MetricName] = "auto"
     """Metrics computed in each epoch and in evaluations, besides the loss; auto: by task."""
+    networks: Networks | None = None
+    """The two networks of task: generate, in place of `model`, `optimizer` and `loss`."""
+    generation: Generation = Generation()
     fit: Fit = Fit()
     compress: Compress = Compress()
     evaluate: Evaluate = Evaluate()

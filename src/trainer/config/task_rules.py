@@ -34,6 +34,7 @@ class TaskRules:
         is_exclusive: Whether each row has exactly one class, given in one target column.
         has_positive_class: Whether one of two classes is the positive one.
         has_text: Whether targets and predictions are texts.
+        is_generated: Whether rows or images are generated, instead of predictions.
     """
 
     title: str
@@ -46,11 +47,12 @@ class TaskRules:
     is_exclusive: bool = False
     has_positive_class: bool = False
     has_text: bool = False
+    is_generated: bool = False
 
     @property
     def has_numbers(self) -> bool:
         """Whether targets and predictions are numbers."""
-        return not (self.has_classes or self.has_text)
+        return not (self.has_classes or self.has_text or self.is_generated)
 
     @property
     def predicts_most_likely(self) -> bool:
@@ -125,6 +127,16 @@ TASK_RULES: dict[TaskName, TaskRules] = {
         compared_metrics=("bleu", "chrf", "rouge_1", "rouge_2", "rouge_l", "exact_match"),
         has_classes=False,
         has_text=True,
+    ),
+    "generate": TaskRules(
+        title="generation",
+        description="rows or images",
+        explanation="new rows or images",
+        heads=("linear",),
+        metrics=(),
+        compared_metrics=(),
+        has_classes=False,
+        is_generated=True,
     ),
 }
 """Task → its rules."""

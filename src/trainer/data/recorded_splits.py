@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -20,7 +21,16 @@ from trainer.data.values import number_matrix
 from trainer.errors import DataError, Problem, RunError, did_you_mean, pluralize
 
 
-def split_frame(dataset: Dataset) -> pl.DataFrame:
+class Assigned(Protocol):
+    """A table whose rows are split."""
+
+    @property
+    def assignment(self) -> Assignment: ...
+    @property
+    def reasons(self) -> Assignment: ...
+
+
+def split_frame(dataset: Assigned) -> pl.DataFrame:
     """Return the split of every row as a table.
 
     Its columns are `row` (int64, from 0), `split` (train, validation, test or dropped) and `reason`

@@ -131,3 +131,21 @@ class ResidentRows(TrainingRows):
             x, y, *weight = gather_batch(*self.data, tf.constant(rows))
             x = without_padding(x, int(lengths[rows].max()))
             yield None, x, y, weight[0] if weight else None
+
+
+class WholeBatchRows(ResidentRows):
+    """Rows that are kept on the device, of which each epoch leaves out those that do not fill a batch:
+    other ones in each epoch.
+    """
+
+    def __init__(self, samples: Samples, batching: Batching) -> None:
+        """Copy the rows to the device."""
+        super().__init__(samples, batching)
+        self._rows = self.count
+        self.steps_per_epoch = self.count // self.batch
+        self.count = self.steps_per_epoch * self.batch
+
+    def order(self, epoch: int) -> NDArray[np.int32]:
+        """Return the order of the rows that an epoch trains on."""
+        order = epoch_order(self._rows, self.batching.seed, epoch, self.batching.shuffle)
+        return order[: self.count]

@@ -180,25 +180,25 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
     problems: list[Problem] = []
     layers: list[LayerSummary] = []
     if network.tables:
-        layers.append(_summary(EMBEDDINGS, EMBEDDINGS, network.embedded, network.tables))
+        layers.append(fixed_summary(EMBEDDINGS, EMBEDDINGS, network.embedded, network.tables))
     shape: Shape | None = network.start
     columns = None
     if (network.base is not None or shape != network.embedded) and network.columns:
         columns = network.embedded
     if network.image is not None:
-        layers.append(_summary(IMAGE_SCALING, IMAGE_SCALING, network.image, ()))
+        layers.append(fixed_summary(IMAGE_SCALING, IMAGE_SCALING, network.image, ()))
     elif network.tokens is not None and network.token_vectors is not None:
         weights = (network.token_vectors,)
-        layers.append(_summary(TOKEN_EMBEDDING, TOKEN_EMBEDDING, network.tokens, weights))
+        layers.append(fixed_summary(TOKEN_EMBEDDING, TOKEN_EMBEDDING, network.tokens, weights))
     if network.base is not None:
         layers.append(_base_summary(network.base))
         shape = (network.base.channels,)
         if columns is not None:
             shape, columns = (shape[0] + columns[0],), None
-            layers.append(_summary(CONCATENATE, CONCATENATE, shape, ()))
+            layers.append(fixed_summary(CONCATENATE, CONCATENATE, shape, ()))
     names = layer_names(model.layers)
     for index, (name, layer) in enumerate(zip(names, model.layers, strict=True)):
-        summary, problem = _summarize(layer, name, shape)
+        summary, problem = summarize_layer(layer, name, shape)
         # Without a shape because of an earlier problem, that one is enough.
         if problem is not None and (shape is not None or not problems):
             key = f"model.layers.{index}.{problem.key}"
@@ -207,13 +207,13 @@ def summarize_layers(model: Model, network: NetworkShape) -> tuple[LayerSummary,
         shape = summary.output_shape
         if columns is not None and shape is not None and len(shape) == 1:
             shape, columns = (shape[0] + columns[0],), None
-            layers.append(_summary(CONCATENATE, CONCATENATE, shape, ()))
+            layers.append(fixed_summary(CONCATENATE, CONCATENATE, shape, ()))
     if shape is not None and len(shape) != 1:
         problems.append(_head_problem(model, shape))
         shape = None
     bias = (network.outputs,)
     kernel = None if shape is None else ((*shape, *bias), bias)
-    layers.append(_summary(HEAD, HEAD, bias, kernel))
+    layers.append(fixed_summary(HEAD, HEAD, bias, kernel))
     if problems:
         raise ConfigError(problems)
     return tuple(layers)
@@ -232,7 +232,7 @@ def _head_problem(model: Model, shape: Shape) -> Problem:
     )
 
 
-def _summarize(
+def summarize_layer(
     layer: LayerEntry, name: str, shape: Shape | None
 ) -> tuple[LayerSummary, Problem | None]:
     """Return the summary of a hidden layer, and its problem if it cannot follow the previous one.
@@ -283,7 +283,9 @@ def _base_summary(base: BaseNetwork) -> LayerSummary:
     )
 
 
-def _summary(name: str, kind: str, shape: Shape, weights: tuple[Shape, ...] | None) -> LayerSummary:
+def fixed_summary(
+    name: str, kind: str, shape: Shape, weights: tuple[Shape, ...] | None
+) -> LayerSummary:
     """Return the summary of a layer that is not in the config; its weights are None if unknown."""
     trainable = None if weights is None else sum(map(prod, weights))
     return LayerSummary(name, kind, shape, trainable, trainable, weights, trainable, prod(shape))

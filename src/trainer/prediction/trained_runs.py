@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.data import Data
 from trainer.config.dump import resolved_settings
+from trainer.config.generation import GENERATE
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import to_python
 from trainer.config.read_options import parse_read_options
@@ -95,6 +96,10 @@ def open_trained(path: Path) -> TrainedRun:
             )
         )
     loaded = read_run_config(opened.run)
+    if loaded.config.data.task == GENERATE:
+        fix = f"draw samples: {command_text('predict', opened.run.path)} -o samples"
+        found = f"a run of task: {GENERATE}"
+        raise RunError(Problem(str(path), "a run with predictions", found, fix))
     # A run's config contains every setting: an incomplete one was truncated and has another meaning.
     missing = _missing_setting(resolved_settings(loaded.config), to_python(loaded.root))
     if missing is not None:

@@ -3,8 +3,8 @@
     <root>/<name>/<time>-<short hash>/
         config.yaml  proposed.yaml  manifest.json  preprocessing.json  splits.parquet  metrics.jsonl
         timing.jsonl  checkpoints/{last,last-1,…,best}/  evaluation/<split>.json  predictions/
-        decisions.json  findings.json  compression.json  example.json  explanation/  export/  monitoring/
-        report.html  tensorboard/  tracking.json  lock
+        decisions.json  findings.json  compression.json  example.json  explanation/  samples/  export/
+        monitoring/  report.html  tensorboard/  tracking.json  lock
 
 Every path is derived from the directory's own path; none is ever read from a file.
 """
@@ -177,6 +177,11 @@ class RunDirectory:
         return self.path / "explanation"
 
     @property
+    def samples(self) -> Path:
+        """The directory of the samples of a generator after each epoch."""
+        return self.path / "samples"
+
+    @property
     def exports(self) -> Path:
         """The directory of exported models, one for each format."""
         return self.path / "export"
@@ -211,9 +216,7 @@ class RunDirectory:
         return self.checkpoints / _component(name)
 
     def has_ended(self) -> bool:
-        """Return whether the run has finished or failed, according to its manifest.
-
-        A run that a time limit ended has not: it can be resumed.
+        """Return whether the run has finished or failed, and was not ended by a time limit.
 
         Raises:
             RunError: The manifest is damaged.
@@ -239,14 +242,11 @@ class RunDirectory:
                 log.unlink(missing_ok=True)
 
     def remove_leftovers(self, keep: int) -> None:
-        """Remove temporary files of a killed writer; call only while holding `lock`.
-
-        `keep` is the number of checkpoints to keep, including `last`.
-        """
+        """Remove what a killed writer left, and all but `keep` last checkpoints; call with `lock`."""
         remove_leftovers(self.last, keep=keep)
         remove_leftovers(self.best)
         remove_temporary_files(self.path)
-        for folder in (self.evaluation, self.predictions, self.explanation):
+        for folder in (self.evaluation, self.predictions, self.explanation, self.samples):
             remove_temporary_files(folder)
 
     def write_config(self, text: str) -> None:

@@ -43,6 +43,7 @@ from trainer.models.custom import build_custom
 from trainer.models.network import Variant
 from trainer.models.optimizers import build_optimizer
 from trainer.models.stacking import StackMember
+from trainer.runs.directory import RunDirectory
 from trainer.workflows.compilation import should_compile
 from trainer.workflows.networks import (
     make_learner,
@@ -118,6 +119,19 @@ class TrainingSetup:
     def evaluator(self, split: SplitName) -> Evaluator:
         """Return the evaluator for a split: training rows, which can be many, are not translated."""
         return self.text_evaluators.get(split != "train", self.executor.evaluator)
+
+    @property
+    def trained_weights(self) -> list[Any]:
+        """The variables of `Training.best_weights`."""
+        weights: list[Any] = self.network.weights
+        return weights
+
+    def use_best_weights(self) -> None:
+        """Set the weights to those of the best epoch."""
+        self.network.set_weights(self.training.best_weights)
+
+    def after_epoch(self, run: RunDirectory, epoch: int) -> None:
+        """Write what a run keeps of each epoch besides its metrics: nothing."""
 
 
 def build_training(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trainer.config.layers.custom import Custom
 from trainer.engine.devices import uses_gpu
-from trainer.workflows.plan import RunPlan
+from trainer.workflows.plans import AnyPlan
 
 # Compiling takes a second the first time, and a third of that once the program is cached.
 _COMPILE_SECONDS = 0.5
@@ -14,7 +14,7 @@ _COMPILE_SECONDS = 0.5
 _GPU_COMPILE_SECONDS, _GPU_SAVED_SECONDS = 3.0, 2.5e-3
 
 
-def should_compile(plan: RunPlan) -> bool:
+def should_compile(plan: AnyPlan) -> bool:
     """Return whether XLA saves more time than compilation takes.
 
     Measured on one core: a step saves 70 µs of overhead and 1 µs per 1,000 parameters in the

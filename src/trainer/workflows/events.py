@@ -29,6 +29,7 @@ from trainer.workers.messages import EpochEvent, Event
 if TYPE_CHECKING:
     from trainer.workflows.packed.pack_schedule import PackSchedule
     from trainer.workflows.plan import RunPlan
+    from trainer.workflows.plans import AnyPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +44,7 @@ class RunStarted:
     """
 
     run: Path
-    plan: RunPlan
+    plan: AnyPlan
     device: Device
     notes: tuple[str, ...]
 

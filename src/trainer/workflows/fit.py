@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, assert_never
+from typing import TYPE_CHECKING, Literal, TypeVar, assert_never
 
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
@@ -28,7 +28,9 @@ from trainer.errors import DivergedError, Problem, TrainingError, command_text
 from trainer.report.page import write_page
 from trainer.workflows.events import RunEvent, RunFinished, RunStarted
 from trainer.workflows.explanations.run_explanations import explain_columns, explain_images
-from trainer.workflows.plan import RunPlan, TableCache, make_plan
+from trainer.workflows.generation.plan import GenerationPlan
+from trainer.workflows.plan import RunPlan, TableCache
+from trainer.workflows.plans import AnyPlan, plan_run
 from trainer.workflows.reporting import seconds_after_training, write_run_findings
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
 from trainer.workflows.translations import explain_translations
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
     from trainer.engine.batches import EpochOutput
     from trainer.workflows.building import TrainingSetup
     from trainer.workflows.recording import Recording
+
+
+Plan = TypeVar("Plan", bound=AnyPlan)
+_MEASURING_SECONDS = 5.0
+"""Of the samples of a generator, after training."""
 
 
 def fit_run(
@@ -64,30 +71,27 @@ def fit_run(
     """
     start_time, started_at = perf_counter(), datetime.now(UTC)
     with devices.tensorflow_import(in_background=is_large(loaded.config.data)):
-        plan = make_plan(loaded, tables)
+        plan = plan_run(loaded, tables)
     planned_at = perf_counter()
     with locate_problems(loaded):
         plan, device = start_device(plan, loaded.config)
-    from trainer.workflows.building import build_training
-    from trainer.workflows.recorded_training import RecordedTraining
     from trainer.workflows.recording import first_manifest, new_recording
+    from trainer.workflows.setups import build_setup, recorded_training
 
     imported_at = perf_counter()
     with devices.resource_errors():
         with locate_problems(loaded):
-            built = build_training(plan, allow_custom=session.allow_custom)
+            built = build_setup(plan, allow_custom=session.allow_custom)
         built.group.start_time = start_time
         build_seconds = perf_counter() - imported_at - built.encode_seconds
-        recorded = RecordedTraining(
-            built.group.checkpointable(0), built.network, built.saved, built.execution
-        )
+        recorded = recorded_training(built)
         manifest = first_manifest(plan, recorded, device, command=session.command, now=started_at)
         with new_recording(plan, recorded, device, manifest, runs, run_path) as record:
             record.add_time("read", planned_at - start_time)
             record.add_time("import", imported_at - planned_at)
             record.add_time("encode", built.encode_seconds)
             record.add_time("build", build_seconds)
-            notes = (*_warm_start_notes(plan), *_inherited_notes(plan))
+            notes = () if isinstance(plan, GenerationPlan) else _notes(plan)
             yield RunStarted(record.run.path, plan, device, notes)
             finished = yield from train_and_evaluate(
                 plan,
@@ -101,9 +105,9 @@ def fit_run(
         yield finished
 
 
-def _warm_start_notes(plan: RunPlan) -> tuple[str, ...]:
+def _notes(plan: RunPlan) -> tuple[str, ...]:
     layers = () if plan.warm_start is None else plan.warm_start.layers
-    return tuple(f"warm start: {layer}" for layer in layers)
+    return (*(f"warm start: {layer}" for layer in layers), *_inherited_notes(plan))
 
 
 def _inherited_notes(plan: RunPlan) -> tuple[str, ...]:
@@ -120,7 +124,7 @@ def _inherited_notes(plan: RunPlan) -> tuple[str, ...]:
     return (f"{summary}: taken from {shown_path}",)
 
 
-def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device]:
+def start_device(plan: Plan, config: Config) -> tuple[Plan, devices.Device]:
     """Import TensorFlow and the modules that need it, and choose device and threads.
 
     The returned plan warns if the chosen number of threads is not available.
@@ -142,7 +146,7 @@ def start_device(plan: RunPlan, config: Config) -> tuple[RunPlan, devices.Device
 
 
 def train_and_evaluate(
-    plan: RunPlan,
+    plan: AnyPlan,
     built: TrainingSetup,
     record: Recording,
     session: Session,
@@ -179,7 +183,7 @@ def train_and_evaluate(
     metrics: dict[str, dict[str, float]] | None = {}
     digest, sentence = None, ""
     if training.best_epoch:
-        built.network.set_weights(training.best_weights)
+        built.use_best_weights()
         digest = values_sha256(record.recorded.all_weights(training.best_weights))
         if not is_stopped:
             with record.timed("evaluate"):
@@ -202,8 +206,12 @@ def train_and_evaluate(
     )
 
 
-def _explain(plan: RunPlan, built: TrainingSetup, record: Recording, session: Session) -> str:
+def _explain(plan: AnyPlan, built: TrainingSetup, record: Recording, session: Session) -> str:
     """Write the explanations and findings; return the summary of the findings, "" without a report."""
+    if isinstance(plan, GenerationPlan):
+        from trainer.workflows.generation.evaluation import summarize_samples
+
+        return summarize_samples(built, record) if plan.config.evaluate.report else ""
     has_text = plan.task.kind.rules.has_text
     if not has_text:
         explain_columns(plan, built, record)
@@ -224,12 +232,16 @@ def _explain(plan: RunPlan, built: TrainingSetup, record: Recording, session: Se
     return f"{summary} {compared}"
 
 
-def _with_reserve(session: Session, plan: RunPlan) -> Session:
+def _with_reserve(session: Session, plan: AnyPlan) -> Session:
     """Return the session with a time limit, if any, that leaves time for what follows training."""
     limit = session.time_limit
     if limit is None:
         return session
-    return replace(session, time_limit=limit.with_reserve(seconds_after_training(plan, limit)))
+    if isinstance(plan, GenerationPlan):
+        seconds = _MEASURING_SECONDS
+    else:
+        seconds = seconds_after_training(plan, limit)
+    return replace(session, time_limit=limit.with_reserve(seconds))
 
 
 def _train_epochs(
@@ -247,6 +259,7 @@ def _train_epochs(
             match event:
                 case GroupEpochEnd():
                     for result in event.results.values():
+                        built.after_epoch(record.run, result.epoch)
                         record.record_epoch(result)
                         yield result
                 case StepCheckpoint():
@@ -267,7 +280,7 @@ def _train_epochs(
     index_programs(cache_root())
 
 
-def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:
+def _threads(plan: AnyPlan, setting: int | Literal["auto"]) -> int:
     if setting != "auto":
         return setting
     if plan.multiplications is None:
@@ -275,7 +288,7 @@ def _threads(plan: RunPlan, setting: int | Literal["auto"]) -> int:
     return devices.choose_threads(plan.multiplications, plan.config.fit.batch_size)
 
 
-def _no_epoch(plan: RunPlan, limit: TimeLimit | None, run: Path) -> Problem:
+def _no_epoch(plan: AnyPlan, limit: TimeLimit | None, run: Path) -> Problem:
     if limit is not None:
         return no_epoch_problem(run, limit)
     return Problem(
@@ -297,7 +310,7 @@ def no_epoch_problem(run: Path, limit: TimeLimit) -> Problem:
 
 
 def _evaluate(
-    plan: RunPlan,
+    plan: AnyPlan,
     built: TrainingSetup,
     record: Recording,
     interrupted: InterruptCheck,
@@ -307,6 +320,10 @@ def _evaluate(
 
     The test rows are encoded here for the first time. Nothing is written if interrupted.
     """
+    if isinstance(plan, GenerationPlan):
+        from trainer.workflows.generation.evaluation import evaluate_samples
+
+        return evaluate_samples(built, record, interrupted, splits)
     from trainer.workflows.recording import evaluation_order
 
     outputs: dict[SplitName, tuple[Samples, EpochOutput]] = {}

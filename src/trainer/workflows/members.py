@@ -49,7 +49,8 @@ from trainer.workflows.packed.work_items import (
     run_within_limit,
     worker_threads,
 )
-from trainer.workflows.plan import RunPlan, TableCache, make_plan, manifest_of_plan
+from trainer.workflows.plan import RunPlan, TableCache, make_plan
+from trainer.workflows.plans import manifest_of_plan
 from trainer.workflows.reporting import (
     aggregate_members,
     seconds_after_training,

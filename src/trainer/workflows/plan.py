@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
+from dataclasses import dataclass
 
 import polars as pl
 
 from trainer.assessment.slice_findings import slice_problems
 from trainer.config.conflicts import task_conflicts
+from trainer.config.generation import GENERATE
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.resolve import monitored_metrics, resolved_steps
@@ -23,7 +23,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.features import split_column
 from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
-from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.splits import SplitName
 from trainer.engine.selection import EngineChoice, choose_engine, device_memory
 from trainer.errors import ConfigError, DataError, Problem, pluralize
 from trainer.inputs import IMAGE
@@ -40,7 +40,7 @@ from trainer.prediction.inherited_decisions import inherited_decisions
 from trainer.prediction.warm_start import WarmStart, plan_warm_start
 from trainer.runs.decisions import Decisions
 from trainer.runs.machine import total_memory
-from trainer.runs.manifest import PRETRAINED, DataFile, InitialWeights, Manifest, new_manifest
+from trainer.task_names import TaskName
 from trainer.tasks.task import Task, make_task
 from trainer.tasks.translation import TranslationTask
 from trainer.tracking.trackers import tracking_problems
@@ -98,6 +98,16 @@ class RunPlan:
     @property
     def config(self) -> Config:
         return self.loaded.config
+
+    @property
+    def task_name(self) -> TaskName:
+        """The name of the task."""
+        return self.task.name
+
+    @property
+    def rows_per_step(self) -> int:
+        """Training rows for each update."""
+        return self.config.fit.batch_size
 
     @property
     def multiplications(self) -> int | None:
@@ -223,6 +233,8 @@ def make_plan(
     """
     config = loaded.config
     with locate_problems(loaded):
+        if config.data.task == GENERATE:
+            raise ConfigError(_generation_problem())
         encoder = describe_configured_encoder(config)
         engine, dataset = (TableCache() if tables is None else tables).dataset(config)
         preprocessing = dataset.preprocessing
@@ -261,6 +273,16 @@ def make_plan(
             *(() if warm_start is None else warm_start.warnings),
         ),
         notes=(*dataset.notes, *ignored_note(encoder)),
+    )
+
+
+def _generation_problem() -> Problem:
+    return Problem(
+        "",
+        "a task with a target to predict",
+        f"task: {GENERATE}",
+        "use trainer fit, resume, check, eval, predict, export or report",
+        "data.task",
     )
 
 
@@ -329,42 +351,6 @@ def _estimate_memory(
         f"machine has {total / 1e9:.1f} GB: it may be killed"
     )
     return memory, (warning,)
-
-
-def manifest_of_plan(plan: RunPlan, command: tuple[str, ...], now: datetime) -> Manifest:
-    """Return the manifest of a new run, as far as its plan determines it.
-
-    Args:
-        plan: The plan of the run, or of the first of several networks.
-        command: The command line.
-        now: When the run started.
-    """
-    config = plan.config
-    manifest = new_manifest(
-        name=config.name,
-        command=command,
-        seed=config.seed,
-        config_directory=plan.loaded.path.absolute().parent,
-        now=now,
-    )
-    return replace(
-        manifest,
-        task=plan.task.name,
-        parameters=plan.parameters,
-        warnings=plan.warnings,
-        data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
-        initial_weights=_initial_weights(plan),
-        splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
-        dropped=plan.dataset.dropped,
-    )
-
-
-def _initial_weights(plan: RunPlan) -> tuple[InitialWeights, ...]:
-    base, start = plan.network.base, plan.warm_start
-    return (
-        *(() if base is None else (InitialWeights(PRETRAINED, str(base.file), base.sha256),)),
-        *(() if start is None else (start.record,)),
-    )
 
 
 def row_groups(plan: RunPlan, rows: RowIndex) -> pl.Series | None:

@@ -41,7 +41,9 @@ from trainer.tasks.task import Task
 from trainer.tasks.translation import TranslationTask
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import resolved_run_config
-from trainer.workflows.plan import RunPlan, manifest_of_plan
+from trainer.workflows.generation.plan import GenerationPlan
+from trainer.workflows.plan import RunPlan
+from trainer.workflows.plans import AnyPlan, manifest_of_plan
 from trainer.workflows.recorded_training import RecordedTraining
 from trainer.workflows.reporting import write_evaluation
 from trainer.workflows.translations import write_translations
@@ -262,7 +264,7 @@ class Recording(RunRecord):
 
 @contextmanager
 def new_recording(
-    plan: RunPlan,
+    plan: AnyPlan,
     recorded: RecordedTraining,
     device: Device,
     manifest: Manifest,
@@ -297,7 +299,7 @@ def new_recording(
         if plan.loaded.text is not None and run_path is None:
             run.write_proposed_config(plan.loaded.text)
         write_fitted_data(run, fitted_data(plan))
-        if plan.inherited is not None:
+        if not isinstance(plan, GenerationPlan) and plan.inherited is not None:
             # The run keeps them in case the run they come from is deleted.
             write_decisions(run, plan.inherited)
         with open_recording(run, config, manifest, recorded) as record:
@@ -306,7 +308,7 @@ def new_recording(
 
 
 def first_manifest(
-    plan: RunPlan,
+    plan: AnyPlan,
     recorded: RecordedTraining,
     device: Device,
     *,
@@ -331,7 +333,7 @@ class FittedData:
     splits: bytes
 
 
-def fitted_data(plan: RunPlan) -> FittedData:
+def fitted_data(plan: AnyPlan) -> FittedData:
     """Return the preprocessing and the splits of a plan."""
     buffer = io.BytesIO()
     split_frame(plan.dataset).write_parquet(buffer)

@@ -47,7 +47,7 @@ from trainer.runs.opening import check_links, open_run
 from trainer.runs.process import this_process
 from trainer.workflows.events import RunEvent, RunStarted
 from trainer.workflows.fit import start_device, train_and_evaluate
-from trainer.workflows.plan import RunPlan, make_plan, manifest_of_plan
+from trainer.workflows.plans import AnyPlan, manifest_of_plan, plan_run
 from trainer.workflows.resume_checks import (
     check_fitted_data,
     check_key,
@@ -102,7 +102,7 @@ class _Comparison:
         differences: What has changed; accepted by the user.
     """
 
-    plan: RunPlan
+    plan: AnyPlan
     device: devices.Device
     manifest: Manifest
     differences: tuple[Problem, ...]
@@ -181,14 +181,14 @@ def _read_saved(run: RunDirectory, overrides: Sequence[str]) -> _SavedRun:
     return _SavedRun(run, manifest, checkpoint, tuple(damaged), metadata, loaded, changed)
 
 
-def _plan(saved: _SavedRun) -> RunPlan:
+def _plan(saved: _SavedRun) -> AnyPlan:
     with devices.tensorflow_import(in_background=is_large(saved.loaded.config.data)):
         check_key(saved.run, saved.loaded.config.data)
-        return make_plan(saved.loaded, recorded_decisions=read_decisions(saved.run), started=True)
+        return plan_run(saved.loaded, recorded_decisions=read_decisions(saved.run), started=True)
 
 
 def _compare(
-    saved: _SavedRun, plan: RunPlan, command: tuple[str, ...], now: datetime, *, accepted: bool
+    saved: _SavedRun, plan: AnyPlan, command: tuple[str, ...], now: datetime, *, accepted: bool
 ) -> _Comparison:
     """Compare the run with its plan on this machine, and start the device.
 
@@ -215,17 +215,18 @@ def _compare(
 
 
 def _restore(
-    saved: _SavedRun, plan: RunPlan, start_time: float, *, allow_custom: bool
+    saved: _SavedRun, plan: AnyPlan, start_time: float, *, allow_custom: bool
 ) -> TrainingSetup:
     """Build the training, restore its state, and remove what the run wrote after its checkpoint."""
     from trainer.engine.snapshot import Snapshot
-    from trainer.workflows.building import ExecutionConfig, build_training
+    from trainer.workflows.building import ExecutionConfig
+    from trainer.workflows.setups import build_setup
 
     run, checkpoint, metadata = saved.run, saved.checkpoint, saved.metadata
     config = saved.loaded.config
     with locate_problems(saved.loaded):
         execution = ExecutionConfig.from_state(metadata["form"])
-        built = build_training(plan, allow_custom=allow_custom, execution=execution)
+        built = build_setup(plan, allow_custom=allow_custom, execution=execution)
     training, group = built.training, built.group
     check_state_arrays(checkpoint, metadata, plan, built)
     group.restore([Snapshot(checkpoint.state, metadata)])
@@ -246,18 +247,16 @@ def _resumed_recording(
     saved: _SavedRun, comparison: _Comparison, built: TrainingSetup, warnings: Sequence[str]
 ) -> Iterator[Recording]:
     """Context manager that records the resumed training, after what has changed."""
-    from trainer.workflows.recorded_training import RecordedTraining
     from trainer.workflows.recording import (
         fitted_data,
         open_recording,
         write_fitted_data,
     )
+    from trainer.workflows.setups import recorded_training
 
     run, config = saved.run, saved.loaded.config
     manifest = _manifest(saved, comparison, built.group, warnings)
-    recorded = RecordedTraining(
-        built.group.checkpointable(0), built.network, built.saved, built.execution
-    )
+    recorded = recorded_training(built)
     with open_recording(run, config, manifest, recorded) as record:
         if saved.changed:
             run.write_config(dump_config(config))

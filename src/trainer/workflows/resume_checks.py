@@ -32,7 +32,8 @@ from trainer.runs.files import to_jsonable
 from trainer.runs.manifest import Manifest
 from trainer.runs.manifest_differences import data_differences, machine_differences
 from trainer.workflows.packed.pack_schedule import RunSpec
-from trainer.workflows.plan import RunPlan, manifest_of_plan
+from trainer.workflows.plan import RunPlan
+from trainer.workflows.plans import AnyPlan, manifest_of_plan
 
 if TYPE_CHECKING:
     from trainer.workflows.building import TrainingSetup
@@ -118,7 +119,7 @@ def with_current_environment(manifest: Manifest, current: Manifest) -> Manifest:
     )
 
 
-def check_fitted_data(run: RunDirectory, plan: RunPlan) -> None:
+def check_fitted_data(run: RunDirectory, plan: AnyPlan) -> None:
     """Check that the preprocessing and splits of the run are those of its config and data.
 
     Raises:
@@ -233,7 +234,7 @@ def read_resume_state(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def check_state_arrays(
-    checkpoint: Checkpoint, metadata: Mapping[str, Any], plan: RunPlan, built: TrainingSetup
+    checkpoint: Checkpoint, metadata: Mapping[str, Any], plan: AnyPlan, built: TrainingSetup
 ) -> None:
     """Check that all arrays are numeric, and that best weights and partial epoch belong to this run.
 
@@ -242,10 +243,10 @@ def check_state_arrays(
     """
     state = checkpoint.state
     best = [value.shape for name, value in sorted(state.items()) if name.startswith("best/")]
-    weights = [weight.shape for weight in built.network.get_weights()]
+    weights = [tuple(weight.shape) for weight in built.trained_weights]
     found = "other best weights" if best != (weights if metadata["best_epoch"] else []) else ""
     if metadata["steps_begun"]:
-        rows = min(metadata["steps_begun"] * plan.config.fit.batch_size, plan.dataset.rows("train"))
+        rows = min(metadata["steps_begun"] * plan.rows_per_step, plan.dataset.rows("train"))
         predictions, losses = state.get("begun/predictions"), state.get("begun/losses")
         if (
             predictions is None

@@ -130,6 +130,13 @@ def commands_section(content: RunContent) -> Section:
     return section("commands", "Commands", _commands(content))
 
 
+def _prediction(run: str, *, is_generated: bool) -> str:
+    if is_generated:
+        command = command_text("predict", run, "--count", "1000", "--seed", "1", "-o", "OUT")
+        return f"{command}    # draw samples"
+    return f"{command_text('predict', run, 'FILE', '-o', 'OUT')}    # predict the rows of FILE"
+
+
 def _commands(content: RunContent) -> Iterator[Block]:
     manifest = content.report.summary.manifest
     if manifest is not None and manifest.command:
@@ -138,7 +145,7 @@ def _commands(content: RunContent) -> Iterator[Block]:
     lines = [
         f"{command_text('fit', cell(str(content.run.config)))}    # train again from scratch",
         f"{command_text('eval', run)}    # evaluate",
-        f"{command_text('predict', run, 'FILE', '-o', 'OUT')}    # predict the rows of FILE",
+        _prediction(run, is_generated=manifest is not None and manifest.task == "generate"),
     ]
     status = content.report.summary.status
     if status == "finished" and not content.members:

@@ -23,6 +23,7 @@ from trainer.report.page.provenance import commands_section, config_section, env
 from trainer.report.page.regression import regression_section
 from trainer.report.page.run_comparison import comparison_page
 from trainer.report.page.run_content import read_run_content
+from trainer.report.page.samples import samples_section
 from trainer.report.page.sweep import sweep_page
 from trainer.report.page.training import training_section
 from trainer.report.page.translations import translations_section
@@ -39,6 +40,7 @@ _SECTIONS = (
     regression_section,
     translations_section,
     images_section,
+    samples_section,
     calibration_section,
     training_section,
     errors_section,

@@ -1,0 +1,462 @@
+"""Prepare the rows that a generator learns from: read, split, and fit an encoding that can be inverted.
+
+files ─ open_table ─► table ─ assign_splits ─► assignment ─ fit ─► GeneratedRows
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data
+from trainer.config.nodes import column_key
+from trainer.config.resolve import resolved_split_seed
+from trainer.config.schema import Config
+from trainer.data.arrays import Assignment, BoolArray, Float64Array
+from trainer.data.assignment import assign_splits
+from trainer.data.column_kinds import (
+    InvalidValues,
+    almost_numeric_problem,
+    count_booleans,
+    count_dates,
+    infer_kind,
+)
+from trainer.data.column_settings import explicit_kind
+from trainer.data.dataset import BROKEN_IMAGE, LATER, NO_TARGET, count_reasons
+from trainer.data.features import feature_columns, target_columns
+from trainer.data.fitting import infinity_problem
+from trainer.data.generated_columns import (
+    MAX_KNOTS,
+    Dtype,
+    GeneratedCategory,
+    GeneratedColumn,
+    GeneratedImages,
+    GeneratedNumber,
+    GeneratedRows,
+    one_hot,
+    read_numbers,
+)
+from trainer.data.image_cache import CachedImages
+from trainer.data.image_decoding import Geometry
+from trainer.data.images import fit_image_column
+from trainer.data.opening import open_table
+from trainer.data.samples import Samples
+from trainer.data.splits import DROPPED, SPLIT_NAMES, TRAIN, SplitName
+from trainer.data.table_images import broken_images, check_images, image_feature
+from trainer.data.tables import Table
+from trainer.data.values import (
+    is_date_type,
+    level_text,
+    natural_sort,
+    number_expr,
+    number_matrix,
+    parse_number,
+)
+from trainer.errors import DataError, Problem, pluralize
+from trainer.inputs import IMAGE, InputArray
+
+MAX_NUMBER_LEVELS = 10
+"""A column of numbers with at most this many different ones is generated like categories."""
+MAX_LEVELS = 1_000
+MAX_CLASSES = 1_000
+_MAX_INFERRED_CLASSES = 20
+_MAX_DECIMALS = 6
+_DAY = 86_400_000_000
+"""In microseconds."""
+
+
+@dataclass(frozen=True)
+class GenerationData:
+    """A table whose rows are split, with the encoding fitted on its training rows.
+
+    Attributes:
+        table: All rows.
+        assignment: int8 (rows,): split code, or DROPPED.
+        reasons: int8 (rows,): why a row is dropped; see `trainer.data.dataset.REASONS`.
+        preprocessing: The fitted encoding.
+        warnings: Warnings for the user.
+        notes: Assumptions, each with the setting that changes it.
+    """
+
+    table: Table
+    assignment: Assignment
+    reasons: Assignment
+    preprocessing: GeneratedRows
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+    _images: list[CachedImages] = field(default_factory=list, repr=False)
+
+    @property
+    def dropped(self) -> dict[str, int]:
+        """Number of dropped rows by reason."""
+        return count_reasons(self.reasons)
+
+    def rows(self, split: SplitName) -> int:
+        """Return the number of rows of a split."""
+        return int(np.count_nonzero(self.assignment == SPLIT_NAMES.index(split)))
+
+    def classes(self, split: SplitName) -> dict[str, int]:
+        """Count the rows of each class of a split; empty without classes."""
+        names = self.preprocessing.classes
+        codes = self._codes(np.flatnonzero(self.assignment == SPLIT_NAMES.index(split)))
+        if not names:
+            return {}
+        counts = np.bincount(codes[codes >= 0], minlength=len(names))
+        return dict(zip(names, counts.tolist(), strict=True))
+
+    def frame(self, split: SplitName) -> pl.DataFrame:
+        """Return the columns of the rows of a split."""
+        rows = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
+        names = [column.name for column in self.preprocessing.columns]
+        return self.table.frame.select(names)[rows]
+
+    def samples(self, split: SplitName, *, training: bool = False) -> Samples | None:
+        """Return the encoded rows of a split, with the classes one-hot as `y`; None without rows.
+
+        Args:
+            split: The split.
+            training: Whether they are trained on; see `GeneratedNumber.encode`.
+        """
+        rows = np.flatnonzero(self.assignment == SPLIT_NAMES.index(split))
+        if not len(rows):
+            return None
+        spec = self.preprocessing.spec
+        values: InputArray
+        if spec.name == IMAGE:
+            values = self._pixels(rows)
+        else:
+            values = self.preprocessing.encode(self.frame(split), training=training)
+        y = one_hot(self._codes(rows), len(self.preprocessing.classes))
+        return Samples({spec.name: values}, y, None, rows, np.zeros(len(rows), np.bool_))
+
+    def _codes(
+        self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]
+    ) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+        target = self.preprocessing.target
+        if target is None:
+            return np.full(len(rows), -1, np.int64)
+        return self.preprocessing.class_codes(self.table.frame[target].gather(rows))
+
+    def _pixels(self, rows: np.ndarray[tuple[int], np.dtype[np.int64]]) -> InputArray:
+        images = self.preprocessing.images
+        assert images is not None
+        if images.path is None:
+            return images.encode(number_matrix(self.table.frame[rows], images.pixels))
+        if not self._images:
+            cached = _load(self.table, images)
+            check_images(cached, self.table, images.path, self.assignment != DROPPED)
+            self._images.append(cached)
+        return self._images[0].select(rows)
+
+
+def prepare_generation(config: Config) -> GenerationData:
+    """Prepare the rows of a config of task: generate.
+
+    Raises:
+        DataError: There are problems with files, columns, values or splits; lists all of them.
+        StorageError: There is not enough disk space for decoded images.
+    """
+    data = config.data
+    table = open_table(data, streamed=False).header
+    names, problems = feature_columns(table, data)
+    if problems:
+        raise DataError(problems)
+    target = next(iter(target_columns(data)), None)
+    image = image_feature(data, names)
+    has_target = np.ones(table.frame.height, np.bool_)
+    if target is not None:
+        has_target = ~table.frame[target].is_null().to_numpy()
+    classes = _classes(table, target, has_target, config)
+    broken, warnings = np.zeros_like(has_target), list[str]()
+    if image is not None and data.image.broken == "drop":
+        broken, warnings = broken_images(table, image, data)
+    assignment = assign_splits(
+        table, _split_settings(data, classes), resolved_split_seed(config), has_target & ~broken
+    )
+    reasons = np.zeros_like(assignment)
+    reasons[~has_target] = NO_TARGET
+    reasons[has_target & broken] = BROKEN_IMAGE
+    reasons[has_target & ~broken & (assignment == DROPPED)] = LATER
+    training = assignment == TRAIN
+    columns: tuple[GeneratedColumn, ...] = ()
+    images, notes = None, list[str]()
+    if image is not None or config.generation.image is not None:
+        images = _fit_images(table, names, image, training, config)
+    else:
+        generated = [name for name in table.frame.columns if name in {*names, target}]
+        if config.generation.condition:
+            generated.remove(str(target))
+        columns, column_warnings, notes = _fit_columns(table, generated, training, data)
+        warnings += column_warnings
+    counts = _class_counts(table, target, classes, training)
+    rows = GeneratedRows(
+        rows=int(np.count_nonzero(training)),
+        columns=columns,
+        images=images,
+        target=target if classes else None,
+        classes=classes,
+        class_counts=counts,
+        condition=config.generation.condition,
+    )
+    dropped = [
+        f"{pluralize(count, 'row')} dropped: {reason}"
+        for reason, count in count_reasons(reasons).items()
+    ]
+    return GenerationData(
+        table, assignment, reasons, rows, (*table.warnings, *dropped, *warnings), tuple(notes)
+    )
+
+
+def _split_settings(data: Data, classes: Sequence[str]) -> Data:
+    """Return the settings for `assign_splits`, which otherwise infers the task from the target."""
+    by = data.split.by
+    if by == "auto":
+        by = "stratified" if classes else "random"
+    if by == "stratified" and not classes:
+        fix = "set data.target, or data.split.by: random"
+        found = "none"
+        raise DataError(Problem("", "classes to split by", found, fix, "data.split.by"))
+    split = data.split.model_copy(update={"by": by})
+    task = "multiclass" if classes else data.task
+    return data.model_copy(update={"split": split, "task": task})
+
+
+def _classes(
+    table: Table, target: str | None, has_target: BoolArray, config: Config
+) -> tuple[str, ...]:
+    """Return the classes of the target; empty if it has numbers, or without one."""
+    if target is None:
+        return ()
+    series = table.frame[target].filter(pl.Series(has_target))
+    levels = level_text(series).unique().drop_nulls().to_list()
+    is_numeric = all(parse_number(level) is not None for level in levels)
+    is_explicit = explicit_kind(config.data, target) in ("categorical", "boolean")
+    required = config.generation.condition or is_explicit or not is_numeric
+    if not required and len(levels) > _MAX_INFERRED_CLASSES:
+        return ()
+    counts = level_text(series).value_counts()["count"]
+    if len(levels) > MAX_CLASSES or len(levels) < 2 or (required and counts.min() == 1):
+        if not config.generation.condition:
+            return ()
+        found = pluralize(len(levels), "value")
+        if 2 <= len(levels) <= MAX_CLASSES:
+            found = "a class with one row"
+        expected = f"2 to {MAX_CLASSES:,} classes of at least two rows in '{target}'"
+        fix = "remove generation.condition, or name another column"
+        raise DataError(Problem("", expected, found, fix, "data.target"))
+    return tuple(natural_sort(levels))
+
+
+def _class_counts(
+    table: Table, target: str | None, classes: tuple[str, ...], training: BoolArray
+) -> tuple[int, ...]:
+    if target is None or not classes:
+        return ()
+    counted = level_text(table.frame[target].filter(pl.Series(training))).value_counts()
+    counts = dict(zip(counted[target], counted["count"], strict=True))
+    return tuple(counts.get(name, 0) for name in classes)
+
+
+def _fit_images(
+    table: Table, names: Sequence[str], path: str | None, training: BoolArray, config: Config
+) -> GeneratedImages:
+    data = config.data
+    if path is not None:
+        others = [name for name in names if name != path]
+        if others:
+            found = f"{pluralize(len(others), 'other column')}, such as '{others[0]}'"
+            fix = "set data.features.include to the column of images"
+            expected = "images as the only column of task: generate"
+            raise DataError(Problem("", expected, found, fix, "data.features"))
+        column = fit_image_column(path, data.image)
+        return GeneratedImages(
+            height=column.height, width=column.width, channels=column.channels, path=path,
+            resize=column.resize,
+        )  # fmt: skip
+    side = config.generation.image
+    height, width = (side, side) if isinstance(side, int) else side or (0, 0)
+    if len(names) not in (height * width, 3 * height * width):
+        expected = f"{height} × {width} = {height * width:,} pixel columns, or three times as many"
+        fix = "set generation.image to the size of the images, or choose the columns with data.features"
+        raise DataError(Problem("", expected, f"{len(names):,}", fix, "generation.image"))
+    numbers = number_matrix(table.frame, names)
+    used = numbers[training]
+    problems = [
+        Problem(
+            table.where(int(np.flatnonzero(~np.isfinite(numbers[:, index]))[0])),
+            f"a number in every cell of '{names[index]}', as it is a pixel",
+            "another value",
+            "correct it, or choose the pixels with data.features.include",
+        )
+        for index in np.flatnonzero(~np.isfinite(numbers).all(axis=0))[:10]
+    ]
+    if problems:
+        raise DataError(problems)
+    low, high = float(used.min()), float(used.max())
+    if low == high:
+        raise DataError(Problem(table.name, "pixels that differ", f"only {low:g}"))
+    if low >= 0 and 128 < high <= 255 and np.array_equal(used, np.rint(used)):
+        low, high = 0.0, 255.0
+    return GeneratedImages(
+        height=height, width=width, channels=1 if len(names) == height * width else 3,
+        path=None, pixels=tuple(names), low=low, high=high,
+    )  # fmt: skip
+
+
+def _load(table: Table, images: GeneratedImages) -> CachedImages:
+    from trainer.data.image_cache import load_images
+
+    assert images.path is not None
+    geometry = Geometry(images.height, images.width, images.resize, images.channels)
+    return load_images(table.frame[images.path], geometry)
+
+
+def _fit_columns(
+    table: Table, names: Sequence[str], training: BoolArray, data: Data
+) -> tuple[tuple[GeneratedColumn, ...], list[str], list[str]]:
+    """Return the columns, warnings and notes.
+
+    Raises:
+        DataError: Values are invalid, or a column cannot be generated; lists all problems.
+    """
+    columns: list[GeneratedColumn] = []
+    warnings, notes, problems = list[str](), list[str](), list[Problem]()
+    for name in names:
+        series = table.frame[name]
+        fitted = _fit_column(table, series, training, data)
+        if isinstance(fitted, Problem):
+            problems.append(fitted)
+        elif fitted is None:
+            warnings.append(f"column '{name}' is not generated: it is empty in the training rows")
+        else:
+            columns.append(fitted)
+    few = [
+        column.name
+        for column in columns
+        if isinstance(column, GeneratedCategory) and column.dtype in ("integer", "float")
+    ]
+    if few:
+        shown = ", ".join(few[:8]) + (", …" if len(few) > 8 else "")
+        notes.append(
+            f"numbers with at most {MAX_NUMBER_LEVELS} different values are generated like "
+            f"categories: {shown}"
+        )
+    if not columns and not problems:
+        found = "none: all are empty"
+        problems.append(Problem(table.name, "a column to generate", found, "check data.features"))
+    if problems:
+        raise DataError(problems)
+    return tuple(columns), warnings, notes
+
+
+def _fit_column(
+    table: Table, series: pl.Series, training: BoolArray, data: Data
+) -> GeneratedColumn | Problem | None:
+    """Return a fitted column, its problem, or None if it has no values in the training rows."""
+    name, mask = series.name, pl.Series(training)
+    known = series.filter(mask).drop_nulls()
+    if series.dtype.is_float():
+        known = known.filter(known.is_not_nan())
+    missing = int(np.count_nonzero(training)) - len(known)
+    if not len(known):
+        return None
+    numbers = known.to_frame().select(number_expr(name, known.dtype)).to_series()
+    numeric = len(numbers) - numbers.null_count()
+    kind = explicit_kind(data, name) or infer_kind(
+        series.dtype,
+        len(known),
+        numeric,
+        lambda: count_booleans(known) == len(known),
+        lambda: count_dates(known) == len(known),
+    )
+    if kind is None or (kind == "numeric" and numeric < len(known)):
+        bad = (training & ~series.is_null().to_numpy()) & np.isnan(read_numbers(series, "float"))
+        invalid = InvalidValues.at(series, np.arange(len(series)), bad)
+        return almost_numeric_problem(table, name, invalid, len(known), numeric)
+    if kind == "numeric":
+        return _number(table, series, training, missing)
+    if kind == "datetime":
+        is_date = series.dtype == pl.Date or (
+            not is_date_type(series.dtype)
+            and bool((known.cast(pl.String).str.len_chars() == 10).all())
+        )
+        dtype: Dtype = "date" if is_date else "datetime"
+        stamps = read_numbers(series, dtype)[training]
+        known_dates = stamps[~np.isnan(stamps)].astype(np.int64)
+        step = max(int(np.gcd.reduce(known_dates)), 1)
+        return _with_values(name, stamps, dtype, 0, missing, _DAY if is_date else step)
+    return _category(table, series, known, missing)
+
+
+def _number(
+    table: Table, series: pl.Series, training: BoolArray, missing: int
+) -> GeneratedColumn | Problem:
+    numbers = read_numbers(series, "float")[training]
+    infinite = np.flatnonzero(np.isinf(numbers))
+    if len(infinite):
+        row = int(np.flatnonzero(training)[infinite[0]])
+        return infinity_problem(table, series.name, row, len(infinite))
+    known = numbers[~np.isnan(numbers)]
+    decimals = _decimals(known)
+    dtype: Dtype = "float" if decimals or series.dtype.is_float() else "integer"
+    distinct, counts = np.unique(known, return_counts=True)
+    if len(distinct) <= MAX_NUMBER_LEVELS:
+        levels = level_text(pl.Series(distinct)).to_list()
+        return GeneratedCategory(
+            name=series.name,
+            dtype=dtype,
+            levels=tuple(levels),
+            counts=tuple(counts.tolist()),
+            missing=missing,
+        )
+    return _with_values(series.name, numbers, dtype, decimals, missing)
+
+
+def _with_values(
+    name: str, numbers: Float64Array, dtype: Dtype, decimals: int, missing: int, step: int = 0
+) -> GeneratedNumber:
+    values = np.sort(numbers[~np.isnan(numbers)])
+    if len(values) > MAX_KNOTS:
+        chosen = np.linspace(0, len(values) - 1, MAX_KNOTS)
+        values = values[np.rint(chosen).astype(np.int64)]
+    return GeneratedNumber(
+        name=name,
+        dtype=dtype,
+        decimals=decimals,
+        step=step,
+        values=tuple(values.tolist()),
+        missing=missing,
+    )
+
+
+def _decimals(values: Float64Array) -> int:
+    """Return the number of decimals that all numbers have at most, up to six; 12 for more."""
+    for decimals in range(_MAX_DECIMALS + 1):
+        if np.array_equal(np.round(values, decimals), values):
+            return decimals
+    return 12
+
+
+def _category(
+    table: Table, series: pl.Series, known: pl.Series, missing: int
+) -> GeneratedColumn | Problem:
+    counted = level_text(known).value_counts()
+    counts = dict(zip(counted[series.name], counted["count"], strict=True))
+    if len(counts) > MAX_LEVELS:
+        return Problem(
+            table.name,
+            f"at most {MAX_LEVELS:,} different values in '{series.name}', a column of categories",
+            f"{len(counts):,}",
+            f"exclude it (data.features.exclude), or set {column_key(series.name)}.kind",
+        )
+    levels = natural_sort(list(counts))
+    return GeneratedCategory(
+        name=series.name,
+        dtype="boolean" if series.dtype == pl.Boolean else "text",
+        levels=tuple(levels),
+        counts=tuple(counts[level] for level in levels),
+        missing=missing,
+    )

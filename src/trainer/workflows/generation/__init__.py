@@ -1,0 +1,1 @@
+"""Runs of task: generate: a generator and a discriminator."""

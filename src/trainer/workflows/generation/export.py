@@ -1,0 +1,166 @@
+"""Export the generator of a run as ONNX, compared with `trainer predict` before it is written."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainer.data.generated_columns import GeneratedNumber, GeneratedRows, read_numbers
+from trainer.data.generated_samples import Draw, sampled_images, sampled_rows
+from trainer.data.values import level_text
+from trainer.errors import Problem, RunError, UsageError
+from trainer.packages import install_command
+from trainer.runs.checkpoints import read_checkpoint
+from trainer.runs.directory import RunDirectory
+from trainer.runs.files import DISK, storage_errors
+from trainer.runs.temporary import temporary_sibling
+from trainer.workflows.generation.trained import draw_for, load_generator, open_generator
+
+FORMAT, FILE_NAME = "onnx", "generator.onnx"
+_COMPARED = 256
+_SEED = 1
+_TOLERANCE = 1e-3
+"""Share of values that may differ by rounding: float32 sums in another order."""
+
+
+@dataclass(frozen=True, slots=True)
+class GeneratorExport:
+    """A written export: the run, the file, its size in bytes, and the comparison with `predict`.
+
+    Attributes:
+        run: The run directory.
+        path: The file.
+        bytes: Its size.
+        compared: Number of compared samples.
+        different: Share of their values that differ.
+    """
+
+    run: Path
+    path: Path
+    bytes: int
+    compared: int
+    different: float
+
+
+def export_generator(path: Path, to: str, out: Path | None) -> GeneratorExport:
+    """Export the generator of a run.
+
+    Args:
+        path: The run directory or checkpoint.
+        to: The format; only ONNX holds a generator.
+        out: The file to write; None for `export/onnx/` in the run directory.
+
+    Raises:
+        UsageError: It is another format, packages are missing, or the path cannot be used.
+        RunError: The run is damaged, does not fit into the format, or the export does not agree with
+            `predict`.
+        StorageError: The export cannot be written.
+    """
+    _check_format(to)
+    opened = open_generator(path)
+    target = opened.run.exports / FORMAT / FILE_NAME if out is None else out
+    _check_target(target, is_given=out is not None)
+    from trainer.export.generator import write_generator
+
+    checkpoint = read_checkpoint(opened.run.checkpoint(opened.checkpoint))
+    draw = draw_for(opened, _COMPARED, _SEED, None)
+    values = load_generator(opened)(draw.inputs)
+    with storage_errors(target.parent, "create this directory"):
+        target.parent.mkdir(parents=out is None, exist_ok=True)
+    with ExitStack() as stack:
+        with storage_errors(target, "write this export"):
+            folder = stack.enter_context(temporary_sibling(target, Path.mkdir))
+            temporary = folder / target.name
+            metadata = {"run": opened.run.path.name, "weights_sha256": _digest(opened.run)}
+            name = opened.loaded.config.name
+            version = opened.run.read_manifest().version
+            write_generator(checkpoint.model, opened.rows, name, version, metadata, temporary)
+        different = _compare(temporary, opened.rows, values, draw)
+        if different > _TOLERANCE:
+            raise RunError(
+                Problem(
+                    str(opened.run.path),
+                    f"samples that agree with those of trainer predict in all but {_TOLERANCE:.1%} of "
+                    "their values",
+                    f"{different:.1%} different values",
+                    "nothing was written; use a generator of other layers",
+                )
+            )
+        with storage_errors(target, "write this export"):
+            size = temporary.stat().st_size
+            DISK.sync(temporary)
+            DISK.rename(temporary, target)
+            DISK.sync(target.parent)
+    return GeneratorExport(opened.run.path, target, size, _COMPARED, different)
+
+
+def _digest(run: RunDirectory) -> str:
+    return run.read_manifest().weights_sha256 or ""
+
+
+def _check_format(to: str) -> None:
+    if to != FORMAT:
+        expected = f"{FORMAT}, the format for a generator"
+        fix = "export it with --to onnx, or load checkpoints/best/model.keras with Keras"
+        raise UsageError(Problem("--to", expected, f"'{to}'", fix))
+    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
+    if missing:
+        expected = f"the package{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
+        fix = install_command("export")
+        raise UsageError(Problem(f"--to {to}", expected, "not installed", fix))
+
+
+def _check_target(target: Path, *, is_given: bool) -> None:
+    problems = []
+    if is_given and target.suffix != ".onnx":
+        fix = f"for example -o {target.name}.onnx"
+        problems.append(Problem("--output", "a name ending in .onnx", f"'{target}'", fix))
+    if is_given and not target.absolute().parent.is_dir():
+        found = f"no directory {target.parent}"
+        problems.append(Problem("--output", "a path in an existing directory", found))
+    if target.exists() or target.is_symlink():
+        fix = "give another path with -o, or remove it"
+        problems.append(Problem("--output", "a path that does not exist yet", f"{target}", fix))
+    if problems:
+        raise UsageError(problems)
+
+
+def _compare(path: Path, rows: GeneratedRows, values: Any, draw: Draw) -> float:
+    """Return the share of values of the samples that differ from those of `predict`."""
+    import onnxruntime
+
+    from trainer.export.generator import IMAGE_OUTPUT, graph_inputs
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    found = dict(
+        zip(
+            names,
+            session.run(None, graph_inputs(rows, draw.latent, draw.classes, draw.uniform)),
+            strict=True,
+        )
+    )
+    if rows.images is not None:
+        expected = sampled_images(rows, values).astype(np.int64)
+        return float((np.abs(found[IMAGE_OUTPUT].astype(np.int64) - expected) > 1).mean())
+    frame = sampled_rows(rows, values, draw)
+    shares = []
+    for column in rows.columns:
+        series = frame[column.name]
+        if isinstance(column, GeneratedNumber):
+            numbers = read_numbers(series, column.dtype)
+            spread = max(column.values[-1] - column.values[0], 1e-12)
+            is_close = np.abs(numbers - found[column.name]) <= 1e-3 * spread
+            shares.append(
+                1 - (is_close | (np.isnan(numbers) & np.isnan(found[column.name]))).mean()
+            )
+        else:
+            labels = level_text(series).fill_null("")
+            shares.append((labels != pl.Series(list(map(str, found[column.name])))).mean() or 0.0)
+    return float(np.mean(shares))
