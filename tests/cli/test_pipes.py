@@ -73,12 +73,13 @@ def test_exit_code_if_the_message_cannot_be_written(folder: Path) -> None:
     assert shell("trainer check gone.yaml --json > /dev/full").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "environment",
     [
         {"LANG": "C", "LC_ALL": "C", "PYTHONUTF8": "0"},
-        slow({"PYTHONIOENCODING": "ascii"}),
-        slow({"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "20"}),
+        {"PYTHONIOENCODING": "ascii"},
+        {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "20"},
     ],
     ids=str,
 )

@@ -87,6 +87,7 @@ def test_no_file_of_a_pseudonymized_run_has_the_values(
     assert not Path("x.csv").exists()
 
 
+@pytest.mark.slow
 def test_key_of_a_resumed_run(
     patients: Path, stopped_run: Callable, trainer: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

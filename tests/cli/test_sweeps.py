@@ -147,6 +147,7 @@ def test_sweep_of_another_process_is_refused(finished_sweep: Path, refused: Call
         refused("resume", finished_sweep, mentions=["a run that no other process is writing"])
 
 
+@pytest.mark.slow
 def test_folds_and_repeats(folder: Path, trainer: Callable, refused: Callable) -> None:
     fitted = trainer("fit", "good.yaml", "fit.folds=2", "fit.repeats=2")
     assert fitted.code == 0, fitted.err

@@ -73,6 +73,7 @@ def test_the_best_epoch_is_one_after_compression(compressed):
     assert manifest.best_epoch >= 3
 
 
+@pytest.mark.slow
 def test_a_stopped_compression_continues_with_the_same_bytes(trained, compressed, tmp_path):
     stopped = compress(trained().run, tmp_path, stop_after=3)
     assert stopped.status == "stopped"

@@ -133,6 +133,7 @@ def weights_after_one_step(config, *overrides):
     return before, {layer.name: layer.get_weights() for layer in base.layers}, layer_depths(base)
 
 
+@pytest.mark.slow
 def test_training_without_padding_is_the_same(config, tmp_path):
     write_encoder(tmp_path / "bert", max_position_embeddings=48)
     frame = pl.read_csv(tmp_path / "t.csv")

@@ -195,6 +195,7 @@ def test_best_and_last_checkpoint(finished):
     assert any("seed_generator" in name for name in last.state)
 
 
+@pytest.mark.slow
 def test_early_stopping(small, tmp_path):
     settings = ("fit.epochs=200", "fit.early_stopping.patience=3", "optimizer.learning_rate=0.3")
     done = run_fit(small, tmp_path / "runs", *settings)

@@ -126,6 +126,7 @@ def test_members_are_evaluated_together(folds_run, tmp_path):
         evaluate_run(folds_run.run, "train")
 
 
+@pytest.mark.slow
 def test_interrupted_members_resume_exactly(folds_run, tmp_path):
     config = folds_run.run.parents[2] / "config.yaml"
     overrides = ["fit.folds=2", "fit.repeats=2"]

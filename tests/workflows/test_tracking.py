@@ -8,9 +8,9 @@ import socket
 from pathlib import Path
 
 import pytest
-from mlflow import MlflowClient
 
 from tests.marks import slow_except
+from tests.tracking.test_mlflow_tracker import client
 from tests.tracking.test_tensorboard_tracker import curve, read
 from tests.workflows.conftest import CONFIG, run_fit, run_members, write_table
 from trainer.config.load import load_config
@@ -39,7 +39,7 @@ def history(run: Path, metric: str = "loss") -> list[tuple[int, float]]:
 
 def in_mlflow(run: Path, metric: str = "loss") -> list[tuple[int, float]]:
     record = json.loads((run / "tracking.json").read_text())["mlflow"]
-    points = MlflowClient(record["uri"]).get_metric_history(record["run_id"], metric)
+    points = client(record["uri"]).get_metric_history(record["run_id"], metric)
     return sorted((point.step, point.value) for point in points)
 
 
@@ -95,7 +95,7 @@ def test_tracking_changes_no_byte_and_logs_all_curves(folder, untracked):
     assert step == done.best_epoch
     assert value == pytest.approx(done.metrics["test"]["loss"])
     record = json.loads((done.run / "tracking.json").read_text())["mlflow"]
-    stored = MlflowClient(record["uri"]).get_run(record["run_id"])
+    stored = client(record["uri"]).get_run(record["run_id"])
     assert stored.info.status == "FINISHED"
     assert stored.data.metrics["test_loss"] == done.metrics["test"]["loss"]
     assert stored.data.tags["trainer.weights_sha256"] == done.weights_sha256
