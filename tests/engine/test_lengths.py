@@ -45,12 +45,24 @@ def test_lengths_are_rounded():
     # Padding within a text is kept.
     ids[0, 2] = 7
     assert rounded_lengths(ids, PAD, 16).tolist() == [16, 16, 20, 20, 20]
-    assert batch_lengths(ids, PAD).tolist() == [16, 16, 20, 20, 20]
-    assert batch_lengths(ids[2:4], PAD) is None
-    assert batch_lengths(ids[:, :16], PAD) is None
+    assert batch_lengths(np.repeat(ids, 3, axis=0), PAD, 1).tolist() == [16] * 6 + [20] * 9
+    assert batch_lengths(ids[2:4], PAD, 1) is None
+    assert batch_lengths(ids[:, :16], PAD, 1) is None
     long = np.full((1, 512), PAD, np.int32)
     long[0, 0] = 7
-    assert batch_lengths(long, PAD).tolist() == [64]
+    assert batch_lengths(long, PAD, 1).tolist() == [64]
+
+
+def test_a_length_that_saves_less_than_a_batch_is_not_used():
+    ids = np.full((40, 48), PAD, np.int32)
+    ids[:, 0] = 7
+    ids[10:16, 20] = ids[16:, 40] = 7
+    # 10 rows of 16 tokens instead of 32 save the time of 5, those of 32 instead of 48 that of 2.
+    assert set(batch_lengths(ids, PAD, 2).tolist()) == {16, 32, 48}
+    assert set(batch_lengths(ids, PAD, 4).tolist()) == {16, 48}
+    # All 16 rows of 32 tokens save the time of 5.3.
+    assert set(batch_lengths(ids, PAD, 5).tolist()) == {16, 48}
+    assert batch_lengths(ids, PAD, 6) is None
 
 
 def texts(rows, *, features):
@@ -80,7 +92,7 @@ def test_batches_have_the_tokens_of_their_rows(count, shuffle, features, monkeyp
     # Windows of 64 rows, so that a batch of 6 spans two of them.
     monkeypatch.setattr(streaming, "SHARD_ROWS", 8)
     train = texts(count, features=features)
-    lengths = batch_lengths(train.inputs[TOKENS], PAD)
+    lengths = batch_lengths(train.inputs[TOKENS], PAD, 1)
     batching = Batching(
         seed=7, batch_size=6, shuffle=shuffle, steps_per_execution=5, lengths=lengths
     )
@@ -107,7 +119,7 @@ def test_batches_have_the_tokens_of_their_rows(count, shuffle, features, monkeyp
 
 def test_rows_on_disk_have_the_order_of_resident_rows():
     train = texts(90, features=False)
-    lengths = batch_lengths(train.inputs[TOKENS], PAD)
+    lengths = batch_lengths(train.inputs[TOKENS], PAD, 1)
     batching = Batching(
         seed=7, batch_size=BATCH, shuffle=True, steps_per_execution=5, lengths=lengths
     )

@@ -146,6 +146,7 @@ def test_training_without_padding_is_the_same(config, tmp_path):
                 "data.tokens.length=48",
                 "model.pretrained={file: bert, frozen: false, dropout: 0, learning_rate_factor: 1}",
                 "optimizer={name: sgd, learning_rate: 0.1}",
+                "fit.batch_size=4",
             ],
         )
     )
@@ -158,7 +159,7 @@ def test_training_without_padding_is_the_same(config, tmp_path):
     network.set_weights(before)
     network.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
     inputs = {name: values[trained.rows] for name, values in samples.inputs.items()}
-    network.fit(inputs, samples.y[trained.rows], batch_size=16, shuffle=False, verbose=0)
+    network.fit(inputs, samples.y[trained.rows], batch_size=4, shuffle=False, verbose=0)
     for weight, start, expected in zip(after, before, network.get_weights(), strict=True):
         np.testing.assert_allclose(weight - start, expected - start, rtol=2e-3, atol=1e-5)
 

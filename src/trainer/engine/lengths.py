@@ -10,6 +10,8 @@ the shuffled rows are sorted by length, and shuffled as batches.
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +21,8 @@ from trainer.inputs import InputArray
 LENGTH_STEP = 16
 _LENGTHS = 8
 _SORTED_BATCHES = 64
+# The time to compile a program is that of several batches, in each of a few epochs.
+_SAVED_BATCHES = 1.0
 _ROWS = 1 << 16
 
 Lengths = NDArray[np.int32]
@@ -39,12 +43,15 @@ def rounded_lengths(ids: NDArray[np.int32], pad_id: int, step: int) -> Lengths:
     return lengths
 
 
-def batch_lengths(ids: InputArray, pad_id: int) -> Lengths | None:
+def batch_lengths(ids: InputArray, pad_id: int, batch: int) -> Lengths | None:
     """Return the number of tokens that each row keeps in training: one of at most 8 lengths.
+
+    A length that saves less than the time of a batch in an epoch is replaced by the next one.
 
     Args:
         ids: (rows, length), padded at the end; may be memory-mapped.
         pad_id: The id of padding.
+        batch: Rows per batch.
 
     Returns:
         None if no row can be shortened.
@@ -55,6 +62,10 @@ def batch_lengths(ids: InputArray, pad_id: int) -> Lengths | None:
     for start in range(0, len(ids), _ROWS):
         part = slice(start, start + _ROWS)
         lengths[part] = rounded_lengths(ids[part], pad_id, step)
+    for shorter, longer in pairwise(np.unique(lengths).tolist()):
+        is_shorter = lengths == shorter
+        if np.count_nonzero(is_shorter) / batch * (1 - shorter / longer) < _SAVED_BATCHES:
+            lengths[is_shorter] = longer
     return lengths if (lengths < length).any() else None
 
 

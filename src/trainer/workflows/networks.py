@@ -116,7 +116,7 @@ def text_lengths(plan: RunPlan, train: Samples) -> Lengths | None:
     base, tokens = plan.network.trained.base, plan.dataset.preprocessing.tokens
     if base is None or tokens is None:
         return None
-    return batch_lengths(train.inputs[TOKENS], tokens.pad_id)
+    return batch_lengths(train.inputs[TOKENS], tokens.pad_id, plan.config.fit.batch_size)
 
 
 def shorter_networks(
