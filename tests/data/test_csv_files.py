@@ -219,6 +219,11 @@ def test_comment_sign_in_a_quoted_field_is_text(file):
     assert result == {"a": ["x\n# y", "#p"], "b": ["1", "2"]}
 
 
+def test_lines_after_a_large_cell(file):
+    file.write_text(f'a,b\n"{"x" * 200_000}\ny",1\n2,3\n')
+    assert csv_line(file, Csv(), 1) == 4
+
+
 def test_skipped_lines(file):
     content = 'made by "x\n\na,b\n1,x\n2,y\n'
     assert read(file, content, skip=2) == {"a": ["1", "2"], "b": ["x", "y"]}

@@ -27,6 +27,8 @@ _CHUNK = 1 << 23
 _BLOCK = 1 << 24
 # In UTF-16 every other byte of most text is zero; binary data has fewer zeros.
 _MIN_UTF_16_ZEROS = 0.2
+# Python's default, for all readers of the process, is 131,072 characters: less than a long text.
+_LARGEST_CELL = (1 << 31) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,7 @@ def records(source: CsvSource, block: Block) -> Iterator[tuple[int, list[str]]]:
 
 
 def record_reader(source: CsvSource, text: bytes) -> Any:
+    python_csv.field_size_limit(_LARGEST_CELL)
     stream = io.TextIOWrapper(io.BytesIO(text), encoding="utf-8", newline="")
     return python_csv.reader(
         stream, delimiter=source.separator, quotechar=source.csv.quote, strict=True
