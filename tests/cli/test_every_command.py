@@ -36,7 +36,9 @@ SHIPPED = {
     "clothing", "transfer", "reviews_characters", "xor",
     *({path.stem for path in CONFIGS.glob("*.yaml")} - MIN_METRICS.keys() - GENERATED),
 }  # fmt: skip
-LONG = {"emoji", "reviews", "reviews_bert", "reviews_characters", "sentences_minilm"}
+LONG = {
+    "dates_translate", "emoji", "reviews", "reviews_bert", "reviews_characters", "sentences_minilm",
+}  # fmt: skip
 """Configs that are trained on `SHORT_ROWS` rows of their table."""
 SHORT_ROWS = 240
 QUICK = ("fit.epochs=1", "evaluate.resamples=100")
@@ -47,10 +49,12 @@ SMALLER = {
     "breast_cancer_folds": ("fit={folds: 2, repeats: 2}",),
     "reviews_bert": ("model.pretrained.file=encoder",),
     "sentences_minilm": ("model.pretrained=encoder",),
-    "dates_translate": ("evaluate.decoding=1", "runtime.jit_compile=false"),
-}
-"""Overrides for large images, for many folds, for encoders, and for fewer texts that are continued at
-the same time."""
+    "dates_translate": (
+        "evaluate.decoding=1", "runtime.jit_compile=false", "data.tokens.length=8",
+        "model.encoder_decoder.layers=1",
+    ),
+}  # fmt: skip
+"""Overrides for large images, for many folds, for encoders, and for short translations."""
 TRANSLATIONS = ("dates_translate",)
 """Configs whose runs cannot be explained or exported."""
 POSITIONS = {"max_position_embeddings": 128}
