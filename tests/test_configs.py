@@ -15,6 +15,12 @@ from trainer.config.describe import json_schema
 from trainer.config.load import load_config
 from trainer.inputs import IMAGE, InputSpec
 from trainer.models.summary import NetworkShape, summarize_layers
+from trainer.workflows.generation.trained import (
+    draw_for,
+    load_generator,
+    open_generator,
+    write_samples,
+)
 
 FOLDER = Path(__file__).parents[1] / "configs"
 CONFIGS = sorted(FOLDER.glob("*.yaml"))
@@ -78,6 +84,19 @@ def test_config_trains_evaluates_and_predicts(name, tmp_path):
     with data.open() as table:
         rows = sum(1 for _ in csv.reader(table)) - 1
     assert predict_table(done.run, data).frame.height == rows
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["digits_gan", "rows_gan"])
+def test_config_trains_a_generator(name, tmp_path):
+    done = run_fit(FOLDER / f"{name}.yaml", tmp_path / "runs", "fit.epochs=2")
+    assert done.metrics["test"]["frechet_distance"] > 0
+    assert len(list((done.run / "samples").glob("000*"))) == 2
+    assert (done.run / "report.html").exists()
+    opened = open_generator(done.run)
+    draw = draw_for(opened, 20, 1, None)
+    values = load_generator(opened, "cpu")(draw.inputs)
+    assert write_samples(opened, values, draw, tmp_path / "samples.csv") == 20
 
 
 def test_generated_tables_match_the_script():

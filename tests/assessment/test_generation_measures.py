@@ -96,6 +96,6 @@ GOOD = {"diversity": 0.9, "modes": 1.0, "discriminator_accuracy": 0.7}
     ],
 )
 def test_failures_of_the_last_epochs_are_named(changes, words):
-    found = failures([GOOD] * 5 + [{**GOOD, **changes}] * 3)
+    found = failures([GOOD] * 7 + [{**GOOD, **changes}] * 3)
     assert [words in text for text in found] == [True] * (words is not None)
-    assert not failures([{**GOOD, **changes}] * 2)
+    assert not failures([{**GOOD, **changes}] * 9)

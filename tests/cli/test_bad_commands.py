@@ -112,7 +112,7 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "ls of a file": (["ls", "table.csv"], ["table.csv", "a folder of runs", "a file"]),
     "ls of a missing folder": (["ls", "nowhere"], ["nowhere", "a folder of runs", "no such path"]),
     "ls of two folders": (["ls", "a", "b"], ["trainer ls", "b"]),
-    "predict without a file": (["predict", "x"], ["trainer predict", "FILE"]),
+    "predict without a file": (["predict", "x", "-o", "y.csv"], ["trainer predict", "FILE"]),
     "predict without an output": (["predict", "x", "table.csv"], ["--output"]),
     "predict of a missing run": (
         ["predict", "x", "table.csv", "-o", "y.csv"],

@@ -25,6 +25,8 @@ COLLAPSED_MODES = 0.5
 SEPARATED_ACCURACY = 0.98
 """Accuracy from which the discriminator tells nearly all samples from real rows."""
 _LAST_EPOCHS = 3
+_MIN_EPOCHS = 10
+"""Before, samples differ little because the generator has learned little."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,9 +141,9 @@ def failures(history: list[dict[str, float]]) -> list[str]:
     Args:
         history: The metrics of each epoch.
     """
-    last = history[-_LAST_EPOCHS:]
-    if len(last) < _LAST_EPOCHS:
+    if len(history) < _MIN_EPOCHS:
         return []
+    last = history[-_LAST_EPOCHS:]
     found = []
     if all(epoch["diversity"] < COLLAPSED_DIVERSITY for epoch in last):
         found.append(

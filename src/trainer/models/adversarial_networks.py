@@ -26,6 +26,8 @@ from trainer.models.layers import LayerContext, build_layer
 from trainer.models.seeds import default_seed, derived_seed
 from trainer.models.summary import CONCATENATE, HEAD, layer_names
 
+_DTYPE = "float32"
+"""A name, as layers that share the object of Keras's global policy are saved with its address."""
 _NORMALIZED = (
     keras.layers.Dense,
     keras.layers.Conv1D,
@@ -53,7 +55,7 @@ def build_generator(
         inputs, output = [latent], latent
         if shape.classes:
             inputs.append(keras.Input((shape.classes,), name=CONDITION))
-            output = keras.layers.Concatenate(name=CONCATENATE)(inputs)
+            output = keras.layers.Concatenate(name=CONCATENATE, dtype=_DTYPE)(inputs)
         output = _hidden(networks.generator.layers, output, context)
         output = _generator_head(output, shape, context)
         return keras.Model(_inputs(inputs), output, name=GENERATOR)
@@ -102,7 +104,10 @@ def _hidden(
         nonlocal condition
         if condition is None or len(values.shape) != 2:
             return values
-        joined, condition = keras.layers.Concatenate(name=CONCATENATE)([values, condition]), None
+        joined, condition = (
+            keras.layers.Concatenate(name=CONCATENATE, dtype=_DTYPE)([values, condition]),
+            None,
+        )
         return joined
 
     output = join(output)
@@ -125,15 +130,20 @@ def _generator_head(output: Any, shape: GenerationShape, context: LayerContext) 
             activation="tanh",
             kernel_initializer=_kernel_initializer(context),
             name=HEAD,
+            dtype=_DTYPE,
         )(output)
     head = _dense_head(prod(sample), "tanh" if shape.is_image else None, context)
     output = head(output)
-    return keras.layers.Reshape(sample, name=IMAGE_SHAPE)(output) if shape.is_image else output
+    return (
+        keras.layers.Reshape(sample, name=IMAGE_SHAPE, dtype=_DTYPE)(output)
+        if shape.is_image
+        else output
+    )
 
 
 def _dense_head(units: int, activation: str | None, context: LayerContext) -> keras.layers.Dense:
     kernel = _kernel_initializer(context)
-    return keras.layers.Dense(units, activation, kernel_initializer=kernel, name=HEAD)
+    return keras.layers.Dense(units, activation, kernel_initializer=kernel, name=HEAD, dtype=_DTYPE)
 
 
 def _kernel_initializer(context: LayerContext) -> keras.initializers.Initializer:

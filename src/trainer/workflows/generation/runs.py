@@ -12,12 +12,8 @@ _TASK = "generate"
 
 
 def is_generation_run(path: Path) -> bool:
-    """Return whether a path is a run of task: generate, or a checkpoint in one.
-
-    Raises:
-        RunError: There is no run.
-    """
-    run = open_run(path).run
+    """Return whether a path is a run of task: generate, or a checkpoint in one; False without a run."""
     with suppress(RunError):
+        run = open_run(path).run
         return run.manifest.exists() and run.read_manifest().task == _TASK
     return False
