@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.engine import devices
 from trainer.errors import Problem, RunError, UsageError
 from trainer.export.bundle import Bundle, load_bundle
 from trainer.export.card import model_card
@@ -77,6 +78,8 @@ def export_run(
     schema = export.schema(bundle)
     with storage_errors(target.parent, "create this directory"):
         target.parent.mkdir(parents=out is None, exist_ok=True)
+    with devices.tensorflow_import(in_background=True):
+        pass  # Without messages of TensorFlow, and without packages that Keras does not need here.
     with ExitStack() as stack:
         with storage_errors(target, "write this export"):
             folder = stack.enter_context(temporary_sibling(target, Path.mkdir))
