@@ -100,16 +100,21 @@ def export_run(
         card = target.parent / CARD
         with storage_errors(target, "write this export"):
             DISK.write(folder / CARD, text.encode("utf-8"))
-            for file in sorted(temporary.rglob("*")):
-                DISK.sync(file)
-            DISK.sync(temporary)
-            # The export last: where it exists, everything has been written.
-            DISK.rename(folder / CARD, card)
-            DISK.rename(temporary, target)
-            DISK.sync(target.parent)
+            _move(temporary, target)
     return ExportResult(
         bundle.run.path, export.name, target, card, size, bundle.weights_sha256, check
     )
+
+
+def _move(temporary: Path, target: Path) -> None:
+    """Flush an export to disk, and move its card and then itself to where they belong."""
+    for file in sorted(temporary.rglob("*")):
+        DISK.sync(file)
+    DISK.sync(temporary)
+    # The export last: where it exists, everything has been written.
+    DISK.rename(temporary.with_name(CARD), target.with_name(CARD))
+    DISK.rename(temporary, target)
+    DISK.sync(target.parent)
 
 
 def _unit(bundle: Bundle) -> str:
