@@ -42,7 +42,7 @@ def test_signal_before_training_leaves_nothing(
     folder: Path, trainer: Callable, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        fit, fit.make_plan.__name__, lambda *given: os.kill(os.getpid(), signal.SIGTERM)
+        fit, fit.plan_run.__name__, lambda *given: os.kill(os.getpid(), signal.SIGTERM)
     )
     stopped = trainer("fit", "good.yaml")
     assert (stopped.code, stopped.out) == (75, "")

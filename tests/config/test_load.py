@@ -193,8 +193,8 @@ def test_long_chain_of_extends(write: Write) -> None:
             "seed: 1",
             "DIR/config.yaml:1:1 data: expected a mapping with source, format, csv, target, "
             "task, positive, target_separator, target_scale, features, pseudonymize, pseudonym_key, "
-            "weight, split, clean, numeric, categorical, datetime, image, text, tokens, columns, "
-            "found nothing; add `data: …`",
+            "weight, split, clean, numeric, categorical, datetime, image, text, tokens, target_tokens, "
+            "shared_vocabulary, columns, found nothing; add `data: …`",
         ),
     ],
 )

@@ -80,7 +80,9 @@ class CompressOptions:
             problems.append(Problem("trainer compress", expected, "none of them", fix))
         if self.prune is not None and not 0 < self.prune < 1:
             fix = "for example, --prune 0.8 for 80 % zeros"
-            problems.append(Problem("--prune", "a number above 0 and below 1", f"{self.prune:g}", fix))
+            problems.append(
+                Problem("--prune", "a number above 0 and below 1", f"{self.prune:g}", fix)
+            )
         if self.cluster is not None and not 2 <= self.cluster <= 256:
             fix = "for example, --cluster 16"
             problems.append(Problem("--cluster", "2 to 256 clusters", f"{self.cluster}", fix))
