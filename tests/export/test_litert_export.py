@@ -67,7 +67,8 @@ def test_quantized_networks(tmp_path: Path, name: str, quantize: str) -> None:
     settings, *others = CASES[name]
     # Dynamic quantization leaves kernels of fewer than 1,024 weights as they are.
     layers = {"layers": [{"dense": 40}, {"dense": 40}]}
-    case = ({**settings, "model": layers}, *others)
+    # One network: the deviation between untrained ones is mostly rounding.
+    case = ({**settings, "model": layers}, 1, *others[1:])
     run, _ = write_case(tmp_path, case)
     result = export_run(run, "litert", None, allow_custom=False, quantize=quantize)
     assert result.path == run / "export" / f"litert-{quantize}" / "model.tflite"
