@@ -187,7 +187,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--python", default=None)
+    parser.add_argument("--python", type=Path, help="a Python with PyTorch")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
@@ -201,7 +201,9 @@ def main() -> None:
             sides = {"trainer": round(1000 * tuned["epoch"] / steps)}
             if args.python is not None:
                 options = (args.threads, steps, dropout)
-                found = json.loads(python(TORCH, folder, *options, program=args.python))
+                found = json.loads(
+                    python(TORCH, folder, *options, program=str(args.python.absolute()))
+                )
                 sides["torch"] = round(1000 * found["wall"])
                 sides["ratio"] = round(found["wall"] * steps / tuned["epoch"], 2)
             result["step_ms"][f"dropout {dropout}"] = sides

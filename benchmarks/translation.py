@@ -185,7 +185,9 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=2048)
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--python", default=sys.executable)
+    parser.add_argument(
+        "--python", type=Path, default=Path(sys.executable), help="a Python with PyTorch"
+    )
     args = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -203,7 +205,9 @@ def main() -> None:
             **json.loads(python(OURS, folder, run, args.threads)),
         }
         figures["keras"] = json.loads(python(KERAS, folder, args.threads).splitlines()[-1])
-        figures["torch"] = json.loads(python(TORCH, folder, args.threads, program=args.python))
+        figures["torch"] = json.loads(
+            python(TORCH, folder, args.threads, program=str(args.python.absolute()))
+        )
     print(json.dumps(figures, indent=1))
 
 
