@@ -1,6 +1,6 @@
 """W9: fine-tune an encoder of the size of MiniLM, against PyTorch; frozen features computed once.
 
-    python benchmarks/encoders.py [--rows 320] [--epochs 3] [--threads 1] [--python PYTHON]
+    python -m benchmarks.encoders [--rows 320] [--epochs 3] [--threads 1] [--python PYTHON]
 
 The encoder has 6 layers of 384 values, 12 heads, and 30,522 ids (random weights, as only the time
 counts); batches have 16 texts of 64 tokens. `step` has the milliseconds of a step of Adam of `trainer
@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from benchmarks import processes
 
 LENGTH, BATCH = 64, 16
 SENTENCES = Path(__file__).parents[1] / "configs" / "data" / "sentences.csv"
@@ -151,20 +150,6 @@ def sentence_sizes(rows: int) -> list[int]:
     return [min(len(text.split()), LENGTH - 2) for text in texts]
 
 
-def python(code: str, folder: Path, *arguments: object, program: str = sys.executable) -> str:
-    """Return what a program prints."""
-    environment = {
-        **os.environ,
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    result = subprocess.run(
-        [program, "-c", code, *map(str, arguments)],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    return result.stdout.strip()
-
-
 def fit(
     folder: Path, base: str, args: argparse.Namespace, epochs: int, table: str = "t.csv"
 ) -> dict[str, float]:
@@ -173,7 +158,7 @@ def fit(
         base=base, length=LENGTH, batch=BATCH, epochs=epochs, threads=args.threads, table=table
     )
     (folder / "c.yaml").write_text(text)
-    run = folder / python(RUN, folder, "fit", "c.yaml", "--quiet")
+    run = folder / processes.python(RUN, folder, "fit", "c.yaml", "--quiet")
     lines = (run / "timing.jsonl").read_text().splitlines()
     timings = json.loads((run / "manifest.json").read_text())["timings"]
     return {
@@ -201,9 +186,7 @@ def main() -> None:
             sides = {"trainer": round(1000 * tuned["epoch"] / steps)}
             if args.python is not None:
                 options = (args.threads, steps, dropout)
-                found = json.loads(
-                    python(TORCH, folder, *options, program=str(args.python.absolute()))
-                )
+                found = json.loads(processes.python(TORCH, folder, *options, program=args.python))
                 sides["torch"] = round(1000 * found["wall"])
                 sides["ratio"] = round(found["wall"] * steps / tuned["epoch"], 2)
             result["step_ms"][f"dropout {dropout}"] = sides
@@ -214,7 +197,7 @@ def main() -> None:
             "ratio": round(tuned["epoch"] / short["epoch"], 2),
         }
         frozen = fit(folder, "encoder", args, max(args.epochs, 5))
-        repeated = float(python(FROZEN, folder, args.threads, args.rows))
+        repeated = float(processes.python(FROZEN, folder, args.threads, args.rows))
         result["frozen"] = {
             "epoch_s": frozen["epoch"],
             "features_s": frozen["encode"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -53,3 +54,29 @@ def run(command: Sequence[str | Path], environment: Mapping[str, str] | None = N
             raise RuntimeError(f"{text}\n{errors.read().decode(errors='replace')}")
         cpu_seconds = used.ru_utime + used.ru_stime
         return Ended(output.read().decode(), seconds, cpu_seconds, used.ru_maxrss * 1024)
+
+
+def python(
+    code: str, folder: Path, *arguments: object, program: str | Path = sys.executable
+) -> str:
+    """Return what Python code prints that runs in a folder, with its own compilation cache.
+
+    Args:
+        code: The code.
+        folder: The folder.
+        arguments: Its arguments.
+        program: The interpreter.
+
+    Raises:
+        subprocess.CalledProcessError: The code failed.
+    """
+    environment = {
+        **os.environ,
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+    }
+    result = subprocess.run(
+        [Path(program).absolute(), "-c", code, *map(str, arguments)],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True,
+    )  # fmt: skip
+    return result.stdout.strip()

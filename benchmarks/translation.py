@@ -1,6 +1,6 @@
 """Compare a step of training and decoding of an encoder and decoder with Keras and PyTorch.
 
-    python benchmarks/translation.py [--rows 2048] [--epochs 4] [--threads 1] [--python PYTHON]
+    python -m benchmarks.translation [--rows 2048] [--epochs 4] [--threads 1] [--python PYTHON]
 
 The network has 2 + 2 layers of 128 values, 4 heads and 512 units, and translates the dates of
 configs/data: 32 tokens of the source, 31 of the target, batches of 64, Adam. `step` has the milliseconds
@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks import processes
 
 DATES = Path(__file__).parents[1] / "configs" / "data" / "dates.csv"
 CONFIG = """
@@ -164,20 +164,6 @@ print(json.dumps(figures))
 RUN = "import sys; from trainer_cli.main import run; sys.exit(run(sys.argv[1:]))"
 
 
-def python(code: str, folder: Path, *arguments: object, program: str = sys.executable) -> str:
-    """Return what a program prints."""
-    environment = {
-        **os.environ,
-        "XDG_CACHE_HOME": str(folder / "cache"),
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-    }
-    result = subprocess.run(
-        [program, "-c", code, *map(str, arguments)],
-        cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=True,
-    )  # fmt: skip
-    return result.stdout.strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
@@ -196,17 +182,19 @@ def main() -> None:
         (folder / "dates.csv").write_text("".join(lines[: args.rows + 1]), encoding="utf-8")
         text = CONFIG.format(epochs=args.epochs, threads=args.threads)
         (folder / "c.yaml").write_text(text)
-        run = folder / python(RUN, folder, "fit", "c.yaml", "--quiet")
+        run = folder / processes.python(RUN, folder, "fit", "c.yaml", "--quiet")
         epochs = (run / "timing.jsonl").read_text().splitlines()[1:]
         seconds = min(json.loads(line)["seconds"] for line in epochs)
         steps = -(-args.rows // 64)
         figures["trainer"] = {
             "step": 1000 * seconds / steps,
-            **json.loads(python(OURS, folder, run, args.threads)),
+            **json.loads(processes.python(OURS, folder, run, args.threads)),
         }
-        figures["keras"] = json.loads(python(KERAS, folder, args.threads).splitlines()[-1])
+        figures["keras"] = json.loads(
+            processes.python(KERAS, folder, args.threads).splitlines()[-1]
+        )
         figures["torch"] = json.loads(
-            python(TORCH, folder, args.threads, program=str(args.python.absolute()))
+            processes.python(TORCH, folder, args.threads, program=args.python)
         )
     print(json.dumps(figures, indent=1))
 

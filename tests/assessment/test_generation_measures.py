@@ -92,7 +92,7 @@ GOOD = {"diversity": 0.9, "modes": 1.0, "discriminator_accuracy": 0.7}
         ({}, None),
         ({"diversity": 0.1}, "mode collapse"),
         ({"modes": 0.3}, "30% of the classes"),
-        ({"discriminator_accuracy": 0.999}, "discriminator tells nearly all"),
+        ({"discriminator_accuracy": 0.999}, "discriminator recognizes nearly all"),
     ],
 )
 def test_failures_of_the_last_epochs_are_named(changes, words):

@@ -177,7 +177,7 @@ def test_a_resumed_run_has_the_same_bytes(done, folder):
 
 
 @pytest.mark.slow
-def test_fifty_pairs_are_learned_by_heart(tmp_path):
+def test_pairs_are_memorized(tmp_path):
     # Without four words, a text has no BLEU.
     path = write_pairs(tmp_path, 1, ("we have {} {} here", "nous avons {} {} ici"))
     done = run_fit(

@@ -23,7 +23,7 @@ COLLAPSED_DIVERSITY = 0.3
 COLLAPSED_MODES = 0.5
 """Fraction of classes below which it has."""
 SEPARATED_ACCURACY = 0.98
-"""Accuracy from which the discriminator tells nearly all samples from real rows."""
+"""Accuracy from which the discriminator recognizes nearly all samples."""
 _LAST_EPOCHS = 3
 _MIN_EPOCHS = 10
 """Before, samples differ little because the generator has learned little."""
@@ -158,7 +158,7 @@ def failures(history: list[dict[str, float]]) -> list[str]:
         )
     if all(epoch["discriminator_accuracy"] > SEPARATED_ACCURACY for epoch in last):
         found.append(
-            "the discriminator tells nearly all samples from rows "
+            "the discriminator recognizes nearly all samples "
             f"(accuracy {last[-1]['discriminator_accuracy']:.3f}), so that the generator learns little: "
             "make it smaller, or try generation.instance_noise: 0.1 or label_smoothing: 0.1"
         )

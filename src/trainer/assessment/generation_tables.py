@@ -1,5 +1,5 @@
-"""Compare generated rows with real ones: each column, pairs of columns, a classifier that tells them
-apart, and whether generated rows are close to rows of the training data.
+"""Compare generated rows with real ones: each column, pairs of columns, a classifier that separates
+them, and whether generated rows are close to rows of the training data.
 """
 
 from __future__ import annotations
@@ -86,8 +86,8 @@ def compare_tables(
 
     The measures are: `marginal_difference`, the mean of the differences of the columns;
     `correlation_difference`, the mean absolute difference of the correlations of encoded columns;
-    `detection_auc`, the ROC AUC of a classifier that tells real from generated rows, fitted on half of
-    both (0.5: it cannot); `nearest_ratio`, the median distance of generated rows to the nearest
+    `detection_auc`, the ROC AUC of a classifier that separates real from generated rows, fitted on half
+    of both (0.5: it cannot); `nearest_ratio`, the median distance of generated rows to the nearest
     training row, divided by that of the real rows (omitted if these are the training rows); `copies`,
     the share of generated rows that are equal to a training row, and `real_copies`, that of real rows.
 

@@ -42,7 +42,7 @@ class Generator(Section):
 
 
 class Discriminator(Section):
-    """The network that tells real rows from generated ones; only used in training."""
+    """The network that separates real rows from generated ones; only used in training."""
 
     layers: list[Layer]
     """Hidden layers in order; an output layer with one unit is added."""

@@ -18,7 +18,7 @@ LABELS = {
     "frechet_distance": "Fréchet distance",
     "sample_precision": "precision of samples",
     "sample_recall": "recall of samples",
-    "detection_auc": "ROC AUC of a classifier that tells them from rows",
+    "detection_auc": "ROC AUC of a classifier that separates them from rows",
 }
 
 

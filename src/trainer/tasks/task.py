@@ -112,6 +112,13 @@ class Task:
             return replace(shape, token_vectors=tokens.vectors, token_padding=padding)
         return shape if image is None else replace(shape, image_scaling=image.scaling)
 
+    def check_packages(self) -> None:
+        """Check that the packages that compute the metrics are installed; most tasks need none.
+
+        Raises:
+            DataError: One is not.
+        """
+
     def prior(self) -> tuple[float, ...]:
         """Return class frequencies or means of the training rows, one per output."""
         encoded = self.kind.encode_for_head(np.array([self.target.prior]), self.outputs)

@@ -43,11 +43,7 @@ class TranslationTask(Task):
         return self.target.text
 
     def check_packages(self) -> None:
-        """Check that the package that computes the metrics is installed.
-
-        Raises:
-            DataError: It is not.
-        """
+        """Check that sacrebleu is installed; see `Task.check_packages`."""
         require_sacrebleu()
 
     def prior(self) -> tuple[float, ...]:

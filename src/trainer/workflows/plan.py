@@ -42,7 +42,6 @@ from trainer.runs.decisions import Decisions
 from trainer.runs.machine import total_memory
 from trainer.task_names import TaskName
 from trainer.tasks.task import Task, make_task
-from trainer.tasks.translation import TranslationTask
 from trainer.tracking.trackers import tracking_problems
 from trainer.workflows.plan_warnings import plan_warnings
 from trainer.workflows.pretrained_base import (
@@ -239,8 +238,7 @@ def make_plan(
         engine, dataset = (TableCache() if tables is None else tables).dataset(config)
         preprocessing = dataset.preprocessing
         task = make_task(config, preprocessing.target)
-        if isinstance(task, TranslationTask):
-            task.check_packages()
+        task.check_packages()
         _check_config(config, dataset, task)
         inherited = inherited_decisions(config, preprocessing.target, recorded_decisions)
         network = task.network_shape(preprocessing)

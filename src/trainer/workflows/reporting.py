@@ -111,8 +111,6 @@ def write_run_findings(run: RunDirectory, plan: RunPlan, limit: TimeLimit | None
     Raises:
         StorageError: The run directory cannot be written.
     """
-    if isinstance(plan.task, TranslationTask):
-        return write_translation_findings(run, plan.config, plan.dataset, plan.task)
     return _write_findings(run, plan.config, (FoldData(plan.dataset, plan.task),), limit)
 
 
@@ -161,11 +159,7 @@ def write_missing_findings(path: Path) -> None:
         with locate_problems(member.loaded):
             task = make_task(member.loaded.config, member.preprocessing.target)
             parts.append(FoldData(load_run_table(member), task))
-    first = parts[0].task
-    if isinstance(first, TranslationTask):
-        write_translation_findings(run, members[0].loaded.config, parts[0].dataset, first)
-    else:
-        _write_findings(run, members[0].loaded.config, tuple(parts))
+    _write_findings(run, members[0].loaded.config, tuple(parts))
 
 
 def _write_findings(
@@ -174,9 +168,12 @@ def _write_findings(
     parts: tuple[FoldData, ...],
     limit: TimeLimit | None = None,
 ) -> str:
+    task = parts[0].task
+    if isinstance(task, TranslationTask):
+        return write_translation_findings(run, config, parts[0].dataset, task)
     decisions = read_decisions(run)
     assert decisions is not None, "an evaluated run has decisions"
-    task = parts[0].task.with_decisions(decisions)
+    task = task.with_decisions(decisions)
     if decisions.coverage is not None:
         settings = config.evaluate.model_copy(update={"prediction_interval": decisions.coverage})
         config = config.model_copy(update={"evaluate": settings})
