@@ -22,6 +22,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.findings import read_findings
 from trainer.workflows.audit import audit_data
 from trainer.workflows.compilation import should_compile
+from trainer.workflows.compression import CompressOptions, compress_config
 from trainer.workflows.explanations.explain import explain
 from trainer.workflows.plan import make_plan
 
@@ -201,6 +202,8 @@ def test_other_commands_refuse_a_translation(done, folder):
         explain(predictor, split=None, repeats=1, columns=(), shap_rows=None)
     with pytest.raises(RunError, match="one that translates"):
         load_bundle(done.run)
+    with pytest.raises(RunError, match="one of task: translate"):
+        compress_config(done.run, CompressOptions(0.5, None, None, None))
     with pytest.raises(ConfigError, match="classes or numbers"):
         audit_data(load_config(folder / "config.yaml"))
 

@@ -99,7 +99,7 @@ class Manifest:
         device: Description of the device used for training.
         engine: Execution engine, such as resident or streaming.
         threads: Threads within an operation.
-        task: binary, multiclass, multilabel or regression.
+        task: One of `trainer.task_names`.
         parameters: Number of weights of the model.
         data: The data files.
         initial_weights: The weights of other runs and files that training started from.

@@ -21,6 +21,7 @@ from trainer.assessment.bootstrap import bootstrap, paired_bootstrap
 from trainer.assessment.resampling import Resampling
 from trainer.config.load import LoadedConfig
 from trainer.config.schema import Config
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import InputError, Problem, RunError, UsageError, command_text, did_you_mean
 from trainer.export.bundle import Bundle, load_bundle
 from trainer.export.check_rows import CheckRows, check_rows
@@ -51,6 +52,8 @@ from trainer.workflows.plan import RunPlan
 
 _EXPORTS = ("onnx", "numpy", "litert")
 _MAX_ROWS, _RESAMPLES = 5_000, 500
+_REFUSED = [name for name, rules in TASK_RULES.items() if rules.has_text or rules.is_generated]
+"""Tasks whose networks are not compressed."""
 _LEAST_EPOCHS = 10
 
 
@@ -112,7 +115,8 @@ def compress_config(path: Path, options: CompressOptions) -> LoadedConfig:
 
     Raises:
         UsageError: Options are wrong.
-        RunError: The run does not exist, has not finished, is damaged, or has several networks.
+        RunError: The run does not exist, has not finished, is damaged, has several networks, or
+            generates or translates.
         ConfigError: Its config conflicts with the options.
     """
     if problems := options.problems():
@@ -126,6 +130,9 @@ def compress_config(path: Path, options: CompressOptions) -> LoadedConfig:
     if opened.checkpoint is None and manifest.status != "finished":
         fix = f"resume it: {command_text('resume', run.path)}; or name {run.best}"
         raise RunError(Problem(str(path), "a run that has finished", manifest.status, fix))
+    if manifest.task in _REFUSED:
+        expected, found = "a run that predicts classes or numbers", f"one of task: {manifest.task}"
+        raise RunError(Problem(str(path), expected, found))
     epochs = options.epochs or max(_LEAST_EPOCHS, manifest.epochs)
     source = json.dumps(str(path.absolute()), ensure_ascii=False)
     return read_run_config(

@@ -17,6 +17,7 @@ from trainer.errors import ConfigError, DataError, RunError, UsageError
 from trainer.prediction.predictor import open_predictor
 from trainer.runs.directory import RunDirectory
 from trainer.runs.log import read_log
+from trainer.workflows.compression import CompressOptions, compress_config
 from trainer.workflows.fit import fit_run
 from trainer.workflows.generation.export import export_generator
 from trainer.workflows.generation.plan import make_generation_plan
@@ -162,6 +163,8 @@ class TestSamples:
     def test_commands_that_need_predictions_refuse_it(self, rows_run):
         with pytest.raises(RunError, match="draw samples"):
             open_predictor(rows_run.run, device="cpu", allow_custom=False)
+        with pytest.raises(RunError, match="one of task: generate"):
+            compress_config(rows_run.run, CompressOptions(0.5, None, None, None))
         with pytest.raises(ConfigError, match="a task with a target to predict"):
             make_plan(load_config(rows_run.run / "config.yaml"))
 
