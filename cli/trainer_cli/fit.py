@@ -156,7 +156,7 @@ def _training(
     from trainer.workflows.existing_runs import find_run, read_finished
     from trainer.workflows.fit import fit_run
     from trainer.workflows.members import fit_members, resume_members
-    from trainer.workflows.resume import resume_run
+    from trainer.workflows.resuming.resume import resume_run
 
     has_members = member_count(loaded.config) > 1
     existing = find_run(loaded, runs) if resume_or_start else None

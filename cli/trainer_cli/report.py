@@ -88,7 +88,7 @@ def _page(runs: list[Path]) -> Page:
     from trainer.report.sweeps.best_trials import with_best_trials
     from trainer.runs.opening import open_run
     from trainer.runs.sweeps import sweep_at
-    from trainer.workflows.reporting import write_missing_findings
+    from trainer.workflows.reporting.findings import write_missing_findings
 
     sweep = sweep_at(runs[0]) if len(runs) == 1 else None
     if sweep is not None:

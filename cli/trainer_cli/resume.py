@@ -71,7 +71,7 @@ def command(
     stderr = console.Console(quiet=quiet)
     stderr.announce_loading(run)
     from trainer.workflows.members import resume_members
-    from trainer.workflows.resume import resume_run
+    from trainer.workflows.resuming.resume import resume_run
     from trainer.workflows.sweeps.sweep import resume_sweep
 
     sweep_options: dict[str, Any] = {"--jobs": jobs, "--engine": engine, "--address": address}

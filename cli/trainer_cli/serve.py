@@ -16,7 +16,7 @@ from trainer_cli import console
 from trainer_cli.options import Json, Quiet
 
 if TYPE_CHECKING:
-    from trainer.workflows.serve import Address
+    from trainer.workflows.serving.serve import Address
 
 TOKEN_VARIABLE = "TRAINER_SERVE_TOKEN"
 _MODULES = ("starlette", "uvicorn", "httptools", "uvloop", "orjson", "onnxruntime")
@@ -94,7 +94,7 @@ def command(
             "for a token"
         )
     from trainer.serving.settings import Limits
-    from trainer.workflows.serve import ServeOptions, serve_models
+    from trainer.workflows.serving.serve import ServeOptions, serve_models
 
     output = console.Console(quiet=quiet)
 

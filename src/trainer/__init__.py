@@ -11,6 +11,9 @@ The packages, from high to low level; each imports only from lower levels:
                      .sweeps         sweeps and their trials
                      .explanations   what `explain` and reports show
                      .generation     a generator and a discriminator, and their samples
+                     .reporting      what is written of a trained run: evaluations, findings, texts
+                     .resuming       continuing a run, and what must hold for it
+                     .serving        runs over HTTP, and what is counted of their inputs
     9  serving       exported networks over HTTP                                         ONNX Runtime
     8  export        a run as a model for other programs, with its preprocessing         ONNX
     7  prediction    a run directory → its networks, which predict rows and evaluate splits
@@ -51,7 +54,7 @@ function or method, in the order of their calls:
         LearnerExecutor.run_epoch, Training.end_epoch, Recording.record_epoch ─► metrics.jsonl
       Recording.save_checkpoint ─► write_checkpoint ─► replace_directory: checkpoints/last and best
       Recording.write_split: choose_decisions on the validation rows, evaluation/, predictions/
-      workflows.reporting.write_run_findings: fit_linear_baseline, make_findings ─► findings.json
+      reporting.findings.write_run_findings: fit_linear_baseline, make_findings ─► findings.json
       Recording.write_end ─► manifest.json; write_page ─► runs.files.write_atomically: report.html
 
 Commands that do not train import neither TensorFlow nor Keras. Without them, all modules can be

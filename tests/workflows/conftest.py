@@ -18,7 +18,7 @@ from trainer.prediction.predictor import Predictor, open_predictor
 from trainer.workflows.events import MembersFinished, RunFinished
 from trainer.workflows.fit import fit_run
 from trainer.workflows.members import fit_members
-from trainer.workflows.resume import resume_run
+from trainer.workflows.resuming.resume import resume_run
 from trainer.workflows.session import Session
 
 CONFIG = """\

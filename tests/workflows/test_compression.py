@@ -18,7 +18,7 @@ from trainer.workflows.compression import CompressOptions, compress_config
 from trainer.workflows.events import RunFinished
 from trainer.workflows.export import export_run
 from trainer.workflows.fit import fit_run
-from trainer.workflows.resume import resume_run
+from trainer.workflows.resuming.resume import resume_run
 from trainer.workflows.session import Session, TimeLimit
 
 REPORT = ("evaluate.report=true", "evaluate.resamples=100", "evaluate.baselines=[]")

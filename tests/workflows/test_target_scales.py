@@ -29,7 +29,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_json
 from trainer.runs.log import read_log
 from trainer.workflows.explanations.explain import explain
-from trainer.workflows.reporting import write_missing_findings
+from trainer.workflows.reporting.findings import write_missing_findings
 
 ROWS = 200
 

@@ -18,7 +18,7 @@ from trainer.engine.events import EpochEnd
 from trainer.tracking import tensorboard_tracker
 from trainer.workflows.events import RunFinished, RunStarted
 from trainer.workflows.fit import fit_run
-from trainer.workflows.resume import resume_run
+from trainer.workflows.resuming.resume import resume_run
 from trainer.workflows.session import Session
 
 BOARD = "track.tensorboard.histograms=2 epochs"

@@ -31,9 +31,9 @@ from trainer.workflows.explanations.run_explanations import explain_columns, exp
 from trainer.workflows.generation.plan import GenerationPlan
 from trainer.workflows.plan import RunPlan, TableCache
 from trainer.workflows.plans import AnyPlan, plan_run
-from trainer.workflows.reporting import seconds_after_training, write_run_findings
+from trainer.workflows.reporting.findings import seconds_after_training, write_run_findings
+from trainer.workflows.reporting.translations import explain_translations
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
-from trainer.workflows.translations import explain_translations
 
 if TYPE_CHECKING:
     from trainer.engine.batches import EpochOutput

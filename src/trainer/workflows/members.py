@@ -51,12 +51,12 @@ from trainer.workflows.packed.work_items import (
 )
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.plans import manifest_of_plan
-from trainer.workflows.reporting import (
+from trainer.workflows.reporting.findings import (
     aggregate_members,
     seconds_after_training,
     write_ensemble_findings,
 )
-from trainer.workflows.resume_checks import check_unchanged
+from trainer.workflows.resuming.checks import check_unchanged
 from trainer.workflows.session import Session, TimeLimit
 
 _ALL_DONE = "all members done"

@@ -45,8 +45,8 @@ from trainer.workflows.generation.plan import GenerationPlan
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.plans import AnyPlan, manifest_of_plan
 from trainer.workflows.recorded_training import RecordedTraining
-from trainer.workflows.reporting import write_evaluation
-from trainer.workflows.translations import write_translations
+from trainer.workflows.reporting.findings import write_evaluation
+from trainer.workflows.reporting.translations import write_translations
 
 _HEARTBEAT_SECONDS = 15.0
 

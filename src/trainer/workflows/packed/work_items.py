@@ -41,7 +41,7 @@ from trainer.workflows.packed.pack_schedule import (
 )
 from trainer.workflows.packed.packs import train_pack
 from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
-from trainer.workflows.resume import resume_run
+from trainer.workflows.resuming.resume import resume_run
 from trainer.workflows.session import Session, TimeLimit
 
 

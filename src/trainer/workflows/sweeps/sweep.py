@@ -52,12 +52,12 @@ from trainer.workflows.existing_runs import read_metrics
 from trainer.workflows.packed.pack_schedule import LARGEST_PACK
 from trainer.workflows.packed.work_items import ItemRunner, worker_threads
 from trainer.workflows.plan import RunPlan, TableCache
-from trainer.workflows.reporting import write_evaluation, write_missing_findings
-from trainer.workflows.resume_checks import check_unchanged
+from trainer.workflows.reporting.findings import write_evaluation, write_missing_findings
+from trainer.workflows.reporting.translations import write_translations
+from trainer.workflows.resuming.checks import check_unchanged
 from trainer.workflows.session import Session
 from trainer.workflows.sweeps.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
 from trainer.workflows.sweeps.trials import TrialTrainer
-from trainer.workflows.translations import write_translations
 
 
 def sweep(

@@ -53,8 +53,8 @@ from trainer.tasks.translation import TranslationTask
 from trainer.workflows.events import MemberEnded
 from trainer.workflows.explanations.image_examples import write_image_examples
 from trainer.workflows.plan import RunPlan, TableCache, make_plan, row_groups
+from trainer.workflows.reporting.translations import write_translation_findings
 from trainer.workflows.session import TimeLimit
-from trainer.workflows.translations import write_translation_findings
 
 _BOOSTING_SHARE = 0.2
 """Fraction of a time limit that gradient boosting may take."""

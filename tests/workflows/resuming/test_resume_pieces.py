@@ -24,9 +24,9 @@ from trainer.config.load import load_config
 from trainer.engine.events import EpochEnd
 from trainer.engine.snapshot import Snapshot
 from trainer.engine.training_group import TrainingGroup
-from trainer.workflows import resume
 from trainer.workflows.events import RunFinished
 from trainer.workflows.fit import fit_run
+from trainer.workflows.resuming import resume
 from trainer.workflows.session import Session
 
 CONFIG = """\

@@ -48,7 +48,7 @@ from trainer.runs.process import this_process
 from trainer.workflows.events import RunEvent, RunStarted
 from trainer.workflows.fit import start_device, train_and_evaluate
 from trainer.workflows.plans import AnyPlan, manifest_of_plan, plan_run
-from trainer.workflows.resume_checks import (
+from trainer.workflows.resuming.checks import (
     check_fitted_data,
     check_key,
     check_state_arrays,

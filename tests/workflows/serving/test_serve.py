@@ -20,7 +20,7 @@ from trainer.errors import RunError, UsageError
 from trainer.report.monitoring import monitoring_json, monitoring_table
 from trainer.runs.directory import RunDirectory
 from trainer.runs.monitoring import read_monitoring
-from trainer.workflows.serve import ServeOptions, serve_models
+from trainer.workflows.serving.serve import ServeOptions, serve_models
 
 CSV = {"content-type": "text/csv"}
 

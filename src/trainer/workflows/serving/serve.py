@@ -27,7 +27,7 @@ from trainer.serving.onnx_model import OnnxModel, incompatibility
 from trainer.serving.server import serve
 from trainer.serving.settings import Limits, ModelSource, WorkerSettings, write_state
 from trainer.serving.supervisor import Supervisor
-from trainer.workflows.serving_sources import (
+from trainer.workflows.serving.sources import (
     Origin,
     newer_source,
     origins,
@@ -235,7 +235,7 @@ class _ServedModels:
         if not self._options.monitor:
             return source
         # Its imports take longer than all others.
-        from trainer.workflows.serving_bins import bins_of_run
+        from trainer.workflows.serving.bins import bins_of_run
 
         return ModelSource(origin.name, str(file), str(path), bins_of_run(path, OnnxModel(source)))
 

@@ -25,7 +25,7 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.findings import read_findings
 from trainer.workflows.events import RunFinished
 from trainer.workflows.plan import make_plan
-from trainer.workflows.reporting import write_missing_findings
+from trainer.workflows.reporting.findings import write_missing_findings
 
 
 def read(run: Path) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""What is written of a trained run: evaluations, predictions, translations and findings."""

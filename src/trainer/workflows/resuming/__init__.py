@@ -1,0 +1,1 @@
+"""Resuming a run, and what must hold for it to be resumed."""
