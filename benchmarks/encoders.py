@@ -1,11 +1,13 @@
-"""W9: fine-tune an encoder of the size of MiniLM, against PyTorch; frozen features computed once.
+"""W9: fine-tune an encoder of the size of MiniLM, against Hugging Face's; frozen features computed once.
 
     python -m benchmarks.encoders [--rows 320] [--epochs 3] [--threads 1] [--python PYTHON]
 
 The encoder has 6 layers of 384 values, 12 heads, and 30,522 ids (random weights, as only the time
 counts); batches have 16 texts of 64 tokens. `step` has the milliseconds of a step of Adam of `trainer
-fit`, in its fastest epoch, and of PyTorch: `torch.nn.TransformerEncoderLayer` with the same layers, run
-by PYTHON, whose environment has torch. `frozen` has the seconds of an epoch on features that are
+fit`, in its fastest epoch, of Hugging Face's `BertForSequenceClassification`, and of PyTorch's own
+`torch.nn.TransformerEncoderLayer` with the same layers, both run by PYTHON. `process_s` has the seconds
+of the whole process, from the texts to the trained network, of trainer and of a script with Hugging
+Face's tokenizer and network. `frozen` has the seconds of an epoch on features that are
 computed once, the seconds to compute them, and the seconds to apply the encoder in each epoch, as Keras
 does with a frozen layer. `short_texts` has the seconds of an epoch on as many texts with the numbers of
 words of configs/data/sentences.csv, and those of texts of 64 tokens. Prints a JSON object.
@@ -19,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -87,6 +90,40 @@ for epoch in range(3):
     seconds.append((time.perf_counter() - start) / steps)
     cpu.append((time.process_time() - used) / steps)
 print(json.dumps({"wall": min(seconds), "cpu": min(cpu)}))
+"""
+HUGGING_FACE = """
+import csv, json, os, sys, time
+os.environ["USE_TF"] = "0"
+import torch
+from transformers import BertConfig, BertForSequenceClassification, BertTokenizerFast
+threads, epochs, dropout = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+torch.set_num_threads(threads)
+torch.manual_seed(0)
+rows = list(csv.DictReader(open("t.csv")))
+tokenizer = BertTokenizerFast("encoder/vocab.txt")
+encoded = tokenizer(
+    [row["text"] for row in rows], padding="max_length", truncation=True, max_length=64,
+    return_tensors="pt",
+)
+labels = torch.tensor([int(row["label"] == "y") for row in rows])
+options = json.load(open("encoder/config.json"))
+options |= {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": dropout}
+model = BertForSequenceClassification(BertConfig(**options)).train()
+optimizer = torch.optim.Adam(model.parameters(), 3e-5)
+seconds = []
+for epoch in range(epochs):
+    start = time.perf_counter()
+    for batch in torch.randperm(len(rows)).split(16):
+        optimizer.zero_grad()
+        model(
+            input_ids=encoded["input_ids"][batch],
+            attention_mask=encoded["attention_mask"][batch],
+            labels=labels[batch],
+        ).loss.backward()
+        optimizer.step()
+    seconds.append(time.perf_counter() - start)
+torch.save(model.state_dict(), "model.pt")
+print(json.dumps(min(seconds)))
 """
 FROZEN = """
 import json, sys, time
@@ -158,12 +195,15 @@ def fit(
         base=base, length=LENGTH, batch=BATCH, epochs=epochs, threads=args.threads, table=table
     )
     (folder / "c.yaml").write_text(text)
+    start = perf_counter()
     run = folder / processes.python(RUN, folder, "fit", "c.yaml", "--quiet")
+    process = perf_counter() - start
     lines = (run / "timing.jsonl").read_text().splitlines()
     timings = json.loads((run / "manifest.json").read_text())["timings"]
     return {
         "epoch": min(json.loads(line)["seconds"] for line in lines[1:]),
         "encode": timings["encode"],
+        "process": process,
     }
 
 
@@ -172,7 +212,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=320)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--python", type=Path, help="a Python with PyTorch")
+    parser.add_argument("--python", type=Path, help="a Python with PyTorch and transformers")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
         folder = Path(name)
@@ -180,16 +220,25 @@ def main() -> None:
         write_table(folder / "t.csv", [LENGTH - 2] * args.rows)
         write_table(folder / "short.csv", sentence_sizes(args.rows))
         steps = -(-args.rows // BATCH)
-        result: dict[str, Any] = {"step_ms": {}, **vars(args)}
+        result: dict[str, Any] = {"step_ms": {}, "process_s": {}, **vars(args)}
         for dropout in (0.0, 0.1):
             tuned = fit(folder, TUNED.format(dropout=dropout), args, args.epochs)
             sides = {"trainer": round(1000 * tuned["epoch"] / steps)}
+            whole = {"trainer": round(tuned["process"], 1)}
             if args.python is not None:
                 options = (args.threads, steps, dropout)
                 found = json.loads(processes.python(TORCH, folder, *options, program=args.python))
                 sides["torch"] = round(1000 * found["wall"])
-                sides["ratio"] = round(found["wall"] * steps / tuned["epoch"], 2)
+                options = (args.threads, args.epochs, dropout)
+                start = perf_counter()
+                epoch = float(
+                    processes.python(HUGGING_FACE, folder, *options, program=args.python)
+                )
+                whole["hugging_face"] = round(perf_counter() - start, 1)
+                sides["hugging_face"] = round(1000 * epoch / steps)
+                sides["ratio"] = round(epoch / tuned["epoch"], 2)
             result["step_ms"][f"dropout {dropout}"] = sides
+            result["process_s"][f"dropout {dropout}"] = whole
         short = fit(folder, TUNED.format(dropout=0.1), args, args.epochs, "short.csv")
         result["short_texts"] = {
             "epoch_s": round(short["epoch"], 2),
