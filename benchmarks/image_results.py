@@ -23,13 +23,15 @@ def image_sections(measured: Mapping[str, Any]) -> Iterator[str]:
         "Color JPEG files of 160 × 120 in two folders, a fifth of them for validation after each epoch. "
         "Whole processes with start-up, decoding and saving; `trainer fit` has an empty cache, and "
         "evaluates and reports as well. A step is an epoch of the second half, validation included, "
-        f"divided by its training steps. Medians of {measured['rounds']}."
+        "divided by its training steps. Medians of the rounds."
     )
-    for name, programs in measured["workloads"].items():
-        workload, ours = WORKLOADS[name], programs["trainer"]
+    for name, result in measured.items():
+        workload, programs = WORKLOADS[name], result["programs"]
+        ours = programs["trainer"]
         yield (
             f"{workload.title[0].upper()}{workload.title[1:]}: {workload.images:,} images, "
-            f"{workload.epochs} epochs, batch {workload.batch}, {workload.optimizer}."
+            f"{workload.epochs} epochs, batch {workload.batch}, {workload.optimizer}. "
+            f"Rounds: {result['rounds']}."
         )
         rows = []
         for program, figures in programs.items():

@@ -5,8 +5,8 @@
 Names are those of `benchmarks.image_workloads`. In each round trainer and its peers alternate, each as a
 whole process: start-up, decoding, training, validation after each epoch, saving; trainer has an empty
 cache of programs and images, and evaluates and reports as well. Prints a JSON object: for each workload
-and program the medians of seconds and CPU seconds of the process, seconds of the first epoch, and
-milliseconds per step in the later ones.
+the number of rounds, and for each program the medians of seconds and CPU seconds of the process, seconds
+of the first epoch, and milliseconds per step in the later ones.
 """
 
 from __future__ import annotations
@@ -96,8 +96,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name in args.names or WORKLOADS:
             workload = WORKLOADS[name].shortened() if args.quick else WORKLOADS[name]
-            measured[name] = measure(name, workload, Path(folder), rounds, quick=args.quick)
-    print(json.dumps({"rounds": rounds, "workloads": measured}))
+            programs = measure(name, workload, Path(folder), rounds, quick=args.quick)
+            measured[name] = {"rounds": rounds, "programs": programs}
+    print(json.dumps(measured))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from typing import Any
 from benchmarks.accuracy_results import accuracy_sections
 from benchmarks.image_results import image_sections
 from benchmarks.markdown import figure, met_text, table
+from benchmarks.pretrained_results import encoder_sections, transfer_sections
 from benchmarks.workload_results import section, summary
 from benchmarks.workloads import WORKLOADS
 
@@ -65,6 +66,10 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Evaluating a large run", *_reporting(results["report"])]
     if results.get("images"):
         parts += ["## Folders of images", *image_sections(results["images"])]
+    if results.get("transfer"):
+        parts += ["## Frozen networks for images", *transfer_sections(results["transfer"])]
+    if results.get("encoders"):
+        parts += ["## Encoders of texts", *encoder_sections(results["encoders"])]
     if results.get("accuracy"):
         parts += ["## Accuracy", *accuracy_sections(results["accuracy"])]
     return "\n\n".join(parts) + "\n"

@@ -3,9 +3,9 @@
     python -m benchmarks.run [NAME…] [--quick]
 
 Names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps, evaluation,
-report and images; all by default. Benchmarks that are not named keep their last results
-(benchmarks/results.json, not in the repository). `--quick` runs small versions to check that everything
-works, and prints the page instead of writing it: its numbers are meaningless.
+report, images, transfer and encoders; all by default. Benchmarks that are not named keep their last
+results (benchmarks/results.json, not in the repository). `--quick` runs small versions to check that
+everything works, and prints the page instead of writing it: its numbers are meaningless.
 """
 
 from __future__ import annotations
@@ -39,6 +39,8 @@ SCRIPTS = {
     "evaluation": "evaluation",
     "report": "report",
     "images": "images",
+    "transfer": "transfer",
+    "encoders": "encoders",
 }
 NAMES = (*WORKLOADS, "W7", "growth", *(name for name in SCRIPTS if name != "W7"))
 FEW_ROWS = ("--rows", "20000")
@@ -50,6 +52,8 @@ QUICK = {
     "evaluation": ("--rows", "1000", "--resamples", "20"),
     "report": ("--rows", "1000"),
     "images": ("--quick",),
+    "transfer": ("--images", "40", "--epochs", "2"),
+    "encoders": ("--rows", "32", "--epochs", "2"),
 }
 
 SETTINGS: tuple[dict[str, Any], ...] = (

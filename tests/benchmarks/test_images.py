@@ -14,8 +14,8 @@ def figures(factor):
 
 def test_ratios_to_trainer():
     programs = {"trainer": figures(10.0), "keras": figures(25.0)}
-    page = "\n".join(image_sections({"rounds": 3, "workloads": {"three_28": programs}}))
-    assert "Three convolutions, 28 × 28: 2,000 images, 10 epochs, batch 32, adam." in page
+    page = "\n".join(image_sections({"three_28": {"rounds": 3, "programs": programs}}))
+    assert "28 × 28: 2,000 images, 10 epochs, batch 32, adam. Rounds: 3." in page
     assert "| trainer fit | 10 | 20 | 30 | 40 |" in page
     assert (
         "| Keras, image_dataset_from_directory | 25 (2.5×) | 50 (2.5×) | 75 (2.5×) | 100 (2.5×) |"
