@@ -49,6 +49,35 @@ def test_multiclass(load: Any) -> None:
 
 
 @pytest.mark.usefixtures("exact")
+def test_starts_from_a_model_of_other_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The coefficients are the same after fewer evaluations; those of a constant column are 0."""
+    x, classes = load_digits(return_X_y=True)
+    x, y = x[:600].astype(np.float32), np.eye(10)[classes[:600]]
+    x[:500, 20] = 1
+    start = fit_linear("multiclass", x[100:], y[100:])
+    counts: list[int] = []
+    minimize = baselines._minimize
+
+    def counted(loss: Any, point: Any, tolerance: float) -> Any:
+        evaluations = []
+        solution = minimize(lambda at: evaluations.append(0) or loss(at), point, tolerance)
+        counts.append(len(evaluations))
+        return solution
+
+    monkeypatch.setattr(baselines, "_minimize", counted)
+    alone, warm = (
+        fit_linear("multiclass", x[:500], y[:500], None, None, at) for at in (None, start)
+    )
+    np.testing.assert_allclose(warm.predict(x), alone.predict(x), atol=1e-3)
+    assert start.weights[20].any()
+    assert not warm.weights[20].any()
+    assert counts[1] < counts[0]
+    other = fit_linear("multiclass", x[:500, :30], y[:500], None, None, start)
+    assert other.weights.shape == (30, 10)
+    assert counts[2] > counts[1]
+
+
+@pytest.mark.usefixtures("exact")
 def test_multilabel_columns_are_independent() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(3, 5, (300, 6)).astype(np.float32)

@@ -83,7 +83,7 @@ def planned(folder: Path, target: str, *overrides: str) -> RunPlan:
 
 def fitted(plan: RunPlan) -> BoostingResult:
     fold = FoldData(plan.dataset, plan.task)
-    return fit_boosting_baseline(plan.config, plan.task, [fold])
+    return fit_boosting_baseline(plan.config, [fold])
 
 
 def matrices(plan: RunPlan, frame: pl.DataFrame) -> list[Any]:
@@ -199,7 +199,7 @@ def test_folds(table: tuple[Path, pl.DataFrame]) -> None:
         for fold in (1, 2)
     ]
     folds = [FoldData(plan.dataset, plan.task) for plan in plans]
-    both = fit_boosting_baseline(plans[0].config, plans[0].task, folds).baseline
+    both = fit_boosting_baseline(plans[0].config, folds).baseline
     alone = [fitted(plan).baseline for plan in plans]
     assert both is not None
     assert alone[0] is not None

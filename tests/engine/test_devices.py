@@ -1,5 +1,9 @@
 """Errors of TensorFlow that are reported as problems of the machine."""
 
+import gc
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 import tensorflow as tf
 
@@ -36,3 +40,37 @@ def test_a_gpu_that_fails_is_reported_with_what_to_do(monkeypatch: pytest.Monkey
 def test_the_same_error_on_a_cpu_is_a_bug() -> None:
     with pytest.raises(tf.errors.FailedPreconditionError), devices.resource_errors():
         raise NO_CUDNN
+
+
+def test_rarely_needed_modules_are_loaded_when_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("rarely", "often"):
+        made = "Path(__file__).with_suffix('.loaded').touch()"
+        text = f"from pathlib import Path\n{made}\nname = '{name}'"
+        (tmp_path / f"{name}.py").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+    with devices._loaded_when_used(("rarely", "missing")):
+        rarely, often = import_module("rarely"), import_module("often")
+        with pytest.raises(ModuleNotFoundError):
+            import_module("missing")
+    assert {path.name for path in tmp_path.glob("*.loaded")} == {"often.loaded"}
+    assert (rarely.name, often.name) == ("rarely", "often")
+    assert (tmp_path / "rarely.loaded").exists()
+
+
+def test_rarely_needed_modules_of_tensorflow_can_be_used() -> None:
+    assert tf.compat.as_bytes("a") == b"a"
+    assert tf.lite.Optimize.DEFAULT
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_no_garbage_is_collected_during_an_import(enabled: bool) -> None:
+    was_enabled = gc.isenabled()
+    (gc.enable if enabled else gc.disable)()
+    try:
+        with devices._without_collections():
+            assert not gc.isenabled()
+        assert gc.isenabled() == enabled
+    finally:
+        (gc.enable if was_enabled else gc.disable)()

@@ -79,6 +79,7 @@ def fit_linear(
     y: FloatArray,
     weight: Float64Array | None = None,
     terms: SparseTerms | None = None,
+    start: LinearModel | None = None,
 ) -> LinearModel:
     """Fit the linear model on training rows.
 
@@ -88,6 +89,8 @@ def fit_linear(
         y: (n, k) as `trainer.metrics.compute.compute_metrics` takes it.
         weight: (n,) with a sum above 0, or None. A weight of 2 counts the row twice.
         terms: The texts of the rows, or None.
+        start: A model of similar rows, from which L-BFGS starts if its loss is lower than that of the
+            prior; ignored if its columns or terms are others.
     """
     if len(x) > MAX_ROWS:
         sample = np.sort(np.random.default_rng(0).choice(len(x), MAX_ROWS, replace=False))
@@ -106,12 +109,29 @@ def fit_linear(
     standardized[:, ~varies] = 0.0
     width = x.shape[1]
     if TASK_RULES[task].has_classes or terms is not None:
-        weights, intercept = _iterated(task, standardized, targets, rows, terms)
+        first = None if start is None else _first_table(start, mean, np.where(varies, scale, 0.0))
+        weights, intercept = _iterated(task, standardized, targets, rows, terms, first)
     else:
         weights, intercept = _ridge(standardized, targets, rows)
     term_weights = None if terms is None else weights[width:]
     weights = weights[:width] / scale[:, None]
     return LinearModel(task, weights, intercept - mean @ weights, term_weights)
+
+
+def _first_table(start: LinearModel, mean: Float64Array, scale: Float64Array) -> Float64Array:
+    """Return the coefficients (d + terms + 1, k) of a model for standardized columns.
+
+    Args:
+        start: The model; if it has another number of columns, the result is empty.
+        mean: The means of the columns, (d,).
+        scale: Their standard deviations, (d,); 0 for constant columns, whose coefficients are 0.
+    """
+    if len(start.weights) != len(scale):
+        return np.empty((0, 0))
+    parts = [start.weights * scale[:, None]]
+    if start.term_weights is not None:
+        parts.append(start.term_weights)
+    return np.concatenate([*parts, (start.intercept + mean @ start.weights)[None]])
 
 
 def _ridge(
@@ -134,8 +154,13 @@ def _iterated(
     y: Float64Array,
     rows: Float64Array,
     terms: SparseTerms | None,
+    first: Float64Array | None = None,
 ) -> tuple[Float64Array, Float64Array]:
-    """Return the weights (d, k) of standardized columns and of terms, and the intercept (k,)."""
+    """Return the weights (d, k) of standardized columns and of terms, and the intercept (k,).
+
+    Starts from the coefficients `first` (d + 1, k), the last of which is the intercept, if their loss is
+    lower than that of the prior.
+    """
     (n, width), k = x.shape, y.shape[1]
     d = width + (0 if terms is None else terms.shape[1])
     has_classes, is_softmax = TASK_RULES[task].has_classes, TASK_RULES[task].predicts_most_likely
@@ -173,6 +198,8 @@ def _iterated(
     if has_classes:
         share = np.clip(start[d], 0.5 / (n + 1), 1 - 0.5 / (n + 1))
         start[d] = np.log(share) if is_softmax else np.log(share) - np.log1p(-share)
+    if first is not None and first.shape == start.shape and loss(first)[0] < loss(start)[0]:
+        start = first
     solution = _minimize(loss, start.ravel(), TOLERANCE * rows.sum()).reshape(d + 1, k)
     return solution[:d].copy(), solution[d].copy()
 

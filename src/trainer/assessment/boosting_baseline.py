@@ -42,7 +42,6 @@ from trainer.metrics.arrays import FloatArray
 from trainer.metrics.labels import class_indices
 from trainer.metrics.predictions import Predictions
 from trainer.packages import install_command
-from trainer.tasks.task import Task
 
 MAX_ROWS, MAX_CELLS = 100_000, 20_000_000
 ROUNDS, MIN_ROUNDS = 100, 10
@@ -97,14 +96,14 @@ class _Plan:
 
 
 def start_boosting_baseline(
-    config: Config, task: Task, folds: Sequence[FoldData], max_seconds: float = inf
+    config: Config, folds: Sequence[FoldData], max_seconds: float = inf
 ) -> Future[BoostingResult]:
-    """Start `fit_boosting_baseline` in a thread, so that other baselines are fitted meanwhile."""
+    """Start `fit_boosting_baseline` in a thread."""
     future: Future[BoostingResult] = Future()
 
     def fit() -> None:
         try:
-            future.set_result(fit_boosting_baseline(config, task, folds, max_seconds))
+            future.set_result(fit_boosting_baseline(config, folds, max_seconds))
         except BaseException as error:
             future.set_exception(error)
 
@@ -114,13 +113,12 @@ def start_boosting_baseline(
 
 
 def fit_boosting_baseline(
-    config: Config, task: Task, folds: Sequence[FoldData], max_seconds: float = inf
+    config: Config, folds: Sequence[FoldData], max_seconds: float = inf
 ) -> BoostingResult:
     """Fit gradient boosting for each fold, if it is installed and not turned off.
 
     Args:
         config: The config of the run; its class weights apply to boosting too.
-        task: The task with the decisions of the run.
         folds: The table with its splits, for each fold.
         max_seconds: The time that it may take, unless the config requires it.
     """
@@ -150,7 +148,7 @@ def fit_boosting_baseline(
     try:
         with _process() as process:
             baseline = fit_baseline(
-                config, task, folds, lambda fold: _predictions(config, fold, plan, process)
+                config, folds, lambda fold: _predictions(config, fold, plan, process)
             )
     except _ProcessError as error:
         return BoostingResult(

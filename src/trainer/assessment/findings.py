@@ -247,7 +247,11 @@ def _compared_models(
     for name, baseline in fitted.items():
         if baseline is not None:
             aligned = _align(baseline.predictions[split], predictions)
-            models[name] = (replace(aligned, group=predictions.group), baseline.threshold)
+            threshold = baseline.threshold
+            models[name] = (
+                replace(aligned, group=predictions.group),
+                evaluated.task.threshold if threshold is None else threshold,
+            )
     return models
 
 

@@ -34,18 +34,18 @@ class Baseline:
 
     Attributes:
         predictions: Its predictions for validation and test rows.
-        threshold: Its threshold, chosen by the same criterion as that of the network.
+        threshold: Its threshold, chosen by the same criterion as that of the network; None for the same
+            threshold.
         terms: The terms of texts with its largest weights.
     """
 
     predictions: Mapping[SplitName, Predictions]
-    threshold: float
+    threshold: float | None
     terms: tuple[TermWeights, ...] = ()
 
 
 def fit_baseline(
     config: Config,
-    task: Task,
     folds: Sequence[FoldData],
     predict: Callable[[FoldData], Mapping[SplitName, Predictions]],
 ) -> Baseline:
@@ -53,7 +53,6 @@ def fit_baseline(
 
     Args:
         config: The config of the run.
-        task: The task with the decisions of the run.
         folds: The table with its splits, for each fold.
         predict: Fits the model on the training rows of a fold and returns its predictions for the rows
             of `COMPARED_SPLITS`; splits without rows are omitted.
@@ -67,10 +66,11 @@ def fit_baseline(
         for split, predictions_of_folds in by_fold.items()
         if predictions_of_folds
     }
+    task = folds[0].task
     if "validation" not in predictions or not TASK_RULES[task.name].has_classes:
-        return Baseline(predictions, task.threshold)
+        return Baseline(predictions, None)
     settings = config.evaluate.model_copy(update={"calibrate": False})
-    decisions = choose_decisions(settings, folds[0].task, predictions["validation"])
+    decisions = choose_decisions(settings, task, predictions["validation"])
     return Baseline(predictions, decisions.threshold)
 
 

@@ -51,13 +51,14 @@ def fit_linear_baseline(config: Config, task: Task, folds: Sequence[FoldData]) -
     fitted: list[tuple[Preprocessing, LinearModel]] = []
 
     def predict(fold: FoldData) -> dict[SplitName, Predictions]:
-        table, model = _fit(config, fold.task, fold.dataset)
+        start = fitted[-1][1] if fitted else None
+        table, model = _fit(config, fold.task, fold.dataset, start)
         fitted.append((table.preprocessing, model))
         predictions = _predict(fold.task, table, model, COMPARED_SPLITS)
         fold.dataset.release_samples()
         return predictions
 
-    baseline = fit_baseline(config, task, folds, predict)
+    baseline = fit_baseline(config, folds, predict)
     return replace(baseline, terms=largest_term_weights(task, fitted))
 
 
@@ -76,8 +77,10 @@ def linear_predictions(
     return _predict(task, table, model, splits)
 
 
-def _fit(config: Config, task: Task, dataset: Dataset) -> tuple[Dataset, LinearModel]:
-    """Return the table as it is encoded for the linear model, and the model."""
+def _fit(
+    config: Config, task: Task, dataset: Dataset, start: LinearModel | None = None
+) -> tuple[Dataset, LinearModel]:
+    """Return the table as it is encoded for the linear model, and the model; see `fit_linear`."""
     encoder = _with_terms(config.data, dataset).with_linear_scaling()
     table = dataset if encoder == dataset.preprocessing else dataset.with_preprocessing(encoder)
     samples = table.samples("train")
@@ -89,7 +92,7 @@ def _fit(config: Config, task: Task, dataset: Dataset) -> tuple[Dataset, LinearM
     y = samples.y if target.transforms else task.target_values(train)
     weight = None if train.weight is None else train.weight.astype(np.float64)
     x = _one_hot(train.inputs, encoder.embeddings)
-    return table, fit_linear(target.task, x, y, weight, _terms(train.inputs, encoder))
+    return table, fit_linear(target.task, x, y, weight, _terms(train.inputs, encoder), start)
 
 
 def _with_terms(data: Data, dataset: Dataset) -> Preprocessing:

@@ -6,6 +6,7 @@ No other module touches this state. Importing this module does not import Tensor
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import re
 import shutil
@@ -13,10 +14,14 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from importlib.util import LazyLoader
 from pathlib import Path
+from types import ModuleType
 from typing import IO, Literal
 
 from trainer.engine.program_cache import cache_root, use_cache
@@ -25,6 +30,8 @@ from trainer.packages import install_command
 
 # Keras imports these when they are installed, for adapters that are not used here: 1 to 4 seconds.
 _NOT_NEEDED = ("jax", "matplotlib", "pandas", "scipy", "sklearn", "torch")
+# Modules of TensorFlow that are loaded when one of their attributes is used: half a second.
+_RARELY_NEEDED = ("tensorflow._api.v2.compat", "tensorflow._api.v2.lite")
 
 # Below this many multiplications per step, a second thread costs more than it saves.
 _SMALL_STEP = 4_000_000
@@ -207,7 +214,12 @@ def _import_quietly() -> None:
     if "keras" in sys.modules:
         return
     use_cache(cache_root())
-    with _hidden(_NOT_NEEDED), _captured_standard_error():
+    with (
+        _hidden(_NOT_NEEDED),
+        _loaded_when_used(_RARELY_NEEDED),
+        _without_collections(),
+        _captured_standard_error(),
+    ):
         import keras
         import tensorflow as tf
 
@@ -228,6 +240,50 @@ def _hidden(modules: tuple[str, ...]) -> Iterator[None]:
     finally:
         for name in hidden:
             del sys.modules[name]
+
+
+class _LazyFinder(MetaPathFinder):
+    """Finds modules that are loaded when one of their attributes is used."""
+
+    def __init__(self, names: Collection[str]) -> None:
+        self._names = names
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname not in self._names:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = LazyLoader(spec.loader)
+        return spec
+
+
+@contextmanager
+def _loaded_when_used(modules: tuple[str, ...]) -> Iterator[None]:
+    """Context manager in which imports of these modules are deferred until they are used."""
+    finder = _LazyFinder(modules)
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
+@contextmanager
+def _without_collections() -> Iterator[None]:
+    """Context manager in which no garbage is collected, and whose objects never are.
+
+    An import makes a million objects that stay: looking for garbage among them takes half a second.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        if was_enabled:
+            gc.enable()
 
 
 @contextmanager

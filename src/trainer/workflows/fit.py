@@ -15,6 +15,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, TypeVar, assert_never
 
+from trainer.assessment.fold_baselines import FoldData
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.schema import Config
@@ -25,13 +26,18 @@ from trainer.engine import devices
 from trainer.engine.events import EpochEnd, GroupEpochEnd, RolledBack, StepCheckpoint
 from trainer.engine.program_cache import cache_root, index_programs
 from trainer.errors import DivergedError, Problem, TrainingError, command_text
-from trainer.report.page import write_page
+from trainer.report.page import import_matplotlib, write_page
 from trainer.workflows.events import RunEvent, RunFinished, RunStarted
 from trainer.workflows.explanations.run_explanations import explain_columns, explain_images
 from trainer.workflows.generation.plan import GenerationPlan
 from trainer.workflows.plan import RunPlan, TableCache
 from trainer.workflows.plans import AnyPlan, plan_run
-from trainer.workflows.reporting.findings import seconds_after_training, write_run_findings
+from trainer.workflows.reporting.findings import (
+    Boosting,
+    seconds_after_training,
+    start_boosting,
+    write_run_findings,
+)
 from trainer.workflows.reporting.translations import explain_translations
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
 
@@ -174,9 +180,12 @@ def train_and_evaluate(
     from trainer.models.weights import values_sha256
 
     training = built.training
+    boosting = None
     if not is_member:
+        boosting = _start_boosting(plan, session)
         session = _with_reserve(session, plan)
-    yield from _train_epochs(built, record, session.training_stop)
+    has_report = plan.config.evaluate.report and not is_member
+    yield from _train_epochs(built, record, session.training_stop, has_report=has_report)
     with record.timed("write"):
         record.save_checkpoint()
     is_stopped = training.is_interrupted and not session.is_time_over(training.stop_reason)
@@ -191,7 +200,7 @@ def train_and_evaluate(
             is_stopped = metrics is None
         if not (is_stopped or is_member):
             with record.timed("report"):
-                sentence = _explain(plan, built, record, session)
+                sentence = _explain(plan, built, record, session, boosting)
     elif not is_stopped:
         raise TrainingError(_no_epoch(plan, session.time_limit, record.run.path))
     record.write_end("stopped" if is_stopped else "finished", weights_sha256=digest)
@@ -206,7 +215,24 @@ def train_and_evaluate(
     )
 
 
-def _explain(plan: AnyPlan, built: TrainingSetup, record: Recording, session: Session) -> str:
+def _start_boosting(plan: AnyPlan, session: Session) -> Boosting:
+    """Start the gradient boosting of the report, if it has any."""
+    if isinstance(plan, GenerationPlan):
+        return None
+    return start_boosting(plan.config, _parts(plan), session.time_limit)
+
+
+def _parts(plan: RunPlan) -> tuple[FoldData, ...]:
+    return (FoldData(plan.dataset, plan.task),)
+
+
+def _explain(
+    plan: AnyPlan,
+    built: TrainingSetup,
+    record: Recording,
+    session: Session,
+    boosting: Boosting,
+) -> str:
     """Write the explanations and findings; return the summary of the findings, "" without a report."""
     if isinstance(plan, GenerationPlan):
         from trainer.workflows.generation.evaluation import summarize_samples
@@ -217,7 +243,8 @@ def _explain(plan: AnyPlan, built: TrainingSetup, record: Recording, session: Se
         explain_columns(plan, built, record)
     if not plan.config.evaluate.report:
         return ""
-    summary = write_run_findings(record.run, plan, session.time_limit)
+    parts = _parts(plan)
+    summary = write_run_findings(record.run, plan.config, parts, session.time_limit, boosting)
     if has_text:
         explain_translations(plan, built, record.run)
     else:
@@ -245,7 +272,7 @@ def _with_reserve(session: Session, plan: AnyPlan) -> Session:
 
 
 def _train_epochs(
-    built: TrainingSetup, record: Recording, interrupted: InterruptCheck
+    built: TrainingSetup, record: Recording, interrupted: InterruptCheck, *, has_report: bool
 ) -> Generator[EpochEnd | StepCheckpoint | RolledBack, None, None]:
     """Train until the training ends or is interrupted, and record every event.
 
@@ -262,6 +289,8 @@ def _train_epochs(
                         built.after_epoch(record.run, result.epoch)
                         record.record_epoch(result)
                         yield result
+                    if has_report:
+                        import_matplotlib()
                 case StepCheckpoint():
                     record.record_step(event)
                     yield event

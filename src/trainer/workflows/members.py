@@ -22,9 +22,9 @@ from trainer.config.dump import dump_config
 from trainer.config.load import LoadedConfig
 from trainer.config.members import Member, member_configs
 from trainer.data.splits import SPLIT_NAMES
-from trainer.errors import Problem, RunError, TrainingError, command_text, pluralize
+from trainer.errors import InputError, Problem, RunError, TrainingError, command_text, pluralize
 from trainer.prediction.trained_runs import read_run_config
-from trainer.report.page import write_page
+from trainer.report.page import import_matplotlib, write_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.evaluations import Intervals
 from trainer.runs.explanations import AUGMENTED
@@ -37,6 +37,7 @@ from trainer.workflows.events import (
     MembersEvent,
     MembersFinished,
     MembersStarted,
+    PackEpochEnded,
     PacksScheduled,
 )
 from trainer.workflows.explanations.heat_maps import explain_shown_images_of_members
@@ -52,9 +53,12 @@ from trainer.workflows.packed.work_items import (
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.plans import manifest_of_plan
 from trainer.workflows.reporting.findings import (
+    Boosting,
     aggregate_members,
+    fold_parts,
     seconds_after_training,
-    write_ensemble_findings,
+    start_boosting,
+    write_run_findings,
 )
 from trainer.workflows.resuming.checks import check_unchanged
 from trainer.workflows.session import Session, TimeLimit
@@ -172,6 +176,7 @@ class _MembersTraining:
                 limit = limit.with_reserve(
                     seconds_after_training(self.plan, limit, len(specs), fit.folds or 1)
                 )
+            boosting = self._start_boosting(specs)
             members, reason = yield from self._train_members(specs, limit, manifest)
             aggregates: Intervals = {}
             sentence = ""
@@ -186,8 +191,9 @@ class _MembersTraining:
                 configs = member_configs(self.loaded.config)
                 aggregates = aggregate_members(run, configs, members, self.plan)
                 if self.plan.config.evaluate.report:
-                    loaded_configs = [spec.loaded for spec in specs]
-                    sentence = write_ensemble_findings(run, loaded_configs, self.tables, limit)
+                    parts = fold_parts([spec.loaded for spec in specs], self.tables)
+                    config = specs[0].loaded.config
+                    sentence = write_run_findings(run, config, parts, limit, boosting)
                     self._explain_images()
                     _show_changed_images(run, self.plan)
             record.set_stop_reason(end_reason)
@@ -206,6 +212,16 @@ class _MembersTraining:
             sentence=sentence,
             seconds=perf_counter() - self.start_time,
         )
+
+    def _start_boosting(self, specs: Sequence[RunSpec]) -> Boosting:
+        """Start the gradient boosting of the report, if it has any and all folds can be trained."""
+        if not self.plan.config.evaluate.report:
+            return None
+        try:
+            parts = fold_parts([spec.loaded for spec in specs], self.tables)
+        except InputError:
+            return None  # The schedule reports it.
+        return start_boosting(specs[0].loaded.config, parts, self.session.time_limit)
 
     def _explain_images(self) -> None:
         """Write heat maps of some of the images that the report shows, if there are images."""
@@ -248,6 +264,8 @@ class _MembersTraining:
                 return tuple(ended[number] for number in sorted(ended)), stop.value
             if isinstance(event, MemberEnded):
                 ended[event.number] = event
+            elif isinstance(event, PackEpochEnded) and self.plan.config.evaluate.report:
+                import_matplotlib()
             yield event
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -20,12 +21,17 @@ from tests.workflows.conftest import run_fit, run_members
 from trainer.assessment import boosting_baseline
 from trainer.assessment.boosting_baseline import BoostingResult, fit_boosting_baseline
 from trainer.config.load import load_config
+from trainer.config.schema import Config
+from trainer.engine.events import EpochEnd
 from trainer.errors import ConfigError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.findings import read_findings
-from trainer.workflows.events import RunFinished
+from trainer.workflows.events import MembersFinished, PackEpochEnded, RunFinished
+from trainer.workflows.fit import fit_run
+from trainer.workflows.members import fit_members
 from trainer.workflows.plan import make_plan
 from trainer.workflows.reporting.findings import write_missing_findings
+from trainer.workflows.session import Session
 
 
 def read(run: Path) -> dict[str, Any]:
@@ -107,6 +113,30 @@ def test_boosting_matches_sklearn(
     linear = read(reported.run)["splits"]["test"]["linear"]
     assert results["linear"] == linear
     assert "gradient boosting" not in reported.sentence
+
+
+@pytest.mark.parametrize("folds", [(), ("fit.folds=2",)], ids=["alone", "folds"])
+def test_boosting_is_fitted_while_the_network_trains(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folds: tuple[str, ...]
+) -> None:
+    """Once, before the first epoch; a run that is stopped has no findings."""
+    started: list[int] = []
+    is_started = Event()
+
+    def fit(config: Config, parts: Any, max_seconds: float) -> BoostingResult:
+        started.append(len(parts))
+        is_started.set()
+        return BoostingResult(note="Fitted.")
+
+    monkeypatch.setattr(boosting_baseline, "fit_boosting_baseline", fit)
+    loaded = load_config(small, ["evaluate={report: true, resamples: 100}", "fit.epochs=1", *folds])
+    train = fit_members if folds else fit_run
+    for event in train(loaded, Session(), tmp_path / "runs"):
+        if isinstance(event, EpochEnd | PackEpochEnded):
+            assert is_started.wait(20)
+    assert isinstance(event, RunFinished | MembersFinished)
+    assert started == [2 if folds else 1]
+    assert read(event.run)["notes"] == ["Fitted."]
 
 
 def test_without_linear_baseline(

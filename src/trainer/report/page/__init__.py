@@ -8,6 +8,7 @@ The sections of a run are in `overview`, `training`, `metrics`, `classification`
 matplotlib.
 """
 
+from trainer.report.page.figures import import_matplotlib
 from trainer.report.page.writing import write_page, write_sweep_page
 
-__all__ = ["write_page", "write_sweep_page"]
+__all__ = ["import_matplotlib", "write_page", "write_sweep_page"]

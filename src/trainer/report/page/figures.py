@@ -10,9 +10,12 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from html import escape
+from importlib import import_module
 from importlib.util import find_spec
 from io import BytesIO, StringIO
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -84,6 +87,16 @@ _IDENTIFIER = re.compile(r" id=\"([^\"]*)\"")
 def can_draw() -> bool:
     """Return whether matplotlib is installed."""
     return find_spec("matplotlib") is not None
+
+
+@cache
+def import_matplotlib() -> None:
+    """Start to import matplotlib in a thread if it is installed, for the page of a network in training.
+
+    Training leaves the interpreter free most of the time. Later calls do nothing.
+    """
+    if can_draw():
+        Thread(target=import_module, args=["matplotlib.backends.backend_svg"], daemon=True).start()
 
 
 def dots(

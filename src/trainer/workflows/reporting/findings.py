@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from math import inf, prod
 from pathlib import Path
@@ -17,7 +18,11 @@ import numpy as np
 import polars as pl
 
 from trainer.assessment.baselines import MAX_ROWS
-from trainer.assessment.boosting_baseline import estimated_seconds, start_boosting_baseline
+from trainer.assessment.boosting_baseline import (
+    BoostingResult,
+    estimated_seconds,
+    start_boosting_baseline,
+)
 from trainer.assessment.decisions import choose_decisions
 from trainer.assessment.findings import Baselines, EvaluatedRun, make_findings
 from trainer.assessment.fold_baselines import FoldData
@@ -58,6 +63,8 @@ from trainer.workflows.session import TimeLimit
 
 _BOOSTING_SHARE = 0.2
 """Fraction of a time limit that gradient boosting may take."""
+_MAX_ROWS_WHILE_TRAINING = 100_000
+"""More rows take memory that training needs."""
 _LINEAR_EVALUATIONS = 300
 """Evaluations of the loss until the linear model of a classification has converged, typically."""
 
@@ -97,47 +104,43 @@ def _write_predictions(
     run.write_predictions(f"{split}.parquet", content)
 
 
-def write_run_findings(run: RunDirectory, plan: RunPlan, limit: TimeLimit | None = None) -> str:
-    """Write the findings of an evaluated run.
+Boosting = Future[BoostingResult] | None
+"""Gradient boosting that is being fitted, if it is."""
+
+
+def start_boosting(
+    config: Config, parts: Sequence[FoldData], limit: TimeLimit | None = None
+) -> Boosting:
+    """Start the gradient boosting of a report before training: it does not depend on the network.
+
+    It is fitted by another process, on a core that most networks leave idle.
 
     Args:
-        run: The run directory.
-        plan: The plan of the run.
+        config: The config of the run.
+        parts: The table with its splits, for each fold.
         limit: The time limit of the command.
 
     Returns:
-        The summary sentence.
-
-    Raises:
-        StorageError: The run directory cannot be written.
+        None if there is no report, or if the table is large.
     """
-    return _write_findings(run, plan.config, (FoldData(plan.dataset, plan.task),), limit)
+    dataset = parts[0].dataset
+    rows = len(dataset.assignment)
+    is_small = dataset.source.in_memory and rows <= _MAX_ROWS_WHILE_TRAINING
+    if not config.evaluate.report or not is_small or isinstance(parts[0].task, TranslationTask):
+        return None
+    return start_boosting_baseline(config, parts, _max_boosting_seconds(limit))
 
 
-def write_ensemble_findings(
-    run: RunDirectory,
-    members: Sequence[LoadedConfig],
-    tables: TableCache,
-    limit: TimeLimit | None = None,
-) -> str:
-    """Write the findings of a run with repeats or folds for the ensemble of its members.
+def fold_parts(members: Sequence[LoadedConfig], tables: TableCache) -> tuple[FoldData, ...]:
+    """Return the table with its splits, for each fold of a run with repeats or folds.
 
     Args:
-        run: The run directory.
         members: The configs of the members.
-        tables: The tables that they were trained on.
-        limit: The time limit of the command.
-
-    Returns:
-        The summary sentence.
-
-    Raises:
-        StorageError: The run directory cannot be written.
+        tables: The tables that they are trained on.
     """
     folds = {member.config.data.split.fold: member for member in members}
     plans = [make_plan(member, tables, started=True) for member in folds.values()]
-    parts = tuple(FoldData(plan.dataset, plan.task) for plan in plans)
-    return _write_findings(run, members[0].config, parts, limit)
+    return tuple(FoldData(plan.dataset, plan.task) for plan in plans)
 
 
 def write_missing_findings(path: Path) -> None:
@@ -159,15 +162,31 @@ def write_missing_findings(path: Path) -> None:
         with locate_problems(member.loaded):
             task = make_task(member.loaded.config, member.preprocessing.target)
             parts.append(FoldData(load_run_table(member), task))
-    _write_findings(run, members[0].loaded.config, tuple(parts))
+    write_run_findings(run, members[0].loaded.config, tuple(parts))
 
 
-def _write_findings(
+def write_run_findings(
     run: RunDirectory,
     config: Config,
     parts: tuple[FoldData, ...],
     limit: TimeLimit | None = None,
+    boosting: Boosting = None,
 ) -> str:
+    """Write the findings of an evaluated run, or of the ensemble of its members.
+
+    Args:
+        run: The run directory.
+        config: The config of the run or of a member.
+        parts: The table with its splits, for each fold.
+        limit: The time limit of the command.
+        boosting: The gradient boosting, if it was started before training.
+
+    Returns:
+        The summary sentence.
+
+    Raises:
+        StorageError: The run directory cannot be written.
+    """
     task = parts[0].task
     if isinstance(task, TranslationTask):
         return write_translation_findings(run, config, parts[0].dataset, task)
@@ -180,7 +199,9 @@ def _write_findings(
     write_example(run, example_row(parts[0].dataset))
     predictions = _read_predictions(run, task)
     write_image_examples(run, parts[0].dataset, predictions, task.threshold)
-    baselines = _fit_baselines(run, config, task, parts, limit)
+    if boosting is None:
+        boosting = start_boosting_baseline(config, parts, _max_boosting_seconds(limit))
+    baselines = _fit_baselines(run, config, task, parts, boosting)
     findings = make_findings(EvaluatedRun(config, task, parts, predictions), baselines)
     advice = boosting_advice(findings, is_ensemble=config.fit.folds is not None)
     findings = replace(findings, sentence=f"{summary_sentence(findings)} {advice}".strip())
@@ -193,11 +214,10 @@ def _fit_baselines(
     config: Config,
     task: Task,
     parts: tuple[FoldData, ...],
-    limit: TimeLimit | None,
+    boosting: Future[BoostingResult],
 ) -> Baselines:
-    """Fit the baselines of a run, and write their predictions."""
+    """Fit the linear model of a run, and write the predictions of the baselines."""
     names = config.evaluate.baselines
-    boosting = start_boosting_baseline(config, task, parts, _max_boosting_seconds(limit))
     is_linear = names == "auto" or "linear" in names
     linear = fit_linear_baseline(config, task, parts) if is_linear else None
     baselines = Baselines(linear, boosting.result())
