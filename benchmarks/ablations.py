@@ -61,6 +61,24 @@ def _smooth_clip(config: Settings) -> None:
         config["data"]["numeric"]["scale"] = "standard"
 
 
+def _components(config: Settings) -> None:
+    config["model"]["layers"] = [
+        layer
+        for layer in config["model"]["layers"]
+        if not isinstance(layer, dict) or "principal_components" not in layer
+    ]
+
+
+def _dates(config: Settings) -> None:
+    if config["data"].pop("datetime", None) is not None:
+        config["data"]["datetime"] = {"parts": ["elapsed"]}
+
+
+def _weight_decay(config: Settings) -> None:
+    if "weight_decay" in config["optimizer"]:
+        config["optimizer"]["weight_decay"] = 0.0
+
+
 def _report(config: Settings) -> None:
     config.setdefault("evaluate", {})["report"] = False
 
@@ -74,6 +92,9 @@ _REMOVE: dict[str, Callable[[Settings], None]] = {
     "learned_scale": _learned_scale,
     "dropout": _dropout,
     "smooth_clip": _smooth_clip,
+    "components": _components,
+    "dates": _dates,
+    "weight_decay": _weight_decay,
     "report": _report,
 }
 PARTS = tuple(_REMOVE)

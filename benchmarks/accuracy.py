@@ -5,7 +5,9 @@
 
 SUITE is a folder with tables and their folds (`tasks.json`, `tables/`, `folds/`), and the metrics of
 other learners on these folds (`baselines.json`). `benchmarks.held_out` writes one. The config is what
-`init` writes, without the PART of an ablation (`benchmarks.ablations`).
+`init` writes, without the PART of an ablation (`benchmarks.ablations`); with a time limit, `trainer fit`
+chooses it from the table and the limit. A time limit is one of wall-clock time: measure it on a machine
+without other work.
 
 Each table and fold is measured once and kept in FOLDER, so that the command continues where it was
 interrupted. Jobs run side by side, each on its own cores. CPU seconds are those of the whole process
@@ -128,29 +130,16 @@ def measure(job: Job, cores: Sequence[int]) -> None:
     at = head.index(job.task["target"])
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        train, test, config = folder / "train.csv", folder / "test.csv", folder / "config.yaml"
+        train, test = folder / "train.csv", folder / "test.csv"
         write_table(train, head, (rows[i] for i, fold in enumerate(folds) if fold != job.fold))
         write_table(test, _without(head, at), (_without(rows[i], at) for i in inside))
-        effort = ("--effort", job.setup.effort)
         environment = {"XDG_CACHE_HOME": str(folder / "cache")}
-        init = processes.run(
-            [*pinned, "init", train, "--target", head[at], "-o", config, *effort], environment
-        )
-        proposed = yaml.safe_load(config.read_text(encoding="utf-8"))
-        changed = without_part(proposed, job.setup.without) if job.setup.without else proposed
-        if changed is None:
+        arguments = _arguments(job, train, pinned, environment)
+        if arguments is None:
             _write(job, {"unchanged": True})
             return
-        if job.setup.without:
-            config.write_text(json.dumps(changed), encoding="utf-8")
-        options = ["--quiet", "--runs", folder / "runs"]
-        if job.setup.seed is not None:
-            options.append(f"seed={job.setup.seed}")
-        if job.setup.without:
-            options.append("evaluate.report=false")
-        if job.setup.max_seconds is not None:
-            options += ["--max-seconds", str(job.setup.max_seconds)]
-        fit = processes.run([*pinned, "fit", config, *options], environment)
+        options = ("--quiet", "--runs", folder / "runs")
+        fit = processes.run([*pinned, "fit", *arguments, *options], environment)
         run, predictions = Path(fit.output.strip()), folder / "predictions.csv"
         predict = processes.run([*pinned, "predict", run, test, "-o", predictions], environment)
         manifest = json.loads((run / "manifest.json").read_text(encoding="utf-8"))
@@ -169,18 +158,46 @@ def measure(job: Job, cores: Sequence[int]) -> None:
             "epochs": manifest["epochs"],
             "seconds": fit.seconds,
             "cpu_seconds": fit.cpu_seconds,
-            "init_cpu_seconds": init.cpu_seconds,
             "predict_cpu_seconds": predict.cpu_seconds,
         },
     )
 
 
+def _arguments(
+    job: Job, train: Path, pinned: Sequence[str | Path], environment: Mapping[str, str]
+) -> list[str | Path] | None:
+    """Return the arguments of `trainer fit`: a table with a time limit, or a config.
+
+    None if the config does not have the part to remove.
+    """
+    setup, target = job.setup, job.task["target"]
+    common = ["--target", target, "--effort", setup.effort]
+    settings: list[str | Path] = [] if setup.seed is None else [f"seed={setup.seed}"]
+    if setup.max_seconds is not None and not setup.without:
+        # The limit determines the number of networks, too.
+        return [train, *common, "--max-seconds", str(setup.max_seconds), *settings]
+    config = train.with_name("config.yaml")
+    processes.run([*pinned, "init", train, "-o", config, *common], environment)
+    if setup.without:
+        proposed = yaml.safe_load(config.read_text(encoding="utf-8"))
+        changed = without_part(proposed, setup.without)
+        if changed is None:
+            return None
+        config.write_text(json.dumps(changed), encoding="utf-8")
+        settings.append("evaluate.report=false")
+    if setup.max_seconds is not None:
+        settings += ["--max-seconds", str(setup.max_seconds)]
+    return [config, *settings]
+
+
 def measured_on(cores: int) -> str:
-    """Return the date, the processor, and the cores of a job."""
+    """Return the date, the processor, the cores of a job, and whether others use them too."""
     from benchmarks.run import machine
 
     date = datetime.now(UTC).strftime("%Y-%m-%d")
-    return f"{date}, {machine()['processor']}, {cores} of its cores for each"
+    is_busy = os.getloadavg()[0] > len(os.sched_getaffinity(0)) + 1
+    others = ", beside other programs" if is_busy else ""
+    return f"{date}, {machine()['processor']}, {cores} of its cores for each{others}"
 
 
 def _without(row: Sequence[str], at: int) -> list[str]:

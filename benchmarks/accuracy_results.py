@@ -15,21 +15,11 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from benchmarks.effort_results import WITHOUT_REPORT, effort_sections, summarize_efforts
+from benchmarks.learner_errors import LEARNERS, complete_errors, fold_errors, geometric_mean
 from benchmarks.markdown import figure, table
 
 MAIN = "balanced"
-CONSTANT = "dummy"
-LEARNERS = {
-    "linear": "logistic regression or ridge",
-    "sk_mlp": "scikit-learn's MLP",
-    "sk_mlp_es": "scikit-learn's MLP, early stopping",
-    "forest": "random forest",
-    "hgb": "HistGradientBoosting",
-    "lightgbm": "LightGBM",
-    "lightgbm_tuned": "LightGBM, best of 30 random settings",
-    "realmlp_td": "RealMLP",
-    "tabm_d": "TabM",
-}
 BOOSTING = ("lightgbm", "hgb")
 """The boosting library to compare with: the first that ran on the suite."""
 _SUITES = {"quality": "Tables on which the rules were developed", "held_out": "Unseen tables"}
@@ -42,6 +32,9 @@ _PART_TEXTS = {
     "learned_scale": "learned scale of inputs",
     "dropout": "dropout",
     "smooth_clip": "smooth clipping of outliers",
+    "components": "principal components",
+    "dates": "parts of dates other than the elapsed time",
+    "weight_decay": "weight decay",
 }
 
 
@@ -62,7 +55,8 @@ def summarize(folder: Path) -> dict[str, Any]:
         suites[suite.name] = {
             "measured_on": sorted({result.get("measured_on", "") for result in results} - {""}),
             "setups": setups,
-            "learners": _learners(setups.get(MAIN, {}), baselines, tasks),
+            "learners": _learners(setups, baselines, tasks),
+            "efforts": summarize_efforts(setups, baselines, tasks),
         }
     return {"suites": suites}
 
@@ -91,12 +85,15 @@ def _table_figures(
     task: Mapping[str, Any], by_fold: Mapping[str, Any], baselines: Mapping[str, Any]
 ) -> dict[str, Any]:
     errors = {fold: result["error"] for fold, result in by_fold.items()}
-    complete = _complete(baselines, task["metric"], list(errors))
+    complete = complete_errors(baselines, task["metric"], list(errors))
     best = min(complete, key=lambda name: complete[name])
     boosting = next((name for name in BOOSTING if name in complete), None)
+    cpu_seconds = {fold: result["cpu_seconds"] for fold, result in by_fold.items()}
     error = mean(errors.values())
     # In one fold, more learners may have run.
-    least = {fold: min(_complete(baselines, task["metric"], [fold]).values()) for fold in errors}
+    least = {
+        fold: min(complete_errors(baselines, task["metric"], [fold]).values()) for fold in errors
+    }
     return {
         "rows": task["n_rows"],
         "task": task["task"],
@@ -110,32 +107,20 @@ def _table_figures(
         "fold_ratios": {fold: value / least[fold] for fold, value in errors.items()},
         "boosting": boosting,
         "boosting_ratio": None if boosting is None else error / complete[boosting],
-        "seconds": max(result["seconds"] for result in by_fold.values()),
-        "cpu_seconds": mean(result["cpu_seconds"] for result in by_fold.values()),
+        "fold_seconds": {fold: result["seconds"] for fold, result in by_fold.items()},
+        "fold_cpu_seconds": cpu_seconds,
+        "cpu_seconds": mean(cpu_seconds.values()),
     }
-
-
-def _complete(baselines: Mapping[str, Any], metric: str, folds: Sequence[str]) -> dict[str, float]:
-    """Return the mean errors of the learners that ran all of these folds."""
-    errors = {
-        name: _errors(result[metric]["per_fold"], metric, folds)
-        for name, result in baselines.items()
-        if name != CONSTANT
-    }
-    return {name: mean(values.values()) for name, values in errors.items() if values}
-
-
-def _errors(per_fold: Mapping[str, float], metric: str, folds: Sequence[str]) -> dict[str, float]:
-    """Return the errors of a learner by fold; empty if it did not run all of them."""
-    if any(fold not in per_fold for fold in folds):
-        return {}
-    return {fold: 1 - per_fold[fold] if metric == "roc_auc" else per_fold[fold] for fold in folds}
 
 
 def _learners(
-    tables: Mapping[str, Any], baselines: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]
+    setups: Mapping[str, Any], baselines: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]
 ) -> dict[str, Any]:
-    """Return for each learner its ratios and CPU seconds, next to ours on the same tables and folds."""
+    """Return for each learner its ratios and CPU seconds, next to ours on the same tables and folds.
+
+    Those without baselines and report are for one fold or more; None if a table has not been measured.
+    """
+    tables, unreported = setups.get(MAIN, {}), setups.get(WITHOUT_REPORT, {})
     metrics = {task["name"]: task["metric"] for task in tasks}
     learners: dict[str, Any] = {}
     for learner in LEARNERS:
@@ -151,13 +136,14 @@ def _learners(
             folds = [fold for fold in ours["folds"] if fold in per_fold]
             if not folds:
                 continue
-            error = mean(_errors(per_fold, metrics[name], folds).values())
+            error = mean(fold_errors(per_fold, metrics[name], folds).values())
             rows.append(
                 {
                     "folds": len(folds),
                     "ratio": mean(ours["errors"][fold] for fold in folds) / error,
                     "seconds": mean(seconds[fold] for fold in folds),
                     "our_seconds": ours["cpu_seconds"],
+                    "unreported_seconds": unreported.get(name, {}).get("cpu_seconds", math.nan),
                 }
             )
         if rows:
@@ -168,13 +154,14 @@ def _learners(
                 "ahead": sum(row["ratio"] < 1 for row in rows),
                 "cpu_seconds": sum(row["seconds"] for row in rows),
                 "our_cpu_seconds": sum(row["our_seconds"] for row in rows),
+                "unreported_cpu_seconds": _total([row["unreported_seconds"] for row in rows]),
             }
     return learners
 
 
-def geometric_mean(values: Sequence[float]) -> float:
-    """Return the geometric mean of positive values."""
-    return math.exp(mean(math.log(value) for value in values))
+def _total(seconds: Sequence[float]) -> float | None:
+    total = sum(seconds)
+    return None if math.isnan(total) else total
 
 
 def accuracy_sections(results: Mapping[str, Any]) -> Iterator[str]:
@@ -184,8 +171,9 @@ def accuracy_sections(results: Mapping[str, Any]) -> Iterator[str]:
         "folds. Nothing is set by hand. The error is 1 - AUC for two classes, the log loss for more, "
         "and the RMSE for numbers. Its ratio is the mean error over the folds divided by that of the "
         "best other learner, chosen for each table afterwards; below 1, trainer is more accurate than "
-        "all of them. The others have their default settings. CPU seconds are those of `trainer fit` "
-        "with start-up, compilation, evaluation, baselines and report, with an empty cache."
+        "all of them. The others have their default settings, unless stated. CPU seconds are "
+        "those of `trainer fit` with start-up, compilation, evaluation, baselines and report, with an "
+        "empty cache."
     )
     for name, suite in results["suites"].items():
         yield f"### {_SUITES.get(name, name)}"
@@ -204,13 +192,8 @@ def _suite_sections(suite: Mapping[str, Any]) -> Iterator[str]:
             "over the tables of the mean of a fold."
         )
         yield _learner_table(suite["learners"])
-    efforts = {name: setups[name] for name in _ordered_efforts(setups)}
-    if len(efforts) > 1:
-        yield (
-            "By effort, without baselines and report, and with a time limit, on the folds that were "
-            "measured:"
-        )
-        yield _effort_table(efforts)
+    if suite.get("efforts"):
+        yield from effort_sections(suite["efforts"])
     ablations = {part: setups.get(f"{MAIN}-without_{part}") for part in _PART_TEXTS}
     measured = {part: tables for part, tables in ablations.items() if tables}
     if main and measured:
@@ -290,7 +273,6 @@ def totals(tables: Mapping[str, Any]) -> dict[str, Any]:
         "ahead": sum(ratio < 1 for ratio in boosting),
         "worst": max(ratios),
         "cpu_seconds": sum(figures["cpu_seconds"] for figures in changed),
-        "seconds": max(figures["seconds"] for figures in changed),
     }
 
 
@@ -303,6 +285,7 @@ def _learner_table(learners: Mapping[str, Any]) -> str:
         "tables with less error",
         "its CPU seconds",
         "trainer's",
+        "without baselines and report",
     )
     rows = [
         (
@@ -313,50 +296,15 @@ def _learner_table(learners: Mapping[str, Any]) -> str:
             str(figures["ahead"]),
             f"{figures['cpu_seconds']:,.0f}",
             f"{figures['our_cpu_seconds']:,.0f}",
+            _count(figures["unreported_cpu_seconds"]),
         )
         for name, figures in learners.items()
     ]
     return table(head, rows)
 
 
-def _ordered_efforts(setups: Mapping[str, Any]) -> list[str]:
-    efforts = ("quick", "balanced", "best")
-    names = [
-        name
-        for name in setups
-        if "seed" not in name and ("without" not in name or name.endswith("without_report"))
-    ]
-    return sorted(names, key=lambda name: (efforts.index(name.split("-")[0]), name))
-
-
-def _effort_table(efforts: Mapping[str, Any]) -> str:
-    head = (
-        "effort",
-        "tables",
-        "folds",
-        "ratio",
-        "worst",
-        "less error than boosting",
-        "CPU seconds",
-        "longest, seconds",
-    )
-    rows = []
-    for name, tables in efforts.items():
-        total = totals(tables)
-        folds = {len(figures["folds"]) for figures in tables.values()}
-        rows.append(
-            (
-                name.replace("-", ", ").replace("_", " "),
-                str(len(tables)),
-                "–".join(map(str, sorted({min(folds), max(folds)}))),
-                f"{total['ratio']:.3f}",
-                f"{total['worst']:.3f}",
-                str(total["ahead"]),
-                f"{total['cpu_seconds']:.0f}",
-                f"{total['seconds']:.0f}",
-            )
-        )
-    return table(head, rows)
+def _count(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds:,.0f}"
 
 
 def _ablation_table(

