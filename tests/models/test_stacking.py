@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from trainer.inputs import keras_inputs
 from trainer.models.stacking import StackedNetwork, StackMember
@@ -68,6 +69,46 @@ def test_scales_of_features_that_other_members_have_are_padded(
     stacked = stack.stacked_variable(members[0].network.get_layer("learned_scale").weights[0])
     own = members[1].network.get_layer("learned_scale").get_weights()[0]
     np.testing.assert_array_equal(stack.unpadded(stacked.numpy()[1].reshape(-1), own.shape), own)
+
+
+LAYERS = [
+    ["learned_scale", {"dense": 3}],
+    ["learned_scale", {"dense": {"units": 3, "kernel_regularizer": {"l2": 0.5}}}, "learned_scale"],
+    ["learned_scale", "learned_scale", {"dense": 3}],
+    [{"dense": 3}, "learned_scale"],
+]
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+def test_outputs_and_gradients_with_learned_scales_are_those_of_the_network(
+    config_of: Callable[..., Any], network_of: Callable[..., Any], layers: list[Any]
+) -> None:
+    """The kernel after a learned scale is scaled instead of the inputs."""
+    generator = np.random.default_rng(0)
+    members = [
+        StackMember(config_of(layers, seed=seed), network_of(layers, width=4, seed=seed))
+        for seed in range(2)
+    ]
+    for member in members:
+        for weight in member.network.trainable_weights:
+            weight.assign(generator.normal(size=weight.shape))
+    stack = StackedNetwork(members)
+    x = generator.normal(size=(2, 20, 4)).astype(np.float32)
+    with tf.GradientTape() as tape:
+        result = stack(x, stack.hyperparameters, training=True)
+        total = tf.reduce_sum(result.outputs**2) + tf.reduce_sum(result.penalty)
+    stacked = tape.gradient(total, [variable.value for variable in stack.trainable])
+    for number, member in enumerate(members):
+        network = member.network
+        with tf.GradientTape() as tape:
+            outputs = network(x[number], training=True)
+            total = tf.reduce_sum(outputs**2) + sum(network.losses)
+        weights = network.trainable_weights
+        gradients = tape.gradient(total, [weight.value for weight in weights])
+        np.testing.assert_allclose(result.outputs[number], outputs, rtol=1e-4, atol=1e-5)
+        for of_stack, gradient in zip(stacked, gradients, strict=True):
+            own = np.reshape(of_stack[number], gradient.shape)
+            np.testing.assert_allclose(own, gradient, rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize(("width", "embeddings"), [(3, EMBEDDINGS), (0, ()), (2, ())])

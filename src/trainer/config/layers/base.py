@@ -14,8 +14,8 @@ Stacking = Literal["rows", "members"] | None
 """How a pack computes a layer for all its members.
 
 rows: the Keras layer is called with the rows of all members as one batch; for layers without weights or
-randomness that process each row independently. members: `trainer.models.stacking` computes it. None:
-networks with such a layer are not trained in packs.
+randomness that process each row independently. members: `trainer.models.stacked_forward` computes it.
+None: networks with such a layer are not trained in packs.
 """
 
 
