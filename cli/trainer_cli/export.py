@@ -54,6 +54,8 @@ def command(
     litert: the networks alone, for encoded rows on small devices.
     The export is compared with `trainer predict` and is not written if they differ; with --quantize, if
     more than 1 % of the labels differ, or numbers by 5 % of their spread (root mean square).
+    A run that translates (task: translate) is exported to onnx, with its tokenizers in the file: ids of
+    tokens in and out, and a loop that writes texts as trainer predict does.
     A generator (task: generate) is exported to onnx: random numbers in, samples out.
 
     Example: trainer export runs/breast-cancer/20261122-141530-9f3c
@@ -142,6 +144,11 @@ def _summary(result: ExportResult, quantize: str | None) -> Table:
 
 
 def _difference(check: Check, quantize: str | None) -> str:
+    if check.accepted_labels and quantize is None:
+        return (
+            f"{pluralize(check.other_labels, 'other translation')} (up to {check.accepted_labels:,} are "
+            f"accepted); log probabilities by {check.difference:.1e} at most (up to {check.tolerance:g})"
+        )
     if check.accepted_labels:
         return (
             f"{pluralize(check.other_labels, 'other label')} (up to {check.accepted_labels:,} are "

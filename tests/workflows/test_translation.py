@@ -16,7 +16,6 @@ from tests.workflows.conftest import evaluate_run, predict_table, resume_fit, ru
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError, RunError
-from trainer.export.bundle import load_bundle
 from trainer.report.page.writing import run_comparison_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.findings import read_findings
@@ -24,6 +23,7 @@ from trainer.workflows.audit import audit_data
 from trainer.workflows.compilation import should_compile
 from trainer.workflows.compression import CompressOptions, compress_config
 from trainer.workflows.explanations.explain import explain
+from trainer.workflows.export import export_run
 from trainer.workflows.plan import make_plan
 
 NUMBERS = {
@@ -200,12 +200,17 @@ def test_other_commands_refuse_a_translation(done, folder):
     predictor = trainer.load(done.run)
     with pytest.raises(RunError, match="one that translates"):
         explain(predictor, split=None, repeats=1, columns=(), shap_rows=None)
-    with pytest.raises(RunError, match="one that translates"):
-        load_bundle(done.run)
     with pytest.raises(RunError, match="one of task: translate"):
         compress_config(done.run, CompressOptions(0.5, None, None, None))
     with pytest.raises(ConfigError, match="classes or numbers"):
         audit_data(load_config(folder / "config.yaml"))
+
+
+@pytest.mark.slow
+def test_an_export_of_a_trained_run_agrees_with_predict(done, tmp_path):
+    check = export_run(done.run, "onnx", tmp_path / "x.onnx", allow_custom=False).check
+    assert check.other_labels == 0
+    assert check.rows > 200
 
 
 @pytest.mark.slow

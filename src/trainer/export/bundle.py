@@ -13,7 +13,7 @@ from pathlib import Path
 from trainer.config.data import ColumnKind
 from trainer.data.preprocessing import Column, Preprocessing
 from trainer.errors import Problem, RunError, command_text
-from trainer.export.keras_files import KerasNetwork, read_network
+from trainer.export.keras_files import KerasLayer, KerasNetwork, read_layers, read_network
 from trainer.prediction.trained_runs import TrainedRun, ensemble_task, open_members
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.decisions import Decisions, read_decisions
@@ -46,6 +46,17 @@ class MemberNetwork:
             RunError: The file is damaged.
         """
         return read_network(self.model)
+
+    @cached_property
+    def layers(self) -> tuple[KerasLayer, ...]:
+        """All layers, those inside others too; of a translation, without what they are called with.
+
+        Raises:
+            RunError: The file is damaged.
+        """
+        if self.trained.task.kind.rules.has_text:
+            return read_layers(self.model)
+        return tuple(self.network.layers())
 
     @property
     def where(self) -> str:
@@ -98,8 +109,6 @@ def load_bundle(path: Path) -> Bundle:
     """
     run, opened = open_members(path)
     _check_finished(path, run)
-    if opened[0].task.kind.rules.has_text:
-        raise RunError(_text_problem(path))
     encoders: list[Preprocessing] = []
     members = []
     for trained in opened:
@@ -141,9 +150,3 @@ def _check_kinds(bundle: Bundle) -> None:
             problems.append(Problem(str(bundle.run.path), f"one kind of '{name}'", found, fix))
     if problems:
         raise RunError(problems)
-
-
-def _text_problem(path: Path) -> Problem:
-    """Return the problem of a run that translates, whose texts are written by a loop over tokens."""
-    fix = "write its translations with trainer predict, or load it with trainer.load in Python"
-    return Problem(str(path), "a run that predicts classes or numbers", "one that translates", fix)

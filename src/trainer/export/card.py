@@ -144,6 +144,10 @@ def _role(field: OutputField, schema: Schema) -> str:
             return columns
         case "std":
             return f"standard deviation between the {schema.members} networks: {columns}"
+        case "text":
+            return f"{columns}: ids of tokens, up to that of the end of the text"
+        case "log_probability":
+            return "the logarithm of the probability of the text"
         case "unseen":
             return "whether a value did not occur in training, or could not be read"
 
@@ -178,7 +182,7 @@ def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
             if calibrated
             else "The probabilities were not calibrated (evaluate.calibrate was off)."
         )
-    elif schema.coverage is None:
+    elif task.kind.rules.has_numbers and schema.coverage is None:
         yield Paragraph(
             "The numbers come without intervals (evaluate.prediction_interval was off)."
         )
@@ -187,7 +191,13 @@ def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
             "The inputs are rows encoded by the preprocessing of the run: "
             "trainer.load(RUN).encoders[0].transform(frame).inputs."
         )
-    if any(item.kind in ("text", "tokens") for item in schema.inputs):
+    if task.kind.rules.has_text:
+        yield Paragraph(
+            "Texts of more tokens than the input has are cut off. The code above splits texts into "
+            "tokens with the tokenizers in the metadata of the file; fitted.pieces.definition has the "
+            "content of a tokenizer.json."
+        )
+    elif any(item.kind in ("text", "tokens") for item in schema.inputs):
         yield Paragraph(
             "Texts are taken as encoded by trainer, because the format has no operators that split "
             "them into terms exactly: trainer.export.rows.input_arrays encodes them."
@@ -220,7 +230,14 @@ def _check(check: Check, export: ExportFormat, bundle: Bundle) -> Iterator[Block
 
 
 def _difference_text(check: Check, export: ExportFormat, bundle: Bundle) -> str:
-    greatest, has_classes = f"{check.difference:.2g}", bundle.task.kind.rules.has_classes
+    rules = bundle.task.kind.rules
+    greatest, has_classes = f"{check.difference:.2g}", rules.has_classes
+    if rules.has_text:
+        return (
+            f"{check.other_labels:,} translations or flags are different, {check.accepted_labels:,} are "
+            f"accepted; the greatest relative difference of a number is {greatest} ({check.column}), "
+            f"{check.tolerance:g} is accepted."
+        )
     if export.quantize and has_classes:
         return (
             f"{check.other_labels:,} have another label, {check.accepted_labels:,} are accepted; the "
@@ -243,7 +260,7 @@ def _origin(bundle: Bundle, schema: Schema, content: RunContent) -> Iterator[Blo
     parameters = sum(
         prod(array.shape)
         for member in bundle.members
-        for layer in member.network.layers()
+        for layer in member.layers
         for array in layer.weights
     )
     rows = [

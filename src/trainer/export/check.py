@@ -19,6 +19,7 @@ from trainer.export.formats import ExportFormat, Model
 from trainer.export.raw_schema import raw_schema
 from trainer.export.rows import concatenated, count_rows, predictions_frame
 from trainer.export.schema import Schema
+from trainer.export.translations import accepted_texts, compare_texts, text_problem
 from trainer.prediction.predictor import Predictor
 from trainer.prediction.trained_runs import TrainedRun
 from trainer.tasks.task import Task
@@ -60,7 +61,7 @@ class Check:
         difference: The greatest difference: of a probability, or of a number in units of the spread.
         column: The column of the greatest difference.
         tolerance: The largest accepted difference.
-        other_labels: Rows with another label, or another flag of unseen values.
+        other_labels: Rows with another label or text, or another flag of unseen values.
         accepted_labels: How many of these are accepted.
         latency: How fast the export answers.
         notes: What else the user should know.
@@ -97,8 +98,13 @@ def check_export(
     found = predictions_frame(raw_schema(bundle), outputs)
     if export.quantize:
         return _quantized_check(bundle.task, expected, found, rows, measure_latency(model, inputs))
-    tolerance = export.tolerance(bundle)
-    difference, column = _greatest_difference(bundle.task, expected, found, rows.usual)
+    tolerance, accepted = export.tolerance(bundle), 0
+    if bundle.task.kind.rules.has_text:
+        difference, column, others = compare_texts(expected, found)
+        accepted = accepted_texts(len(rows))
+    else:
+        difference, column = _greatest_difference(bundle.task, expected, found, rows.usual)
+        others = _other_labels(bundle.task, expected, found, tolerance)
     return Check(
         rows=len(rows),
         source=f"{rows.source} and {len(rows) - rows.usual:,} rows of extremes, missing and unseen "
@@ -106,9 +112,10 @@ def check_export(
         difference=difference,
         column=column,
         tolerance=tolerance,
-        other_labels=_other_labels(bundle.task, expected, found, tolerance),
+        other_labels=others,
         latency=measure_latency(model, inputs),
         notes=(*([rows.warning] if rows.warning else []), *notes),
+        accepted_labels=accepted,
     )
 
 
@@ -157,6 +164,9 @@ def quantized_problem(where: str, check: Check) -> Problem:
 
 def difference_problem(where: str, check: Check, *, unit: str) -> Problem:
     """Return the problem of an export that does not agree with `predict`."""
+    if check.accepted_labels:
+        others = f"other ones in {check.other_labels:,} of {check.rows:,} rows"
+        return text_problem(where, check.difference, check.tolerance, others)
     found = f"a difference of {check.difference:.2g} in '{check.column}'"
     if check.difference <= check.tolerance:
         found = f"other labels or flags in {check.other_labels:,} rows"

@@ -55,6 +55,7 @@ class ExportFormat(ABC):
         extra: The extra of the packages that it needs; "" if it needs none.
         modules: Modules that must be installed.
         title: What it is, in the model card.
+        writes_texts: Whether it can hold a run that translates.
         quantize: How its weights are quantized; "" if they are not.
     """
 
@@ -64,6 +65,7 @@ class ExportFormat(ABC):
     extra: ClassVar[str]
     modules: ClassVar[tuple[str, ...]]
     title: ClassVar[str]
+    writes_texts: ClassVar[bool] = False
     quantize: ClassVar[str] = ""
 
     @property

@@ -10,10 +10,10 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from trainer.errors import Problem, RunError
 from trainer.runs.archives import check_archive
 
 Array = NDArray[Any]
+_Parsed = TypeVar("_Parsed")
 
 _CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
 _DAMAGE = (
@@ -117,6 +118,22 @@ def read_network(path: Path) -> KerasNetwork:
     Raises:
         RunError: The file is damaged, or is not a network that Keras wrote.
     """
+    return _read(path, lambda config, file: _network(config, file, ""))
+
+
+def read_layers(path: Path) -> tuple[KerasLayer, ...]:
+    """Return the layers of a network in a `model.keras` file, whatever they are called with.
+
+    Raises:
+        RunError: See `read_network`.
+    """
+    return _read(
+        path, lambda config, file: tuple(_layers(config["config"]["layers"], file, "").values())
+    )
+
+
+def _read(path: Path, parse: Callable[[Mapping[str, Any], Any], _Parsed]) -> _Parsed:
+    """Return what a function makes of the config and the weights of a file."""
     import h5py
 
     check_archive(path)
@@ -125,7 +142,7 @@ def read_network(path: Path) -> KerasNetwork:
             config = json.loads(archive.read(_CONFIG))
             content = io.BytesIO(archive.read(_WEIGHTS))
         with h5py.File(content, "r") as file:
-            return _network(config, file, "")
+            return parse(config, file)
     except _DAMAGE as error:
         reason = str(error).partition("\n")[0][:200] or type(error).__name__
         raise RunError(

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from numpy.typing import NDArray
 
+from trainer.config.translation import encoder_decoder
 from trainer.errors import Problem, RunError
 from trainer.export.bundle import Bundle
 from trainer.export.example_inputs import example_lines
-from trainer.export.formats import ExportFormat, Model
+from trainer.export.formats import TOLERANCE, ExportFormat, Model
 from trainer.export.raw_schema import input_names
 from trainer.export.schema import (
     RUN_KEY,
@@ -26,6 +27,7 @@ from trainer.export.schema import (
     Role,
     Schema,
 )
+from trainer.export.translations import TEXT_TOLERANCE, translation_snippet
 from trainer.packages import DISTRIBUTION
 from trainer.runs.machine import package_versions
 
@@ -48,27 +50,37 @@ class OnnxFormat(ExportFormat):
     suffix: ClassVar[str] = ".onnx"
     extra: ClassVar[str] = "export"
     modules: ClassVar[tuple[str, ...]] = ("onnx", "onnxruntime")
+    writes_texts: ClassVar[bool] = True
     title: ClassVar[str] = "an ONNX graph from raw cells to predictions, for ONNX Runtime"
 
     def problems(self, bundle: Bundle) -> list[Problem]:
         """Return the layers that have no equivalent, and a network that is too large."""
         from trainer.export.onnx_network import layer_problems
 
-        problems = [
-            problem
-            for member in bundle.members
-            for problem in layer_problems(member.network, member.where)
-        ]
+        has_text = bundle.task.kind.rules.has_text
+        problems = (
+            []
+            if has_text
+            else [
+                problem
+                for member in bundle.members
+                for problem in layer_problems(member.network, member.where)
+            ]
+        )
         size = sum(
             array.nbytes
             for member in bundle.members
-            for layer in member.network.layers()
+            for layer in member.layers
             for array in layer.weights
         )
         if size > MAX_BYTES:
             found, fix = f"{size / 1e9:.1f} GB", "use another format, such as saved_model"
             problems.append(Problem(str(bundle.run.path), "at most 2 GB of weights", found, fix))
         return list(dict.fromkeys(problems))
+
+    def tolerance(self, bundle: Bundle) -> float:
+        """Return the largest accepted difference from `predict`."""
+        return TEXT_TOLERANCE if bundle.task.kind.rules.has_text else TOLERANCE
 
     def write(self, bundle: Bundle, schema: Schema, path: Path) -> None:
         """Write the file."""
@@ -90,7 +102,9 @@ class OnnxFormat(ExportFormat):
         return run
 
     def snippet(self, schema: Schema, file_name: str) -> list[str]:
-        """Return code that predicts a row with ONNX Runtime and NumPy."""
+        """Return code that predicts a row, or translates texts, with ONNX Runtime."""
+        if schema.output("text") is not None:
+            return translation_snippet(schema, file_name)
         lines = ["import numpy as np", "import onnxruntime", ""]
         lines += [f"session = onnxruntime.InferenceSession({file_name!r})", "inputs = {"]
         lines += example_lines(schema)
@@ -111,8 +125,12 @@ def build_model(bundle: Bundle, schema: Schema) -> ModelProto:
     graph = Graph(reserved)
     for field in schema.inputs:
         graph.input(field.name, field.dtype, field.shape, _input_text(field))
-    decoded, unseen = _decoded(graph, bundle, schema)
-    for role, tensor in _results(graph, bundle, decoded).items():
+    if bundle.task.kind.rules.has_text:
+        results, unseen = _texts(graph, bundle)
+    else:
+        decoded, unseen = _decoded(graph, bundle, schema)
+        results = _results(graph, bundle, decoded)
+    for role, tensor in results.items():
         _add_output(graph, schema, role, tensor)
     _add_output(graph, schema, "unseen", unseen)
     version = package_versions([DISTRIBUTION]).get(DISTRIBUTION, "unknown")
@@ -124,6 +142,24 @@ def build_model(bundle: Bundle, schema: Schema) -> ModelProto:
         VERSION_KEY: version,
     }
     return graph.model("trainer", text, version, metadata)
+
+
+def _texts(graph: Graph, bundle: Bundle) -> tuple[dict[Role, str], str]:
+    """Return the outputs of a run that translates besides `unseen`, and that."""
+    from trainer.export.onnx_columns import encode_columns
+    from trainer.export.onnx_decoding import add_decoding
+    from trainer.export.onnx_translation import TranslationGraph
+
+    (member,) = bundle.members
+    trained = member.trained
+    config, preprocessing = trained.loaded.config, trained.preprocessing
+    shape = trained.task.network_shape(preprocessing).translation
+    encoded = encode_columns(graph, preprocessing, input_names(bundle, 0), {})
+    assert shape is not None, "the run translates"
+    assert encoded.tokens is not None, "the source has tokens"
+    network = TranslationGraph(graph, member.layers, encoder_decoder(config.model), shape)
+    texts = add_decoding(network, config.evaluate.decoding, encoded.tokens)
+    return {"text": texts.ids, "log_probability": texts.log_probability}, encoded.unseen
 
 
 def _decoded(graph: Graph, bundle: Bundle, schema: Schema) -> tuple[list[str], str]:

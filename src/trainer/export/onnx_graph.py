@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,9 @@ _TYPES = {
     "bool": TensorProto.BOOL,
     "string": TensorProto.STRING,
 }
+
+LoopStep = Callable[[str, Sequence[str]], tuple[str, Sequence[str]]]
+"""The number of a step and the states before it → whether to go on, and the states after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +107,31 @@ class Graph:
         self._nodes.append(node)
         return names
 
+    def loop(self, limit: int, states: Sequence[tuple[str, str]], step: LoopStep) -> list[str]:
+        """Repeat a part of the graph, and return the last states.
+
+        Args:
+            limit: How often at most.
+            states: The first states, with their types; their shapes may change.
+            step: Adds the part. The number of a step is an int64 scalar from 0, and whether to go on a
+                bool scalar.
+        """
+        outer, self._nodes = self._nodes, []
+        number, before = self._name("number"), self._name("before")
+        names = [self._name("state") for _ in states]
+        goes_on, after = step(number, names)
+        # An output must not be an input, nor occur twice.
+        results = [self.node("Identity", tensor) for tensor in (goes_on, *after)]
+        inner, self._nodes = self._nodes, outer
+        types = [_TYPES["bool"], *(_TYPES[dtype] for _, dtype in states)]
+        scalars = [(number, _TYPES["int64"]), (before, _TYPES["bool"])]
+        inputs = [helper.make_tensor_value_info(name, kind, []) for name, kind in scalars]
+        inputs += _of_any_shape(names, types[1:])
+        body = helper.make_graph(inner, self._name("body"), inputs, _of_any_shape(results, types))
+        first = [self.constant(limit, "int64"), self.constant(True, "bool")]
+        first += [tensor for tensor, _ in states]
+        return self.nodes("Loop", first, len(states), body=body)
+
     def cast(self, tensor: str, dtype: str) -> str:
         """Convert a tensor to another type."""
         return self.node("Cast", tensor, to=_TYPES[dtype])
@@ -144,3 +172,11 @@ class Graph:
             name = f"/{kind}_{self._count}"
             if name not in self._reserved:
                 return name
+
+
+def _of_any_shape(names: Sequence[str], types: Sequence[int]) -> list[ValueInfoProto]:
+    """Describe tensors of any shape."""
+    return [
+        helper.make_tensor_value_info(name, kind, None)
+        for name, kind in zip(names, types, strict=True)
+    ]

@@ -15,6 +15,7 @@ from trainer.data.images import ImageColumn
 from trainer.data.numeric import NumericColumn
 from trainer.data.preprocessing import Column
 from trainer.data.text_columns import TextColumn
+from trainer.data.text_targets import TextTarget
 from trainer.data.token_columns import TokenColumn
 from trainer.export.bundle import Bundle
 from trainer.export.levels import missing_text
@@ -181,6 +182,8 @@ def _latest(column: DatetimeColumn) -> str | None:
 
 def prediction_columns(task: Task, members: int) -> list[str]:
     """Return the columns of `trainer predict`, without `row`."""
+    if task.target.text is not None:
+        return [*task.prediction_names, "log_probability", "unseen"]
     width = len(task.file_columns)
     names = list(task.prediction_columns(np.ones((1, width))))
     if members > 1:
@@ -194,6 +197,11 @@ def _outputs(task: Task, members: int, inputs: Sequence[str]) -> Iterator[Output
         return OutputField(free_name(role, inputs, "_of_model"), role, dtype, shape, tuple(columns))
 
     rules, names = task.kind.rules, task.prediction_names
+    if task.target.text is not None:
+        yield _text_output(task.target.text, names, inputs)
+        yield output("log_probability", "float32", ["log_probability"])
+        yield output("unseen", "bool", ["unseen"])
+        return
     all_names = prediction_columns(task, members)
     numbers = "float32" if rules.has_classes else "float64"
     if rules.is_exclusive:
@@ -218,3 +226,10 @@ def _outputs(task: Task, members: int, inputs: Sequence[str]) -> Iterator[Output
     if members > 1:
         yield output("std", numbers, all_names[-1 - len(names) : -1], len(names))
     yield output("unseen", "bool", ["unseen"])
+
+
+def _text_output(text: TextTarget, columns: Sequence[str], inputs: Sequence[str]) -> OutputField:
+    """Return the output of a run that translates, whose ids become text by its tokenizer."""
+    name, shape = free_name("text", inputs, "_of_model"), (text.column.length - 1,)
+    fitted = text.model_dump(mode="json")
+    return OutputField(name, "text", "int64", shape, tuple(columns), fitted)

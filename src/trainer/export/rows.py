@@ -27,6 +27,7 @@ from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.tables import Table
 from trainer.data.text_columns import TextColumn
 from trainer.data.text_formats import ParseSpec
+from trainer.data.text_targets import TextTarget
 from trainer.data.token_columns import TokenColumn
 from trainer.data.values import (
     casefold_level,
@@ -132,6 +133,10 @@ def predictions_frame(schema: Schema, outputs: Arrays) -> pl.DataFrame:
         array = outputs[output.name]
         if output.role == "labels" and schema.has_label_lists:
             values["labels"] = join_labels(array, schema.classes, schema.separator)
+            continue
+        if output.role == "text":
+            target = TextTarget.model_validate_json(json.dumps(output.fitted))
+            values[output.columns[0]] = pl.Series(target.decode(array), dtype=pl.String)
             continue
         columns = [array] if not output.shape else list(array.T)
         values |= {

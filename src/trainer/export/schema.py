@@ -22,8 +22,9 @@ InputKind = Literal[
     "number", "boolean", "datetime", "category", "text", "tokens", "image", "encoded"
 ]
 Role = Literal[
-    "label", "labels", "probabilities", "predicted", "low", "high", "quantiles", "std", "unseen"
-]
+    "label", "labels", "probabilities", "predicted", "low", "high", "quantiles", "std", "text",
+    "log_probability", "unseen",
+]  # fmt: skip
 Plain = str | float | bool | None
 
 NOT_A_LEVEL = " "
@@ -87,12 +88,14 @@ class OutputField:
         role: What it is. label: the class as text. labels: 1 for each label that is predicted.
             probabilities: of each class or label. predicted: numbers in the target's unit. low, high:
             the ends of their intervals. quantiles: those of all columns for the first quantile, then
-            for the next. std: standard deviation between members. unseen: whether a value did not
-            occur in training.
+            for the next. std: standard deviation between members. text: ids of the tokens of a text, up
+            to that of its end. log_probability: the logarithm of its probability. unseen: whether a
+            value did not occur in training.
         dtype: Type of its values.
         shape: Shape of a row.
         columns: The columns of `trainer predict` that it holds; one for all labels if cells of the
             target are lists of labels.
+        fitted: The target in preprocessing.json, of a text.
     """
 
     name: str
@@ -100,6 +103,7 @@ class OutputField:
     dtype: str
     shape: tuple[int, ...]
     columns: tuple[str, ...] = ()
+    fitted: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,9 @@ class Application:
                 encoded, kind = encode_predictions(predictions, form or table.form)
                 return encoded, kind, arrays, predictions, table.rows
 
-            encoded, kind, arrays, predictions, rows = await self._run(predict, len(body))
+            # Texts are written in a thread, as they take longer than other predictions.
+            size = _THREAD_BYTES if served.model.writes_texts else len(body)
+            encoded, kind, arrays, predictions, rows = await self._run(predict, size)
         self.counters.count_rows(served.number, rows, int(predictions[served.unseen].sum()))
         if served.monitor is not None:
             served.monitor.add(arrays, predictions, rows)

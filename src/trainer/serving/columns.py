@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from trainer.export.rows import RowEncoder
+    from trainer.serving.texts import TextLimits
 
 _NONE = type(None)
 _NUMBERS = frozenset({int, float, _NONE})
@@ -73,6 +74,11 @@ class RowReader:
         )
         self._names = frozenset(self.columns)
         self._schema = schema
+        self._limits: TextLimits | None = None
+        if schema.output("text") is not None:
+            from trainer.serving.texts import TextLimits
+
+            self._limits = TextLimits(schema)
         self._encoders: dict[str, RowEncoder] = {}
         self._order = {name: number for number, name in enumerate(self.columns)}
         numbers = [fields[0] for fields in self._fields.values() if fields[0].kind == "number"]
@@ -172,6 +178,10 @@ class RowReader:
             wrong = _wrong_types(values, self._fields[name][0].kind)
             parsed = self._parse(name, _without(values, wrong))
             arrays |= parsed
+            if self._limits is not None:
+                long = self._limits.problems(name, _without(values, wrong))
+                count += len(long)
+                problems += long[:SHOWN]
             if self._fields[name][0].kind in _PARSED:
                 unreadable = np.flatnonzero(np.isinf(parsed[self._fields[name][0].name][:, 0]))
                 wrong = sorted({*wrong, *unreadable.tolist()})

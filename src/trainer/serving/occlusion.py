@@ -22,7 +22,7 @@ def explain_row(model: OnnxModel, reader: RowReader, table: Table) -> bytes:
 
     A column is replaced by its typical value (see `Schema`), or by a missing value if it has none; a
     cell of an image by the mean color of the image. `change` is the prediction minus that of the changed
-    row.
+    row. A translation has no `score`, and nothing is changed.
 
     Args:
         model: The model.
@@ -34,6 +34,10 @@ def explain_row(model: OnnxModel, reader: RowReader, table: Table) -> bytes:
     """
     arrays = reader.arrays(table)
     predictions = model.predict(arrays, 1)
+    if model.writes_texts:
+        row = prediction_rows(predictions)[0]
+        written: dict[str, Any] = {"prediction": row, "score": None, "effects": []}
+        return orjson.dumps(written, option=orjson.OPT_SERIALIZE_NUMPY)
     score = _score_name(model, predictions)
     names = [name for name in reader.columns if name not in reader.images]
     typical = {field.column: request_value(field, field.typical) for field in model.schema.inputs}

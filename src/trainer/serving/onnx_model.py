@@ -26,6 +26,7 @@ class OnnxModel:
         source: Its name and file.
         schema: The columns of its inputs and outputs.
         column_names: The names of the predictions: the columns of `trainer predict`.
+        writes_texts: Whether it translates, which takes longer than other predictions.
     """
 
     def __init__(self, source: ModelSource) -> None:
@@ -60,6 +61,13 @@ class OnnxModel:
         self.output_names = [output.name for output in self._session.get_outputs()]
         fields = {output.name: output for output in self.schema.outputs}
         self._fields = [fields[name] for name in self.output_names]
+        text = self.schema.output("text")
+        self.writes_texts = text is not None
+        if text is not None:
+            # Its imports take longer than all others.
+            from trainer.serving.texts import target_of
+
+            self._target = target_of(text)
         self.column_names = tuple(self.schema.columns)
 
     def predict(self, arrays: Arrays, rows: int) -> Arrays:
@@ -69,6 +77,11 @@ class OnnxModel:
             arrays: The raw values: name of the input → (rows, *shape).
             rows: The number of rows.
         """
+        if self.writes_texts:
+            from trainer.serving.texts import run_by_length
+
+            (source,) = self.schema.inputs
+            return self._predictions(run_by_length(self._run, arrays, source))
         if rows <= _ROWS:
             return self._predictions(self._session.run(self.output_names, arrays))
         parts = [
@@ -80,6 +93,10 @@ class OnnxModel:
         ]
         return self._predictions([np.concatenate(values) for values in zip(*parts, strict=True)])
 
+    def _run(self, arrays: Arrays) -> list[NDArray[Any]]:
+        outputs: list[NDArray[Any]] = self._session.run(self.output_names, arrays)
+        return outputs
+
     def _predictions(self, outputs: list[NDArray[Any]]) -> Arrays:
         columns: Arrays = {}
         for field, values in zip(self._fields, outputs, strict=True):
@@ -88,6 +105,8 @@ class OnnxModel:
 
                 joined = join_labels(values, self.schema.classes, self.schema.separator)
                 columns[field.columns[0]] = np.array(joined.to_list(), np.object_)
+            elif field.role == "text":
+                columns[field.columns[0]] = np.array(self._target.decode(values), np.object_)
             elif values.ndim == 1:
                 columns[field.columns[0]] = values
             else:

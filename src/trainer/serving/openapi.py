@@ -163,6 +163,8 @@ def _prediction(output: OutputField) -> dict[str, Any]:
     match output.role:
         case "label":
             return {"type": "string"}
+        case "text":
+            return {"type": "string", "description": "The text that is written."}
         case "unseen":
             what = "Whether a value does not occur in training."
             return {"type": "boolean", "description": what}

@@ -131,19 +131,22 @@ const showPrediction = async (content) => {
   const score = prediction[content.score];
   find("errors").hidden = true;
   document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
-  find("prediction").textContent = "label" in prediction ? text(prediction.label) : number(score);
+  const isText = content.score === null;
+  const main = isText ? Object.keys(prediction)[0] : "label";
+  find("prediction").textContent = main in prediction ? text(prediction[main]) : number(score);
+  find("explanation").hidden = isText;
   find("unseen").hidden = prediction.unseen !== true;
   const numbers = find("numbers");
   numbers.replaceChildren();
   for (const [name, value] of Object.entries(prediction)) {
-    if (name === "label" || name === "unseen") continue;
+    if (name === main || name === "unseen") continue;
     if (name.startsWith("probability_")) numbers.append(bar(name.slice(12), value, 1, number(value), false));
     else numbers.append(make("p", {}, `${name}: ${number(value)}`));
   }
   const effects = find("effects");
   effects.replaceChildren();
   find("maps").replaceChildren();
-  find("note").textContent = `Change of ${content.score} when the typical value of a column is replaced by this one, all others unchanged.`;
+  find("note").textContent = isText ? "" : `Change of ${content.score} when the typical value of a column is replaced by this one, all others unchanged.`;
   const greatest = Math.max(0, ...content.effects.map((effect) => Math.abs(effect.change)));
   for (const effect of content.effects) {
     const sign = effect.change > 0 ? "+" : "";

@@ -69,6 +69,9 @@ def export_run(
     if out is not None:
         _check_path(export, out)
     bundle = load_bundle(path)
+    if bundle.task.kind.rules.has_text and not export.writes_texts:
+        expected, fix = "onnx, the format for a run that translates", "export it with --to onnx"
+        raise UsageError(Problem("--to", expected, f"'{to}'", fix))
     target = out or bundle.run.exports / export.folder / export.file_name
     if out is None:
         _check_unused(target, "give another path with -o, or remove it")

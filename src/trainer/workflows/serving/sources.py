@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from trainer.config.task_rules import TASK_RULES
 from trainer.errors import Problem, RunError, UsageError
 from trainer.runs.directory import RunDirectory
 from trainer.runs.monitoring import monitoring_folder
@@ -15,6 +16,8 @@ from trainer.runs.opening import open_run
 from trainer.runs.search import find_runs
 from trainer.serving.onnx_model import OnnxModel
 from trainer.serving.settings import ModelSource
+
+_TEXT_TASKS = tuple(name for name, rules in TASK_RULES.items() if rules.has_text)
 
 
 @dataclass(slots=True)
@@ -39,7 +42,7 @@ def origins(paths: Sequence[Path], *, monitor: bool) -> list[Origin]:
 
     Raises:
         RunError: A path is neither a run nor a file.
-        UsageError: A file without a run is monitored.
+        UsageError: A file without a run, or a run that translates, is monitored.
     """
     found = []
     for path in paths:
@@ -50,7 +53,14 @@ def origins(paths: Sequence[Path], *, monitor: bool) -> list[Origin]:
             found.append(Origin(path.stem, path, stamp_of(path)))
             continue
         run = open_run(path).run
-        found.append(Origin(run.read_manifest().name, path, None))
+        manifest = run.read_manifest()
+        if monitor and manifest.task in _TEXT_TASKS:
+            expected, found_task = (
+                "runs that predict classes or numbers",
+                f"{path}, which translates",
+            )
+            raise UsageError(Problem("--monitor", expected, found_task, "remove --monitor"))
+        found.append(Origin(manifest.name, path, None))
         if monitor and not os.access(run.path, os.W_OK):
             folder = monitoring_folder(run)
             fix = "give yourself write permission there, or serve without --monitor"
