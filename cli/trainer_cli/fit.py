@@ -12,7 +12,7 @@ import typer
 from trainer.errors import ConfigError, InputError, Problem, TrainerError, UsageError
 from trainer_cli import console
 from trainer_cli.fit_output import RunView, Timings
-from trainer_cli.fit_table import EFFORT_HELP, is_data, propose, table_problems
+from trainer_cli.fit_table import EFFORT_HELP, TASK_HELP, is_data, propose, table_problems
 from trainer_cli.following import Signals, View, show_training
 from trainer_cli.members_output import MembersView
 from trainer_cli.options import (
@@ -47,6 +47,10 @@ def command(
         list[str] | None,
         typer.Option("--target", "-t", help="The column of the table to predict; can be repeated."),
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option("--task", help=TASK_HELP, show_default="that of the target, for a table"),
+    ] = None,
     effort: Annotated[
         str | None,
         typer.Option("--effort", "-e", help=EFFORT_HELP, show_default="balanced, for a table"),
@@ -78,11 +82,13 @@ def command(
     stderr = console.Console(quiet=quiet)
     signals = Signals()
     files, overrides = configs_and_overrides(arguments)
+    if task is not None and is_data(files[0]):
+        overrides = [*overrides, f"data.task={task}"]
     problems = [*max_seconds_problems(max_seconds), *runs_folder_problems(runs)]
     # The time limit starts before the table is read.
     limit = None if problems else max_seconds
     session = signals.session(allow_custom=allow_custom, max_seconds=limit)
-    for_table = table_problems(files, target or (), effort, overrides)
+    for_table = table_problems(files, target or (), effort, task, overrides)
     loaded: list[LoadedConfig] = []
     try:
         if is_data(files[0]) and not for_table:

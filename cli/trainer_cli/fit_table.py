@@ -20,7 +20,9 @@ EFFORT_HELP = (
     "quick: small networks, in seconds. balanced: five networks, one for each fold. best: ten or "
     "twenty."
 )
+TASK_HELP = "translate: the target is the translation, or another rewriting, of a column of texts."
 _EFFORTS = ("quick", "balanced", "best")
+_TASKS = ("translate",)
 _SETTINGS = re.compile(rb"^(data|extends|name)[ \t]*:", re.MULTILINE)
 
 
@@ -47,7 +49,11 @@ def is_data(path: Path) -> bool:
 
 
 def table_problems(
-    paths: Sequence[Path], targets: Sequence[str], effort: str | None, settings: Sequence[str]
+    paths: Sequence[Path],
+    targets: Sequence[str],
+    effort: str | None,
+    task: str | None,
+    settings: Sequence[str],
 ) -> list[Problem]:
     """Return problems with the combination of files and the options for a table.
 
@@ -55,20 +61,27 @@ def table_problems(
         paths: The tables and configs.
         targets: The values of --target.
         effort: The value of --effort.
+        task: The value of --task.
         settings: The overrides.
     """
     from trainer.config.image_folders import is_image_folder
 
     tables = [path for path in paths if is_data(path)]
-    options = {"trainer fit --target": targets, "trainer fit --effort": effort}
+    options = {
+        "trainer fit --target": targets, "trainer fit --effort": effort, "trainer fit --task": task,
+    }  # fmt: skip
     given = [name for name, value in options.items() if value]
     problems = []
     if effort is not None and effort not in _EFFORTS:
         problems.append(Problem("trainer fit --effort", "quick, balanced or best", f"'{effort}'"))
+    if task is not None and task not in _TASKS:
+        fix = "set data.task=TASK for other tasks"
+        problems.append(Problem("trainer fit --task", " or ".join(_TASKS), f"'{task}'", fix))
     if not tables:
         fixes = {
             "trainer fit --target": "set data.target in the config, or with data.target=COLUMN",
             "trainer fit --effort": "choose epochs, folds and repeats in the config",
+            "trainer fit --task": "set data.task in the config, or with data.task=TASK",
         }
         found = f"the config {paths[0]}"
         problems += [Problem(name, "a table", found, fixes[name]) for name in given]
@@ -78,6 +91,9 @@ def table_problems(
         fix = "use one table, or write a config for each with trainer init"
         problems.append(Problem("trainer fit", "one table, without configs", found, fix))
     if is_image_folder(tables[0]):
+        if task is not None:
+            found = f"the folder {tables[0]}"
+            problems.append(Problem("trainer fit --task", "a table of texts", found))
         if targets:
             fix = "remove it: the class of an image is its subfolder"
             problems.append(

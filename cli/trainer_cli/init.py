@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainer.data.table_inspection import TableFindings
 
 Effort = Literal["quick", "balanced", "best"]
+Task = Literal["translate"]
 _SHOWN = 12
 
 
@@ -39,6 +40,14 @@ def command(
             "-t",
             help="The column to predict; can be repeated. Not for images.",
             show_default=False,
+        ),
+    ] = None,
+    task: Annotated[
+        Task | None,
+        typer.Option(
+            "--task",
+            help="translate: the target is the translation, or another rewriting, of a column of texts.",
+            show_default="that of the target",
         ),
     ] = None,
     settings: DataSettings = None,
@@ -73,6 +82,8 @@ def command(
 
     Example: trainer init photos --sheet photos.html
 
+    Example: trainer init pairs.csv --target french --task translate
+
     Example: trainer init iris.data --target column_5 data.csv.header=false
     """
     to_stdout = output is not None and str(output) == "-"
@@ -84,12 +95,13 @@ def command(
         expected, fix = "one result on stdout", "use only one of them"
         raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
     check_sheet(sheet)
-    _check_target(data, target or ())
+    _check_target(data, target or (), task)
+    reading = [*(settings or ()), *([] if task is None else [f"data.task={task}"])]
     from trainer.data.config_proposal import propose_config
     from trainer.runs.files import write_atomically
 
     path = None if to_stdout else config
-    proposal = propose_config(data, tuple(target or ()), path, settings or (), effort)
+    proposal = propose_config(data, tuple(target or ()), path, reading, effort)
     table, stderr = proposal.findings, console.Console(quiet=quiet)
     _print_findings(table, stderr)
     if sheet is not None:
@@ -129,8 +141,8 @@ def _write_sheet(sheet: Path, text: str, config: Path) -> None:
     write_sheet(sheet, make_plan(load_checked(config, (), text)))
 
 
-def _check_target(data: Path, target: Sequence[str]) -> None:
-    """Check that there is a target for a table, and none for a folder of images."""
+def _check_target(data: Path, target: Sequence[str], task: Task | None) -> None:
+    """Check that there is a target for a table, and neither that nor a task for a folder of images."""
     from trainer.config.image_folders import is_image_folder
 
     if is_image_folder(data):
@@ -138,6 +150,9 @@ def _check_target(data: Path, target: Sequence[str]) -> None:
             fix = "remove it: the class of an image is its subfolder"
             found = f"--target {target[0]} for the folder {data}"
             raise UsageError(Problem("trainer init", "a table with --target", found, fix))
+        if task is not None:
+            found = f"the folder {data}"
+            raise UsageError(Problem(f"trainer init --task {task}", "a table of texts", found))
     elif not target:
         fix = "name the column to predict"
         raise UsageError(Problem("trainer init --target", "a column", "nothing", fix))

@@ -8,19 +8,24 @@ from pathlib import Path
 from trainer.config.conflict import differs_from_default
 from trainer.config.data import Data
 from trainer.config.load import validate_tree
-from trainer.config.nodes import Location, Source, to_node
+from trainer.config.nodes import Location, Source, to_node, to_python
 from trainer.config.overrides import Override, apply_overrides, parse_override
 from trainer.errors import ConfigError, Problem
 
 _READING = (("data", "csv"), ("data", "format"))
+_TASK, _PROPOSED_TASKS = ("data", "task"), ("translate",)
+"""Tasks for which `init` proposes other networks, and which are not inferred from the target."""
 
 
-def parse_read_options(texts: Sequence[str], command: str) -> list[Override]:
+def parse_read_options(
+    texts: Sequence[str], command: str, *, with_task: bool = False
+) -> list[Override]:
     """Parse overrides of the settings for reading files.
 
     Args:
         texts: The overrides as typed.
         command: The command that accepts them, for messages.
+        with_task: Whether a task for which `init` proposes a config of its own is one of them.
 
     Raises:
         ConfigError: An override is malformed or sets something else.
@@ -31,7 +36,7 @@ def parse_read_options(texts: Sequence[str], command: str) -> list[Override]:
     expected = f"data.csv.… or data.format, as {command} only accepts settings for reading the file"
     for override in overrides:
         steps = override.steps
-        if not any(steps[: len(known)] == known for known in _READING):
+        if not (_is_reading(override) or (with_task and _is_task(override))):
             fix = "write, for example, data.csv.separator=';'"
             problems.append(Problem(f"override '{override.text}'", expected, f"'{steps[0]}'", fix))
     if problems:
@@ -40,16 +45,25 @@ def parse_read_options(texts: Sequence[str], command: str) -> list[Override]:
 
 
 def split_read_options(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separate settings for reading files from other overrides, as typed."""
+    """Separate what `init` accepts, settings for reading files and its tasks, from other overrides."""
     reading: list[str] = []
     others: list[str] = []
     for text in texts:
         override = parse_override(text, Path.cwd())
-        is_reading = isinstance(override, Override) and any(
-            override.steps[: len(known)] == known for known in _READING
+        is_reading = isinstance(override, Override) and (
+            _is_reading(override) or _is_task(override)
         )
         (reading if is_reading else others).append(text)
     return reading, others
+
+
+def _is_reading(override: Override) -> bool:
+    return any(override.steps[: len(known)] == known for known in _READING)
+
+
+def _is_task(override: Override) -> bool:
+    value = None if override.value is None else to_python(override.value)
+    return override.steps == _TASK and value in _PROPOSED_TASKS
 
 
 def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> Data:
@@ -63,7 +77,7 @@ def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> 
     Raises:
         ConfigError: An override is invalid, conflicts with another one or sets something else.
     """
-    overrides = parse_read_options(texts, "trainer init")
+    overrides = parse_read_options(texts, "trainer init", with_task=True)
     command = Path("trainer init")
     location = Location(Source(str(command), Path.cwd()))
     root = to_node({"name": "init", "data": {"source": source, "target": target}}, location)

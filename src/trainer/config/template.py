@@ -137,16 +137,16 @@ def render_template(inputs: TemplateInputs) -> str:
 def _head(inputs: TemplateInputs) -> list[str]:
     lines = []
     if inputs.schema is not None:
-        lines.append(f"# yaml-language-server: $schema={_comment_text(inputs.schema)}")
-    target = ", ".join(_comment_text(name) for name in inputs.target[:3])
+        lines.append(f"# yaml-language-server: $schema={comment_text(inputs.schema)}")
+    target = ", ".join(comment_text(name) for name in inputs.target[:3])
     check, fit = (
-        _comment_text(command_text(verb, inputs.file_name, *inputs.overrides))
+        comment_text(command_text(verb, inputs.file_name, *inputs.overrides))
         for verb in ("check", "fit")
     )
     explanation = TASK_RULES[inputs.task].explanation
     return [
         *lines,
-        f"# Predicts {target} ({explanation}) from {_comment_text(inputs.source)}.",
+        f"# Predicts {target} ({explanation}) from {comment_text(inputs.source)}.",
         "#",
         f"#   {check}    show what would be read, split and built, in a second",
         f"#   {fit}      train, evaluate, write a run directory",
@@ -156,7 +156,7 @@ def _head(inputs: TemplateInputs) -> list[str]:
     ]
 
 
-def _comment_text(text: str) -> str:
+def comment_text(text: str) -> str:
     """Replace characters that would end a comment."""
     return _NOT_ALLOWED_IN_COMMENTS.sub("�", text)
 
@@ -186,7 +186,7 @@ def _data(inputs: TemplateInputs) -> list[str]:
     if excluded:
         lines += ["  features:", "    exclude:"]
         lines += [
-            f"      - {scalar_text(exact_pattern(column.name))}  # {_comment_text(column.excluded)}"
+            f"      - {scalar_text(exact_pattern(column.name))}  # {comment_text(column.excluded)}"
             for column in excluded
         ]
     lines += _splits(inputs)
@@ -212,7 +212,7 @@ def _splits(inputs: TemplateInputs) -> list[str]:
         }  # With no test rows, the latest rows would only be validation rows.
     by_time = f"split: {flow_text({**fractions, 'by': 'time', 'column': inputs.order})}"
     if inputs.is_ordered:
-        name = _comment_text(inputs.order)
+        name = comment_text(inputs.order)
         return [
             f"  {by_time}  # the rows are sorted by {name}: the latest are the test set",
             f"  # {at_random}  # alternative, if new rows will be from the same period",
@@ -220,14 +220,14 @@ def _splits(inputs: TemplateInputs) -> list[str]:
     later = "alternative, if the model will predict later rows"
     return [
         f"  {at_random}  # {meaning}",
-        f"  # {_comment_text(by_time)}  # {later}",
+        f"  # {comment_text(by_time)}  # {later}",
     ]
 
 
 def _class_counts(inputs: TemplateInputs) -> str:
     if not inputs.classes:
         return ""
-    counts = [f"{_comment_text(name)} {count:,}" for name, count in inputs.classes[:_MAX_LISTED]]
+    counts = [f"{comment_text(name)} {count:,}" for name, count in inputs.classes[:_MAX_LISTED]]
     more = len(inputs.classes) - len(counts)
     return f"  # rows: {', '.join(counts)}" + (f" and {more} more classes" if more else "")
 
@@ -277,7 +277,7 @@ def _numeric(recipe: Recipe, columns: list[TemplateColumn]) -> list[str]:
 
 
 def _column(column: TemplateColumn) -> str:
-    comment = f"  # {_comment_text(column.comment)}" if column.comment else ""
+    comment = f"  # {comment_text(column.comment)}" if column.comment else ""
     return f"    {scalar_text(column.name)}: {flow_text(column.settings)}{comment}"
 
 
@@ -286,9 +286,7 @@ def _count_text(columns: list[TemplateColumn]) -> str:
     text = pluralize(len(columns), "column")
     if not missing:
         return text
-    counts = [
-        f"{_comment_text(column.name)} {column.missing:,}" for column in missing[:_MAX_LISTED]
-    ]
+    counts = [f"{comment_text(column.name)} {column.missing:,}" for column in missing[:_MAX_LISTED]]
     more = len(missing) - len(counts)
     return f"{text}; missing: {', '.join(counts)}" + (f" and {more} more" if more else "")
 

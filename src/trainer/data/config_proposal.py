@@ -11,15 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.config.data import Data
 from trainer.config.image_folders import is_image_folder
 from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
 from trainer.config.template import Recipe, TemplateColumn, TemplateInputs, render_template
+from trainer.config.translation import translates
 from trainer.data.ensemble_size import with_networks_for
 from trainer.data.image_proposal import propose_image_config
 from trainer.data.recipes import Effort, choose_recipe
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
 from trainer.data.text_formats import format_setting
+from trainer.data.translation_proposal import (
+    ConfigFile,
+    are_translations,
+    propose_translation_config,
+)
 from trainer.runs.directory import PROPOSED_CONFIG
 
 _EXCLUSIONS = {
@@ -64,7 +71,8 @@ def propose_config(
         targets: The columns to predict; not used for a folder of images.
         config: The path of the config, to which the table's path is made relative; None for stdout,
             where it is relative to the working directory.
-        read_options: Settings for reading the table, as typed: `data.csv.header=false`.
+        read_options: Settings for reading the table, as typed: `data.csv.header=false`; and
+            `data.task=translate`.
         effort: The training effort, which determines the number of networks, and for `quick` their size.
         overrides: The overrides of a run that uses the config immediately and keeps it, which then has
             a name and the absolute path of the table.
@@ -83,14 +91,21 @@ def propose_config(
     if is_image_folder(source):
         return Proposal(*propose_image_config(source, path, file_name, name, effort))
     data = data_section(str(source), _one_or_several(targets), read_options)
-    findings = inspect_table(data)
+    findings = None if translates(data) else inspect_table(data)
+    file = ConfigFile(path, file_name, name, tuple(overrides or ()))
+    if findings is None or are_translations(findings):
+        return Proposal(*propose_translation_config(data, file, effort))
     recipe = choose_recipe(findings, effort)
     if effort == "best" and seconds is not None:
         recipe = with_networks_for(recipe, findings, seconds)
-    text = render_template(
+    return Proposal(_rendered(findings, recipe, data, file), findings)
+
+
+def _rendered(findings: TableFindings, recipe: Recipe, data: Data, file: ConfigFile) -> str:
+    return render_template(
         TemplateInputs(
-            source=path,
-            target=targets,
+            source=file.source,
+            target=findings.target,
             task=findings.task,
             rows=findings.rows,
             columns=_columns(findings, recipe),
@@ -102,12 +117,11 @@ def propose_config(
             order=None if findings.order is None else findings.order.column,
             is_ordered=findings.order is not None and findings.order.is_sorted,
             target_columns=_target_columns(findings),
-            file_name=file_name,
-            name=name,
-            overrides=tuple(overrides or ()),
+            file_name=file.file_name,
+            name=file.name,
+            overrides=tuple(file.overrides),
         )
     )
-    return Proposal(text, findings)
 
 
 def _columns(findings: TableFindings, recipe: Recipe) -> tuple[TemplateColumn, ...]:
