@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from benchmarks.accuracy_results import accuracy_sections
+from benchmarks.export_results import export_sections, serving_sections
 from benchmarks.image_results import image_sections
 from benchmarks.markdown import figure, met_text, table
 from benchmarks.pretrained_results import encoder_sections, transfer_sections
@@ -70,6 +71,10 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Frozen networks for images", *transfer_sections(results["transfer"])]
     if results.get("encoders"):
         parts += ["## Encoders of texts", *encoder_sections(results["encoders"])]
+    if results.get("exports"):
+        parts += ["## Exported models", *export_sections(results["exports"])]
+    if results.get("serving"):
+        parts += ["## Serving", *serving_sections(results["serving"])]
     if results.get("accuracy"):
         parts += ["## Accuracy", *accuracy_sections(results["accuracy"])]
     return "\n\n".join(parts) + "\n"

@@ -3,9 +3,9 @@
     python -m benchmarks.run [NAME…] [--quick]
 
 Names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps, evaluation,
-report, images, transfer and encoders; all by default. Benchmarks that are not named keep their last
-results (benchmarks/results.json, not in the repository). `--quick` runs small versions to check that
-everything works, and prints the page instead of writing it: its numbers are meaningless.
+report, images, transfer, encoders, exports and serving; all by default. Those that are not named keep
+their last results (benchmarks/results.json, not in the repository). `--quick` runs small versions to check
+that everything works, and prints the page instead of writing it: its numbers are meaningless.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ SCRIPTS = {
     "images": "images",
     "transfer": "transfer",
     "encoders": "encoders",
+    "exports": "exports",
+    "serving": "serving",
 }
 NAMES = (*WORKLOADS, "W7", "growth", *(name for name in SCRIPTS if name != "W7"))
 FEW_ROWS = ("--rows", "20000")
@@ -54,6 +56,8 @@ QUICK = {
     "images": ("--quick",),
     "transfer": ("--images", "40", "--epochs", "2"),
     "encoders": ("--rows", "32", "--epochs", "2"),
+    "exports": ("--seconds", "0.05"),
+    "serving": ("--requests", "1000"),
 }
 
 SETTINGS: tuple[dict[str, Any], ...] = (

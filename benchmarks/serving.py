@@ -1,11 +1,11 @@
-"""Measure `trainer serve` over HTTP on loopback, against a FastAPI application around Keras.
+"""Measure `trainer serve` over HTTP on loopback, against other servers of the same network.
 
-    python benchmarks/serving.py [--requests 100000] [--peer .venv-bench/bin/python]
+    python -m benchmarks.serving [--requests 100000]
 
 Trains a network on 30 numeric columns of breast cancer data, and sends JSON rows: one row on a single
-connection, on 32 as fast as they go, and on 32 at a fixed rate; and 1,000 rows a request. The peer is a
-FastAPI application that checks rows with pydantic, standardizes them with NumPy and calls the same
-network in a `tf.function`; it runs in an environment with FastAPI and Keras. Prints a JSON object: the
+connection, on 32 as fast as they go, and on 32 at a fixed rate; and 1,000 rows a request. The others are
+a FastAPI application around Keras, in the environment .venv-bench, and MLflow's model server, if there
+is an environment .venv-mlflow with the packages mlflow, keras and tensorflow. Prints a JSON object: the
 50th and the 99th percentile of milliseconds at the client, requests a second, and failed requests.
 """
 
@@ -14,51 +14,30 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import tempfile
-import textwrap
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from time import perf_counter_ns, sleep
+from typing import Any
 
 import numpy as np
 import polars as pl
 import uvloop
+from benchmarks import processes
+from benchmarks.server_peers import Peer, Rows, fastapi_peer, mlflow_peer
 
-ROOT = Path(__file__).parents[1]
-CONFIG = ROOT / "configs" / "breast_cancer.yaml"
-TABLE = ROOT / "configs" / "data" / "breast_cancer.csv"
+CONFIG = processes.ROOT / "configs" / "breast_cancer.yaml"
+TABLE = processes.ROOT / "configs" / "data" / "breast_cancer.csv"
+MLFLOW = processes.ROOT / ".venv-mlflow" / "bin" / "python"
+RATE, PEER_RATE = 1_000, 100
 TRAINER = (sys.executable, "-c", "from trainer_cli.main import main; main()")
-PEER = """
-import sys
-import keras, numpy as np, tensorflow as tf, uvicorn
-from fastapi import FastAPI
-from pydantic import create_model
-
-preprocessing, model_file, port = sys.argv[1:]
-import json
-columns = json.load(open(preprocessing))["columns"]
-model = keras.models.load_model(model_file)
-Row = create_model("Row", **{f"c{i}": (float | None, None) for i in range(len(columns))})
-fill = np.array([column["fill"] for column in columns])
-spec = tf.TensorSpec([None, len(columns)], tf.float32)
-predict_rows = tf.function(model, input_signature=[spec])
-center = np.array([column["center"] for column in columns])
-divisor = np.array([column["divisor"] for column in columns])
-app = FastAPI()
-
-@app.post("/predict")
-def predict(rows: list[Row]):
-    x = np.array([list(row.model_dump().values()) for row in rows], np.float64)
-    x = (np.where(np.isnan(x), fill, x) - center) / divisor
-    p = predict_rows(tf.constant(x, tf.float32)).numpy()[:, 0]
-    return [{"label": "MB"[int(value < 0.5)], "probability": float(value)} for value in p]
-
-predict_rows(tf.zeros([1, len(columns)]))
-uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error")
-"""
 
 
 class Connection(asyncio.Protocol):
@@ -126,11 +105,11 @@ async def send(
 
 
 def client(
-    port: int, body: str, connections: int, count: int, rate: float = 0.0
+    port: int, path: str, body: str, connections: int, count: int, rate: float = 0.0
 ) -> dict[str, float]:
     """Send requests on several connections, as fast as they go or `rate` a second in all."""
     data = body.encode()
-    head = "POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: "
     request = f"{head}{len(data)}\r\n\r\n".encode() + data
     uvloop.run(send(port, request, 1, max(1, min(50, count // 20)), 0.0))
     start = perf_counter_ns()
@@ -148,32 +127,34 @@ def client(
 
 
 def measure(
-    port: int, rows: list[dict[str, float]], requests: int, rate: int
+    port: int, path: str, body: Callable[[Rows], str], rows: Rows, requests: int, rate: int
 ) -> dict[str, dict[str, float]]:
     """Measure a server with one row and with 1,000 rows a request."""
     many = (rows * (1000 // len(rows) + 1))[:1000]
-    single = json.dumps(rows[:1])
+    single = body(rows[:1])
     return {
-        "1 row, 1 connection": client(port, single, 1, max(200, requests // 20)),
-        "1 row, 32 connections": client(port, single, 32, requests),
-        f"1 row, 32 connections, {rate} a second": client(
-            port, single, 32, max(320, requests // 10), rate
-        ),
-        "1,000 rows, 1 connection": client(port, json.dumps(many), 1, max(20, requests // 1000)),
+        "1 row, 1 connection": client(port, path, single, 1, max(200, requests // 20)),
+        "1 row, 32 connections": client(port, path, single, 32, requests),
+        "1 row, fixed rate": {
+            **client(port, path, single, 32, max(320, requests // 10), rate),
+            "rate": rate,
+        },
+        "1,000 rows, 1 connection": client(port, path, body(many), 1, max(20, requests // 1000)),
     }
 
 
-def wait_until_open(port: int) -> None:
-    while True:
+def wait_until_open(port: int, process: subprocess.Popen[bytes]) -> None:
+    while process.poll() is None:
         try:
             socket.create_connection(("127.0.0.1", port)).close()
         except OSError:
             sleep(0.05)
         else:
             return
+    raise RuntimeError("the server has ended")
 
 
-def serve_trainer(run: str, rows: list[dict[str, float]], requests: int, workers: int) -> object:
+def serve_trainer(run: str, rows: Rows, requests: int, workers: int) -> object:
     start = perf_counter_ns()
     server = subprocess.Popen(
         [*TRAINER, "serve", run, "--port", "0", "--workers", str(workers)],
@@ -184,33 +165,29 @@ def serve_trainer(run: str, rows: list[dict[str, float]], requests: int, workers
     port = int(server.stdout.readline().rsplit(":", 1)[1])
     started = (perf_counter_ns() - start) / 1e9
     try:
-        return {"start_seconds": round(started, 2), **measure(port, rows, requests, 1000)}
+        figures = measure(port, "/predict", json.dumps, rows, requests, RATE)
+        return {"start_seconds": round(started, 2), **figures}
     finally:
         server.terminate()
         server.wait()
 
 
-def serve_peer(python: str, run: str, rows: list[dict[str, float]], requests: int) -> object:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    files = [f"{run}/preprocessing.json", f"{run}/checkpoints/best/model.keras"]
-    start = perf_counter_ns()
-    server = subprocess.Popen([python, "-c", textwrap.dedent(PEER), *files, str(port)])
-    wait_until_open(port)
-    started = (perf_counter_ns() - start) / 1e9
-    named = [{f"c{index}": value for index, value in enumerate(row.values())} for row in rows]
+def serve_peer(start: Callable[[], Peer], rows: Rows, requests: int) -> object:
+    begin = perf_counter_ns()
+    peer = start()
     try:
-        return {"start_seconds": round(started, 2), **measure(port, named, requests // 20, 100)}
+        wait_until_open(peer.port, peer.process)
+        started = (perf_counter_ns() - begin) / 1e9
+        figures = measure(peer.port, peer.path, peer.body, rows, requests, PEER_RATE)
+        return {"start_seconds": round(started, 2), **figures}
     finally:
-        server.terminate()
-        server.wait()
+        os.killpg(peer.process.pid, signal.SIGTERM)
+        peer.process.wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--peer", help="a Python with FastAPI, uvicorn and Keras")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         trained = subprocess.run(
@@ -223,15 +200,21 @@ def main() -> None:
             for column in json.loads(Path(run, "preprocessing.json").read_text())["columns"]
         ]
         rows = pl.read_csv(TABLE).select(names).head(200).to_dicts()
-        results = {
-            f"trainer serve, {workers} worker{'s' * (workers > 1)}": serve_trainer(
-                run, rows, options.requests, workers
+        servers: dict[str, Any] = {
+            f"trainer serve, {count} process{'es' * (count > 1)}": serve_trainer(
+                run, rows, options.requests, count
             )
-            for workers in (1, 2)
+            for count in (1, 2)
         }
-        if options.peer:
-            results["FastAPI and Keras"] = serve_peer(options.peer, run, rows, options.requests)
-    print(json.dumps(results, indent=2))
+        peers = {
+            "FastAPI and Keras": (fastapi_peer, processes.PEERS / "python"),
+            "MLflow models serve": (mlflow_peer, MLFLOW),
+        }
+        for title, (start, python) in peers.items():
+            if python.exists():
+                few = max(640, options.requests // 20)
+                servers[title] = serve_peer(partial(start, python, run, names), rows, few)
+    print(json.dumps({"rate": RATE, "servers": servers}, indent=1))
 
 
 if __name__ == "__main__":

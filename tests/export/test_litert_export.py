@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
+from hypothesis import HealthCheck, given, settings
 
 from tests.export.agreement import assert_agrees
-from tests.export.cases import table, write_case
+from tests.export.cases import cases, table, write_case
 from tests.export.test_tensorflow_exports import config
 from tests.export.untrained import write_run, write_table
 from trainer.errors import UsageError
@@ -39,6 +41,22 @@ CASES: dict[str, tuple[dict[str, Any], int, bool, Decisions, int]] = {
 def test_agrees_with_predict(tmp_path: Path, name: str) -> None:
     run, rows = write_case(tmp_path, CASES[name])
     assert_agrees(LitertFormat(), run, rows, tmp_path / "model.tflite")
+
+
+def _is_linear(case: Any) -> bool:
+    """Return whether LiteRT can compute the target of a case."""
+    config = case[0]
+    scale = config["data"].get("target_scale", "none")
+    return config.get("loss", "auto") == "auto" and scale in ("none", "standard")
+
+
+@pytest.mark.slow
+@settings(max_examples=2, suppress_health_check=list(HealthCheck))
+@given(case=cases().filter(_is_linear))
+def test_agrees_with_predict_for_random_configs(case: Any) -> None:
+    with TemporaryDirectory() as folder:
+        run, rows = write_case(Path(folder), case)
+        assert_agrees(LitertFormat(), run, rows, Path(folder) / "model.tflite")
 
 
 def test_targets_that_litert_cannot_compute(tmp_path: Path) -> None:

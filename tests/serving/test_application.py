@@ -426,7 +426,7 @@ def test_bug_is_logged_but_not_shown(
 ) -> None:
     application: Any = client.app
     served = application.models.get(None)
-    monkeypatch.setattr(served.model, "predict", lambda *_: {}["secret"])
+    monkeypatch.setattr(served.model, "predict_inputs", lambda *_: {}["secret"])
     response = client.post("/predict", json=ROW)
     found = errors(response, 500)
     assert "bug" in found[0]["found"]

@@ -250,3 +250,74 @@ def test_token_of_a_file(model_file: Path, tmp_path: Path) -> None:
     assert b"abc-123" not in arguments
     _, err = server.stop()
     assert "abc-123" not in err
+
+
+def _request(body: bytes, *headers: bytes) -> bytes:
+    lines = [b"%b\r\n" % header for header in headers]
+    return REQUEST + b"".join(lines) + b"content-length: %d\r\n\r\n" % len(body) + body
+
+
+def _response(connection: socket.socket) -> tuple[bytes, set[bytes], bytes]:
+    """Return the status line, the headers but the date, and the body of the next response."""
+    content = b""
+    while b"\r\n\r\n" not in content:
+        content += connection.recv(65536)
+    head, _, body = content.partition(b"\r\n\r\n")
+    status, *headers = head.split(b"\r\n")
+    length = next(line for line in headers if line.startswith(b"content-length: "))
+    while len(body) < int(length.partition(b": ")[2]):
+        body += connection.recv(65536)
+    return status, {line for line in headers if not line.startswith(b"date: ")}, body
+
+
+# A header with which a task answers the request.
+TASK = b"accept: application/json, text/plain"
+GOOD = b'{"age": 40.5, "colour": "red", "member": true}'
+
+
+@pytest.mark.parametrize(
+    "body", [GOOD, b"[%b, %b]" % (GOOD, GOOD), b"", b"[", b"{}", b"[]", b'{"age": "x"}']
+)
+def test_requests_that_are_answered_at_once_have_the_same_responses(
+    server: Server, body: bytes
+) -> None:
+    with connect(server) as connection:
+        responses = []
+        for headers in ((), (TASK,), (), (TASK,)):
+            connection.sendall(_request(body, *headers))
+            responses.append(_response(connection))
+    assert responses[0][0].startswith(b"HTTP/1.1 200" if b"red" in body else b"HTTP/1.1 4")
+    assert all(response == responses[0] for response in responses)
+
+
+def test_body_in_pieces(server: Server) -> None:
+    request = _request(GOOD)
+    with connect(server) as connection:
+        connection.sendall(request)
+        expected = _response(connection)
+        for place in (10, len(request) - len(GOOD), len(request) - 5):
+            connection.sendall(request[:place])
+            server.wait_until(lambda: _open_connections(server) >= 1)
+            connection.sendall(request[place:])
+            assert _response(connection) == expected
+
+
+def test_request_that_stops_after_an_answer_times_out(server: Server) -> None:
+    with connect(server) as connection:
+        connection.sendall(_request(GOOD))
+        _response(connection)
+        connection.sendall(_request(GOOD)[:-5])
+        assert _response(connection)[0] == b"HTTP/1.1 408 Request Timeout"
+
+
+def test_pipelined_requests_of_both_kinds_are_answered_in_order(server: Server) -> None:
+    older = GOOD.replace(b"40.5", b"70")
+    with connect(server) as connection:
+        connection.sendall(_request(GOOD) + _request(older, TASK) + _request(GOOD) + _request(b"["))
+        content = b""
+        while content.count(b"HTTP/1.1 ") < 4 or not content.rstrip().endswith(b"}"):
+            content += connection.recv(65536)
+    answers = content.split(b"HTTP/1.1 ")[1:]
+    assert [answer[:3] for answer in answers] == [b"200", b"200", b"200", b"400"]
+    predictions = [answer.partition(b"\r\n\r\n")[2] for answer in answers[:3]]
+    assert predictions[0] == predictions[2] != predictions[1]

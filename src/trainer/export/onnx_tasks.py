@@ -36,19 +36,17 @@ def decode_outputs(graph: Graph, task: Task, outputs: str) -> str:
 def _with_temperature(graph: Graph, task: Task, p: str) -> str:
     """Return the probabilities after dividing their logits; see `trainer.metrics.activations`."""
     epsilon = float(_FLOAT32.eps)
-    one = graph.constant(1.0, "float64")
-    p = graph.cast(p, "float64")
-    p = graph.node("Max", p, graph.constant(epsilon, "float64"))
-    p = graph.node("Min", p, graph.constant(1 - epsilon, "float64"))
-    logits = graph.node("Log", p)
+    bounds = (graph.constant(value, "float64") for value in (epsilon, 1 - epsilon))
+    p = graph.node("Clip", graph.cast(p, "float64"), *bounds)
+    odds = p
     if not task.kind.rules.predicts_most_likely:
-        logits = graph.node("Sub", logits, graph.node("Log", graph.node("Sub", one, p)))
-    logits = graph.node("Div", logits, graph.constant(task.temperature, "float64"))
+        odds = graph.node("Div", p, graph.node("Sub", graph.constant(1.0, "float64"), p))
+    temperature = graph.constant(task.temperature, "float64")
+    logits = graph.node("Div", graph.node("Log", odds), temperature)
     if task.kind.rules.predicts_most_likely:
         calibrated = graph.node("Softmax", logits, axis=-1)
     else:
-        exponential = graph.node("Exp", graph.node("Neg", logits))
-        calibrated = graph.node("Div", one, graph.node("Add", one, exponential))
+        calibrated = graph.node("Sigmoid", logits)
     return graph.cast(calibrated, "float32")
 
 
@@ -195,24 +193,33 @@ def add_intervals(graph: Graph, task: Task, decoded: str) -> tuple[str, str]:
 def add_labels(graph: Graph, task: Task, probabilities: str) -> str:
     """Return the class as text (rows,), or whether each label is predicted, int64 (rows, labels)."""
     rules = task.kind.rules
+    classes = list(task.target.classes)
     if rules.predicts_most_likely:
         index = graph.node("ArgMax", probabilities, axis=1, keepdims=0)
-    else:
-        threshold = graph.constant(task.threshold, "float64")
-        reached = graph.node("GreaterOrEqual", graph.cast(probabilities, "float64"), threshold)
-        index = graph.cast(reached, "int64")
+        return graph.node("Gather", graph.constant(classes, "string"), index)
+    least = graph.constant(least_float32(task.threshold), "float32")
+    reached = graph.node("GreaterOrEqual", probabilities, least)
     if not rules.is_exclusive:
-        return index
-    if rules.has_positive_class:
-        index = graph.node("Reshape", index, graph.constant([-1], "int64"))
-    return graph.node("Gather", graph.constant(list(task.target.classes), "string"), index)
+        return graph.cast(reached, "int64")
+    negative, positive = (graph.constant([name], "string") for name in classes)
+    label = graph.node("Where", reached, positive, negative)
+    return graph.node("Reshape", label, graph.constant([-1], "int64"))
+
+
+def least_float32(threshold: float) -> np.float32:
+    """Return the smallest float32 number that is not less than a threshold."""
+    nearest = np.float32(threshold)
+    below = float(nearest) < threshold
+    return np.nextafter(nearest, np.float32(np.inf)) if below else nearest
 
 
 def class_probabilities(graph: Graph, task: Task, p: str) -> str:
     """Return the probability of each class; of two, that of the negative one first."""
     if not task.kind.rules.has_positive_class:
         return p
-    return graph.concat([graph.node("Sub", graph.constant(1.0, "float32"), p), p])
+    # Exact, as each sum has one term besides 0 or 1; one operator instead of two.
+    both, first = (graph.constant(row, "float32") for row in ([[-1, 1]], [1, 0]))
+    return graph.node("Gemm", p, both, first)
 
 
 def _row(graph: Graph, values: Sequence[float] | Any) -> str:

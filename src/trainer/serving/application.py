@@ -12,10 +12,10 @@ import asyncio
 import hashlib
 import hmac
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -25,13 +25,13 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import did_you_mean
+from trainer.serving.answers import Answer, count_answer, predict_body
 from trainer.serving.bodies import ARROW_TYPES, CSV_TYPE, JSON_TYPE, Form, Table, read_body
 from trainer.serving.counters import Counters
 from trainer.serving.models import LOG, Models, Served
 from trainer.serving.occlusion import explain_row
 from trainer.serving.openapi import combined_api, json_response
 from trainer.serving.page import page_response
-from trainer.serving.predictions import encode_predictions
 from trainer.serving.problems import RequestError, error_body, refuse
 from trainer.serving.prometheus import metrics_text
 from trainer.serving.settings import Limits
@@ -50,6 +50,8 @@ class Application:
     Attributes:
         models: The models.
         counters: The counters of the worker.
+        limits: Limits of requests.
+        predict_paths: The paths of predictions, and the model of each; None for the first.
         bytes_in_flight: The size of the bodies of requests that are not answered yet.
     """
 
@@ -58,13 +60,13 @@ class Application:
     ) -> None:
         self.models = models
         self.counters = counters
-        self._limits = limits
+        self.limits = limits
         self._token = None if token is None else _digest(token.encode())
         self._pool = ThreadPoolExecutor(_THREADS, "predict")
         self.bytes_in_flight = 0
         # Routing takes longer than a prediction, so the paths of predictions are looked up.
-        self._predict_paths: dict[str, str | None] = {"/predict": None}
-        self._predict_paths |= {f"/models/{name}/predict": name for name in models.names}
+        self.predict_paths: dict[str, str | None] = {"/predict": None}
+        self.predict_paths |= {f"/models/{name}/predict": name for name in models.names}
         self._routes: ASGIApp = Starlette(
             routes=[
                 Route("/predict", self._no_model, methods=["POST"]),
@@ -104,9 +106,9 @@ class Application:
             await send(message)
 
         try:
-            if not self._is_allowed(scope):
-                await _unauthorized()(scope, receive, counted)
-            elif scope["method"] == "POST" and scope["path"] in self._predict_paths:
+            if not self.is_allowed(scope["path"], scope["headers"]):
+                await unauthorized()(scope, receive, counted)
+            elif scope["method"] == "POST" and scope["path"] in self.predict_paths:
                 response = await self._answer(Request(scope, receive))
                 await response(scope, receive, counted)
             else:
@@ -116,10 +118,11 @@ class Application:
             if route == "predict":
                 self.counters.count_duration(perf_counter() - begin)
 
-    def _is_allowed(self, scope: Scope) -> bool:
-        if self._token is None or scope["path"] in _PUBLIC:
+    def is_allowed(self, path: str, headers: Iterable[tuple[bytes, bytes]]) -> bool:
+        """Return whether a request has the token, or needs none."""
+        if self._token is None or path in _PUBLIC:
             return True
-        for name, value in scope["headers"]:
+        for name, value in headers:
             if name == b"authorization":
                 kind, _, token = value.partition(b" ")
                 # Hashes of the same length, so that the time depends on neither token.
@@ -130,9 +133,9 @@ class Application:
     async def _answer(self, request: Request) -> Response:
         """Return the response to a request for predictions, also to one that is refused."""
         try:
-            return await self._predict(request, self._predict_paths[request.scope["path"]])
+            return await self._predict(request, self.predict_paths[request.scope["path"]])
         except RequestError as error:
-            return await _request_error(request, error)
+            return error_response(error)
         except ClientDisconnect as error:
             return await _disconnected(request, error)
         except Exception as error:
@@ -149,20 +152,21 @@ class Application:
             content_type = request.headers.get("content-type", "")
             ignore_unknown = _ignores_unknown(request)
 
-            def predict() -> tuple[bytes, str, Any, Any, int]:
-                table = read_body(body, content_type, served.reader.images, self._limits)
-                arrays = served.reader.arrays(table, ignore_unknown=ignore_unknown)
-                predictions = served.model.predict(arrays, table.rows)
-                encoded, kind = encode_predictions(predictions, form or table.form)
-                return encoded, kind, arrays, predictions, table.rows
+            def predict() -> Answer:
+                return predict_body(
+                    served,
+                    body,
+                    content_type,
+                    self.limits,
+                    form=form,
+                    ignore_unknown=ignore_unknown,
+                )
 
             # Texts are written in a thread, as they take longer than other predictions.
             size = _THREAD_BYTES if served.model.writes_texts else len(body)
-            encoded, kind, arrays, predictions, rows = await self._run(predict, size)
-        self.counters.count_rows(served.number, rows, int(predictions[served.unseen].sum()))
-        if served.monitor is not None:
-            served.monitor.add(arrays, predictions, rows)
-        return Response(encoded, media_type=kind, headers=served.headers)
+            answer = await self._run(predict, size)
+        count_answer(self.counters, served, answer)
+        return Response(answer.content, media_type=answer.media_type, headers=served.headers)
 
     async def _explain(self, request: Request) -> Response:
         served = self._served(request)
@@ -170,7 +174,7 @@ class Application:
             content_type = request.headers.get("content-type", "")
 
             def explain() -> bytes:
-                table = read_body(body, content_type, served.reader.images, self._limits)
+                table = read_body(body, content_type, served.reader.images, self.limits)
                 if table.rows != 1:
                     raise refuse(422, "one row", f"{table.rows:,} rows", "send them one by one")
                 return explain_row(served.model, served.reader, _one_row(table))
@@ -222,7 +226,7 @@ class Application:
 
     def _body(self, request: Request) -> _Body:
         """Return the body of a request, to be read with `async with`."""
-        return _Body(self, request, self._limits)
+        return _Body(self, request, self.limits)
 
     async def _run(self, function: Callable[[], _Result], size: int) -> _Result:
         """Run a function, in a thread if the body is large."""
@@ -317,16 +321,22 @@ def _digest(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()
 
 
-def _unauthorized() -> Response:
+def unauthorized() -> Response:
+    """Return the response to a request without the token."""
     fix = "send the header Authorization: Bearer TOKEN"
     body = error_body("the token of the server", "none, or another one", fix)
     return Response(body, 401, {"www-authenticate": "Bearer"}, JSON_TYPE)
 
 
-async def _request_error(_: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
+def error_response(error: RequestError) -> Response:
+    """Return the response to a request that is refused."""
     headers = {"retry-after": "1"} if error.status == 503 else None
     return Response(error.body(), error.status, headers, JSON_TYPE)
+
+
+async def _request_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestError)
+    return error_response(error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -343,11 +353,15 @@ async def _disconnected(_: Request, __: Exception) -> Response:
 
 
 async def _bug(request: Request, error: Exception) -> Response:
+    return bug_response(request.method, request.url.path, error)
+
+
+def bug_response(method: str, path: str, error: Exception) -> Response:
     """Report a bug in the log, without the content of the request."""
     LOG.error(
         "this is a bug in trainer (%s %s):\n%s",
-        request.method,
-        request.url.path[:200],
+        method,
+        path[:200],
         "".join(traceback.format_exception(error)),
     )
     fix = "the log of the server has the reason"

@@ -22,7 +22,7 @@ from trainer.data.values import canonical_level
 from trainer.errors import DataError, did_you_mean
 from trainer.export.schema import NOT_A_LEVEL, InputField, Plain, Schema
 from trainer.serving.bodies import Table, Values
-from trainer.serving.onnx_model import Arrays
+from trainer.serving.onnx_model import Arrays, Inputs
 from trainer.serving.problems import SHOWN, RequestError, RequestProblem, shown
 
 if TYPE_CHECKING:
@@ -82,7 +82,8 @@ class RowReader:
         self._encoders: dict[str, RowEncoder] = {}
         self._order = {name: number for number, name in enumerate(self.columns)}
         numbers = [fields[0] for fields in self._fields.values() if fields[0].kind == "number"]
-        self._numbers = [(field.column, field.name) for field in numbers]
+        self._number_columns = [field.column for field in numbers]
+        self._number_inputs = [field.name for field in numbers]
         self._converters = [
             (
                 name,
@@ -96,8 +97,12 @@ class RowReader:
             if convert is None and name not in self.images:
                 self._encoder(name)
 
-    def arrays(self, table: Table, *, ignore_unknown: bool = False) -> Arrays:
-        """Return the inputs of the model: name → (rows, *shape).
+    def arrays(self, table: Table) -> Arrays:
+        """Return the inputs of the model, name → (rows, *shape); see `inputs`."""
+        return self.inputs(table).arrays()
+
+    def inputs(self, table: Table, *, ignore_unknown: bool = False) -> Inputs:
+        """Return the inputs of the model.
 
         Args:
             table: The rows.
@@ -109,41 +114,45 @@ class RowReader:
         if table.columns.keys() != self._names:
             self._check_names(table.columns, ignore_unknown=ignore_unknown)
         arrays: Arrays = {}
-        others = self._put_numbers(arrays, table)
+        names, numbers, to_parse = self._plain_numbers(table)
         for name, input_name, convert in self._converters:
             values = table.columns[name]
             array = convert(values) if convert is not None and type(values) is list else None
             if array is None:
-                others.append(name)
+                to_parse.append(name)
             else:
                 arrays[input_name] = array
-        if others:
-            arrays |= self._parsed(table, others)
-        return arrays
+        if to_parse:
+            arrays |= self._parsed(table, to_parse)
+        return Inputs(table.rows, arrays, names, numbers)
 
-    def _put_numbers(self, arrays: Arrays, table: Table) -> list[str]:
-        """Convert the columns of numbers together; return those with values that must be parsed."""
-        columns = [table.columns[name] for name, _ in self._numbers]
-        others: list[str] = []
-        used = self._numbers
+    def _plain_numbers(self, table: Table) -> tuple[list[str], NDArray[np.float64], list[str]]:
+        """Convert the columns of numbers together.
+
+        Returns:
+            The inputs of these columns, their values (inputs, rows), and the columns with values that
+            must be parsed.
+        """
+        columns = [table.columns[name] for name in self._number_columns]
         is_plain = table.form not in ("csv", "arrow") and _NUMBERS.issuperset(
             map(type, chain.from_iterable(columns))
         )
-        if not is_plain:
-            plain = [
-                type(values) is list and _NUMBERS.issuperset(map(type, values))
-                for values in columns
-            ]
-            others = [
-                name for (name, _), is_number in zip(used, plain, strict=True) if not is_number
-            ]
-            used = [field for field, is_number in zip(used, plain, strict=True) if is_number]
-            columns = [table.columns[name] for name, _ in used]
-        if used:
-            matrix = np.array(columns, np.float64)
-            for (_, name), values in zip(used, matrix, strict=True):
-                arrays[name] = values.reshape(-1, 1)
-        return others
+        if is_plain:
+            names, to_parse = self._number_inputs, list[str]()
+        else:
+            names, to_parse = [], []
+            plain = []
+            for name, input_name, values in zip(
+                self._number_columns, self._number_inputs, columns, strict=True
+            ):
+                if type(values) is list and _NUMBERS.issuperset(map(type, values)):
+                    names.append(input_name)
+                    plain.append(values)
+                else:
+                    to_parse.append(name)
+            columns = plain
+        numbers = np.array(columns, np.float64).reshape(len(columns), table.rows)
+        return names, numbers, to_parse
 
     def _check_names(self, columns: dict[str, Values], *, ignore_unknown: bool) -> None:
         missing = [name for name in self.columns if name not in columns]

@@ -120,10 +120,14 @@ class Models:
             own = self.counters.own[self.counters.extra :]
             slots = [*counters_by_model((other.bins for other in sources), own)][number]
             monitor = Monitor(source.bins, slots)
-        headers = {"x-trainer-run": model.schema.run} if model.schema.run.isascii() else {}
+        headers = {"x-trainer-run": model.schema.run} if _is_header(model.schema.run) else {}
         schema = model.schema
         unseen = next(output.columns[0] for output in schema.outputs if output.role == "unseen")
         return Served(model, RowReader(schema), number, monitor, unseen, headers, openapi(schema))
+
+
+def _is_header(text: str) -> bool:
+    return text.isascii() and text.isprintable()
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -17,6 +20,28 @@ Arrays = dict[str, NDArray[Any]]
 
 _ROWS = 8192
 """Rows of a call of ONNX Runtime, which limits its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs of a model for some rows.
+
+    Attributes:
+        rows: The number of rows.
+        others: The inputs that are not in `numbers`: name → (rows, *shape).
+        names: The names of the inputs in `numbers`.
+        numbers: Columns of numbers, float64 (names, rows); NaN where missing.
+    """
+
+    rows: int
+    others: Arrays
+    names: Sequence[str]
+    numbers: NDArray[np.float64]
+
+    def arrays(self) -> Arrays:
+        """Return all inputs: name → (rows, *shape)."""
+        arrays = dict(zip(self.names, self.numbers[:, :, None], strict=True))
+        return arrays | self.others
 
 
 class OnnxModel:
@@ -69,6 +94,20 @@ class OnnxModel:
 
             self._target = target_of(text)
         self.column_names = tuple(self.schema.columns)
+        inputs = self.schema.inputs
+        self._row: _BoundRow | None = None
+        # ONNX Runtime cannot bind texts, and texts that are written differ in length.
+        if not self.writes_texts and all(field.dtype != "string" for field in inputs):
+            numbers = [field.name for field in inputs if field.kind == "number"]
+            self._row = _BoundRow(self._session, numbers, self.output_names)
+
+    def predict_inputs(self, inputs: Inputs) -> Arrays:
+        """Return the predictions: name → (rows,)."""
+        if inputs.rows == 1 and self._row is not None:
+            outputs = self._row.run(inputs)
+            if outputs is not None:
+                return self._predictions(outputs)
+        return self.predict(inputs.arrays(), inputs.rows)
 
     def predict(self, arrays: Arrays, rows: int) -> Arrays:
         """Return the predictions: name → (rows,).
@@ -97,7 +136,7 @@ class OnnxModel:
         outputs: list[NDArray[Any]] = self._session.run(self.output_names, arrays)
         return outputs
 
-    def _predictions(self, outputs: list[NDArray[Any]]) -> Arrays:
+    def _predictions(self, outputs: Sequence[NDArray[Any]]) -> Arrays:
         columns: Arrays = {}
         for field, values in zip(self._fields, outputs, strict=True):
             if field.role == "labels" and self.schema.has_label_lists:
@@ -112,6 +151,42 @@ class OnnxModel:
             else:
                 columns.update(zip(field.columns, values.T, strict=True))
         return {name: columns[name] for name in self.column_names}
+
+
+class _BoundRow:
+    """Runs a session on single rows, with numbers and outputs that keep their places in memory.
+
+    For a network of usual size, converting an array for each column takes longer than the network.
+    """
+
+    def __init__(self, session: Any, numbers: Sequence[str], outputs: Sequence[str]) -> None:
+        self._session = session
+        self._names = tuple(numbers)
+        self._numbers = np.zeros(len(numbers), np.float64)
+        self._binding = session.io_binding()
+        self._lock = Lock()
+        for place, name in enumerate(numbers):
+            address = self._numbers[place:].ctypes.data
+            self._binding.bind_input(name, "cpu", 0, np.float64, (1, 1), address)
+        for name in outputs:
+            self._binding.bind_output(name)
+
+    def run(self, inputs: Inputs) -> list[NDArray[Any]] | None:
+        """Return the outputs for one row.
+
+        None if another thread runs, or if some columns of numbers are not in `inputs.numbers`.
+        """
+        if len(inputs.names) != len(self._names) or not self._lock.acquire(blocking=False):
+            return None
+        try:
+            self._numbers[:] = inputs.numbers[:, 0]
+            for name, array in inputs.others.items():
+                self._binding.bind_cpu_input(name, array)
+            self._session.run_with_iobinding(self._binding)
+            # The next row uses their memory; `copy_outputs_to_cpu` crashes with texts (1.32).
+            return [output.numpy().copy() for output in self._binding.get_outputs()]
+        finally:
+            self._lock.release()
 
 
 def incompatibility(new: Schema, old: Schema) -> str:
