@@ -79,6 +79,7 @@ def serving_sections(measured: Mapping[str, Any]) -> Iterator[str]:
                 name,
                 _milliseconds(one),
                 f"{many['requests_per_second']:,}",
+                f"{many['cpu_microseconds']:,}",
                 f"{many['requests']:,}",
                 str(many["failed"]),
                 f"{_milliseconds(rated)} at {rated['rate']:,}/s",
@@ -87,8 +88,8 @@ def serving_sections(measured: Mapping[str, Any]) -> Iterator[str]:
             )
         )
     head = (
-        "", "one connection, ms", "32 connections, requests/s", "requests", "failed",
-        "32 connections, fixed rate, ms", "1,000 rows, ms", "start, s",
+        "", "one connection, ms", "32 connections, requests/s", "CPU µs per request", "requests",
+        "failed", "32 connections, fixed rate, ms", "1,000 rows, ms", "start, s",
     )  # fmt: skip
     yield table(head, rows)
     yield _serving_goals(servers, fixed)

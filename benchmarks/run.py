@@ -4,8 +4,8 @@
 
 Names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps, evaluation,
 report, images, transfer, encoders, exports and serving; all by default. Those that are not named keep
-their last results (benchmarks/results.json, not in the repository). `--quick` runs small versions to check
-that everything works, and prints the page instead of writing it: its numbers are meaningless.
+their last results (benchmarks/results.json, not in the repository). `--quick` runs small versions to
+check that everything works, and prints the page instead of writing it: its numbers are meaningless.
 """
 
 from __future__ import annotations

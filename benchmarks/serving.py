@@ -126,15 +126,33 @@ def client(
     }
 
 
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and its children."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = sum(map(int, fields[11:13]))
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return ticks / os.sysconf("SC_CLK_TCK") + sum(map(cpu_seconds, map(int, children)))
+
+
 def measure(
-    port: int, path: str, body: Callable[[Rows], str], rows: Rows, requests: int, rate: int
+    pid: int,
+    port: int,
+    path: str,
+    body: Callable[[Rows], str],
+    rows: Rows,
+    requests: int,
+    rate: int,
 ) -> dict[str, dict[str, float]]:
     """Measure a server with one row and with 1,000 rows a request."""
     many = (rows * (1000 // len(rows) + 1))[:1000]
     single = body(rows[:1])
+    alone = client(port, path, single, 1, max(200, requests // 20))
+    before = cpu_seconds(pid)
+    full = client(port, path, single, 32, requests)
+    full["cpu_microseconds"] = round(1e6 * (cpu_seconds(pid) - before) / full["requests"])
     return {
-        "1 row, 1 connection": client(port, path, single, 1, max(200, requests // 20)),
-        "1 row, 32 connections": client(port, path, single, 32, requests),
+        "1 row, 1 connection": alone,
+        "1 row, 32 connections": full,
         "1 row, fixed rate": {
             **client(port, path, single, 32, max(320, requests // 10), rate),
             "rate": rate,
@@ -165,7 +183,7 @@ def serve_trainer(run: str, rows: Rows, requests: int, workers: int) -> object:
     port = int(server.stdout.readline().rsplit(":", 1)[1])
     started = (perf_counter_ns() - start) / 1e9
     try:
-        figures = measure(port, "/predict", json.dumps, rows, requests, RATE)
+        figures = measure(server.pid, port, "/predict", json.dumps, rows, requests, RATE)
         return {"start_seconds": round(started, 2), **figures}
     finally:
         server.terminate()
@@ -178,7 +196,9 @@ def serve_peer(start: Callable[[], Peer], rows: Rows, requests: int) -> object:
     try:
         wait_until_open(peer.port, peer.process)
         started = (perf_counter_ns() - begin) / 1e9
-        figures = measure(peer.port, peer.path, peer.body, rows, requests, PEER_RATE)
+        figures = measure(
+            peer.process.pid, peer.port, peer.path, peer.body, rows, requests, PEER_RATE
+        )
         return {"start_seconds": round(started, 2), **figures}
     finally:
         os.killpg(peer.process.pid, signal.SIGTERM)
