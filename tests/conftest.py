@@ -15,6 +15,10 @@ from trainer.assessment import boosting_baseline
 from trainer.assessment.boosting_baseline import BoostingResult
 from trainer.engine import devices
 
+# Collect garbage rarely, and never look for it among what was imported: half a million objects, which
+# `_free_graphs` would visit after each module.
+gc.set_threshold(50_000, 20, 20)
+
 settings.register_profile("any-machine", deadline=None, max_examples=50)
 settings.load_profile("any-machine")
 
@@ -34,10 +38,8 @@ def _no_boosting() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _rare_collections() -> None:
-    """Collect garbage rarely: TensorFlow's objects make each collection slow (7% of the test time)."""
-    gc.set_threshold(50_000, 20, 20)
+def pytest_collection_finish() -> None:
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
