@@ -48,3 +48,7 @@ class PrincipalComponents(LayerKind):
 
     def non_trainable(self, shape: Shape) -> int:
         return prod((*shape, self.units)) + self.units
+
+
+KINDS: tuple[type[LayerKind], ...] = (PrincipalComponents,)
+"""The kinds in this module."""

@@ -228,3 +228,13 @@ class SeparableConv2D(_Depthwise):
     def kernels(self, shape: Shape) -> tuple[Shape, ...]:
         between = shape[-1] * self.depth_multiplier
         return (*super().kernels(shape), (1, 1, between, self.filters))
+
+
+KINDS: tuple[type[LayerKind], ...] = (
+    Conv1D,
+    Conv2D,
+    DepthwiseConv2D,
+    SeparableConv2D,
+    Conv2DTranspose,
+)
+"""The kinds in this module."""

@@ -27,3 +27,7 @@ class Custom(LayerKind):
 
     def trainable_shapes(self, shape: Shape) -> None:
         return None
+
+
+KINDS: tuple[type[LayerKind], ...] = (Custom,)
+"""The kinds in this module."""

@@ -78,3 +78,7 @@ class ActivationSettings(LayerKind):
 
     def keras_arguments(self) -> dict[str, Any]:
         return {"activation": self.name}
+
+
+KINDS: tuple[type[LayerKind], ...] = (Dense, ActivationSettings)
+"""The kinds in this module."""

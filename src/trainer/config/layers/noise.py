@@ -77,3 +77,7 @@ class GaussianNoise(LayerKind):
 
     def member_settings(self) -> dict[str, float]:
         return {"stddev": self.stddev}
+
+
+KINDS: tuple[type[LayerKind], ...] = (Dropout, SpatialDropout, GaussianNoise)
+"""The kinds in this module."""

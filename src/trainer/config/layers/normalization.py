@@ -98,3 +98,12 @@ class UnitNormalization(LayerKind):
     keras_layer: ClassVar[str | None] = "UnitNormalization"
     aliases: ClassVar[str] = "l2_normalize unit_norm"
     stacking: ClassVar[Stacking] = "rows"
+
+
+KINDS: tuple[type[LayerKind], ...] = (
+    BatchNormalization,
+    LayerNormalization,
+    GroupNormalization,
+    UnitNormalization,
+)
+"""The kinds in this module."""

@@ -111,3 +111,14 @@ class GlobalAveragePool(_GlobalPooling):
         "gap global_pool global_avg_pool global_average_pooling global_average_pool2d "
         "global_average_pooling2d global_average_pooling1d adaptive_avg_pool2d"
     )
+
+
+KINDS: tuple[type[LayerKind], ...] = (
+    MaxPool1D,
+    MaxPool2D,
+    AveragePool1D,
+    AveragePool2D,
+    GlobalMaxPool,
+    GlobalAveragePool,
+)
+"""The kinds in this module."""

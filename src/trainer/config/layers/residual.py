@@ -168,3 +168,7 @@ class Residual(LayerKind):
 
     def _channels(self, shape: Shape) -> int:
         return self.shapes(shape)[-1][-1]
+
+
+KINDS: tuple[type[LayerKind], ...] = (Residual,)
+"""The kinds in this module."""

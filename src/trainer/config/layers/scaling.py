@@ -35,3 +35,7 @@ class LearnedScale(LayerKind):
 
     def member_settings(self) -> dict[str, float]:
         return {"multiplier": self.multiplier}
+
+
+KINDS: tuple[type[LayerKind], ...] = (LearnedScale,)
+"""The kinds in this module."""

@@ -146,3 +146,7 @@ class Transformer(LayerKind):
         length, width = shape
         attention = 2 * self.heads * length * length
         return length * (10 * width + 2 * self.hidden(shape)) + attention
+
+
+KINDS: tuple[type[LayerKind], ...] = (Gru, Lstm, Transformer)
+"""The kinds in this module."""

@@ -141,3 +141,7 @@ class Rescaling(LayerKind):
     """The factor."""
     offset: float = 0.0
     """Added after the multiplication."""
+
+
+KINDS: tuple[type[LayerKind], ...] = (ZeroPadding2D, UpSampling2D, Rescaling, Flatten, Reshape)
+"""The kinds in this module."""
