@@ -82,17 +82,9 @@ class AdversarialLearner(Learner):
         super().__init__(networks, optimizers, width, len(TRAINED_OUTPUTS))
         self.settings = settings
         self.generator, self.discriminator = self.networks[GENERATOR], self.networks[DISCRIMINATOR]
-        self._mean = keras.metrics.Mean(name="loss")
+        self.loss_mean = keras.metrics.Mean(name="loss")
 
     # Steps --------------------------------------------------------------------------------------
-
-    @property
-    def epoch_variables(self) -> Sequence[Any]:
-        variables: Sequence[Any] = self._mean.variables
-        return variables
-
-    def start_epoch(self) -> None:
-        self._mean.reset_state()
 
     def train_step(self, batch: Batch) -> tuple[Any, Any]:
         """Update both networks; see `Learner.train_step`.
@@ -111,7 +103,7 @@ class AdversarialLearner(Learner):
             outputs.append(self._update_discriminator(real, condition, step, number))
         generator_loss = self._update_generator(y[-rows:], step)
         losses = tf.stack([loss for loss, _, _ in outputs])
-        self._mean.update_state(_sum(generator_loss, tf.reduce_mean(losses)))
+        self.loss_mean.update_state(_sum(generator_loss, tf.reduce_mean(losses)))
         rows_outputs = [
             tf.stack(
                 [
@@ -124,7 +116,7 @@ class AdversarialLearner(Learner):
             )
             for loss, right, noticed in outputs
         ]
-        return tf.concat(rows_outputs, axis=0), self._mean.result()
+        return tf.concat(rows_outputs, axis=0), self.loss_mean.result()
 
     def start_evaluation(self) -> None:
         """Do nothing: samples have no loss."""

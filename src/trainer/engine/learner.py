@@ -35,9 +35,11 @@ class Learner(ABC):
         outputs: Numbers that evaluation returns for each row.
         trained_outputs: Numbers that training returns for each row; 0 to keep none.
         row_values: Numbers that evaluation keeps for a row, besides the outputs of layers.
+        loss_mean: The mean of the loss over the rows of the epoch so far; set by subclasses.
     """
 
     row_values: int = 0
+    loss_mean: keras.metrics.Metric
 
     def __init__(
         self,
@@ -55,13 +57,14 @@ class Learner(ABC):
     # Steps, for use in a `tf.function` ----------------------------------------------------------
 
     @property
-    @abstractmethod
     def epoch_variables(self) -> Sequence[Any]:
-        """Variables of `train_step` that belong to an epoch, such as the running mean of the loss."""
+        """Variables of `train_step` that belong to an epoch: those of the mean of the loss."""
+        variables: Sequence[Any] = self.loss_mean.variables
+        return variables
 
-    @abstractmethod
     def start_epoch(self) -> None:
         """Reset the variables of an epoch."""
+        self.loss_mean.reset_state()
 
     @abstractmethod
     def train_step(self, batch: Batch) -> tuple[Any, Any]:

@@ -154,16 +154,9 @@ class SupervisedLearner(Learner):
         self.network, self.base, self.compression = network, base, compression
         network_for = partial(_network_for, network, shorter) if shorter else None
         self.keras_model = KerasSteps(network, loss, optimizer, network_for)
+        self.loss_mean = self.keras_model.loss_mean
         # Its running mean is separate: validation can be stopped, and the epoch continued from it.
         self._evaluation = KerasSteps(network, loss, None)
-
-    @property
-    def epoch_variables(self) -> Sequence[Any]:
-        variables: Sequence[Any] = self.keras_model.loss_mean.variables
-        return variables
-
-    def start_epoch(self) -> None:
-        self.keras_model.loss_mean.reset_state()
 
     def train_step(self, batch: Batch) -> tuple[Any, Any]:
         if self.compression is None:
@@ -172,7 +165,7 @@ class SupervisedLearner(Learner):
             outputs = self.compression.step(partial(self._update, batch))
         if not self.trained_outputs:
             outputs = outputs[:, :0]
-        return outputs, self.keras_model.loss_mean.result()
+        return outputs, self.loss_mean.result()
 
     def _update(self, batch: Batch) -> Any:
         base = self.base

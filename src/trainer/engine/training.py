@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from trainer.config.schema import OnNonfinite
 from trainer.data.samples import Samples
 from trainer.engine.batches import EpochOutput
 from trainer.engine.callbacks import Callbacks
@@ -46,6 +47,13 @@ class Rollback:
     factor: float
     count: int = 0
     start_state: State = field(default_factory=dict)
+
+    @classmethod
+    def from_settings(cls, settings: OnNonfinite, learner: Learner) -> Rollback | None:
+        """Return the rollbacks that the settings ask for, or None."""
+        if settings.action == "stop":
+            return None
+        return cls(learner=learner, max_rollbacks=settings.max_rollbacks, factor=settings.factor)
 
     @property
     def is_exhausted(self) -> bool:

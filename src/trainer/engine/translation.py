@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -58,17 +57,9 @@ class TranslationLearner(Learner):
             self._decoder = Decoder(network, settings, shape)
             cached = 2 * settings.layers * shape.target_length * settings.width
             self.row_values = decoding.beam * (shape.target_ids + cached)
-        self._mean = keras.metrics.Mean(name="loss")
+        self.loss_mean = keras.metrics.Mean(name="loss")
         # Separate, as validation can be stopped and the epoch continued from the mean so far.
         self._evaluation_mean = keras.metrics.Mean(name="evaluation_loss")
-
-    @property
-    def epoch_variables(self) -> Sequence[Any]:
-        variables: Sequence[Any] = self._mean.variables
-        return variables
-
-    def start_epoch(self) -> None:
-        self._mean.reset_state()
 
     def train_step(self, batch: Batch) -> tuple[Any, Any]:
         tokens, y = batch
@@ -82,8 +73,8 @@ class TranslationLearner(Learner):
             loss = tf.reduce_sum(losses) / tf.maximum(known, 1.0)
             scaled = optimizer.scale_loss(loss)
         optimizer.apply(tape.gradient(scaled, variables), variables)
-        self._mean.update_state(loss, sample_weight=known)
-        return statistics, self._mean.result()
+        self.loss_mean.update_state(loss, sample_weight=known)
+        return statistics, self.loss_mean.result()
 
     def start_evaluation(self) -> None:
         self._evaluation_mean.reset_state()

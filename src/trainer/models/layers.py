@@ -173,6 +173,20 @@ def _build_learned_scale(
     return keras.Model(start, output, name=name)
 
 
+def _initialize_attention(attention: keras.layers.MultiHeadAttention, name: str, seed: int) -> None:
+    """Name the layers of an attention, and set their initial weights.
+
+    Keras gives queries, keys and values the same ones if there is a seed.
+    """
+    name_inner_layers(attention)
+    for role in ("query", "key", "value", "output"):
+        kernel = getattr(attention, f"{role}_dense").kernel
+        initializer = build_initializer(
+            "glorot_uniform", derived_seed(seed, name, f"attention_{role}")
+        )
+        kernel.assign(initializer(kernel.shape))
+
+
 def build_transformer(
     settings: Transformer, name: str, shape: Shape, context: LayerContext, *, masked: bool = False
 ) -> keras.Model:
@@ -228,11 +242,7 @@ def build_transformer(
         reshape = keras.layers.Reshape((1, length), dtype="float32", name=f"{name}_attention_mask")
         inputs, options = [start, mask], {"attention_mask": reshape(mask)}
     attended = attention(output, output, **options)
-    name_inner_layers(attention)
-    # Keras gives queries, keys and values the same initial weights if there is a seed.
-    for role in ("query", "key", "value", "output"):
-        kernel = getattr(attention, f"{role}_dense").kernel
-        kernel.assign(initializer(f"attention_{role}")(kernel.shape))
+    _initialize_attention(attention, name, context.seed)
     output = added(output, dropped(attended, "attention_dropout"), "attention")
     hidden = dense(settings.hidden(shape), "hidden", settings.activation)(output)
     outputs = dropped(dense(width, "outputs")(hidden), "dropout")

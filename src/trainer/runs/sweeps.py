@@ -39,14 +39,9 @@ class SweepDirectory:
     def create(
         cls, root: Path, name: str, config_text: str, now: datetime, mode: int | None = None
     ) -> Self:
-        """Create a sweep with its config, `root/name/<time in UTC>-<hash of config and time>`.
+        """Create a sweep with its config, the base config with its `sweep` section.
 
-        Args:
-            root: The folder of sweeps; created if missing.
-            name: One path component.
-            config_text: The base config with its `sweep` section.
-            now: Must have a time zone.
-            mode: The permissions of the directory; None for those of other new directories.
+        The directory is named like that of a run; see `RunDirectory.create`.
 
         Raises:
             RunError: Sweeps cannot be created there.

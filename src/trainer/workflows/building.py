@@ -22,7 +22,6 @@ from trainer.engine.divergence_advice import divergence_advice
 from trainer.engine.evaluators import make_evaluator
 from trainer.engine.executors import LearnerExecutor, MultiEpochExecutor
 from trainer.engine.frozen_base import FrozenBaseExecutor, build_head_executor
-from trainer.engine.learner import Learner
 from trainer.engine.lengths import Lengths
 from trainer.engine.monitors import Monitors
 from trainer.engine.multi_epoch import epochs_per_execution
@@ -172,7 +171,7 @@ def build_training(
     training = _training(plan, train, validation)
     if isinstance(learner, SupervisedLearner):
         training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)
-    training.rollback = _rollback(config, learner)
+    training.rollback = Rollback.from_settings(config.fit.on_nonfinite, learner)
     group = TrainingGroup([training], executor, config.fit.max_seconds or math.inf)
     saved = saved_network(plan, network, allow_custom=allow_custom)
     evaluators = {}
@@ -285,13 +284,6 @@ def _executor(
     if not isinstance(rows, ResidentRows) or epochs == 1 or lengths is not None:
         return LearnerExecutor(learner, rows, validation, compiled=compiled, augment=augment)
     return MultiEpochExecutor(learner, rows, validation, compiled=compiled, epochs=epochs)
-
-
-def _rollback(config: Config, learner: Learner) -> Rollback | None:
-    settings = config.fit.on_nonfinite
-    if settings.action == "stop":
-        return None
-    return Rollback(learner=learner, max_rollbacks=settings.max_rollbacks, factor=settings.factor)
 
 
 def _training(plan: RunPlan, train: Samples, validation: Samples | None) -> Training:

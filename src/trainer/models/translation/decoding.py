@@ -227,6 +227,11 @@ def length_penalty(length: Any, power: float) -> Any:
     return ((5.0 + tf.cast(length, tf.float32)) / 6.0) ** power
 
 
+def _chosen(values: Any, picks: Any) -> Any:
+    """Return the picks of each row."""
+    return tf.gather(values, picks, batch_dims=1)
+
+
 def _decode_beams(decoder: Decoder, decoding: Decoding, tokens: Any) -> tuple[Any, Any]:
     """Continue the most likely texts of each row, and return the best of those that have ended.
 
@@ -241,9 +246,6 @@ def _decode_beams(decoder: Decoder, decoding: Decoding, tokens: Any) -> tuple[An
     places = tf.range(length)[None, None, :]
     longest = length_penalty(length, decoding.length_penalty)
 
-    def chosen(values: Any, picks: Any) -> Any:
-        return tf.gather(values, picks, batch_dims=1)
-
     def advance(
         position: Any, open_ids: Any, open_logs: Any, ids: Any, scores: Any, logs: Any, cache: Any
     ) -> tuple[Any, ...]:
@@ -254,16 +256,16 @@ def _decode_beams(decoder: Decoder, decoding: Decoding, tokens: Any) -> tuple[An
         totals = tf.reshape(open_logs[:, :, None] + known, (rows, beam * ids_count))
         best, picks = tf.math.top_k(totals, 2 * beam)
         parents, token = picks // ids_count, picks % ids_count
-        texts = tf.where(places == position, token[:, :, None], chosen(open_ids, parents))
+        texts = tf.where(places == position, token[:, :, None], _chosen(open_ids, parents))
         ends = token == shape.end
         # Texts that end compete with those that have ended.
         penalty = length_penalty(position + 1, decoding.length_penalty)
         all_scores = tf.concat([scores, tf.where(ends, best / penalty, MASKED)], axis=1)
         scores, kept = tf.math.top_k(all_scores, beam)
-        ids = chosen(tf.concat([ids, texts], axis=1), kept)
-        logs = chosen(tf.concat([logs, best], axis=1), kept)
+        ids = _chosen(tf.concat([ids, texts], axis=1), kept)
+        logs = _chosen(tf.concat([logs, best], axis=1), kept)
         open_logs, kept = tf.math.top_k(tf.where(ends, MASKED, best), beam)
-        open_ids, parents = chosen(texts, kept), chosen(parents, kept)
+        open_ids, parents = _chosen(texts, kept), _chosen(parents, kept)
         flat = tf.reshape(parents + beam * tf.range(rows)[:, None], (-1,))
         cache = tuple(tf.gather(part, flat) for part in cache)
         return position + 1, open_ids, open_logs, ids, scores, logs, cache

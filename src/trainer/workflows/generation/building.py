@@ -11,7 +11,6 @@ import numpy as np
 
 from trainer.config.generation import resolved_penalty
 from trainer.config.resolve import resolved_monitor
-from trainer.config.schema import Config
 from trainer.config.sections import duration_steps
 from trainer.data.generated_samples import (
     draw_grid,
@@ -115,7 +114,7 @@ def build_generation(
     executor = LearnerExecutor(learner, WholeBatchRows(train, batching), None, compiled=compiled)
     measures = SampleMeasures(config, plan.dataset, executor.evaluator.predict)
     training = _training(plan, train, _metrics(learner, measures))
-    training.rollback = _rollback(config, learner)
+    training.rollback = Rollback.from_settings(config.fit.on_nonfinite, learner)
     return GenerationSetup(
         network=learner.generator,
         training=training,
@@ -196,10 +195,3 @@ def _training(plan: GenerationPlan, train: Samples, compute_metrics: MetricFunct
         keep_last=fit.early_stopping is not None and not fit.early_stopping.restore_best,
         advice=_ADVICE,
     )
-
-
-def _rollback(config: Config, learner: AdversarialLearner) -> Rollback | None:
-    settings = config.fit.on_nonfinite
-    if settings.action == "stop":
-        return None
-    return Rollback(learner=learner, max_rollbacks=settings.max_rollbacks, factor=settings.factor)
