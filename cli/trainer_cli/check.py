@@ -64,11 +64,12 @@ def command(
         return
     if strict:
         raise UsageError(Problem("trainer check --strict", "--data as well", "no --data"))
+    from trainer.config.generation import generates
     from trainer.config.members import member_configs
     from trainer.workflows.plan import make_plan
 
     loaded = _load(*one_config(arguments, "trainer check"), quiet=quiet)
-    if loaded.config.data.task == "generate":
+    if generates(loaded.config.data):
         if sheet is not None:
             expected = "no --sheet with task: generate"
             raise UsageError(Problem("trainer check --sheet", expected, "one", "remove it"))
@@ -149,6 +150,7 @@ def _load(path: Path, overrides: list[str], *, quiet: bool) -> LoadedConfig:
 
 
 def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> None:
+    from trainer.config.generation import generates
     from trainer.config.members import member_configs
     from trainer.runs.search import is_run
     from trainer.workflows.audit import audit_data, audit_labels
@@ -163,7 +165,7 @@ def _audit(arguments: list[str], *, strict: bool, quiet: bool, json: bool) -> No
         audit = audit_labels(path)
     else:
         loaded = _load(path, overrides, quiet=quiet)
-        if loaded.config.data.task == "generate":
+        if generates(loaded.config.data):
             expected, found = "a task with a target to predict", "task: generate"
             fix = "run trainer check without --data"
             raise UsageError(Problem("trainer check --data", expected, found, fix))

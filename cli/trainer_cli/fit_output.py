@@ -74,8 +74,10 @@ class RunView(View["RunFinished"]):
 
 
 def _print_start(event: Any, stderr: console.Console) -> None:
+    from trainer.config.task_rules import TASK_RULES
+
     plan = event.plan
-    if plan.task_name == "generate":
+    if TASK_RULES[plan.task_name].is_generated:
         for line in generation_summary(plan):
             stderr.print(line)
     else:

@@ -221,7 +221,7 @@ def test_many_levels() -> None:
     x = rng.permutation(codes)[:, None]
     y = x % 2  # 1 for the frequent levels
     predict = boosting_process.fit(
-        "regression", x, y, None, np.array([True]), "squared_error", models(30, 0.3)
+        "numbers", x, y, None, np.array([True]), "squared_error", models(30, 0.3)
     )
     np.testing.assert_allclose(predict(x)[:, 0], y[:, 0], atol=0.02)
     unknown = predict(np.array([[np.nan], [1_000.0]]))
@@ -234,7 +234,7 @@ def test_many_levels() -> None:
 def test_label_of_no_row_or_all_rows(labels: Any, expected: int) -> None:
     x = np.arange(30.0)[:, None]
     predict = boosting_process.fit(
-        "binary", x, labels[:, None], None, np.array([False]), "squared_error", models(5, 0.1)
+        "labels", x, labels[:, None], None, np.array([False]), "squared_error", models(5, 0.1)
     )
     assert predict(x).tolist() == [[expected]] * 30
 
@@ -320,7 +320,7 @@ def test_process_ends_when_its_parent_is_killed() -> None:
         "import numpy as np, threading\n"
         "from trainer.assessment.boosting_baseline import _process\n"
         "x = np.random.default_rng(0).normal(size=(20_000, 100))\n"
-        "settings = dict(task='regression', x=x, y=x[:, :1], weight=None,\n"
+        "settings = dict(targets='numbers', x=x, y=x[:, :1], weight=None,\n"
         "    is_category=np.zeros(100, bool), loss='squared_error',\n"
         "    arguments={'max_iter': 100_000, 'learning_rate': 0.1})\n"
         "with _process() as process:\n"

@@ -172,3 +172,16 @@ def test_intervals_are_clipped_to_the_range_of_the_head(
     np.testing.assert_allclose(np.ravel(ends), [low, high])
     ends = fitted.prediction_intervals(np.array([[0.9]]))
     assert ends[1][0, 0] == pytest.approx({"sigmoid": 1.0}.get(head, ends[1][0, 0]))
+
+
+def test_evaluated_samples_have_predictions_with_their_targets() -> None:
+    fitted = task(0.5, pl.DataFrame({"y": ["yes", "no"]}))
+    y = np.array([[1.0], [0.0], [1.0]], np.float32)
+    samples = Samples(
+        inputs={}, y=y, weight=None, rows=np.array([4, 6, 9]), unseen=np.zeros(3, bool)
+    )
+    evaluated = fitted.evaluated(samples, np.array([[0.9], [0.2], [0.4]]), {"recall": 0.5})
+    assert evaluated.predictions is not None
+    assert (evaluated.rows, evaluated.metrics, evaluated.texts) == (3, {"recall": 0.5}, None)
+    assert evaluated.predictions.rows.tolist() == [4, 6, 9]
+    np.testing.assert_array_equal(evaluated.predictions.y, y)

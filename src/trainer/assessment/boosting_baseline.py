@@ -31,7 +31,7 @@ from trainer.assessment import boosting_process
 from trainer.assessment.fold_baselines import COMPARED_SPLITS, Baseline, FoldData, fit_baseline
 from trainer.config.losses import LossName
 from trainer.config.schema import Config
-from trainer.config.task_rules import TASK_RULES
+from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.dataset import Dataset
 from trainer.data.opening import gather_rows
@@ -200,6 +200,13 @@ def _plan_note(plan: _Plan, folds: Sequence[FoldData]) -> str:
     return f"Gradient boosting was fitted {' '.join(parts)}, to save time." if parts else ""
 
 
+def _targets(rules: TaskRules) -> str:
+    """Return what the process fits; see `boosting_process.fit`."""
+    if rules.predicts_most_likely:
+        return "classes"
+    return "labels" if rules.has_classes else "numbers"
+
+
 def _predictions(
     config: Config, fold: FoldData, plan: _Plan, process: _Process
 ) -> dict[SplitName, Predictions]:
@@ -213,7 +220,7 @@ def _predictions(
     process.request(
         {
             "fit": {
-                "task": task.name,
+                "targets": _targets(task.kind.rules),
                 "x": x,
                 "y": _fitted_targets(dataset, train),
                 "weight": _weights(config, fold, train),

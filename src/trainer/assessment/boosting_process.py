@@ -18,7 +18,7 @@ import sys
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def _read(requests: SimpleQueue[dict[str, Any]]) -> None:
 
 
 def fit(
-    task: str,
+    targets: Literal["classes", "labels", "numbers"],
     x: Array,
     y: Array,
     weight: Array | None,
@@ -66,16 +66,16 @@ def fit(
     loss: str,
     arguments: dict[str, float],
 ) -> Predict:
-    """Fit the models of a task.
+    """Fit the models of a target.
 
     Args:
-        task: multiclass: one model for all classes; otherwise one for each column of y.
+        targets: Of classes, one model is fitted; of labels and numbers, one for each column of y.
         x: (n, d) features, NaN where missing.
         y: (n, k) classes as 0 and 1, or numbers.
         weight: (n,), or None.
         is_category: bool (d,): which features are codes of categories. If a feature has more than 255
             levels in x, the rarest share a code.
-        loss: The loss of regression.
+        loss: The loss of numbers.
         arguments: `max_iter` and `learning_rate` of the models of scikit-learn.
 
     Returns:
@@ -97,19 +97,19 @@ def fit(
         "early_stopping": False,
         "random_state": 0,
     }
-    match task:
-        case "multiclass":
+    match targets:
+        case "classes":
             models = [_fit_classifier(x, y.argmax(axis=1), y.shape[1], weight, settings)]
-        case "regression":
+        case "numbers":
             models = [_fit_regressor(x, values, weight, loss, settings) for values in y.T]
-        case _:
+        case "labels":
             labels = (y > 0.5).astype(np.int64).T
             models = [_fit_classifier(x, label, 2, weight, settings) for label in labels]
 
     def predict_rows(new: Array) -> Array:
         new = _merge_rare_levels(new, kept)
         outputs = [predict(new) for predict in models]
-        if task == "multiclass":
+        if targets == "classes":
             return outputs[0]
         # Of two classes, the second is the label.
         return np.stack([out if out.ndim == 1 else out[:, 1] for out in outputs], axis=1)

@@ -17,6 +17,7 @@ from trainer.metrics.arrays import Float64Array, Int64Array
 from trainer.metrics.texts import BleuTokenizer, TextScores
 from trainer.runs.explanations import TranslationsByLength
 from trainer.runs.findings import Findings, MetricDifference, MetricValue, SplitFindings
+from trainer.task_names import TaskName
 
 _DRAWN_ROWS = 2_000_000
 """Maximum number of resampled rows of a split."""
@@ -69,7 +70,7 @@ def text_findings(
     first = next(iter(splits.values()))
     scores = TextScores(first.translations[:1], first.references[:1], tokenizer)
     return Findings(
-        task="translate",
+        task=_task(config),
         names=(column,),
         confidence_level=settings.confidence_level,
         sentence="",
@@ -85,7 +86,12 @@ def compared_text_metrics(config: Config) -> tuple[MetricName, ...]:
     """Return the metrics of texts that have intervals: those of the config, then the others."""
     configured = [] if config.metrics == "auto" else config.metrics
     names = [name for name in configured if METRICS[name].needs_decoding]
-    return tuple(dict.fromkeys([*names, *TASK_RULES["translate"].compared_metrics]))
+    return tuple(dict.fromkeys([*names, *TASK_RULES[_task(config)].compared_metrics]))
+
+
+def _task(config: Config) -> TaskName:
+    assert config.data.task != "auto", "a target is a text only if the config says so"
+    return config.data.task
 
 
 def _split_findings(

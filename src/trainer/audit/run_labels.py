@@ -15,6 +15,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array
 from trainer.data.image_folders import read_image_folder
 from trainer.data.out_of_fold import out_of_fold_names
+from trainer.data.parquet_errors import parquet_errors
 from trainer.data.sources import file_format
 from trainer.data.splits import SplitName
 from trainer.data.tables import SourceFile, Table
@@ -70,11 +71,8 @@ def read_labeled_predictions(
 
 
 def _parquet(run: RunDirectory, name: str) -> pl.DataFrame:
-    try:
+    with parquet_errors(run.predictions / name, "a Parquet file"):
         return pl.read_parquet(io.BytesIO(run.read_predictions(name)))
-    except pl.exceptions.PolarsError as error:
-        where, fix = str(run.predictions / name), "restore the file from a copy of the run"
-        raise RunError(Problem(where, "a Parquet file", str(error).splitlines()[0], fix)) from error
 
 
 def label_issues_of(

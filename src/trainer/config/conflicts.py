@@ -15,7 +15,7 @@ from trainer.config.conflict import Conflict, conflict, differs_from_default
 from trainer.config.data import class_text
 from trainer.config.data_conflicts import data_conflicts
 from trainer.config.evaluate_conflicts import evaluate_conflicts
-from trainer.config.generation import GENERATE
+from trainer.config.generation import generates
 from trainer.config.generation_conflicts import generation_conflicts
 from trainer.config.images import image_conflicts
 from trainer.config.loss_conflicts import head_conflicts, loss_conflicts, target_scale_conflicts
@@ -51,7 +51,7 @@ from trainer.task_names import TaskName
 
 def find_conflicts(config: Config) -> list[Conflict]:
     """Return the conflicts that do not depend on the data, each with all settings it concerns."""
-    if config.data.task == GENERATE:
+    if generates(config.data):
         return [
             *data_conflicts(config.data, folded=uses_folds(config)),
             *pseudonym_conflicts(config.data),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -11,8 +11,12 @@ from trainer.config.layers.kinds import Layer
 from trainer.config.nodes import Entry, Node, list_node, with_entry
 from trainer.config.optimizers import DEFAULT_OPTIMIZER, Adam, Optimizer
 from trainer.config.sections import Duration, Section, shorthand_for
+from trainer.config.task_rules import TASK_RULES
 
-GENERATE: Final = "generate"
+if TYPE_CHECKING:
+    from trainer.config.data import Data
+
+_GENERATE: Final = "generate"
 """The value of `data.task`."""
 
 NETWORK_NAMES = ("generator", "discriminator")
@@ -113,13 +117,18 @@ def resolved_penalty(settings: Generation) -> float:
     return WASSERSTEIN_PENALTY if settings.loss == "wasserstein" else 0.0
 
 
+def generates(data: Data) -> bool:
+    """Return whether rows or images are generated, instead of predictions."""
+    return data.task != "auto" and TASK_RULES[data.task].is_generated
+
+
 def with_generation_defaults(root: Node) -> Node:
     """Return the tree with what `data.task: generate` implies: a target is not needed."""
     data = None if root.entries is None else root.entries.get("data")
     if data is None or data.node.entries is None or "target" in data.node.entries:
         return root
     task = data.node.entries.get("task")
-    if task is None or task.node.content != GENERATE:
+    if task is None or task.node.content != _GENERATE:
         return root
     target = Entry(task.location, list_node((), task.location), explicit=False)
     section = with_entry(data.node, "target", target)
@@ -129,7 +138,7 @@ def with_generation_defaults(root: Node) -> Node:
 def with_generation_monitor(config: Any) -> Any:
     """Return the config of task: generate with its own default monitor: there is no `val_loss`."""
     fit = config.fit
-    if config.data.task != GENERATE:
+    if not generates(config.data):
         return config
     stopping, checkpoint = fit.early_stopping, fit.checkpoint
     monitor = DEFAULT_MONITOR

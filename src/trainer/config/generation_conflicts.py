@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.config.conflict import Conflict, conflict, differs_from_default
-from trainer.config.generation import GENERATE, NETWORK_NAMES, Discriminator, Generator
+from trainer.config.generation import NETWORK_NAMES, Discriminator, Generator, generates
 from trainer.config.images import image_columns
 from trainer.config.layers.components import PrincipalComponents
 from trainer.config.layers.custom import Custom
@@ -59,7 +59,7 @@ _INSTEAD = {
 
 def generation_conflicts(config: Config) -> Iterator[Conflict]:
     """Yield conflicts of the settings of generation with each other and with other settings."""
-    if config.data.task != GENERATE:
+    if not generates(config.data):
         yield from _for_other_tasks(config)
         return
     yield from _unused(config)

@@ -140,3 +140,8 @@ TASK_RULES: dict[TaskName, TaskRules] = {
     ),
 }
 """Task → its rules."""
+
+
+def rules_of(task: str | None) -> TaskRules | None:
+    """Return the rules of a task that a file names; None if it names none that exists."""
+    return next((rules for name, rules in TASK_RULES.items() if name == task), None)

@@ -33,6 +33,7 @@ from trainer.data.samples import Samples
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TRAIN, SplitName
 from trainer.data.table_images import broken_images, check_images, image_feature
 from trainer.data.tables import Table
+from trainer.data.tasks import task_of_classes
 from trainer.data.values import (
     level_text,
     natural_sort,
@@ -198,7 +199,7 @@ def _split_settings(data: Data, classes: Sequence[str]) -> Data:
         found = "none"
         raise DataError(Problem("", "classes to split by", found, fix, "data.split.by"))
     split = data.split.model_copy(update={"by": by})
-    task = "multiclass" if classes else data.task
+    task = task_of_classes(len(classes)) if classes else data.task
     return data.model_copy(update={"split": split, "task": task})
 
 

@@ -22,6 +22,7 @@ from trainer.data.image_sample import HeaderSample, sample_headers
 from trainer.data.opening import open_table
 from trainer.data.recipes import Effort
 from trainer.data.table_inspection import TableFindings
+from trainer.data.tasks import task_of_classes
 from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem, command_text, pluralize
 from trainer.packages import install_command
@@ -78,7 +79,7 @@ def propose_image_config(
         files=table.files,
         rows=sum(classes.values()),
         target=(FOLDER_LABEL,),
-        task="binary" if len(classes) == 2 else "multiclass",
+        task=task_of_classes(len(classes)),
         reason=f"{len(classes)} subfolders",
         classes=classes,
         number_formats={},

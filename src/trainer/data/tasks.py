@@ -143,10 +143,8 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
             _problem("classes or numbers", f"dates in '{series.name}'", "convert them to numbers")
         )
     if data is not None and explicit_kind(data, series.name) == "categorical":
-        classes = level_text(series).n_unique()
-        return InferredTask(
-            "binary" if classes <= 2 else "multiclass", f"'{series.name}' is categorical"
-        )
+        task = task_of_classes(level_text(series).n_unique())
+        return InferredTask(task, f"'{series.name}' is categorical")
     numbers = _plain_numbers(series)
     detected = _detect_numbers(series, data, numbers)
     if detected is not None and detected.format is not None:
@@ -170,12 +168,16 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
             invalid = series.filter(numbers.is_null() & series.is_not_null())
             fix = "correct it, add it to data.csv.null_values, or set data.task"
             raise DataError(_problem(f"numbers in '{series.name}'", f"'{invalid[0]}'", fix))
-        task: TaskName = "binary" if distinct <= 2 else "multiclass"
         values = (
             "true and false" if series.dtype == pl.Boolean else f"{distinct} distinct text values"
         )
-        return InferredTask(task, f"'{series.name}' has {values}")
+        return InferredTask(task_of_classes(distinct), f"'{series.name}' has {values}")
     return _infer_from_numbers(numbers, known, distinct)
+
+
+def task_of_classes(count: int) -> TaskName:
+    """Return the task of a target with one of so many classes in each row."""
+    return "binary" if count <= 2 else "multiclass"
 
 
 def _infer_from_numbers(numbers: pl.Series, known: int, distinct: int) -> InferredTask:

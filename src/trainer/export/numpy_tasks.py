@@ -14,11 +14,6 @@ from trainer.data.targets import FittedTarget
 from trainer.export.schema import Schema
 from trainer.tasks.task import Task
 
-_CLASSES_OF = {
-    "binary": "np.concatenate([1 - mean, mean], axis=1)",
-    "multiclass": "mean",
-    "multilabel": "mean",
-}
 _POWERS = '''def power(x, exponent):
     """Return ((1 + x)^exponent - 1) / exponent."""
     return np.expm1(exponent * np.log1p(x)) / exponent if exponent else np.log1p(x)
@@ -192,7 +187,10 @@ def _labels(task: Task, names: dict[Any, str]) -> Iterator[str]:
         yield f'    result["{names["label"]}"] = CLASSES[{index}]'
     else:
         yield f'    result["{names["labels"]}"] = positive.astype(np.int64)'
-    yield f'    result["{names["probabilities"]}"] = {_CLASSES_OF[task.name]}'
+    classes = "mean"
+    if rules.has_positive_class:
+        classes = "np.concatenate([1 - mean, mean], axis=1)"
+    yield f'    result["{names["probabilities"]}"] = {classes}'
 
 
 def _numbers(task: Task, names: dict[Any, str]) -> Iterator[str]:

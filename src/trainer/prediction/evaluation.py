@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.locations import locate_problems
@@ -15,14 +15,13 @@ from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import Problem, RunError, pluralize
-from trainer.metrics.arrays import FloatArray
-from trainer.metrics.predictions import Predictions
 from trainer.prediction.predictor import Predictor
 from trainer.prediction.trained_runs import data_settings_for, load_run_table
+from trainer.tasks.evaluated import EvaluatedSamples
 
 
-@dataclass(frozen=True, slots=True)
-class SplitEvaluation:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SplitEvaluation(EvaluatedSamples):
     """Metrics and predictions of a network for some rows.
 
     Attributes:
@@ -30,20 +29,12 @@ class SplitEvaluation:
         checkpoint: The name of the checkpoint.
         split: The name of the split, or None for other rows.
         data: The file of other rows, or None.
-        rows: The number of rows.
-        metrics: Metric → value, the loss first.
-        predictions: The predictions; None for texts.
-        outputs: The decoded outputs.
     """
 
     run: Path
     checkpoint: str
     split: SplitName | None
     data: Path | None
-    rows: int
-    metrics: dict[str, float]
-    predictions: Predictions | None = field(repr=False, compare=False)
-    outputs: FloatArray = field(repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +113,10 @@ def _evaluate_split(
         checkpoint=predictor.checkpoint,
         split=split if data is None else None,
         data=data,
-        rows=len(samples[0]),
+        rows=evaluated.rows,
         metrics=evaluated.metrics,
         predictions=evaluated.predictions,
-        outputs=evaluated.outputs,
+        texts=evaluated.texts,
     )
 
 

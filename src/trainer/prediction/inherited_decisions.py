@@ -108,3 +108,15 @@ def _interval_base(quantiles: tuple[float, ...]) -> str:
 
 def _listed(value: str | tuple[str, ...]) -> str:
     return value if isinstance(value, str) else ", ".join(value[:20]) or "none"
+
+
+def inherited_notes(decisions: Decisions | None) -> tuple[str, ...]:
+    """Return a note for the user about decisions that are taken from another run, if there are any."""
+    summary = "" if decisions is None else decisions.summary()
+    if decisions is None or not summary:
+        return ()
+    source = Path(decisions.source or "")
+    working_directory = Path.cwd()
+    is_below = source.is_relative_to(working_directory)
+    shown_path = source.relative_to(working_directory) if is_below else source
+    return (f"{summary}: taken from {shown_path}",)

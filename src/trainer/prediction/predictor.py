@@ -25,7 +25,6 @@ from trainer.data.samples import Samples
 from trainer.engine import devices
 from trainer.inputs import Inputs
 from trainer.metrics.arrays import FloatArray, Int64Array
-from trainer.metrics.predictions import Predictions
 from trainer.prediction.trained_runs import (
     TrainedRun,
     ensemble_task,
@@ -34,6 +33,7 @@ from trainer.prediction.trained_runs import (
 )
 from trainer.runs.directory import RunDirectory
 from trainer.tasks.base import Column
+from trainer.tasks.evaluated import EvaluatedSamples
 
 if TYPE_CHECKING:
     from trainer.engine.batches import Evaluator
@@ -52,21 +52,6 @@ class MeanPredictions:
 
     mean: FloatArray
     std: FloatArray | None
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluatedSamples:
-    """Predictions for samples with targets, and their metrics.
-
-    Attributes:
-        metrics: Metric → value; for a single network the loss first.
-        predictions: The predictions with the targets; None for texts.
-        outputs: The decoded outputs.
-    """
-
-    metrics: dict[str, float]
-    predictions: Predictions | None
-    outputs: FloatArray
 
 
 class Predictor:
@@ -200,10 +185,7 @@ class Predictor:
             output = self._networks.evaluator.evaluate(encoded)
             predictions, loss = task.decode_outputs(output.predictions), {"loss": output.loss}
         metrics = task.prediction_metrics(predictions, encoded)
-        made = None
-        if not task.kind.rules.has_text:
-            made = task.make_predictions(encoded, predictions)
-        return EvaluatedSamples({**loss, **metrics}, made, predictions)
+        return task.evaluated(encoded, predictions, {**loss, **metrics})
 
     def load_networks(self) -> None:
         """Import TensorFlow and load the networks, if they are not loaded yet.

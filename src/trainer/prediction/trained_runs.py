@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainer.config.data import Data
 from trainer.config.dump import resolved_settings
-from trainer.config.generation import GENERATE
+from trainer.config.generation import generates
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import to_python
 from trainer.config.read_options import parse_read_options
@@ -78,44 +78,48 @@ def open_members(path: Path) -> tuple[RunDirectory, tuple[TrainedRun, ...]]:
     return opened.run, finished
 
 
+def open_checkpoint(path: Path) -> tuple[RunDirectory, str]:
+    """Return the run at `path`, and the name of the checkpoint that the path is of (default: the best).
+
+    Raises:
+        RunError: The run or the checkpoint does not exist.
+    """
+    opened = open_run(path)
+    checkpoint = opened.checkpoint or "best"
+    if not opened.run.has_checkpoint(checkpoint):
+        fix = "wait for its first checkpoint, or run trainer fit on its config.yaml"
+        raise RunError(Problem(str(path), "a run with a checkpoint", "none yet", fix))
+    return opened.run, checkpoint
+
+
 def open_trained(path: Path) -> TrainedRun:
     """Open the run at `path`, or a checkpoint of a run (default: the best).
 
     Raises:
         RunError: The run or the checkpoint does not exist, or files are damaged.
     """
-    opened = open_run(path)
-    checkpoint = opened.checkpoint or "best"
-    if not opened.run.has_checkpoint(checkpoint):
-        raise RunError(
-            Problem(
-                str(path),
-                "a run with a checkpoint",
-                "none yet",
-                "wait for its first checkpoint, or run trainer fit on its config.yaml",
-            )
-        )
-    loaded = read_run_config(opened.run)
-    if loaded.config.data.task == GENERATE:
-        fix = f"draw samples: {command_text('predict', opened.run.path)} -o samples"
-        found = f"a run of task: {GENERATE}"
+    run, checkpoint = open_checkpoint(path)
+    loaded = read_run_config(run)
+    if generates(loaded.config.data):
+        fix = f"draw samples: {command_text('predict', run.path)} -o samples"
+        found = f"a run of task: {loaded.config.data.task}"
         raise RunError(Problem(str(path), "a run with predictions", found, fix))
     # A run's config contains every setting: an incomplete one was truncated and has another meaning.
     missing = _missing_setting(resolved_settings(loaded.config), to_python(loaded.root))
     if missing is not None:
         fix = "restore the file from a copy of the run"
         found = f"no {missing}"
-        raise RunError(Problem(str(opened.run.config), "every setting of the run", found, fix))
+        raise RunError(Problem(str(run.config), "every setting of the run", found, fix))
     try:
-        preprocessing = Preprocessing.from_json(opened.run.read_preprocessing())
+        preprocessing = Preprocessing.from_json(run.read_preprocessing())
     except DataError as error:
-        where = str(opened.run.preprocessing)
+        where = str(run.preprocessing)
         raise RunError(problem.at(where) for problem in error.problems) from error
     task = make_task(loaded.config, preprocessing.target)
-    decisions = read_decisions(opened.run)
+    decisions = read_decisions(run)
     if decisions is not None:
         task = task.with_decisions(decisions)
-    return TrainedRun(opened.run, checkpoint, loaded, preprocessing, task)
+    return TrainedRun(run, checkpoint, loaded, preprocessing, task)
 
 
 def ensemble_task(run: RunDirectory, members: Sequence[TrainedRun]) -> Task:

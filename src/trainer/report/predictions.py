@@ -14,7 +14,7 @@ import numpy.typing as npt
 import polars as pl
 
 from trainer.config.task_rules import TASK_RULES
-from trainer.errors import Problem, RunError
+from trainer.data.parquet_errors import parquet_errors
 from trainer.metrics.labels import class_indices, encode_classes
 from trainer.metrics.predictions import Predictions
 from trainer.runs.directory import RunDirectory
@@ -66,7 +66,7 @@ def read_split_predictions(
     path = run.predictions / f"{split}.parquet"
     if not path.exists():
         return None
-    try:
+    with parquet_errors(path, "predictions of the run"):
         frame = pl.read_parquet(io.BytesIO(run.read_predictions(path.name)))
         p = frame.select(columns).to_numpy()
         y = _targets(frame, task, names)
@@ -81,10 +81,6 @@ def read_split_predictions(
             group=_group(frame),
             quantiles=p[:, width:] if len(columns) > width else None,
         )
-    except (pl.exceptions.PolarsError, ValueError) as error:
-        found = str(error).splitlines()[0]
-        fix = "restore the file from a copy of the run"
-        raise RunError(Problem(str(path), "predictions of the run", found, fix)) from error
 
 
 def _actual(predictions: Predictions) -> Mapping[str, Any]:

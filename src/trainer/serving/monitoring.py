@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.audit.stability import BINS
+from trainer.config.task_rules import rules_of
 from trainer.export.schema import Schema
 from trainer.serving.monitoring_bins import SLOTS, ColumnBins
 from trainer.serving.onnx_model import Arrays
@@ -47,6 +48,8 @@ def fit_bins(
 def monitored_predictions(schema: Schema) -> list[str]:
     """Return the predictions that are counted: labels, numbers, the probability of two classes."""
     names: list[str] = []
+    rules = rules_of(schema.task)
+    has_positive_class = rules is not None and rules.has_positive_class
     for output in schema.outputs:
         match output.role:
             case "label" | "predicted":
@@ -55,7 +58,7 @@ def monitored_predictions(schema: Schema) -> list[str]:
                 names += output.columns
             case "probabilities" if schema.has_label_lists:
                 names += output.columns
-            case "probabilities" if len(schema.classes) == 2 and schema.task == "binary":
+            case "probabilities" if has_positive_class and len(schema.classes) == 2:
                 names += output.columns[1:]
     return names
 

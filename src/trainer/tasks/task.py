@@ -6,7 +6,7 @@ become probabilities or numbers in the target's unit, labels and metrics. Does n
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from trainer.data.column_names import free_name
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.samples import Samples
 from trainer.data.targets import FittedTarget
+from trainer.data.text_targets import TextTarget
 from trainer.metrics.activations import apply_temperature
 from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.compute import compute_metrics
@@ -33,6 +34,7 @@ from trainer.models.summary import NetworkShape
 from trainer.runs.decisions import DEFAULT_THRESHOLD, Decisions
 from trainer.task_names import TaskName
 from trainer.tasks.base import Column, TaskKind
+from trainer.tasks.evaluated import EvaluatedSamples
 from trainer.tasks.registry import get_task_kind
 
 
@@ -76,6 +78,11 @@ class Task:
     def kind(self) -> TaskKind:
         """The form of targets and predictions."""
         return get_task_kind(self.name)
+
+    @property
+    def text(self) -> TextTarget | None:
+        """The tokens of a target that is a text; None for classes and numbers."""
+        return self.target.text
 
     @property
     def prediction_names(self) -> tuple[str, ...]:
@@ -201,11 +208,14 @@ class Task:
         outputs = self.kind.decode_from_head(outputs)
         return outputs if self.kind.rules.has_classes else self.target.inverse_transform(outputs)
 
-    def predictions_from_outputs(self, samples: Samples, outputs: Float32Array) -> Predictions:
-        """Decode raw outputs and return them with the targets of samples, which are encoded for the
-        head.
+    def evaluated(
+        self, samples: Samples, decoded: FloatArray, metrics: Mapping[str, float]
+    ) -> EvaluatedSamples:
+        """Return decoded outputs with the targets of samples, which are encoded for the head, and their
+        metrics.
         """
-        return self.make_predictions(samples, self.decode_outputs(outputs))
+        made = self.make_predictions(samples, decoded)
+        return EvaluatedSamples(rows=len(samples), metrics=metrics, predictions=made)
 
     def make_predictions(self, samples: Samples, decoded: FloatArray) -> Predictions:
         """Return predictions with the targets of samples, which are encoded for the head."""

@@ -6,6 +6,7 @@ While a network is trained there are no ids, unless a metric of texts is monitor
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,6 +24,7 @@ from trainer.metrics.texts import TextScores, require_sacrebleu
 from trainer.models.summary import NetworkShape
 from trainer.models.translation.shape import TranslationShape
 from trainer.tasks.base import Column
+from trainer.tasks.evaluated import EvaluatedSamples
 from trainer.tasks.task import Task
 
 LOG_PROBABILITY, NEGATIVE_LOG_LIKELIHOOD, TOKENS, CORRECT = range(4)
@@ -79,6 +81,22 @@ class TranslationTask(Task):
     def texts(self, outputs: FloatArray) -> list[str]:
         """Return the text of each output row."""
         return self.text.decode(outputs[:, STATISTICS:].astype(np.int32))
+
+    def evaluated(
+        self, samples: Samples, decoded: FloatArray, metrics: Mapping[str, float]
+    ) -> EvaluatedSamples:
+        """Return outputs as texts with the targets of samples, and their metrics."""
+        if decoded.shape[1] == STATISTICS:
+            return EvaluatedSamples(rows=len(samples), metrics=metrics)
+        texts = pl.DataFrame(
+            {
+                "row": samples.rows,
+                "actual": samples.texts,
+                "predicted": pl.Series(self.texts(decoded), dtype=pl.String),
+                "log_probability": decoded[:, LOG_PROBABILITY].astype(np.float64),
+            }
+        )
+        return EvaluatedSamples(rows=len(samples), metrics=metrics, texts=texts)
 
     def _scores(self, outputs: FloatArray, samples: Samples, rows: NDArray[np.int32]) -> TextScores:
         assert samples.texts is not None, "the samples have targets"

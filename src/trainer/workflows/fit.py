@@ -97,8 +97,7 @@ def fit_run(
             record.add_time("import", imported_at - planned_at)
             record.add_time("encode", built.encode_seconds)
             record.add_time("build", build_seconds)
-            notes = () if isinstance(plan, GenerationPlan) else _notes(plan)
-            yield RunStarted(record.run.path, plan, device, notes)
+            yield RunStarted(record.run.path, plan, device, plan.start_notes)
             finished = yield from train_and_evaluate(
                 plan,
                 built,
@@ -109,25 +108,6 @@ def fit_run(
                 splits=splits,
             )
         yield finished
-
-
-def _notes(plan: RunPlan) -> tuple[str, ...]:
-    layers = () if plan.warm_start is None else plan.warm_start.layers
-    return (*(f"warm start: {layer}" for layer in layers), *_inherited_notes(plan))
-
-
-def _inherited_notes(plan: RunPlan) -> tuple[str, ...]:
-    summary = "" if plan.inherited is None else plan.inherited.summary()
-    if plan.inherited is None or not summary:
-        return ()
-    source = Path(plan.inherited.source or "")
-    working_directory = Path.cwd()
-    shown_path = (
-        source.relative_to(working_directory)
-        if source.is_relative_to(working_directory)
-        else source
-    )
-    return (f"{summary}: taken from {shown_path}",)
 
 
 def start_device(plan: Plan, config: Config) -> tuple[Plan, devices.Device]:

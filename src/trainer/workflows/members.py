@@ -54,12 +54,12 @@ from trainer.workflows.plan import RunPlan, TableCache, make_plan
 from trainer.workflows.plans import manifest_of_plan
 from trainer.workflows.reporting.findings import (
     Boosting,
-    aggregate_members,
     fold_parts,
     seconds_after_training,
     start_boosting,
     write_run_findings,
 )
+from trainer.workflows.reporting.members import aggregate_members
 from trainer.workflows.resuming.checks import check_unchanged
 from trainer.workflows.session import Session, TimeLimit
 

@@ -5,17 +5,15 @@ the starting point of `fit`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from trainer.assessment.slice_findings import slice_problems
-from trainer.config.conflicts import task_conflicts
-from trainer.config.generation import GENERATE
+from trainer.config.generation import generates
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
-from trainer.config.resolve import monitored_metrics, resolved_steps
+from trainer.config.resolve import resolved_steps
 from trainer.config.schema import Config
 from trainer.data.arrays import RowIndex
 from trainer.data.checking import missing_sources
@@ -25,7 +23,7 @@ from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
 from trainer.engine.selection import EngineChoice, choose_engine, device_memory
-from trainer.errors import ConfigError, DataError, Problem, pluralize
+from trainer.errors import ConfigError, DataError, Problem
 from trainer.inputs import IMAGE
 from trainer.models.memory import (
     MemoryEstimate,
@@ -34,16 +32,15 @@ from trainer.models.memory import (
     memory_problem,
 )
 from trainer.models.pretrained.description import BASE
-from trainer.models.principal_components import component_problems
 from trainer.models.summary import LayerSummary, NetworkShape, summarize_layers
-from trainer.prediction.inherited_decisions import inherited_decisions
+from trainer.prediction.inherited_decisions import inherited_decisions, inherited_notes
 from trainer.prediction.warm_start import WarmStart, plan_warm_start
 from trainer.runs.decisions import Decisions
 from trainer.runs.machine import total_memory
+from trainer.runs.manifest import PRETRAINED, InitialWeights
 from trainer.task_names import TaskName
 from trainer.tasks.task import Task, make_task
-from trainer.tracking.trackers import tracking_problems
-from trainer.workflows.plan_warnings import plan_warnings
+from trainer.workflows.plan_checks import check_plan, plan_warnings
 from trainer.workflows.pretrained_base import (
     describe_configured_encoder,
     ignored_note,
@@ -102,6 +99,21 @@ class RunPlan:
     def task_name(self) -> TaskName:
         """The name of the task."""
         return self.task.name
+
+    @property
+    def initial_weights(self) -> tuple[InitialWeights, ...]:
+        """The weights of pretrained networks and other runs that the network starts from."""
+        base, start = self.network.base, self.warm_start
+        return (
+            *(() if base is None else (InitialWeights(PRETRAINED, str(base.file), base.sha256),)),
+            *(() if start is None else (start.record,)),
+        )
+
+    @property
+    def start_notes(self) -> tuple[str, ...]:
+        """What the run takes from other runs: weights and decisions."""
+        layers = () if self.warm_start is None else self.warm_start.layers
+        return (*(f"warm start: {layer}" for layer in layers), *inherited_notes(self.inherited))
 
     @property
     def rows_per_step(self) -> int:
@@ -232,14 +244,14 @@ def make_plan(
     """
     config = loaded.config
     with locate_problems(loaded):
-        if config.data.task == GENERATE:
-            raise ConfigError(_generation_problem())
+        if generates(config.data):
+            raise ConfigError(_generation_problem(config.data.task))
         encoder = describe_configured_encoder(config)
         engine, dataset = (TableCache() if tables is None else tables).dataset(config)
         preprocessing = dataset.preprocessing
         task = make_task(config, preprocessing.target)
         task.check_packages()
-        _check_config(config, dataset, task)
+        check_plan(config, dataset, task)
         inherited = inherited_decisions(config, preprocessing.target, recorded_decisions)
         network = task.network_shape(preprocessing)
         network = with_pretrained(config, network, preprocessing.tokens, encoder)
@@ -249,6 +261,9 @@ def make_plan(
         trained = summarize_layers(config.model, network.trained)
         memory, memory_warnings = _estimate_memory(config, network, trained, batch)
         warm_start = None if started else plan_warm_start(config, trained, preprocessing)
+    warnings = [*dataset.warnings, *plan_warnings(config, dataset), *memory_warnings]
+    if warm_start is not None:
+        warnings += warm_start.warnings
     steps_per_epoch = -(-rows // batch)
     return RunPlan(
         loaded=loaded,
@@ -264,21 +279,16 @@ def make_plan(
         total_steps=resolved_steps(config.fit, steps_per_epoch),
         inherited=inherited,
         warm_start=warm_start,
-        warnings=(
-            *dataset.warnings,
-            *plan_warnings(config, dataset),
-            *memory_warnings,
-            *(() if warm_start is None else warm_start.warnings),
-        ),
+        warnings=tuple(warnings),
         notes=(*dataset.notes, *ignored_note(encoder)),
     )
 
 
-def _generation_problem() -> Problem:
+def _generation_problem(task: str) -> Problem:
     return Problem(
         "",
         "a task with a target to predict",
-        f"task: {GENERATE}",
+        f"task: {task}",
         "use trainer fit, resume, check, eval, predict, export or report",
         "data.task",
     )
@@ -286,40 +296,6 @@ def _generation_problem() -> Problem:
 
 def _total(counts: Sequence[int | None]) -> int | None:
     return None if None in counts else sum(count or 0 for count in counts)
-
-
-def _check_config(config: Config, dataset: Dataset, task: Task) -> None:
-    """Check that the config fits the data.
-
-    Raises:
-        ConfigError: Settings contradict the data.
-    """
-    target, has_validation = dataset.preprocessing.target, dataset.rows("validation") > 0
-    problems = [
-        *task_conflicts(config, target.task, task.head, target.classes, has_validation),
-        *tracking_problems(config),
-        *_undefined_monitors(config, dataset),
-        *slice_problems(config, dataset),
-        *_mixing_problems(config, dataset),
-        *component_problems(config, task.network_shape(dataset.preprocessing)),
-    ]
-    if problems:
-        raise ConfigError(problems)
-
-
-def _mixing_problems(config: Config, dataset: Dataset) -> Iterator[Problem]:
-    """Report images that are mixed with others although columns beside them would not be."""
-    names = [spec.name for spec in dataset.preprocessing.inputs if spec.name != IMAGE]
-    if not names:
-        return
-    for index, entry in enumerate(config.model.augment):
-        kind = entry.settings.kind
-        if entry.settings.mixes:
-            count = len(dataset.preprocessing.columns) - 1
-            found = f"{pluralize(count, 'other column')} that cannot be mixed"
-            fix = f"remove {kind}, or the columns with data.features"
-            key = f"model.augment.{index}.{kind}"
-            yield Problem("", "images as the only column of the network", found, fix, key)
 
 
 def _estimate_memory(
@@ -358,23 +334,3 @@ def row_groups(plan: RunPlan, rows: RowIndex) -> pl.Series | None:
     column = split_column(plan.config.data)
     assert column is not None, "a split by group names its column"
     return plan.dataset.table.frame[column].gather(rows)
-
-
-def _undefined_monitors(config: Config, dataset: Dataset) -> Iterator[Problem]:
-    """Report monitored metrics that are undefined on these validation rows in every epoch."""
-    monitors = tuple(monitored_metrics(config.fit))
-    rows = dataset.rows("validation")
-    if not rows or not any(metric in {"val_auc", "val_r2"} for _, metric in monitors):
-        return
-    counts = dataset.classes("validation")
-    constant = [name for name, count in counts.items() if count in {0, rows}]
-    for key, metric in monitors:
-        found = ""
-        if metric == "val_r2" and rows < 2:
-            found = "1 validation row"
-        if metric == "val_auc" and constant:
-            quantity = "no" if counts[constant[0]] == 0 else "only"
-            found = f"{quantity} validation rows of '{constant[0]}'"
-        if found:
-            fix = "monitor val_loss, or choose other validation rows with data.split"
-            yield Problem("", f"validation rows that {metric} is defined for", found, fix, key)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import asdict, replace
 from datetime import datetime
 
-from trainer.config.generation import GENERATE
+from trainer.config.generation import generates
 from trainer.config.load import LoadedConfig
 from trainer.data.splits import SPLIT_NAMES
 from trainer.runs.decisions import Decisions
-from trainer.runs.manifest import PRETRAINED, DataFile, InitialWeights, Manifest, new_manifest
+from trainer.runs.manifest import DataFile, Manifest, new_manifest
 from trainer.workflows.generation.plan import GenerationPlan, make_generation_plan
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 
@@ -30,7 +30,7 @@ def plan_run(
         DataError: The data are invalid.
         RunError: The run to start from does not exist or is damaged.
     """
-    if loaded.config.data.task == GENERATE:
+    if generates(loaded.config.data):
         return make_generation_plan(loaded)
     return make_plan(loaded, tables, recorded_decisions, started=started)
 
@@ -57,17 +57,7 @@ def manifest_of_plan(plan: AnyPlan, command: tuple[str, ...], now: datetime) -> 
         parameters=plan.parameters,
         warnings=plan.warnings,
         data=tuple(DataFile(**asdict(file)) for file in plan.dataset.table.files),
-        initial_weights=_initial_weights(plan),
+        initial_weights=plan.initial_weights,
         splits={name: plan.dataset.rows(name) for name in SPLIT_NAMES},
         dropped=plan.dataset.dropped,
-    )
-
-
-def _initial_weights(plan: AnyPlan) -> tuple[InitialWeights, ...]:
-    if isinstance(plan, GenerationPlan):
-        return ()
-    base, start = plan.network.base, plan.warm_start
-    return (
-        *(() if base is None else (InitialWeights(PRETRAINED, str(base.file), base.sha256),)),
-        *(() if start is None else (start.record,)),
     )

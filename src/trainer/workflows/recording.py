@@ -38,15 +38,12 @@ from trainer.runs.log import MetricsLog
 from trainer.runs.manifest import Manifest, RollbackRecord, Status
 from trainer.runs.run_record import RunRecord, record_errors
 from trainer.tasks.task import Task
-from trainer.tasks.translation import TranslationTask
 from trainer.tracking.trackers import Trackers, make_trackers
 from trainer.workflows.building import resolved_run_config
-from trainer.workflows.generation.plan import GenerationPlan
 from trainer.workflows.plan import RunPlan
 from trainer.workflows.plans import AnyPlan, manifest_of_plan
 from trainer.workflows.recorded_training import RecordedTraining
-from trainer.workflows.reporting.findings import write_evaluation
-from trainer.workflows.reporting.translations import write_translations
+from trainer.workflows.reporting.splits import write_split
 
 _HEARTBEAT_SECONDS = 15.0
 
@@ -197,24 +194,18 @@ class Recording(RunRecord):
             output: Output of the best weights on all of them.
         """
         if self._task is None:
-            has_decisions = split == "validation" and not plan.task.kind.rules.has_text
-            self._task = self._choose_decisions(
-                plan,
-                plan.task.predictions_from_outputs(samples, output.predictions)
-                if has_decisions
-                else None,
-            )
+            validation = None
+            if split == "validation" and plan.task.text is None:
+                decoded = plan.task.decode_outputs(output.predictions)
+                validation = plan.task.make_predictions(samples, decoded)
+            self._task = self._choose_decisions(plan, validation)
         task = self._task
         metrics = {
             "loss": output.loss,
             **task.compute_metrics(output.predictions, samples, output.rows),
         }
-        epoch = self.recorded.training.best_epoch
-        if isinstance(task, TranslationTask):
-            write_translations(self.run, plan, split, metrics, samples, output.predictions, epoch)
-            return metrics
-        predictions = task.predictions_from_outputs(samples, output.predictions)
-        write_evaluation(self.run, plan, split, metrics, predictions, epoch)
+        evaluated = task.evaluated(samples, task.decode_outputs(output.predictions), metrics)
+        write_split(self.run, plan, split, evaluated, self.recorded.training.best_epoch)
         return metrics
 
     def _choose_decisions(self, plan: RunPlan, validation: Predictions | None) -> Task:
@@ -299,7 +290,7 @@ def new_recording(
         if plan.loaded.text is not None and run_path is None:
             run.write_proposed_config(plan.loaded.text)
         write_fitted_data(run, fitted_data(plan))
-        if not isinstance(plan, GenerationPlan) and plan.inherited is not None:
+        if plan.inherited is not None:
             # The run keeps them in case the run they come from is deleted.
             write_decisions(run, plan.inherited)
         with open_recording(run, config, manifest, recorded) as record:

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from trainer.config.dump import resolved_settings
 from trainer.config.nodes import KeyPath, Node, Source, join_key, to_python
 from trainer.config.schema import Config
+from trainer.config.task_rules import rules_of
 from trainer.config.yaml_reader import MAX_BYTES, parse_yaml
 from trainer.config.yaml_writer import flow_text
 from trainer.errors import RunError, command_text
@@ -141,11 +142,12 @@ def _commands(content: RunContent) -> Iterator[Block]:
     manifest = content.report.summary.manifest
     if manifest is not None and manifest.command:
         yield CodeBlock("This run was created by", (cell(shlex.join(manifest.command)),))
+    rules = None if manifest is None else rules_of(manifest.task)
     run = cell(str(content.run.path))
     lines = [
         f"{command_text('fit', cell(str(content.run.config)))}    # train again from scratch",
         f"{command_text('eval', run)}    # evaluate",
-        _prediction(run, is_generated=manifest is not None and manifest.task == "generate"),
+        _prediction(run, is_generated=rules is not None and rules.is_generated),
     ]
     status = content.report.summary.status
     if status == "finished" and not content.members:

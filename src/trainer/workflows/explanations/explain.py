@@ -1,8 +1,8 @@
 """Explain a trained network: importance, curves, a surface and SHAP values, and heat maps of images,
 written to `explanation/`.
 
-Draws the rows and writes the files; `importance`, `dependence`, `shapley` and, for images,
-`workflows.explanations.heat_maps` compute them.
+Draws the rows, and writes the SHAP values; `explained_sample` and, for images, `heat_maps` write the
+other files.
 """
 
 from __future__ import annotations
@@ -12,45 +12,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Literal
 
-import numpy as np
 import polars as pl
 
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
-from trainer.config.task_rules import TASK_RULES
 from trainer.data.sampling import RowSample
 from trainer.data.sources import is_large
 from trainer.data.values import to_text
 from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
-from trainer.explain.dependence import partial_dependence_json, surface_json
-from trainer.explain.importance import (
-    MAX_ROWS,
-    PermutationSettings,
-    importance_json,
-    permutation_importance,
-)
-from trainer.explain.perturbations import EncodedRows, encode_rows
+from trainer.explain.importance import MAX_ROWS
 from trainer.explain.shapley import load_shap, shap_values
-from trainer.explain.words import explain_texts
-from trainer.metrics.arrays import FloatArray
-from trainer.metrics.labels import row_log_losses, squared_errors
 from trainer.prediction.predictor import Predictor
 from trainer.prediction.trained_runs import load_run_table
-from trainer.runs.explanations import ShapColumn, ShapFile, TextsFile
+from trainer.runs.explanations import ShapColumn, ShapFile
 from trainer.runs.files import json_bytes
 from trainer.runs.heat_maps import HeatMapsFile
 from trainer.runs.records import to_json
 from trainer.workflows.explanations.explained_rows import ExplainedRows, draw_rows, rows_to_explain
+from trainer.workflows.explanations.explained_sample import encoded_rows, explain_sample
 from trainer.workflows.explanations.heat_maps import ImageRows, explain_images, images_to_explain
 
-CURVE_ROWS = 1_000
-CURVES = 10
 _BACKGROUND_ROWS = 100
-_EXPLAINED_TEXTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +110,7 @@ def explain(
         StorageError: The files cannot be written.
     """
     run = predictor.run
-    if predictor.task.kind.rules.has_text:
-        raise RunError(_text_problem(run.path))
+    _check_task(predictor)
     if shap_rows is not None and _has_columns(predictor):
         load_shap()
     columns = _parse_columns(columns, predictor)
@@ -135,10 +119,8 @@ def explain(
     importance, shap, heat_maps = None, None, None
     files: list[str] = []
     if drawn.sample is not None:
-        contents = _explain_sample(predictor, drawn.sample, repeats, columns)
+        contents = explain_sample(predictor, drawn.sample, repeats, columns)
         importance = contents["importance.json"]
-        for name, content in contents.items():
-            run.write_explanation(name, json_bytes(content))
         files += contents
     if drawn.rows is not None and drawn.background is not None:
         shap = _write_shap(predictor, drawn.rows, drawn.background)
@@ -243,97 +225,6 @@ def _parse_columns(entries: Sequence[str], predictor: Predictor) -> tuple[str, .
     return tuple(dict.fromkeys(names))
 
 
-def _explain_sample(
-    predictor: Predictor, sample: RowSample, repeats: int, columns: Sequence[str]
-) -> dict[str, Any]:
-    """Return the contents of the files about a sample of rows: name → JSON."""
-    importance = _importance(predictor, sample, repeats)
-    names = columns or tuple(column["column"] for column in importance["columns"][:CURVES])
-    contents = {"importance.json": importance}
-    contents |= dict(_curves_and_surface(predictor, sample, names))
-    texts = _explained_texts(predictor, sample)
-    if texts.columns:
-        contents["texts.json"] = to_json(texts)
-    return contents
-
-
-def _importance(predictor: Predictor, sample: RowSample, repeats: int) -> dict[str, Any]:
-    started, config = perf_counter(), predictor.members[0].loaded.config
-    level = config.evaluate.confidence_level
-    importance = permutation_importance(
-        predictor.task.name,
-        _encoded(predictor, sample.frame),
-        _targets(sample),
-        sample.weight,
-        predictor.predict_mean,
-        PermutationSettings(repeats, config.seed, level),
-    )
-    record_json = importance_json(importance, sample.split, sample.split_rows, level)
-    return {**record_json, "seconds": round(perf_counter() - started, 3)}
-
-
-def _curves_and_surface(
-    predictor: Predictor, sample: RowSample, columns: Sequence[str]
-) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the name and the content of the files with curves and, for two numbers, the surface."""
-    task, encoders, predict = predictor.task, predictor.encoders, predictor.predict_mean
-    rows = sample.subsample(CURVE_ROWS, predictor.members[0].loaded.config.seed)
-    names = task.prediction_names
-    curves = partial_dependence_json(
-        columns, encoders, rows.frame, rows.weight, predict, names, sample.split
-    )
-    yield "partial_dependence.json", curves
-    actual = task.json_values(_targets(rows))
-    surface = surface_json(encoders, rows.frame, actual, predict, names, sample.split)
-    if surface is not None:
-        yield "surface.json", surface
-
-
-def _explained_texts(predictor: Predictor, sample: RowSample) -> TextsFile:
-    """Explain the texts of the rows with the largest loss, of a sample of the rows."""
-    task = predictor.task
-    rows = sample.subsample(CURVE_ROWS, predictor.members[0].loaded.config.seed)
-    names = TASK_RULES[task.name].scored_names(task.target.names)
-    columns = dict.fromkeys(
-        column.name for encoder in predictor.encoders for column in encoder.columns
-        if column.kind in ("text", "tokens")
-    )  # fmt: skip
-    if not columns:
-        return TextsFile(rows.split, len(rows.rows), {})
-
-    def predict(frame: pl.DataFrame) -> FloatArray:
-        return predictor.predict_mean([rows.inputs for rows in _encoded(predictor, frame)])
-
-    targets, predictions = _targets(rows), predict(rows.frame)[:, : len(names)]
-    if TASK_RULES[task.name].has_classes:
-        losses = row_log_losses(task.name, targets, predictions)
-    else:
-        losses = squared_errors(targets, predictions).mean(axis=1)
-    worst = np.argsort(-losses, kind="stable")[:_EXPLAINED_TEXTS]
-    numbers = rows.rows[worst].tolist()
-    actual = [_target_text(value) for value in task.json_values(targets[worst])]
-    frame = rows.frame[worst]
-    return TextsFile(
-        rows.split,
-        len(rows.rows),
-        {name: explain_texts(name, frame, numbers, actual, names, predict) for name in columns},
-    )
-
-
-def _target_text(value: object) -> str:
-    return ", ".join(f"{item:g}" for item in value) if isinstance(value, list) else str(value)
-
-
-def _encoded(predictor: Predictor, frame: pl.DataFrame) -> list[EncodedRows]:
-    """Return the rows in each encoding."""
-    return [encode_rows(encoder, frame) for encoder in predictor.encoders]
-
-
-def _targets(sample: RowSample) -> FloatArray:
-    """Return the targets (n, k) in the form of predictions."""
-    return sample.y if sample.values is None else sample.values
-
-
 def _write_shap(
     predictor: Predictor, shap_rows: ExplainedRows, background: pl.DataFrame
 ) -> dict[str, Any]:
@@ -347,7 +238,7 @@ def _write_shap(
     run, prediction_names = predictor.run, predictor.task.prediction_names
     shap = shap_values(
         predictor.predict_mean,
-        _encoded(predictor, shap_rows.frame),
+        encoded_rows(predictor, shap_rows.frame),
         [encoder.transform(background).inputs for encoder in predictor.encoders],
         predictor.members[0].loaded.config.seed,
     )
@@ -392,7 +283,14 @@ def _write_shap(
     return record_json
 
 
-def _text_problem(path: Path) -> Problem:
-    """Return the problem of a run that translates."""
+def _check_task(predictor: Predictor) -> None:
+    """Check that a run does not translate.
+
+    Raises:
+        RunError: It does.
+    """
+    if predictor.task.text is None:
+        return
+    expected, found = "a run that predicts classes or numbers", "one that translates"
     fix = "its report.html shows the attention of its best and worst translations"
-    return Problem(str(path), "a run that predicts classes or numbers", "one that translates", fix)
+    raise RunError(Problem(str(predictor.run.path), expected, found, fix))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainer.config.generation import GENERATE, NETWORK_NAMES, Networks
+from trainer.config.generation import NETWORK_NAMES, Networks
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.config.resolve import resolved_steps
@@ -16,6 +16,8 @@ from trainer.errors import ConfigError, DataError, Problem
 from trainer.models.generation_summary import GenerationShape, summarize_networks
 from trainer.models.memory import MemoryEstimate, estimate_memory
 from trainer.models.summary import LayerSummary
+from trainer.runs.decisions import Decisions
+from trainer.runs.manifest import InitialWeights
 from trainer.task_names import TaskName
 from trainer.tracking.trackers import tracking_problems
 
@@ -61,7 +63,24 @@ class GenerationPlan:
     @property
     def task_name(self) -> TaskName:
         """The name of the task."""
-        return GENERATE
+        task = self.config.data.task
+        assert task != "auto", "generation is never inferred"
+        return task
+
+    @property
+    def initial_weights(self) -> tuple[InitialWeights, ...]:
+        """Weights that the networks start from: none."""
+        return ()
+
+    @property
+    def inherited(self) -> Decisions | None:
+        """Decisions of another run: none."""
+        return None
+
+    @property
+    def start_notes(self) -> tuple[str, ...]:
+        """What the run takes from other runs: nothing."""
+        return ()
 
     @property
     def settings(self) -> Networks:

@@ -30,11 +30,10 @@ from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
 from trainer.inputs import Inputs, count_rows
 from trainer.models.generation_summary import GenerationShape
-from trainer.prediction.trained_runs import read_run_config
+from trainer.prediction.trained_runs import open_checkpoint, read_run_config
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import storage_errors, write_atomically
-from trainer.runs.opening import open_run
 from trainer.workflows.generation.measures import Generate, SampleMeasures
 
 _BATCH = 1_024
@@ -70,11 +69,7 @@ def open_generator(path: Path) -> TrainedGenerator:
     Raises:
         RunError: The run or the checkpoint does not exist, or files are damaged.
     """
-    run, name = open_run(path)
-    checkpoint = name or "best"
-    if not run.has_checkpoint(checkpoint):
-        fix = "wait for its first checkpoint, or run trainer fit on its config.yaml"
-        raise RunError(Problem(str(path), "a run with a checkpoint", "none yet", fix))
+    run, checkpoint = open_checkpoint(path)
     try:
         rows = rows_from_json(run.read_preprocessing())
     except ValidationError as error:

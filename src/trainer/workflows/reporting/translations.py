@@ -6,7 +6,6 @@ Importing this module does not import TensorFlow.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -21,23 +20,21 @@ from trainer.assessment.text_findings import (
 )
 from trainer.config.schema import Config
 from trainer.config.translation import encoder_decoder
-from trainer.data.arrays import Float32Array, RowIndex
+from trainer.data.arrays import RowIndex
 from trainer.data.dataset import Dataset
 from trainer.data.opening import gather_rows
-from trainer.data.samples import Samples
+from trainer.data.parquet_errors import parquet_errors
 from trainer.data.splits import SPLIT_NAMES, SplitName
+from trainer.data.text_targets import TextTarget
 from trainer.data.token_columns import TokenColumn
 from trainer.data.values import to_text
-from trainer.errors import Problem, RunError
 from trainer.metrics.texts import TextScores
 from trainer.report.summary import summary_sentence
 from trainer.runs.directory import RunDirectory
-from trainer.runs.evaluations import Evaluation
 from trainer.runs.explanations import ShownTranslation, TranslationsFile
 from trainer.runs.files import json_bytes
 from trainer.runs.findings import write_findings
 from trainer.runs.records import to_json
-from trainer.tasks.translation import LOG_PROBABILITY, STATISTICS, TranslationTask
 
 if TYPE_CHECKING:
     from trainer.workflows.building import TrainingSetup
@@ -50,45 +47,22 @@ _SPLITS: tuple[SplitName, ...] = ("test", "validation")
 
 
 def write_translations(
-    run: RunDirectory,
-    plan: RunPlan,
-    split: SplitName,
-    metrics: Mapping[str, float],
-    samples: Samples,
-    outputs: Float32Array,
-    epoch: int | None,
+    run: RunDirectory, dataset: Dataset, split: SplitName, texts: pl.DataFrame
 ) -> None:
-    """Write metrics of the best weights for a split, and its translations, if there are any.
+    """Write the translations of a split with their sources.
 
     Args:
         run: The run directory.
-        plan: The plan of the run.
+        dataset: Its rows.
         split: The split.
-        metrics: The metrics.
-        samples: The samples of the split.
-        outputs: The outputs for all of them.
-        epoch: The epoch of the best weights.
+        texts: See `EvaluatedSamples`.
 
     Raises:
         StorageError: The run directory cannot be written.
     """
-    rows = len(samples)
-    evaluation = Evaluation(metrics, split=split, checkpoint="best", epoch=epoch, rows=rows)
-    run.write_evaluation(split, evaluation)
-    task = plan.task
-    if not isinstance(task, TranslationTask) or outputs.shape[1] == STATISTICS:
-        return
-    frame = pl.DataFrame(
-        {
-            "row": samples.rows,
-            "source": _sources(plan.dataset, samples.rows),
-            "actual": samples.texts,
-            "predicted": pl.Series(task.texts(outputs), dtype=pl.String),
-            "log_probability": outputs[:, LOG_PROBABILITY].astype(np.float64),
-        }
-    )
+    sources = _sources(dataset, texts["row"].to_numpy()).alias("source")
     buffer = io.BytesIO()
-    frame.write_parquet(buffer)
+    texts.clone().insert_column(1, sources).write_parquet(buffer)
     run.write_predictions(f"{split}.parquet", buffer.getvalue())
 
 
@@ -101,18 +75,14 @@ def read_translations(run: RunDirectory, split: SplitName) -> TranslatedTexts | 
     path = run.predictions / f"{split}.parquet"
     if not path.exists():
         return None
-    try:
+    with parquet_errors(path, "translations of the run"):
         frame = pl.read_parquet(io.BytesIO(run.read_predictions(path.name)))
         columns = (frame[name].to_list() for name in ("source", "actual", "predicted"))
         return TranslatedTexts(frame["row"].to_numpy(), *columns)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        found = str(error).splitlines()[0]
-        fix = "restore the file from a copy of the run"
-        raise RunError(Problem(str(path), "translations of the run", found, fix)) from error
 
 
 def write_translation_findings(
-    run: RunDirectory, config: Config, dataset: Dataset, task: TranslationTask
+    run: RunDirectory, config: Config, dataset: Dataset, text: TextTarget
 ) -> str:
     """Write the findings of a run that translates; return the summary sentence.
 
@@ -133,8 +103,8 @@ def write_translation_findings(
     assert targets is not None, "the target is a text"
     findings = text_findings(
         config,
-        task.target.columns[0],
-        task.text.bleu_tokenizer,
+        dataset.preprocessing.target.columns[0],
+        text.bleu_tokenizer,
         known,
         (_sources(dataset, training).to_list(), targets.to_list()),
     )
@@ -150,16 +120,16 @@ def explain_translations(plan: RunPlan, built: TrainingSetup, run: RunDirectory)
         RunError: The translations are damaged.
         StorageError: The run directory cannot be written.
     """
-    task = plan.task
+    text = plan.task.text
     found = ((split, read_translations(run, split)) for split in _SPLITS)
     split, texts = next(
         ((split, texts) for split, texts in found if texts is not None), ("test", None)
     )
-    if texts is None or not isinstance(task, TranslationTask):
+    if texts is None or text is None:
         return
-    tokenizer = task.text.bleu_tokenizer
+    tokenizer = text.bleu_tokenizer
     scores = TextScores(texts.translations, texts.references, tokenizer).sentence_scores()
-    lengths = np.array([len(text) for text in texts.sources])
+    lengths = np.array([len(source) for source in texts.sources])
     order = np.lexsort((-lengths, -scores))
     best, worst = order[:_SHOWN], order[::-1][:_SHOWN]
     shown = [
@@ -172,7 +142,7 @@ def explain_translations(plan: RunPlan, built: TrainingSetup, run: RunDirectory)
         )
         for index in (*best, *worst)
     ]
-    shown = _with_attention(plan, built, task, shown)
+    shown = _with_attention(plan, built, text.column, shown)
     names = compared_text_metrics(plan.config)
     content = TranslationsFile(
         split=split,
@@ -184,7 +154,7 @@ def explain_translations(plan: RunPlan, built: TrainingSetup, run: RunDirectory)
 
 
 def _with_attention(
-    plan: RunPlan, built: TrainingSetup, task: TranslationTask, shown: list[ShownTranslation]
+    plan: RunPlan, built: TrainingSetup, target: TokenColumn, shown: list[ShownTranslation]
 ) -> list[ShownTranslation]:
     """Return translations with their tokens, and how the decoder attends to those of the source."""
     import tensorflow as tf
@@ -195,7 +165,6 @@ def _with_attention(
     assert isinstance(source, TokenColumn), "the source has tokens"
     assert source.pieces is not None, "tokens are parts of words"
     assert shape is not None, "the network translates"
-    target = task.text.column
     assert target.pieces is not None, "tokens are parts of words"
     tokens, _ = source.encode(pl.Series([item.source for item in shown], dtype=pl.String))
     texts, _ = target.encode(pl.Series([item.translation for item in shown], dtype=pl.String))

@@ -19,8 +19,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import numpy as np
-
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.sweep_loading import sweep_text
 from trainer.config.sweeps import (
@@ -52,8 +50,8 @@ from trainer.workflows.existing_runs import read_metrics
 from trainer.workflows.packed.pack_schedule import LARGEST_PACK
 from trainer.workflows.packed.work_items import ItemRunner, worker_threads
 from trainer.workflows.plan import RunPlan, TableCache
-from trainer.workflows.reporting.findings import write_evaluation, write_missing_findings
-from trainer.workflows.reporting.translations import write_translations
+from trainer.workflows.reporting.findings import write_missing_findings
+from trainer.workflows.reporting.splits import write_split
 from trainer.workflows.resuming.checks import check_unchanged
 from trainer.workflows.session import Session
 from trainer.workflows.sweeps.sweep_plan import base_plan, batch_size, choose_jobs, sweep_objective
@@ -302,13 +300,7 @@ def _best_trial_metrics(
         for result in evaluations.results:
             assert result.split is not None
             epoch = run.read_manifest().best_epoch
-            if result.predictions is not None:
-                write_evaluation(run, plan, result.split, result.metrics, result.predictions, epoch)
-                continue
-            samples = plan.encoded_samples(result.split)
-            assert samples is not None, "the split has rows"
-            outputs = np.asarray(result.outputs, np.float32)
-            write_translations(run, plan, result.split, result.metrics, samples, outputs, epoch)
+            write_split(run, plan, result.split, result, epoch)
     if plan.config.evaluate.report:
         write_missing_findings(run.path)
         write_page(run, datetime.now(UTC))
