@@ -67,7 +67,7 @@ def command(
         int, typer.Option("--max-body", min=1, max=4096, help="Largest request in MiB.")
     ] = 16,
     max_rows: Annotated[
-        int, typer.Option("--max-rows", min=1, help="Most rows of a request.")
+        int, typer.Option("--max-rows", min=1, help="Most rows or samples of a request.")
     ] = 100_000,
     max_connections: Annotated[
         int,
@@ -82,9 +82,13 @@ def command(
 ) -> None:
     """Serve trained runs over HTTP. Prints the address, and stops at SIGTERM or Ctrl-C.
 
+    A generator (task: generate) answers with new samples.
+
     Example: trainer serve runs/breast-cancer/20261122-141530-9f3c --port 8000 --workers 2
 
     Example: curl -H 'Content-Type: application/json' -d '{"mean_radius": 14.1}' localhost:8000/predict
+
+    Example: curl -H 'Content-Type: application/json' -d '{"count": 9, "seed": 1}' localhost:8000/predict
     """
     _check_packages(runs)
     token = _token(token_file)

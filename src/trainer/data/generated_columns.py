@@ -92,15 +92,7 @@ class GeneratedNumber(FittedBase):
                 .select(pl.when(pl.Series(levels[:, 0] == 0)).then(values).alias(self.name))
                 .to_series()
             )
-        match self.dtype:
-            case "integer":
-                return values.cast(pl.Int64)
-            case "date":
-                return values.cast(pl.Int64).cast(pl.Datetime("us")).cast(pl.Date)
-            case "datetime":
-                return values.cast(pl.Int64).cast(pl.Datetime("us"))
-            case _:
-                return values
+        return typed_numbers(values, self.dtype)
 
     def _spread(self, numbers: Float64Array) -> Float64Array:
         order = np.argsort(numbers, kind="stable")
@@ -168,15 +160,7 @@ class GeneratedCategory(FittedBase):
         """Return the column for encoded rows and the drawn level of each one-hot part."""
         names: list[str | None] = [*self.levels, *([None] if self.missing else [])]
         text = pl.Series(self.name, names, dtype=pl.String).gather(levels[:, 0])
-        match self.dtype:
-            case "integer":
-                return text.cast(pl.Int64)
-            case "float":
-                return text.cast(pl.Float64)
-            case "boolean":
-                return text == "true"
-            case _:
-                return text
+        return typed_levels(text, self.dtype)
 
 
 GeneratedColumn = Annotated[GeneratedNumber | GeneratedCategory, Field(discriminator="kind")]
@@ -304,6 +288,32 @@ class GeneratedRows(FittedBase):
             list(codes), list(codes.values()), default=-1, return_dtype=pl.Int64
         )
         return numbers.to_numpy().copy()
+
+
+def typed_numbers(values: pl.Series, dtype: Dtype) -> pl.Series:
+    """Return float64 numbers, or dates in microseconds since 1970, as values of a type."""
+    match dtype:
+        case "integer":
+            return values.cast(pl.Int64)
+        case "date":
+            return values.cast(pl.Int64).cast(pl.Datetime("us")).cast(pl.Date)
+        case "datetime":
+            return values.cast(pl.Int64).cast(pl.Datetime("us"))
+        case _:
+            return values
+
+
+def typed_levels(text: pl.Series, dtype: Dtype) -> pl.Series:
+    """Return levels, which are text, as values of a type."""
+    match dtype:
+        case "integer":
+            return text.cast(pl.Int64)
+        case "float":
+            return text.cast(pl.Float64)
+        case "boolean":
+            return text == "true"
+        case _:
+            return text
 
 
 def normal_scores(count: int) -> Float64Array:

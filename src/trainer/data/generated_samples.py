@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import polars as pl
@@ -23,6 +24,30 @@ _SHOWN_SIDE = 32
 _CLASSES, _LEVELS = 1, 2
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _GREY, _RGB = 0, 2
+
+
+class Drawable(Protocol):
+    """What the random numbers of samples depend on: `GeneratedRows`, or the schema of an export."""
+
+    @property
+    def target(self) -> str | None:
+        """The column of the classes; None without classes."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes."""
+
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """Training rows of each class."""
+
+    @property
+    def conditions(self) -> int:
+        """Number of classes that the generator is given; 0 for none."""
+
+    @property
+    def blocks(self) -> tuple[tuple[int, int], ...]:
+        """First column and number of columns of each one-hot part."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +75,7 @@ class Draw:
 
 
 def draw_samples(
-    rows: GeneratedRows, latent: int, count: int, seed: int, only: int | None = None
+    rows: Drawable, latent: int, count: int, seed: int, only: int | None = None
 ) -> Draw:
     """Draw the random numbers of samples, with classes as frequent as in the training rows.
 
@@ -118,7 +143,7 @@ def sample_table(rows: GeneratedRows, values: Float32Array, draw: Draw) -> pl.Da
     return table if not rows.conditions else with_classes(table, rows, draw)
 
 
-def with_classes(table: pl.DataFrame, rows: GeneratedRows, draw: Draw) -> pl.DataFrame:
+def with_classes(table: pl.DataFrame, rows: Drawable, draw: Draw) -> pl.DataFrame:
     """Return a table of samples with the class of each."""
     assert rows.target is not None, "there are classes"
     classes = pl.Series(rows.target, rows.classes).gather(draw.classes)

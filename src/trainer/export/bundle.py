@@ -108,7 +108,7 @@ def load_bundle(path: Path) -> Bundle:
             same column for different kinds.
     """
     run, opened = open_members(path)
-    _check_finished(path, run)
+    check_finished(path, run)
     encoders: list[Preprocessing] = []
     members = []
     for trained in opened:
@@ -129,7 +129,12 @@ def load_bundle(path: Path) -> Bundle:
     return bundle
 
 
-def _check_finished(path: Path, run: RunDirectory) -> None:
+def check_finished(path: Path, run: RunDirectory) -> None:
+    """Check that a run has finished, or that a checkpoint of it is named.
+
+    Raises:
+        RunError: It has not.
+    """
     status = run.read_manifest().status
     # A checkpoint that is named is meant, whatever became of the run.
     if status == "finished" or path.parent.name == run.checkpoints.name:

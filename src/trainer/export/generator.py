@@ -6,14 +6,12 @@ The numbers are inputs, because graphs draw no reproducible ones: `latent`, norm
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnx
 
-from trainer.data.arrays import Float32Array
 from trainer.data.generated_columns import (
     GeneratedCategory,
     GeneratedNumber,
@@ -21,12 +19,17 @@ from trainer.data.generated_columns import (
     normal_scores,
 )
 from trainer.errors import Problem, RunError
+from trainer.export.generator_schema import (
+    CLASS,
+    IMAGE_OUTPUT,
+    UNIFORM,
+    GeneratorSchema,
+)
 from trainer.export.keras_files import KerasNetwork, read_network
 from trainer.export.onnx_graph import Graph, Tensor
 from trainer.export.onnx_network import UnsupportedLayerError, add_layers, layer_problems
+from trainer.export.schema import GENERATOR_KEY, RUN_KEY, VERSION_KEY, WEIGHTS_KEY
 from trainer.inputs import CONDITION, LATENT
-
-CLASS, UNIFORM, IMAGE_OUTPUT = "class", "uniform", "image"
 
 
 def generator_problems(network: KerasNetwork, where: str) -> list[Problem]:
@@ -35,21 +38,15 @@ def generator_problems(network: KerasNetwork, where: str) -> list[Problem]:
 
 
 def write_generator(
-    model: Path,
-    rows: GeneratedRows,
-    name: str,
-    version: str,
-    metadata: Mapping[str, str],
-    out: Path,
+    model: Path, rows: GeneratedRows, schema: GeneratorSchema, version: str, out: Path
 ) -> None:
     """Write a generator as an ONNX file.
 
     Args:
         model: The verified `model.keras` of its checkpoint.
         rows: What it generates.
-        name: The name of the graph.
+        schema: What describes it in the file.
         version: The version of this package.
-        metadata: Entries of the file.
         out: The file to write.
 
     Raises:
@@ -71,8 +68,14 @@ def write_generator(
         _add_image(graph, values, rows)
     else:
         _add_columns(graph, values, rows)
-    text = f"Samples of the generator {name}"
-    onnx.save(graph.model(name, text, version, metadata), str(out))
+    text = f"Samples of the generator {schema.name}"
+    metadata = {
+        GENERATOR_KEY: schema.model_dump_json(),
+        RUN_KEY: schema.run,
+        WEIGHTS_KEY: schema.weights_sha256,
+        VERSION_KEY: version,
+    }
+    onnx.save(graph.model(schema.name, text, version, metadata), str(out))
 
 
 def _network_output(graph: Graph, network: KerasNetwork, rows: GeneratedRows) -> Tensor:
@@ -170,16 +173,3 @@ def _add_category(graph: Graph, column: GeneratedCategory, level: str) -> None:
     labels = graph.node("Gather", graph.constant(names, "string"), level, axis=0)
     text = "category" + ("; empty if missing" if column.missing else "")
     graph.output(labels, column.name, "string", (), text)
-
-
-def graph_inputs(
-    rows: GeneratedRows, latent: Float32Array, classes: np.ndarray[tuple[int], np.dtype[np.int64]],
-    uniform: np.ndarray[tuple[int, int], np.dtype[np.float64]],
-) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]]:  # fmt: skip
-    """Return the inputs of the graph for drawn random numbers."""
-    inputs: dict[str, np.ndarray[tuple[int, ...], np.dtype[np.generic]]] = {LATENT: latent}
-    if rows.conditions:
-        inputs[CLASS] = classes
-    if rows.blocks:
-        inputs[UNIFORM] = uniform
-    return inputs

@@ -17,6 +17,8 @@ from trainer.runs.files import to_jsonable
 FORMAT = 1
 SCHEMA_KEY, RUN_KEY, WEIGHTS_KEY = "trainer.schema", "trainer.run", "trainer.weights_sha256"
 VERSION_KEY = "trainer.version"
+GENERATOR_KEY = "trainer.generator"
+"""For `trainer.export.generator_schema.GeneratorSchema`, instead of the schema of a model."""
 
 InputKind = Literal[
     "number", "boolean", "datetime", "category", "text", "tokens", "image", "encoded"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainer.config.data import Data
 from trainer.config.dump import resolved_settings
 from trainer.config.generation import generates
+from trainer.config.images import image_columns
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import to_python
 from trainer.config.read_options import parse_read_options
@@ -101,7 +102,9 @@ def open_trained(path: Path) -> TrainedRun:
     run, checkpoint = open_checkpoint(path)
     loaded = read_run_config(run)
     if generates(loaded.config.data):
-        fix = f"draw samples: {command_text('predict', run.path)} -o samples"
+        has_images = loaded.config.generation.image or image_columns(loaded.config.data)
+        out = "samples" if has_images else "samples.csv"
+        fix = f"draw samples: {command_text('predict', run.path)} -o {out}"
         found = f"a run of task: {loaded.config.data.task}"
         raise RunError(Problem(str(path), "a run with predictions", found, fix))
     # A run's config contains every setting: an incomplete one was truncated and has another meaning.

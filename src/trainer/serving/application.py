@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -31,10 +31,13 @@ from trainer.serving.counters import Counters
 from trainer.serving.models import LOG, Models, Served
 from trainer.serving.occlusion import explain_row
 from trainer.serving.openapi import combined_api, json_response
-from trainer.serving.page import page_response
+from trainer.serving.page import PageKind, page_response
 from trainer.serving.problems import RequestError, error_body, refuse
 from trainer.serving.prometheus import metrics_text
 from trainer.serving.settings import Limits
+
+if TYPE_CHECKING:
+    from trainer.serving.generators import ServedGenerator
 
 _THREADS = 2
 _THREAD_BYTES = 16 * 1024
@@ -147,6 +150,8 @@ class Application:
 
     async def _predict(self, request: Request, name: str | None) -> Response:
         served = self._served(request, name)
+        if not isinstance(served, Served):
+            return await self._sample(request, served)
         form = _accepted_form(request)
         async with self._body(request) as body:
             content_type = request.headers.get("content-type", "")
@@ -168,8 +173,21 @@ class Application:
         count_answer(self.counters, served, answer)
         return Response(answer.content, media_type=answer.media_type, headers=served.headers)
 
+    async def _sample(self, request: Request, served: ServedGenerator) -> Response:
+        async with self._body(request) as body:
+            content_type = request.headers.get("content-type", "")
+            accepted = request.headers.get("accept")
+            response = await self._run(
+                lambda: served.respond(body, content_type, accepted, self.limits), _THREAD_BYTES
+            )
+        self.counters.count_rows(served.number, response.count, 0)
+        return Response(response.body, media_type=response.kind, headers=response.headers)
+
     async def _explain(self, request: Request) -> Response:
         served = self._served(request)
+        if not isinstance(served, Served):
+            fix = "POST /predict draws samples"
+            raise refuse(422, "a model that predicts rows", "a generator", fix)
         async with self._body(request) as body:
             content_type = request.headers.get("content-type", "")
 
@@ -190,21 +208,11 @@ class Application:
         return json_response(combined_api({name: one.api for name, one in apis.items() if one}))
 
     async def _list(self, _: Request) -> Response:
-        models = [
-            {
-                "name": served.model.source.name,
-                "run": served.model.schema.run,
-                "task": served.model.schema.task,
-                "columns": list(served.reader.columns),
-                "predictions": list(served.model.column_names),
-            }
-            for served in self.models.all()
-        ]
-        return json_response({"models": models})
+        return json_response({"models": [served.listed for served in self.models.all()]})
 
     async def _page(self, request: Request) -> Response:
-        self._served(request)
-        return page_response(needs_token=self._token is not None)
+        kind: PageKind = "rows" if isinstance(self._served(request), Served) else "samples"
+        return page_response(kind, needs_token=self._token is not None)
 
     async def _health(self, _: Request) -> Response:
         return json_response({"status": "ok"})
@@ -214,7 +222,7 @@ class Application:
         text = metrics_text(self.counters, self.models.all())
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    def _served(self, request: Request, name: str | None = None) -> Served:
+    def _served(self, request: Request, name: str | None = None) -> Served | ServedGenerator:
         name = request.path_params.get("name") if name is None else name
         served = self.models.get(name)
         if served is None:

@@ -45,7 +45,8 @@ class ImmediateAnswers:
             url: Its path and query.
             headers: Its headers, with names in lower case.
         """
-        if url not in self._paths or self._served(url).model.writes_texts:
+        served = self._served(url) if url in self._paths else None
+        if served is None or served.model.writes_texts:
             return False
         values = dict(headers)
         length = values.get(b"content-length", b"")
@@ -77,16 +78,18 @@ class ImmediateAnswers:
             lines += (name, b": ", value, b"\r\n")
         return b"".join((*lines, b"\r\n", response.body))
 
-    def _served(self, url: bytes) -> Served:
+    def _served(self, url: bytes) -> Served | None:
+        """Return the model of a path; None for a generator."""
         served = self._application.models.get(self._application.predict_paths[self._paths[url]])
         assert served is not None, "models are replaced, but never removed"
-        return served
+        return served if isinstance(served, Served) else None
 
     def _response(self, url: bytes, headers: Headers, body: bytes) -> Response:
         application, path = self._application, self._paths[url]
         if not application.is_allowed(path, headers):
             return unauthorized()
         served = self._served(url)
+        assert served is not None, "a model is not replaced by a generator"
         content_type = dict(headers)[b"content-type"].decode("latin-1")
         try:
             answer = predict_body(served, body, content_type, application.limits)

@@ -15,9 +15,11 @@ from trainer.serving.counters import Counters
 from trainer.serving.monitoring_bins import SLOTS, counters_by_model
 from trainer.serving.onnx_model import OnnxModel
 from trainer.serving.openapi import openapi
+from trainer.serving.opening import open_model
 from trainer.serving.settings import ModelSource, WorkerSettings, read_state
 
 if TYPE_CHECKING:
+    from trainer.serving.generators import ServedGenerator
     from trainer.serving.monitoring import Monitor
 
 LOG = logging.getLogger("trainer.serving")
@@ -46,6 +48,17 @@ class Served:
     headers: dict[str, str]
     api: dict[str, Any]
 
+    @property
+    def listed(self) -> dict[str, Any]:
+        """What `/models` says about it."""
+        return {
+            "name": self.model.source.name,
+            "run": self.model.schema.run,
+            "task": self.model.schema.task,
+            "columns": list(self.reader.columns),
+            "predictions": list(self.model.column_names),
+        }
+
 
 class Models:
     """The models by name; the first is also served without its name.
@@ -62,20 +75,21 @@ class Models:
             RunError: A file is missing or damaged.
         """
         self._state = settings.state
+        self._limits = settings.limits
         self._stamp = _stamp(settings.state)
         sources = read_state(settings.state)
         self.counters = make_counters(sources, settings)
-        self._served = {
+        self._served: dict[str, Served | ServedGenerator] = {
             source.name: self._open(source, number, sources)
             for number, source in enumerate(sources)
         }
         self.names = tuple(self._served)
 
-    def get(self, name: str | None) -> Served | None:
+    def get(self, name: str | None) -> Served | ServedGenerator | None:
         """Return a model; without a name the first."""
         return self._served.get(self.names[0] if name is None else name)
 
-    def all(self) -> list[Served]:
+    def all(self) -> list[Served | ServedGenerator]:
         """Return all models."""
         return list(self._served.values())
 
@@ -111,8 +125,14 @@ class Models:
             if served.monitor is not None:
                 served.monitor.count()
 
-    def _open(self, source: ModelSource, number: int, sources: Sequence[ModelSource]) -> Served:
-        model = OnnxModel(source)
+    def _open(
+        self, source: ModelSource, number: int, sources: Sequence[ModelSource]
+    ) -> Served | ServedGenerator:
+        model = open_model(source)
+        if not isinstance(model, OnnxModel):
+            from trainer.serving.generators import serve_generator
+
+            return serve_generator(model, number, self._limits)
         monitor = None
         if source.bins:
             from trainer.serving.monitoring import Monitor

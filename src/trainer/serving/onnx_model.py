@@ -54,31 +54,16 @@ class OnnxModel:
         writes_texts: Whether it translates, which takes longer than other predictions.
     """
 
-    def __init__(self, source: ModelSource) -> None:
-        """Open the file.
+    def __init__(
+        self, source: ModelSource, session: onnxruntime.InferenceSession | None = None
+    ) -> None:
+        """Open the file, unless a session of it is given.
 
         Raises:
             RunError: It is missing, is no ONNX file, or was not written by `trainer export`.
         """
         self.source = source
-        options = onnxruntime.SessionOptions()
-        # One thread answers a row fastest, and connections are answered by several workers.
-        options.intra_op_num_threads = 1
-        options.inter_op_num_threads = 1
-        # A pattern is stored for each number of rows, which would need ever more memory.
-        options.enable_mem_pattern = False
-        options.log_severity_level = 3
-        fix = "export the run again: trainer export RUN"
-        if not Path(source.file).is_file():
-            raise RunError(Problem(source.file, "an exported ONNX file", "no such file", fix))
-        try:
-            self._session = onnxruntime.InferenceSession(
-                source.file, options, providers=["CPUExecutionProvider"]
-            )
-        # ONNX Runtime raises exceptions of its own, which have no common base class.
-        except Exception as error:
-            found = str(error).splitlines()[0]
-            raise RunError(Problem(source.file, "an ONNX file", found, fix)) from error
+        self._session = open_session(source) if session is None else session
         try:
             self.schema: Schema = read_metadata(self._session.get_modelmeta().custom_metadata_map)
         except InputError as error:
@@ -187,6 +172,32 @@ class _BoundRow:
             return [output.numpy().copy() for output in self._binding.get_outputs()]
         finally:
             self._lock.release()
+
+
+def open_session(source: ModelSource) -> onnxruntime.InferenceSession:
+    """Open an exported file.
+
+    Raises:
+        RunError: It is missing, or is no ONNX file.
+    """
+    options = onnxruntime.SessionOptions()
+    # One thread answers a row fastest, and connections are answered by several workers.
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    # A pattern is stored for each number of rows, which would need ever more memory.
+    options.enable_mem_pattern = False
+    options.log_severity_level = 3
+    fix = "export the run again: trainer export RUN"
+    if not Path(source.file).is_file():
+        raise RunError(Problem(source.file, "an exported ONNX file", "no such file", fix))
+    try:
+        return onnxruntime.InferenceSession(
+            source.file, options, providers=["CPUExecutionProvider"]
+        )
+    # ONNX Runtime raises exceptions of its own, which have no common base class.
+    except Exception as error:
+        found = str(error).splitlines()[0]
+        raise RunError(Problem(source.file, "an ONNX file", found, fix)) from error
 
 
 def incompatibility(new: Schema, old: Schema) -> str:

@@ -23,7 +23,7 @@ _TYPES: dict[str, list[str]] = {
     "tokens": ["string", "null"],
     "image": ["string"],
 }
-_ERROR = {
+ERROR: dict[str, Any] = {
     "type": "object",
     "required": ["errors", "count"],
     "properties": {
@@ -92,7 +92,7 @@ def openapi(schema: Schema) -> dict[str, Any]:
         },
         "paths": {"/predict": _predict_path(fields), "/explain": _EXPLAIN},
         "components": {
-            "schemas": {"Row": row, "Columns": columns, "Prediction": prediction, "Error": _ERROR},
+            "schemas": {"Row": row, "Columns": columns, "Prediction": prediction, "Error": ERROR},
             "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
         },
         "x-trainer": {"run": schema.run, "inputs": _described_inputs(schema)},
@@ -102,14 +102,16 @@ def openapi(schema: Schema) -> dict[str, Any]:
 def combined_api(apis: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """Return the description of several models, each below `/models/NAME`."""
     paths: dict[str, Any] = {}
-    schemas: dict[str, Any] = {"Error": _ERROR}
+    schemas: dict[str, Any] = {"Error": ERROR}
     for number, (name, api) in enumerate(apis.items()):
         content = orjson.dumps(api["paths"]).decode()
-        for component in ("Row", "Columns", "Prediction"):
+        for component, described in api["components"]["schemas"].items():
+            if component == "Error":
+                continue
             content = content.replace(
                 f'"#/components/schemas/{component}"', f'"#/components/schemas/{component}{number}"'
             )
-            schemas[f"{component}{number}"] = api["components"]["schemas"][component]
+            schemas[f"{component}{number}"] = described
         paths |= {f"/models/{name}{path}": value for path, value in orjson.loads(content).items()}
     return {
         "openapi": "3.1.0",
@@ -173,28 +175,33 @@ def _prediction(output: OutputField) -> dict[str, Any]:
     return {"type": "number"}
 
 
-def _reference(name: str) -> dict[str, str]:
+def reference(name: str) -> dict[str, str]:
+    """Return a reference to a component of the description."""
     return {"$ref": f"#/components/schemas/{name}"}
 
 
 def _responses(content: dict[str, Any]) -> dict[str, Any]:
-    errors = {
+    return {"200": {"description": "The predictions.", "content": content}, **error_responses()}
+
+
+def error_responses() -> dict[str, Any]:
+    """Return the responses to requests that are refused, by status."""
+    return {
         status: {
             "description": text,
-            "content": {JSON_TYPE: {"schema": _reference("Error")}},
+            "content": {JSON_TYPE: {"schema": reference("Error")}},
         }
         for status, text in _ERRORS.items()
     }
-    return {"200": {"description": "The predictions.", "content": content}, **errors}
 
 
 def _predict_path(fields: Mapping[str, InputField]) -> dict[str, Any]:
     one_of = [
-        _reference("Row"),
-        {"type": "array", "items": _reference("Row")},
-        _reference("Columns"),
+        reference("Row"),
+        {"type": "array", "items": reference("Row")},
+        reference("Columns"),
     ]
-    predictions = [_reference("Prediction"), {"type": "array", "items": _reference("Prediction")}]
+    predictions = [reference("Prediction"), {"type": "array", "items": reference("Prediction")}]
     binary = {"schema": {"type": "string", "format": "binary"}}
     content: dict[str, Any] = {
         JSON_TYPE: {"schema": {"anyOf": one_of}},
@@ -229,7 +236,7 @@ def _predict_path(fields: Mapping[str, InputField]) -> dict[str, Any]:
 _EXPLAIN = {
     "post": {
         "summary": "How the prediction for a row changes when a column gets its typical value.",
-        "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": _reference("Row")}}},
+        "requestBody": {"required": True, "content": {JSON_TYPE: {"schema": reference("Row")}}},
         "responses": _responses({JSON_TYPE: {"schema": {"type": "object"}}}),
         "security": [{}, {"token": []}],
     }

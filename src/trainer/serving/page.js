@@ -1,43 +1,10 @@
-"use strict";
-const find = (id) => document.getElementById(id);
-const base = location.pathname === "/" ? "/" : location.pathname.replace(/\/$/, "") + "/";
 let inputs = [];
 
-const make = (tag, attributes = {}, text = "") => {
-  const svg = ["svg", "rect", "line"].includes(tag);
-  const node = svg ? document.createElementNS("http://www.w3.org/2000/svg", tag) : document.createElement(tag);
-  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
-  if (text !== "") node.textContent = text;
-  return node;
-};
-
-const request = async (path, options = {}) => {
-  const headers = { ...(options.headers || {}) };
-  const token = find("token").value;
-  if (token) headers.Authorization = "Bearer " + token;
-  const response = await fetch(path, { ...options, headers, cache: "no-store" });
-  const content = await response.json();
-  if (!response.ok) throw content;
-  return content;
-};
-
-const showErrors = (problem) => {
-  const errors = problem.errors || [{ expected: "a response of the server", found: String(problem) }];
-  const list = find("error-list");
-  list.replaceChildren();
-  document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
-  for (const error of errors) {
-    const where = error.column ? `${error.column}: ` : "";
-    const fix = error.fix ? `; ${error.fix}` : "";
-    list.append(make("li", {}, `${where}expected ${error.expected}, found ${error.found}${fix}`));
-    const index = inputs.findIndex((input) => input.column === error.column);
-    if (index >= 0) find(`field-${index}`).classList.add("wrong");
-  }
-  find("errors").hidden = false;
-  find("result").hidden = true;
-};
-
-const text = (value) => (value === null || value === undefined ? "" : String(value));
+const showErrors = (problem) =>
+  listErrors(problem, (column) => {
+    const index = inputs.findIndex((input) => input.column === column);
+    return index < 0 ? null : find(`field-${index}`);
+  });
 
 const number = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : text(value));
 
@@ -171,16 +138,7 @@ const submit = async (event) => {
 
 const load = async () => {
   try {
-    const { models } = await request("/models");
-    const name = base === "/" ? models[0].name : decodeURIComponent(base.split("/")[2]);
-    const api = await request(`/models/${encodeURIComponent(name)}/schema`);
-    find("title").textContent = api.info.title;
-    document.title = api.info.title;
-    find("about").textContent = `run ${api.info.version}`;
-    find("models").replaceChildren();
-    if (models.length > 1) {
-      for (const model of models) find("models").append(make("a", { href: `/models/${encodeURIComponent(model.name)}` }, model.name));
-    }
+    const api = await loadModel();
     const seen = new Set();
     inputs = api["x-trainer"].inputs.filter((input) => !seen.has(input.column) && seen.add(input.column));
     const fields = find("fields");

@@ -1,4 +1,4 @@
-"""The page at `/`, on which a user tries a model."""
+"""The page at `/`, on which a user tries a model or draws samples."""
 
 from __future__ import annotations
 
@@ -6,17 +6,24 @@ import base64
 import hashlib
 from functools import cache
 from importlib.resources import files
+from typing import Literal
 
 from starlette.responses import Response
 
+PageKind = Literal["rows", "samples"]
+"""Whether a user enters rows that are predicted, or draws samples of a generator."""
 
-def page_response(*, needs_token: bool) -> Response:
+_NAMES: dict[PageKind, str] = {"rows": "page", "samples": "samples"}
+
+
+def page_response(kind: PageKind, *, needs_token: bool) -> Response:
     """Return the page. It has no data in it: its script reads `/schema`.
 
     Args:
+        kind: What the model does.
         needs_token: Whether the page asks for a token.
     """
-    content, policy = _page()
+    content, policy = _page(_NAMES[kind])
     headers = {
         "content-security-policy": policy,
         "x-content-type-options": "nosniff",
@@ -28,9 +35,10 @@ def page_response(*, needs_token: bool) -> Response:
 
 
 @cache
-def _page() -> tuple[str, str]:
+def _page(name: str) -> tuple[str, str]:
     """Return the page, and a policy that allows its own script and style only."""
-    html, style, script = (_read(f"page.{suffix}") for suffix in ("html", "css", "js"))
+    html, style = _read(f"{name}.html"), _read("page.css")
+    script = _read("client.js") + _read(f"{name}.js")
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "connect-src 'self'; img-src blob: data:; base-uri 'none'; form-action 'none'; "

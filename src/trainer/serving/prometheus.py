@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from trainer.serving.counters import Counters, head, quoted
 from trainer.serving.models import Served
 
+if TYPE_CHECKING:
+    from trainer.serving.generators import ServedGenerator
 
-def metrics_text(counters: Counters, models: Sequence[Served]) -> str:
+
+def metrics_text(counters: Counters, models: Sequence[Served | ServedGenerator]) -> str:
     """Return all metrics."""
     lines = [*counters.text(), *_model_lines(models)]
     if any(served.monitor is not None for served in models):
@@ -16,7 +20,7 @@ def metrics_text(counters: Counters, models: Sequence[Served]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _model_lines(models: Sequence[Served]) -> Iterator[str]:
+def _model_lines(models: Sequence[Served | ServedGenerator]) -> Iterator[str]:
     yield from head("trainer_model_info", "gauge", "The run that is served for each model.")
     for served in models:
         schema = served.model.schema
@@ -29,7 +33,7 @@ def _model_lines(models: Sequence[Served]) -> Iterator[str]:
         yield f"trainer_model_info{{{text}}} 1"
 
 
-def _drift_lines(counters: Counters, models: Sequence[Served]) -> Iterator[str]:
+def _drift_lines(counters: Counters, models: Sequence[Served | ServedGenerator]) -> Iterator[str]:
     # Without monitoring, its imports are not needed.
     from trainer.audit.stability import column_drift
     from trainer.serving.monitoring_bins import counters_by_model, monitored_columns

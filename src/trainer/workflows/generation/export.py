@@ -6,23 +6,35 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from trainer.data.arrays import Float32Array
 from trainer.data.generated_columns import GeneratedNumber, GeneratedRows, read_numbers
 from trainer.data.generated_samples import Draw, sampled_images, sampled_rows
 from trainer.data.values import level_text
 from trainer.errors import Problem, RunError, UsageError
+from trainer.export.bundle import check_finished
+from trainer.export.generator_schema import (
+    IMAGE_OUTPUT,
+    GeneratorSchema,
+    generator_schema,
+    graph_inputs,
+)
 from trainer.packages import install_command
 from trainer.runs.checkpoints import read_checkpoint
-from trainer.runs.directory import RunDirectory
 from trainer.runs.files import DISK, storage_errors
 from trainer.runs.temporary import temporary_sibling
-from trainer.workflows.generation.trained import draw_for, load_generator, open_generator
+from trainer.workflows.generation.runs import EXPORT_NAME
+from trainer.workflows.generation.trained import (
+    TrainedGenerator,
+    draw_for,
+    load_generator,
+    open_generator,
+)
 
-FORMAT, FILE_NAME = "onnx", "generator.onnx"
+FORMAT = "onnx"
 _COMPARED = 256
 _SEED = 1
 _TOLERANCE = 1e-3
@@ -64,11 +76,9 @@ def export_generator(path: Path, to: str, out: Path | None) -> GeneratorExport:
     """
     _check_format(to)
     opened = open_generator(path)
-    target = opened.run.exports / FORMAT / FILE_NAME if out is None else out
+    check_finished(path, opened.run)
+    target = opened.run.exports / FORMAT / EXPORT_NAME if out is None else out
     _check_target(target, is_given=out is not None)
-    from trainer.export.generator import write_generator
-
-    checkpoint = read_checkpoint(opened.run.checkpoint(opened.checkpoint))
     draw = draw_for(opened, _COMPARED, _SEED, None)
     values = load_generator(opened)(draw.inputs)
     with storage_errors(target.parent, "create this directory"):
@@ -77,11 +87,8 @@ def export_generator(path: Path, to: str, out: Path | None) -> GeneratorExport:
         with storage_errors(target, "write this export"):
             folder = stack.enter_context(temporary_sibling(target, Path.mkdir))
             temporary = folder / target.name
-            metadata = {"run": opened.run.path.name, "weights_sha256": _digest(opened.run)}
-            name = opened.loaded.config.name
-            version = opened.run.read_manifest().version
-            write_generator(checkpoint.model, opened.rows, name, version, metadata, temporary)
-        different = _compare(temporary, opened.rows, values, draw)
+            schema = write_generator_file(opened, temporary)
+        different = _compare(temporary, schema, opened.rows, values, draw)
         if different > _TOLERANCE:
             raise RunError(
                 Problem(
@@ -100,8 +107,26 @@ def export_generator(path: Path, to: str, out: Path | None) -> GeneratorExport:
     return GeneratorExport(opened.run.path, target, size, _COMPARED, different)
 
 
-def _digest(run: RunDirectory) -> str:
-    return run.read_manifest().weights_sha256 or ""
+def write_generator_file(opened: TrainedGenerator, path: Path) -> GeneratorSchema:
+    """Write the generator of a run as an ONNX file, without TensorFlow; return its schema.
+
+    Raises:
+        RunError: The checkpoint is damaged, or a layer has no equivalent in ONNX.
+        OSError: The disk is full or fails.
+    """
+    from trainer.export.generator import write_generator
+
+    manifest = opened.run.read_manifest()
+    schema = generator_schema(
+        opened.rows,
+        run=opened.run.path.name,
+        name=opened.loaded.config.name,
+        weights_sha256=manifest.weights_sha256 or "",
+        latent=opened.loaded.config.generation.latent,
+    )
+    checkpoint = read_checkpoint(opened.run.checkpoint(opened.checkpoint))
+    write_generator(checkpoint.model, opened.rows, schema, manifest.version, path)
+    return schema
 
 
 def _check_format(to: str) -> None:
@@ -131,21 +156,15 @@ def _check_target(target: Path, *, is_given: bool) -> None:
         raise UsageError(problems)
 
 
-def _compare(path: Path, rows: GeneratedRows, values: Any, draw: Draw) -> float:
+def _compare(
+    path: Path, schema: GeneratorSchema, rows: GeneratedRows, values: Float32Array, draw: Draw
+) -> float:
     """Return the share of values of the samples that differ from those of `predict`."""
     import onnxruntime
 
-    from trainer.export.generator import IMAGE_OUTPUT, graph_inputs
-
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    found = dict(
-        zip(
-            names,
-            session.run(None, graph_inputs(rows, draw.latent, draw.classes, draw.uniform)),
-            strict=True,
-        )
-    )
+    found = dict(zip(names, session.run(None, graph_inputs(schema, draw)), strict=True))
     if rows.images is not None:
         expected = sampled_images(rows, values).astype(np.int64)
         return float((np.abs(found[IMAGE_OUTPUT].astype(np.int64) - expected) > 1).mean())

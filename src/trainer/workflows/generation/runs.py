@@ -9,6 +9,9 @@ from trainer.config.task_rules import rules_of
 from trainer.errors import RunError
 from trainer.runs.opening import open_run
 
+EXPORT_NAME = "generator.onnx"
+"""The file of `trainer export`, in `export/onnx/` of a run."""
+
 
 def is_generation_run(path: Path) -> bool:
     """Return whether a path is a run of task: generate, or a checkpoint in one; False without a run."""

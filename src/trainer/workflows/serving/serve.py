@@ -23,7 +23,8 @@ from trainer.runs.monitoring import Monitoring, write_monitoring
 from trainer.serving.counters import Counters, create_file
 from trainer.serving.models import make_counters, monitored_slots
 from trainer.serving.monitoring_bins import counters_by_model, monitored_columns
-from trainer.serving.onnx_model import OnnxModel, incompatibility
+from trainer.serving.onnx_model import OnnxModel
+from trainer.serving.opening import incompatible_models, open_model
 from trainer.serving.server import serve
 from trainer.serving.settings import Limits, ModelSource, WorkerSettings, write_state
 from trainer.serving.supervisor import Supervisor
@@ -247,8 +248,7 @@ class _ServedModels:
         path, mark = newer
         try:
             source = self._source(origin, path)
-            old = OnnxModel(self.sources[number]).schema
-            reason = incompatibility(OnnxModel(source).schema, old)
+            reason = incompatible_models(open_model(source), open_model(self.sources[number]))
         except TrainerError as error:
             reason = str(error)
         if reason:

@@ -14,10 +14,12 @@ from trainer.runs.directory import RunDirectory
 from trainer.runs.monitoring import monitoring_folder
 from trainer.runs.opening import open_run
 from trainer.runs.search import find_runs
-from trainer.serving.onnx_model import OnnxModel
+from trainer.serving.opening import open_model
 from trainer.serving.settings import ModelSource
+from trainer.workflows.generation.runs import EXPORT_NAME, is_generation_run
 
-_TEXT_TASKS = tuple(name for name, rules in TASK_RULES.items() if rules.has_text)
+_UNMONITORED = ("generate", *(name for name, rules in TASK_RULES.items() if rules.has_text))
+"""Tasks without columns of numbers or categories to count."""
 
 
 @dataclass(slots=True)
@@ -54,12 +56,10 @@ def origins(paths: Sequence[Path], *, monitor: bool) -> list[Origin]:
             continue
         run = open_run(path).run
         manifest = run.read_manifest()
-        if monitor and manifest.task in _TEXT_TASKS:
-            expected, found_task = (
-                "runs that predict classes or numbers",
-                f"{path}, which translates",
-            )
-            raise UsageError(Problem("--monitor", expected, found_task, "remove --monitor"))
+        if monitor and manifest.task in _UNMONITORED:
+            expected, fix = "runs that predict classes or numbers", "serve it without --monitor"
+            found_task = f"{path}, whose task is {manifest.task}"
+            raise UsageError(Problem("--monitor", expected, found_task, fix))
         found.append(Origin(manifest.name, path, None))
         if monitor and not os.access(run.path, os.W_OK):
             folder = monitoring_folder(run)
@@ -103,6 +103,9 @@ def write_model(origin: Origin, path: Path, file: Path) -> None:
 
 def _export(path: Path, file: Path) -> None:
     """Write the ONNX file of a run."""
+    if is_generation_run(path):
+        _export_generator(path, file)
+        return
     from trainer.export.bundle import load_bundle
     from trainer.export.formats import load_format
 
@@ -114,18 +117,30 @@ def _export(path: Path, file: Path) -> None:
     onnx.write(bundle, onnx.schema(bundle), file)
 
 
+def _export_generator(path: Path, file: Path) -> None:
+    """Write the ONNX file of a generator."""
+    from trainer.export.bundle import check_finished
+    from trainer.workflows.generation.export import write_generator_file
+    from trainer.workflows.generation.trained import open_generator
+
+    opened = open_generator(path)
+    check_finished(path, opened.run)
+    write_generator_file(opened, file)
+
+
 def _copy_export(path: Path, source: ModelSource) -> bool:
     """Use the file of `trainer export` in a run, if there is one of its weights.
 
     It takes much less time to open than the run.
     """
     opened = open_run(path)
-    exported = opened.run.exports / "onnx" / "model.onnx"
+    name = EXPORT_NAME if is_generation_run(path) else "model.onnx"
+    exported = opened.run.exports / "onnx" / name
     if opened.checkpoint is not None or not exported.is_file():
         return False
     try:
         shutil.copyfile(exported, source.file)
-        schema = OnnxModel(source).schema
+        schema = open_model(source).schema
     except (OSError, RunError):
         return False
     return schema.weights_sha256 == opened.run.read_manifest().weights_sha256
@@ -138,7 +153,7 @@ def _check(source: ModelSource, path: Path) -> None:
         RunError: It cannot be served.
     """
     try:
-        OnnxModel(source)
+        open_model(source)
     except RunError as error:
         raise RunError(problem.at(str(path)) for problem in error.problems) from error
 
