@@ -16,10 +16,11 @@ from trainer_cli.options import DataSettings, Json, Quiet
 from trainer_cli.sheet import Sheet, check_sheet, write_sheet
 
 if TYPE_CHECKING:
+    from trainer.data.config_proposal import Proposal
     from trainer.data.table_inspection import TableFindings
 
 Effort = Literal["quick", "balanced", "best"]
-Task = Literal["translate"]
+Task = Literal["translate", "generate"]
 _SHOWN = 12
 
 
@@ -46,7 +47,9 @@ def command(
         Task | None,
         typer.Option(
             "--task",
-            help="translate: the target is the translation, or another rewriting, of a column of texts.",
+            help="translate: the target is the translation, or another rewriting, of a column of texts. "
+            "generate: networks that make new rows or images; --target, which is optional, is then the "
+            "class that they can be drawn of.",
             show_default="that of the target",
         ),
     ] = None,
@@ -84,6 +87,8 @@ def command(
 
     Example: trainer init pairs.csv --target french --task translate
 
+    Example: trainer init patients.csv --task generate --target diagnosis
+
     Example: trainer init iris.data --target column_5 data.csv.header=false
     """
     to_stdout = output is not None and str(output) == "-"
@@ -95,13 +100,17 @@ def command(
         expected, fix = "one result on stdout", "use only one of them"
         raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
     check_sheet(sheet)
-    _check_target(data, target or (), task)
-    reading = [*(settings or ()), *([] if task is None else [f"data.task={task}"])]
-    from trainer.data.config_proposal import propose_config
+    path = None if to_stdout else config
+    if task == "generate":
+        proposal = _propose_generation(data, target or (), path, settings or (), effort, sheet)
+    else:
+        _check_target(data, target or (), task)
+        reading = [*(settings or ()), *([] if task is None else [f"data.task={task}"])]
+        from trainer.data.config_proposal import propose_config
+
+        proposal = propose_config(data, tuple(target or ()), path, reading, effort)
     from trainer.runs.files import write_atomically
 
-    path = None if to_stdout else config
-    proposal = propose_config(data, tuple(target or ()), path, reading, effort)
     table, stderr = proposal.findings, console.Console(quiet=quiet)
     _print_findings(table, stderr)
     if sheet is not None:
@@ -117,6 +126,36 @@ def command(
     else:
         stderr.print(f"next: {command_text('check', config)}, then {command_text('fit', config)}")
         console.result(str(config))
+
+
+def _propose_generation(
+    data: Path,
+    target: Sequence[str],
+    config: Path | None,
+    settings: Sequence[str],
+    effort: Effort,
+    sheet: Path | None,
+) -> Proposal:
+    """Propose a config of task: generate, whose target is optional."""
+    from trainer.config.image_folders import is_image_folder
+
+    problems = []
+    if sheet is not None:
+        expected, found = "no --sheet with --task generate", f"{sheet}"
+        problems.append(Problem("trainer init --sheet", expected, found, "remove it"))
+    if target and is_image_folder(data):
+        fix = "remove it: the class of an image is its subfolder"
+        found = f"--target {target[0]} for the folder {data}"
+        problems.append(Problem("trainer init", "a table with --target", found, fix))
+    elif len(target) > 1:
+        expected = "at most one column, the class of each row, with --task generate"
+        fix = "name one of them, or none"
+        problems.append(Problem("trainer init --target", expected, ", ".join(target), fix))
+    if problems:
+        raise UsageError(problems)
+    from trainer.data.generation_proposal import propose_generation
+
+    return propose_generation(data, next(iter(target), None), config, settings, effort)
 
 
 def _print_findings(table: TableFindings, stderr: console.Console) -> None:

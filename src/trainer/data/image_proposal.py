@@ -74,7 +74,7 @@ def propose_image_config(
         raise DataError(
             Problem(str(folder), "a subfolder for each of two or more classes", found, fix)
         )
-    sample, broken = _headers(table.frame[FOLDER_PATH])
+    sample, broken = read_headers(table.frame[FOLDER_PATH])
     findings = TableFindings(
         files=table.files,
         rows=sum(classes.values()),
@@ -88,15 +88,15 @@ def propose_image_config(
         columns=(),
         warnings=(*table.warnings, *broken),
     )
-    image, side = _image_settings(sample.headers, _MAX_SIDE[effort])
-    findings = replace(findings, images=_images_text(sample, image, findings.rows))
+    image, side = image_settings(sample.headers, _MAX_SIDE[effort])
+    findings = replace(findings, images=images_text(sample, image, findings.rows))
     lines = _lines(findings, source, (image, side), file_name, effort)
     if name is not None:
         lines.insert(lines.index("data:"), f"name: {scalar_text(name)}")
     return "\n".join(lines) + "\n", findings
 
 
-def _headers(paths: pl.Series) -> tuple[HeaderSample, list[str]]:
+def read_headers(paths: pl.Series) -> tuple[HeaderSample, list[str]]:
     """Return the headers of some images, and a warning if others cannot be read."""
     sample = sample_headers(paths)
     broken = [f"{path} ({reason})" for path, reason in sample.broken]
@@ -108,7 +108,7 @@ def _headers(paths: pl.Series) -> tuple[HeaderSample, list[str]]:
     return sample, [line] if broken else []
 
 
-def _image_settings(headers: Sequence[ImageHeader], max_side: int) -> tuple[dict[str, Any], int]:
+def image_settings(headers: Sequence[ImageHeader], max_side: int) -> tuple[dict[str, Any], int]:
     """Return `data.image`, and the length of the shorter side of the input, at most `max_side`."""
     sizes = {(header.height, header.width) for header in headers}
     color = {} if any(header.has_color for header in headers) else {"color": "grey"}
@@ -153,7 +153,7 @@ def _lines(
     if effort == "quick":
         epochs //= _QUICK_EPOCHS
     shown = list(findings.classes.items())[:_MAX_LISTED]
-    counts = ", ".join(f"{_comment(name)} {count:,}" for name, count in shown)
+    counts = ", ".join(f"{comment_text(name)} {count:,}" for name, count in shown)
     more = len(findings.classes) - len(shown)
     counts += f" and {more:,} more classes" if more else ""
     text = scalar_text(source) if isinstance(source, str) else flow_text(dict(source))
@@ -161,7 +161,7 @@ def _lines(
     test = 0.2 if rows >= _MIN_IMAGES else 0.0
     split = [] if not isinstance(source, str) else [f"test: {test}"]
     split += [] if has_validation else ["validation: 0.2"]
-    check, fit = (_comment(command_text(verb, file_name)) for verb in ("check", "fit"))
+    check, fit = (comment_text(command_text(verb, file_name)) for verb in ("check", "fit"))
     return [
         "# Predicts the class of images, the subfolder that they are in.",
         "#",
@@ -186,11 +186,13 @@ def _lines(
     ]
 
 
-def _images_text(sample: HeaderSample, settings: dict[str, Any], rows: int) -> str:
+def images_text(sample: HeaderSample, settings: dict[str, Any], rows: int) -> str:
+    """Return what is known of the sizes and the memory of images."""
     height, width, channels = Image.model_validate(settings).shape
     size = rows * height * width * channels
     return f"{sample.size_text()}; {size / 1e6:,.1f} MB when decoded to {width} × {height} × {channels}"
 
 
-def _comment(text: str) -> str:
+def comment_text(text: str) -> str:
+    """Return text for a comment of a config, without control characters."""
     return "".join(character if character.isprintable() else "?" for character in text)

@@ -165,7 +165,7 @@ def inspect_table(data: Data) -> TableFindings:
     plain = table.frame.select(
         name for name, dtype in table.frame.schema.items() if not is_nested(dtype)
     )
-    columns = _columns(table, names, rows, data)
+    columns = column_findings(table, names, rows, data)
     order = _time_order(table, columns, rows, values.to_series() if classes else None)
     if order is not None and order.is_sorted:
         columns = tuple(
@@ -246,9 +246,10 @@ def _same_but_case(values: pl.DataFrame, task: TaskName, data: Data) -> tuple[st
     return tuple(groups[0]) if groups else ()
 
 
-def _columns(
+def column_findings(
     table: Table, names: Sequence[str], rows: RowIndex, data: Data
 ) -> tuple[ColumnFinding, ...]:
+    """Return findings about columns of some rows of a table."""
     inferred, problems = infer_kinds(table, names, rows, data)
     found = []
     for name in names:

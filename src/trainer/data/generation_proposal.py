@@ -1,0 +1,388 @@
+"""Propose a config of task: generate for a table or a folder of images: the output of
+`trainer init --task generate`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from trainer.config.data import Data, NamedSources
+from trainer.config.generation import GENERATE
+from trainer.config.image_folders import is_image_folder
+from trainer.config.images import FOLDER_LABEL, FOLDER_PATH, Image
+from trainer.config.read_options import data_section, non_default_read_options
+from trainer.config.template import exact_pattern
+from trainer.config.yaml_writer import flow_text, scalar_text
+from trainer.data.config_proposal import Proposal
+from trainer.data.features import feature_columns
+from trainer.data.generation import MAX_CLASSES
+from trainer.data.generation_fitting import MAX_LEVELS, MAX_NUMBER_LEVELS
+from trainer.data.generation_recipe import (
+    GenerationRecipe,
+    fitting_side,
+    recipe_for_images,
+    recipe_for_rows,
+)
+from trainer.data.image_folders import split_folders
+from trainer.data.image_proposal import comment_text, image_settings, images_text, read_headers
+from trainer.data.opening import open_table
+from trainer.data.recipes import Effort
+from trainer.data.table_inspection import ColumnFinding, TableFindings, column_findings
+from trainer.data.tables import Table
+from trainer.data.values import level_text, natural_sort
+from trainer.errors import DataError, Problem, command_text, pluralize
+from trainer.packages import install_command
+
+_MIN_ROWS = 20
+_MAX_SIDE: Mapping[Effort, int] = {"quick": 32, "balanced": 48, "best": 64}
+_EPOCHS: Mapping[Effort, float] = {"quick": 0.3, "balanced": 1.0, "best": 2.0}
+_MIN_PIXELS = 16
+_PIXEL = re.compile(r"(?:pixel|pix|px|p)(?:[ _.-]?\d+){1,2}|\d+x\d+", re.IGNORECASE)
+_MAX_LISTED = 12
+_REASONS = {
+    "no values": "no values",
+    "identifier": "identifies the row",
+    "nested": "a list or a structure in every row",
+    "mostly numbers": "mostly numbers: correct the other values to generate it",
+    "ambiguous dates": "dates that can be read in two ways: set data.columns.NAME.format",
+}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a config is proposed for.
+
+    Attributes:
+        path: The path of the table or folder in the config.
+        file_name: File name of the config, for its header.
+        effort: The training effort, which determines the number of epochs and the size of images.
+    """
+
+    path: str
+    file_name: str
+    effort: Effort
+
+
+def propose_generation(
+    source: Path,
+    target: str | None,
+    config: Path | None,
+    read_options: Sequence[str] = (),
+    effort: Effort = "balanced",
+) -> Proposal:
+    """Inspect a table or a folder of images, and propose a config that generates more of them.
+
+    Args:
+        source: The table or folder.
+        target: The column of the classes that samples are drawn of; None for none. Not for a folder,
+            whose classes are its subfolders.
+        config: The path of the config, to which the path of the table is made relative; None for stdout.
+        read_options: Settings for reading the table, as typed: `data.csv.header=false`.
+        effort: The training effort.
+
+    Raises:
+        ConfigError: A setting is invalid.
+        DataError: The table cannot be read, has too few rows, or the target has no classes.
+    """
+    path = os.path.relpath(source, Path() if config is None else config.parent)
+    where = _Source(path, "config.yaml" if config is None else config.name, effort)
+    if is_image_folder(source):
+        return _folder_proposal(source, where)
+    return _table_proposal(source, target, read_options, where)
+
+
+# Tables -----------------------------------------------------------------------------------------
+
+
+def _table_proposal(
+    source: Path, target: str | None, read_options: Sequence[str], where: _Source
+) -> Proposal:
+    # Without a target, a config is only valid with the networks that are proposed below.
+    data = data_section(str(source), "-" if target is None else target, read_options)
+    data = data.model_copy(update={"target": [] if target is None else target})
+    opened = open_table(data, streamed=False)
+    table = opened.read_columns(opened.header.frame.columns)
+    names, problems = feature_columns(table, data)
+    if problems:
+        raise DataError(problems)
+    used = table.frame
+    if target is not None:
+        used = used.filter(pl.col(target).is_not_null())
+    if used.height < _MIN_ROWS:
+        expected = f"at least {_MIN_ROWS} rows to generate others like them"
+        raise DataError(Problem(table.name, expected, f"{used.height:,}"))
+    classes = {} if target is None else _classes(table, used[target])
+    rows = np.arange(table.frame.height, dtype=np.int64)
+    columns = tuple(_with_reason(one) for one in column_findings(table, names, rows, data))
+    generated = [one for one in columns if one.exclude is None]
+    if not generated:
+        reasons = ", ".join(f"'{one.name}': {_reason(one)}" for one in columns[:5])
+        raise DataError(Problem(table.name, "a column to generate", f"none ({reasons})"))
+    side = _pixel_side(generated)
+    what = f"images of {side} × {side} pixels" if side else pluralize(len(generated), "column")
+    findings = _findings(table, used.height, classes, columns, what, target)
+    if side:
+        recipe = recipe_for_images(used.height, (side, side, 1))
+    else:
+        recipe = recipe_for_rows(used.height, sum(map(_values, generated)))
+    excluded = [one for one in columns if one.exclude is not None]
+    lines = [
+        *_head(f"Generates {what} like those of {where.path}", where, is_image=bool(side)),
+        "data:",
+        f"  source: {scalar_text(where.path)}  # {used.height:,} rows",
+        *(
+            f"  {name}: {flow_text(value)}"
+            for name, value in non_default_read_options(data).items()
+        ),
+        f"  task: {GENERATE}",
+        *([] if target is None else [f"  target: {scalar_text(target)}  # {_counts(classes)}"]),
+        *(["  features:", "    exclude:"] if excluded else []),
+        *(
+            f"      - {scalar_text(exact_pattern(one.name))}  # {comment_text(_reason(one))}"
+            for one in excluded
+        ),
+        f"  {_split()}",
+        *_column_settings(generated),
+        *_networks(recipe),
+        *_generation(recipe, is_conditioned=target is not None, side=side),
+        *_fit(recipe, where.effort),
+    ]
+    return Proposal("\n".join(lines) + "\n", findings)
+
+
+def _classes(table: Table, series: pl.Series) -> dict[str, int]:
+    """Return the rows of each class of the target.
+
+    Raises:
+        DataError: It has one value, or too many for classes.
+    """
+    counted = level_text(series).value_counts()
+    counts = dict(zip(counted[series.name], counted["count"], strict=True))
+    rare = [name for name, count in counts.items() if count < 2]
+    if 1 < len(counts) <= MAX_CLASSES and not rare:
+        return {name: counts[name] for name in natural_sort(list(counts))}
+    found = pluralize(len(counts), "value")
+    if rare and len(counts) >= 2:
+        found += (
+            f", '{rare[0]}' in one row" if len(rare) == 1 else f", {len(rare):,} in one row each"
+        )
+    expected = f"2 to {MAX_CLASSES:,} classes of at least two rows in '{series.name}'"
+    fix = "leave out --target: the column is then generated like the others"
+    raise DataError(Problem(table.name, expected, found, fix))
+
+
+def _with_reason(column: ColumnFinding) -> ColumnFinding:
+    """Return a finding with the reason why a generator cannot make the column, or without one."""
+    if column.kind == "text":
+        return replace(column, exclude="text")
+    if _is_category(column) and column.distinct > MAX_LEVELS:
+        return replace(column, exclude="many levels")
+    if column.exclude in _REASONS:
+        return column
+    return replace(column, exclude=None)
+
+
+def _is_category(column: ColumnFinding) -> bool:
+    """Return whether a column is generated as categories, as are numbers and dates written as text."""
+    return column.kind in (None, "categorical", "boolean") or column.spec.note is not None
+
+
+def _reason(column: ColumnFinding) -> str:
+    match column.exclude:
+        case "text":
+            return "texts, which are not generated"
+        case "many levels":
+            return f"{column.distinct:,} different values, too many for categories"
+    return _REASONS[str(column.exclude)].replace("NAME", column.name)
+
+
+def _column_settings(columns: Sequence[ColumnFinding]) -> list[str]:
+    """Return the kinds of columns whose values are neither all numbers nor all something else."""
+    odd = [column for column in columns if column.kind is None]
+    lines = [
+        f"    {scalar_text(column.name)}: {{kind: categorical}}  # not all values are numbers"
+        for column in odd
+    ]
+    return ["  columns:", *lines] if odd else []
+
+
+def _values(column: ColumnFinding) -> int:
+    """Return the number of encoded values of a column."""
+    if _is_category(column) or column.distinct <= MAX_NUMBER_LEVELS:
+        return column.distinct + (column.missing > 0)
+    return 3 if column.missing else 1
+
+
+def _pixel_side(columns: Sequence[ColumnFinding]) -> int | None:
+    """Return the side of the square images whose grey pixels the columns are; None if they are not.
+
+    They are if they are named like pixels, all have numbers, and there are as many as in a square.
+    """
+    side = round(len(columns) ** 0.5)
+    if side * side != len(columns) or len(columns) < _MIN_PIXELS:
+        return None
+    is_named = all(_PIXEL.fullmatch(column.name) for column in columns)
+    if not is_named or any(column.missing for column in columns):
+        return None
+    return side if all(column.kind == "numeric" for column in columns) else None
+
+
+# Folders of images ------------------------------------------------------------------------------
+
+
+def _folder_proposal(folder: Path, where: _Source) -> Proposal:
+    if find_spec("PIL") is None:
+        found, fix = "no such package", install_command("images")
+        raise DataError(Problem("trainer init", "Pillow, which reads images", found, fix))
+    splits = split_folders(folder)
+    source: str | dict[str, str] = where.path
+    data_source: str | NamedSources = str(folder)
+    if splits:
+        source = {name: os.path.join(where.path, inner) for name, inner in splits.items()}  # noqa: PTH118
+        data_source = NamedSources(**{name: str(folder / inner) for name, inner in splits.items()})
+    data = Data(source=data_source, target=FOLDER_LABEL)
+    table = open_table(data, streamed=False).read_columns([FOLDER_PATH, FOLDER_LABEL])
+    labels = table.frame[FOLDER_LABEL]
+    counts = Counter(labels.drop_nulls().to_list())
+    classes = {name: counts[name] for name in natural_sort(list(counts))}
+    is_conditioned = len(classes) > 1 and min(classes.values()) > 1 and labels.null_count() == 0
+    if not is_conditioned:
+        classes = {}
+    if len(labels) < _MIN_ROWS:
+        expected = f"at least {_MIN_ROWS} images to generate others like them"
+        raise DataError(Problem(str(folder), expected, f"{len(labels):,}"))
+    sample, broken = read_headers(table.frame[FOLDER_PATH])
+    image, shape = _image_shape(image_settings(sample.headers, _MAX_SIDE[where.effort])[0])
+    what = f"images of {shape[0]} × {shape[1]} × {shape[2]}"
+    target = FOLDER_LABEL if is_conditioned else None
+    findings = _findings(table, len(labels), classes, (), what, target)
+    findings = replace(
+        findings,
+        images=images_text(sample, image, len(labels)),
+        warnings=(*findings.warnings, *broken),
+    )
+    recipe = recipe_for_images(len(labels), shape)
+    text = scalar_text(source) if isinstance(source, str) else flow_text(dict(source))
+    counted = f": {_counts(classes)}" if classes else ""
+    lines = [
+        *_head(f"Generates {what} like those of {where.path}", where, is_image=True),
+        "data:",
+        f"  source: {text}  # {pluralize(len(labels), 'image')}{counted}",
+        f"  task: {GENERATE}",
+        *([] if is_conditioned else ["  target: []", f"  features: {{include: [{FOLDER_PATH}]}}"]),
+        f"  image: {flow_text(image)}  # found {findings.images}",
+        *([f"  {_split()}"] if isinstance(source, str) else []),
+        *_networks(recipe),
+        *_generation(recipe, is_conditioned=is_conditioned, side=None),
+        *_fit(recipe, where.effort),
+    ]
+    return Proposal("\n".join(lines) + "\n", findings)
+
+
+def _image_shape(settings: dict[str, Any]) -> tuple[dict[str, Any], tuple[int, int, int]]:
+    """Return `data.image` and the shape of images, with sides that the networks can generate."""
+    height, width, channels = Image.model_validate(settings).shape
+    values = height * width * channels
+    sides = fitting_side(height, values), fitting_side(width, values)
+    if sides != (height, width):
+        others = {name: value for name, value in settings.items() if name == "color"}
+        settings = {"size": sides[0] if sides[0] == sides[1] else [*sides], **others}
+    return settings, (*sides, channels)
+
+
+# Both -------------------------------------------------------------------------------------------
+
+
+def _findings(
+    table: Table,
+    rows: int,
+    classes: dict[str, int],
+    columns: tuple[ColumnFinding, ...],
+    what: str,
+    target: str | None,
+) -> TableFindings:
+    by_class = f", by class ({target}: {len(classes):,} classes)" if classes else ""
+    return TableFindings(
+        files=table.files,
+        rows=rows,
+        target=() if target is None else (target,),
+        task=GENERATE,
+        reason=what + by_class,
+        classes=classes,
+        number_formats={},
+        order=None,
+        duplicates=0,
+        columns=columns,
+        warnings=table.warnings,
+    )
+
+
+def _head(title: str, where: _Source, *, is_image: bool) -> list[str]:
+    check, fit = (comment_text(command_text(verb, where.file_name)) for verb in ("check", "fit"))
+    out = "samples" if is_image else "samples.csv"
+    commands = (
+        (check, "show columns, networks and memory"),
+        (fit, "train; the run has samples of each epoch"),
+        (f"trainer predict RUN --count 1000 -o {out}", "draw new samples"),
+    )
+    width = max(len(command) for command, _ in commands)
+    return [
+        f"# {comment_text(title)}.",
+        "#",
+        *(f"#   {command:{width}}   {about}" for command, about in commands),
+        "#",
+        "# All settings and their defaults: trainer schema --markdown",
+    ]
+
+
+def _counts(classes: Mapping[str, int]) -> str:
+    shown = [f"{comment_text(name)} {count:,}" for name, count in [*classes.items()][:_MAX_LISTED]]
+    more = len(classes) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more classes" if more else "")
+
+
+def _split() -> str:
+    about = (
+        "samples are compared with the validation rows after each epoch, at the end with the others"
+    )
+    return f"split: {{test: 0.2, validation: 0.2}}  # {about}"
+
+
+def _networks(recipe: GenerationRecipe) -> list[str]:
+    adam = f"name: adam, learning_rate: {recipe.rate}, beta_1: 0.5"
+    return [
+        "networks:",
+        "  generator:  # its output layer is added",
+        "    layers:",
+        *(f"      {line}" for line in recipe.generator),
+        f"    optimizer: {{{adam}, ema: 0.995}}  # samples are those of the averaged weights",
+        "  discriminator:",
+        "    layers:",
+        *(f"      {line}" for line in recipe.discriminator),
+        f"    optimizer: {{{adam}}}",
+    ]
+
+
+def _generation(recipe: GenerationRecipe, *, is_conditioned: bool, side: int | None) -> list[str]:
+    image, condition = list[str](), list[str]()
+    if side:
+        image = [f"  image: {side}  # the columns are the pixels, row by row"]
+    if is_conditioned:
+        condition = ["  condition: true  # samples of a class: trainer predict RUN --class NAME"]
+    return ["generation:", *(f"  {line}" for line in recipe.generation), *image, *condition]
+
+
+def _fit(recipe: GenerationRecipe, effort: Effort) -> list[str]:
+    epochs = max(round(recipe.epochs * _EPOCHS[effort]), 1)
+    about = "the epoch with the smallest Fréchet distance is the best one"
+    return ["fit:", f"  epochs: {epochs}  # {about}", f"  batch_size: {recipe.batch_size}"]
