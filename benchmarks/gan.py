@@ -1,11 +1,12 @@
 """A step of a generator and a discriminator: ours, and loops that people write with Keras.
 
-    python benchmarks/gan.py [--steps 300] [--repeats 3] [--threads 2] [--data mnist.csv.gz]
+    python -m benchmarks.gan [--steps 100] [--repeats 3] [--threads 2] [--data mnist.csv.gz]
 
 Generator 64-256-512-784 with batch normalization, discriminator 784-512-256-1, batches of 100, Adam: the
 same layers, losses and batches for all. Each variant runs in turn, `repeats` times, in one process; the
-median time of a step is printed, without compilation. `train_on_batch` is the alternation of tutorials:
-the discriminator on real and on generated rows, then the generator through the frozen discriminator.
+medians of a step, without compilation, are printed as JSON. `train_on_batch` is the alternation of
+tutorials: the discriminator on real and on generated rows, then the generator through the frozen
+discriminator.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ def gradient_tape(x: np.ndarray, compiled: bool) -> Step:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--data", help="A table of 784 pixels; random ones without it.")
@@ -174,12 +175,15 @@ def main() -> None:
             run(options.steps)
             seconds = time.perf_counter() - wall, time.process_time() - cpu
             times[name].append((1e3 * seconds[0] / options.steps, 1e3 * seconds[1] / options.steps))
-    best = statistics.median(wall for wall, _ in times["trainer, XLA"])
-    for name, measured in times.items():
-        wall = statistics.median(wall for wall, _ in measured)
-        cpu = statistics.median(cpu for _, cpu in measured)
-        result = {"variant": name, "ms_wall": round(wall, 2), "ms_cpu": round(cpu, 2)}
-        print(json.dumps({**result, "times_trainer": round(wall / best, 2)}))
+    variants_ms = {
+        name: {
+            "step": statistics.median(wall for wall, _ in measured),
+            "step_cpu": statistics.median(cpu for _, cpu in measured),
+        }
+        for name, measured in times.items()
+    }
+    counts = {name: getattr(options, name) for name in ("steps", "repeats", "threads")}
+    print(json.dumps({**counts, "variants": variants_ms}))
 
 
 if __name__ == "__main__":

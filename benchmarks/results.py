@@ -10,6 +10,7 @@ from benchmarks.export_results import export_sections, serving_sections
 from benchmarks.image_results import image_sections
 from benchmarks.markdown import figure, met_text, table
 from benchmarks.pretrained_results import encoder_sections, transfer_sections
+from benchmarks.two_network_results import gan_sections, translation_sections
 from benchmarks.workload_results import section, summary
 from benchmarks.workloads import WORKLOADS
 
@@ -75,6 +76,10 @@ def render(results: Mapping[str, Any]) -> str:
         parts += ["## Exported models", *export_sections(results["exports"])]
     if results.get("serving"):
         parts += ["## Serving", *serving_sections(results["serving"])]
+    if results.get("gan"):
+        parts += ["## A generator and a discriminator", *gan_sections(results["gan"])]
+    if results.get("translation"):
+        parts += ["## Translation", *translation_sections(results["translation"])]
     if results.get("accuracy"):
         parts += ["## Accuracy", *accuracy_sections(results["accuracy"])]
     return "\n\n".join(parts) + "\n"

@@ -3,9 +3,10 @@
     python -m benchmarks.run [NAME…] [--quick]
 
 Names are W1 to W7, growth, start_up, listing, encode_table, prediction, checkpoints, sweeps, evaluation,
-report, images, transfer, encoders, exports and serving; all by default. Those that are not named keep
-their last results (benchmarks/results.json, not in the repository). `--quick` runs small versions to
-check that everything works, and prints the page instead of writing it: its numbers are meaningless.
+report, images, transfer, encoders, exports, serving, gan and translation; all by default. Those that are
+not named keep their last results (benchmarks/results.json, not in the repository). `--quick` runs small
+versions to check that everything works, and prints the page instead of writing it: its numbers are
+meaningless.
 """
 
 from __future__ import annotations
@@ -43,6 +44,11 @@ SCRIPTS = {
     "encoders": "encoders",
     "exports": "exports",
     "serving": "serving",
+    "gan": "gan",
+    "translation": "translation",
+}
+OPTIONS = {
+    "translation": ("--rows", "1024", "--epochs", "2", "--python", str(processes.PEERS / "python")),
 }
 NAMES = (*WORKLOADS, "W7", "growth", *(name for name in SCRIPTS if name != "W7"))
 FEW_ROWS = ("--rows", "20000")
@@ -58,6 +64,8 @@ QUICK = {
     "encoders": ("--rows", "32", "--epochs", "2"),
     "exports": ("--seconds", "0.05"),
     "serving": ("--requests", "1000"),
+    "gan": ("--steps", "3", "--repeats", "1"),
+    "translation": ("--rows", "128", *OPTIONS["translation"][2:]),
 }
 
 SETTINGS: tuple[dict[str, Any], ...] = (
@@ -263,7 +271,7 @@ def measure(name: str, folder: Path, results: dict[str, Any], *, quick: bool) ->
     elif name == "growth":
         results["growth"] = measure_growth(folder, quick=quick)
     elif (HERE / f"{SCRIPTS[name]}.py").exists():
-        options = QUICK[name] if quick and name in QUICK else ()
+        options = QUICK[name] if quick and name in QUICK else OPTIONS.get(name, ())
         command = (processes.OURS / "python", "-m", f"benchmarks.{SCRIPTS[name]}", *options)
         results[SCRIPTS[name]] = run_json(*command)
     log(f"{name}: done")

@@ -176,6 +176,7 @@ def main() -> None:
     )
     args = parser.parse_args()
     figures: dict[str, dict[str, float]] = {}
+    counts = {name: getattr(args, name) for name in ("rows", "epochs", "threads")}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         lines = DATES.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -196,7 +197,7 @@ def main() -> None:
         figures["torch"] = json.loads(
             processes.python(TORCH, folder, args.threads, program=args.python)
         )
-    print(json.dumps(figures, indent=1))
+    print(json.dumps({**counts, "programs": figures}, indent=1))
 
 
 if __name__ == "__main__":

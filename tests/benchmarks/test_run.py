@@ -144,6 +144,26 @@ class TestRender:
         assert "| `trainer explain`: 5 shuffles, partial dependence | 12.2 s | 20 s |" in page
         assert "| 1,000 | 0.0020 | 80 | 512 | 400 | resident |" in page
 
+    def test_two_networks(self):
+        times = {
+            "trainer, XLA": {"step": 10.0, "step_cpu": 18.0},
+            "GradientTape in tf.function": {"step": 17.0, "step_cpu": 30.0},
+            "train_on_batch": {"step": 37.5, "step_cpu": 60.0},
+        }
+        gan = {"steps": 100, "repeats": 3, "threads": 2, "variants": times}
+        programs = {
+            "trainer": {"step": 240.0, "greedy": 2.5, "beam_4": 10.3},
+            "keras": {"step": 216.0, "step_xla": 230.0, "greedy": 20.0},
+            "torch": {"step": 288.0, "greedy": 8.75},
+        }
+        translation = {"rows": 1024, "epochs": 2, "threads": 1, "programs": programs}
+        page = render({**results(), "gan": gan, "translation": translation})
+        assert "| trainer, XLA | 10 | 18 | 1 |  |  |" in page
+        assert "| train_on_batch | 37.5 | 60 | 3.8× | 3× | met |" in page
+        assert "| trainer | 240 | 2.5 | 10.3 |" in page
+        assert "| Keras | 216 (0.9×) | 20 (8.0×) |  |" in page
+        assert "| PyTorch, `nn.Transformer` | 288 (1.2×) | 8.75 (3.5×) |  |" in page
+
 
 class TestSteadySeconds:
     def test_second_half_includes_work_between_epochs(self):
