@@ -16,6 +16,7 @@ from trainer_cli.fit_table import propose
 from trainer_cli.generation_output import show_generation_check
 from trainer_cli.options import SPLITS, ConfigArguments, Json, Quiet, one_config
 from trainer_cli.sheet import Sheet, check_sheet, write_sheet
+from trainer_cli.sweep_views import plan_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,8 @@ def command(
             raise UsageError(Problem("trainer check --sheet", expected, "one", "remove it"))
         from trainer.workflows.generation.plan import make_generation_plan
 
-        show_generation_check(make_generation_plan(loaded), json=json, quiet=quiet)
+        plan_of_both = make_generation_plan(loaded)
+        show_generation_check(plan_of_both, _sweep_plan(loaded), json=json, quiet=quiet)
         return
     members = member_configs(loaded.config)
     plan = make_plan(replace(loaded, config=members[0].config))
@@ -85,14 +87,7 @@ def command(
         console.Console(quiet=quiet).print(f"note: {note}")
     sizes = _sample_headers(plan)
     write_sheet(sheet, plan)
-    sweep = None
-    if loaded.config.sweep is not None:
-        from trainer.sweep.trial_count import combinations_warning
-        from trainer.workflows.sweeps.sweep_plan import plan_sweep
-
-        sweep = plan_sweep(loaded)
-        if sweep.combinations is not None:
-            console.warn(combinations_warning(loaded.config))
+    sweep = _sweep_plan(loaded)
     if json:
         swept = None if sweep is None else asdict(sweep)
         images = None if sizes is None else _sizes_json(sizes)
@@ -107,14 +102,20 @@ def command(
             for part in wrap_text(line, console.result_columns()):
                 console.result(part)
         if sweep is not None:
-            console.result(_sweep_line(sweep))
+            console.result(plan_line(sweep))
 
 
-def _sweep_line(sweep: SweepPlan) -> str:
-    trials = "trials until the time limit"
-    if sweep.trials is not None:
-        trials = pluralize(sweep.trials, "trial")
-    return f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first_batch}"
+def _sweep_plan(loaded: LoadedConfig) -> SweepPlan | None:
+    """Return the plan of a sweep; None for a config without one."""
+    if loaded.config.sweep is None:
+        return None
+    from trainer.sweep.trial_count import combinations_warning
+    from trainer.workflows.sweeps.sweep_plan import plan_sweep
+
+    sweep = plan_sweep(loaded)
+    if sweep.combinations is not None:
+        console.warn(combinations_warning(loaded.config))
+    return sweep
 
 
 def _sample_headers(plan: RunPlan) -> HeaderSample | None:

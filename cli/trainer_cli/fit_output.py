@@ -155,6 +155,10 @@ def print_summary(run: Path, sentence: str, stderr: console.Console) -> None:
 
 def data_summary(plan: Any) -> str:
     """Return the task, the targets and the rows of each split as text."""
+    from trainer.config.task_rules import TASK_RULES
+
+    if TASK_RULES[plan.task_name].is_generated:
+        return generation_summary(plan)[0]
     target, dataset = plan.task.target, plan.dataset
     rows = ", ".join(f"{dataset.rows(name):,} {name}" for name in SPLITS if dataset.rows(name))
     return f"{plan.config.name}: {target.task} ({', '.join(target.columns)}); rows: {rows}"

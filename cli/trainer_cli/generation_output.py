@@ -11,9 +11,11 @@ from trainer.report.text import Table, cell, format_bytes
 from trainer.report.wrapping import table_lines, wrap_text
 from trainer_cli import console
 from trainer_cli.options import SPLITS
+from trainer_cli.sweep_views import plan_line
 
 if TYPE_CHECKING:
     from trainer.workflows.generation.plan import GenerationPlan
+    from trainer.workflows.sweeps.sweep_plan import SweepPlan
 
 _SHOWN_COLUMNS = 40
 
@@ -44,18 +46,23 @@ def generated_text(plan: GenerationPlan) -> str:
     return f"{text} by class ({rows.target})" if rows.condition else text
 
 
-def show_generation_check(plan: GenerationPlan, *, json: bool, quiet: bool) -> None:
-    """Print what `fit` would do."""
+def show_generation_check(
+    plan: GenerationPlan, sweep: SweepPlan | None, *, json: bool, quiet: bool
+) -> None:
+    """Print what `fit` or `sweep` would do."""
     for warning in plan.warnings:
         console.warn(warning)
     for note in plan.notes:
         console.Console(quiet=quiet).print(f"note: {note}")
     if json:
-        console.json_result(_plan_json(plan))
+        swept = None if sweep is None else asdict(sweep)
+        console.json_result({**_plan_json(plan), "sweep": swept})
     elif not quiet:
         for line in _lines(plan):
             for part in wrap_text(line, console.result_columns()):
                 console.result(part)
+        if sweep is not None:
+            console.result(plan_line(sweep))
 
 
 def _lines(plan: GenerationPlan) -> list[str]:

@@ -14,6 +14,7 @@ from trainer_cli import console
 if TYPE_CHECKING:
     from trainer.report.query import Query
     from trainer.runs.sweeps import SweepDirectory
+    from trainer.workflows.sweeps.sweep_plan import SweepPlan
 
 
 def show_sweep(directory: SweepDirectory, *, json: bool) -> None:
@@ -75,3 +76,11 @@ def print_tables(tables: Iterable[Table]) -> None:
         if number:
             console.result("")
         console.result_table(table)
+
+
+def plan_line(sweep: SweepPlan) -> str:
+    """Return what a sweep would train."""
+    trials = "trials until the time limit"
+    if sweep.trials is not None:
+        trials = pluralize(sweep.trials, "trial")
+    return f"sweep: {trials}, {sweep.search} search; first batch: {sweep.first_batch}"

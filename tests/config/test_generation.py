@@ -7,6 +7,7 @@ import yaml
 
 from trainer.config.dump import dump_config
 from trainer.config.load import load_config
+from trainer.config.sweep_loading import load_sweep, trial_config
 from trainer.errors import ConfigError
 
 TEXT = """\
@@ -119,3 +120,12 @@ def test_other_tasks_need_a_target(tmp_path):
     assert (key, where.endswith(":1:7")) == ("data.target", True)
     ((key, _),) = problems(tmp_path, text="data: {source: x.csv, target: []}\n")
     assert key == "data.target"
+
+
+def test_trials_of_a_sweep_have_the_monitor_too(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(TEXT, encoding="utf-8")
+    loaded = load_sweep(path, ["generation.latent=2,3"])
+    config = trial_config(loaded, {"generation.latent": 3})
+    assert config.generation.latent == 3
+    assert config.fit.checkpoint.monitor == "frechet_distance"

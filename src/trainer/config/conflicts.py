@@ -59,6 +59,7 @@ def find_conflicts(config: Config) -> list[Conflict]:
             *_fit_conflicts(config),
             *tracking_conflicts(config),
             *generation_conflicts(config),
+            *sweep_conflicts(config, find_conflicts),
         ]
     return [
         *data_conflicts(config.data, folded=uses_folds(config)),

@@ -15,8 +15,9 @@ from trainer.config.task_rules import TASK_RULES
 
 if TYPE_CHECKING:
     from trainer.config.data import Data
+    from trainer.config.schema import Config
 
-_GENERATE: Final = "generate"
+GENERATE: Final = "generate"
 """The value of `data.task`."""
 
 NETWORK_NAMES = ("generator", "discriminator")
@@ -128,14 +129,14 @@ def with_generation_defaults(root: Node) -> Node:
     if data is None or data.node.entries is None or "target" in data.node.entries:
         return root
     task = data.node.entries.get("task")
-    if task is None or task.node.content != _GENERATE:
+    if task is None or task.node.content != GENERATE:
         return root
     target = Entry(task.location, list_node((), task.location), explicit=False)
     section = with_entry(data.node, "target", target)
     return with_entry(root, "data", Entry(data.location, section, data.explicit))
 
 
-def with_generation_monitor(config: Any) -> Any:
+def with_generation_monitor(config: Config) -> Config:
     """Return the config of task: generate with its own default monitor: there is no `val_loss`."""
     fit = config.fit
     if not generates(config.data):

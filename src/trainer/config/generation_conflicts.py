@@ -20,7 +20,7 @@ from trainer.errors import did_you_mean
 _TASK = "data.task"
 _SMOOTHED = ("non_saturating", "least_squares")
 _NOT_USED: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("", ("model", "optimizer", "loss", "metrics", "compress", "sweep")),
+    ("", ("model", "optimizer", "loss", "metrics", "compress")),
     (
         "data",
         (
@@ -51,9 +51,8 @@ _INSTEAD = {
     "loss": "set generation.loss, and remove it",
     "metrics": "remove it: all measures are computed",
     "reduce_on_plateau": "set a schedule in the optimizers of networks, and remove it",
-    "repeats": "train the seeds one by one, with seed=1, seed=2, …",
+    "repeats": "remove it, and compare seeds with trainer sweep CONFIG seed=1,2,3",
     "folds": "set data.split.fold for one of them, or remove it",
-    "sweep": "train the configs one by one and compare them with trainer compare",
 }
 
 

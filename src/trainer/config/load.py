@@ -16,9 +16,9 @@ from pydantic import ValidationError
 from trainer.config.conflict import Conflict
 from trainer.config.conflicts import find_conflicts
 from trainer.config.data import FORMAT_SUFFIXES
-from trainer.config.encoders import with_encoder_vocabulary
-from trainer.config.generation import with_generation_defaults, with_generation_monitor
+from trainer.config.generation import with_generation_defaults
 from trainer.config.image_folders import with_folder_settings
+from trainer.config.implied import with_implied_settings
 from trainer.config.issues import ValidationIssue
 from trainer.config.matching import EXTENDS
 from trainer.config.merging import merge_nodes
@@ -38,7 +38,6 @@ from trainer.config.nodes import (
 from trainer.config.overrides import Override, apply_overrides, parse_override
 from trainer.config.paths import UnsetVariableError, expand_path, resolve_paths
 from trainer.config.schema import Config
-from trainer.config.translation import with_translation_tokens
 from trainer.config.validation import MAX_PROBLEMS, issues_from_pydantic, validation_issues
 from trainer.config.value_fixes import format_value
 from trainer.config.yaml_reader import parse_yaml, read_yaml
@@ -237,10 +236,7 @@ def validate_tree(root: Node, path: Path) -> tuple[Config | None, list[Problem]]
     issues = validation_issues(root)
     config: Config | None = None
     try:
-        config = with_translation_tokens(
-            with_encoder_vocabulary(Config.model_validate(to_python(root)))
-        )
-        config = with_generation_monitor(config)
+        config = with_implied_settings(Config.model_validate(to_python(root)))
     except ValidationError as error:
         issues = issues or issues_from_pydantic(error, str(path))
     problems = [issue.problem for issue in issues]

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from trainer.config.conflict import Conflict
+from trainer.config.implied import with_implied_settings
 from trainer.config.merging import with_value
 from trainer.config.nodes import Location, Node, Source, parse_key, to_node, to_python
 from trainer.config.override_errors import OverrideError
@@ -44,7 +45,7 @@ def apply_settings(
         except OverrideError as error:
             problems.append(error.sweep_problem)
     try:
-        config = Config.model_validate(to_python(root))
+        config = with_implied_settings(Config.model_validate(to_python(root)))
     except ValidationError as error:
         issues = validation_issues(root) or issues_from_pydantic(error, "")
         return [*problems, *(issue.problem.at("") for issue in issues)]

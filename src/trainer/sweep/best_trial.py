@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
+from trainer.config.generation import generates
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.resolve import can_have_validation, resolved_steps
 from trainer.config.schedules import CosineSchedule, PolynomialSchedule
@@ -74,12 +75,15 @@ def refit_config(run: RunDirectory) -> RefitConfig:
     temperature and interval widths.
 
     Raises:
-        RunError: Files of the trial are damaged.
+        RunError: It is a generator, or files of the trial are damaged.
     """
     manifest = run.read_manifest()
     epochs = manifest.best_epoch or 1
     with read_errors(run.config):
         config = load_config(run.config).config
+    if generates(config.data):
+        fix = "use the run of the trial, or run trainer fit on its config.yaml with other settings"
+        raise RunError(Problem(str(run.path), "a trial that predicts", "a generator", fix))
     rows = manifest.splits
     batches = -(-rows["train"] // min(config.fit.batch_size, rows["train"]))
     rate_overrides = _rate_overrides(run, config, epochs, batches)

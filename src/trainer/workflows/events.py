@@ -226,7 +226,7 @@ class SweepStarted:
     """
 
     sweep: Path
-    plan: RunPlan
+    plan: AnyPlan
     search: str
     trials: int | None
     jobs: int

@@ -289,7 +289,7 @@ def _generation_problem(task: str) -> Problem:
         "",
         "a task with a target to predict",
         f"task: {task}",
-        "use trainer fit, resume, check, eval, predict, export or report",
+        "use trainer fit, resume, check, sweep, eval, predict, export, serve or report",
         "data.task",
     )
 

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from trainer.assessment.generation_measures import failures
 from trainer.data.splits import SplitName
-from trainer.report.generation import FINDINGS, SampleFindings, samples_sentence
 from trainer.runs.evaluations import Evaluation
-from trainer.runs.log import read_log
-from trainer.runs.samples import write_sample
 from trainer.workflows.generation.building import GenerationSetup
+from trainer.workflows.generation.sample_findings import write_sample_findings
 from trainer.workflows.session import InterruptCheck
 
 if TYPE_CHECKING:
     from trainer.workflows.building import TrainingSetup
     from trainer.workflows.recording import Recording
-
-_REPORTED: tuple[SplitName, ...] = ("test", "validation", "train")
 
 
 def evaluate_samples(
@@ -46,9 +41,7 @@ def evaluate_samples(
     for split in splits:
         if not dataset.rows(split):
             continue
-        comparison = built.measures.compare(split)
-        more = {} if comparison is None else comparison.metrics
-        metrics[split] = {**built.measures.measure(split), **more}
+        metrics[split] = built.measures.metrics(split)
         if (reason := interrupted()) is not None:
             record.set_stop_reason(reason)
             return None
@@ -63,16 +56,6 @@ def evaluate_samples(
 def summarize_samples(built: TrainingSetup, record: Recording) -> str:
     """Write what the report says about the samples; return it in one sentence."""
     assert isinstance(built, GenerationSetup)
-    dataset = built.plan.dataset
-    split = next(name for name in _REPORTED if dataset.rows(name))
-    comparison = built.measures.compare(split)
-    history = [
-        {name: value for name, value in epoch.items() if isinstance(value, int | float)}
-        for epoch in read_log(record.run.metrics)
-    ]
-    warnings = (*failures(history), *(() if comparison is None else comparison.warnings))
-    record.manifest = record.manifest.with_warnings(*warnings)
-    sentence = samples_sentence(split, dataset.rows(split), record.run.read_evaluations()[split])
-    findings = SampleFindings(split, sentence, warnings, comparison)
-    write_sample(record.run, FINDINGS, findings.content())
-    return sentence
+    findings = write_sample_findings(record.run, built.plan.dataset, built.measures)
+    record.manifest = record.manifest.with_warnings(*findings.warnings)
+    return findings.sentence

@@ -54,6 +54,11 @@ class SampleMeasures:
         features, classes = self._features_of(self._draw(len(reference.features)))
         return measure(reference, features, classes)
 
+    def metrics(self, split: SplitName) -> dict[str, float]:
+        """Return the measures of samples, and for tables those of `compare`."""
+        comparison = self.compare(split)
+        return {**self.measure(split), **({} if comparison is None else comparison.metrics)}
+
     def compare(self, split: SplitName) -> TableComparison | None:
         """Return the comparison of generated rows with those of a split; None for images."""
         rows = self.dataset.preprocessing

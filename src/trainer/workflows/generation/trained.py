@@ -243,22 +243,16 @@ def evaluate_generator(
         DataError: The files are missing or have changed, or no split has rows.
         RunError: The run is damaged.
     """
-    dataset = _recorded_data(opened)
+    dataset = recorded_data(opened)
     used = [split for split in splits if dataset.rows(split)]
     if not used:
         found = "none in " + ", ".join(splits)
         raise DataError(Problem(str(opened.run.path), "rows to compare with", found))
     measures = SampleMeasures(opened.loaded.config, dataset, load_generator(opened, device))
-    results = []
-    for split in used:
-        comparison = measures.compare(split)
-        more = {} if comparison is None else comparison.metrics
-        metrics = {**measures.measure(split), **more}
-        results.append(SplitMeasures(split, dataset.rows(split), metrics))
-    return results
+    return [SplitMeasures(split, dataset.rows(split), measures.metrics(split)) for split in used]
 
 
-def _recorded_data(opened: TrainedGenerator) -> GenerationData:
+def recorded_data(opened: TrainedGenerator) -> GenerationData:
     """Return the rows of a run, which must not have changed."""
     dataset = prepare_generation(opened.loaded.config)
     recorded = {file.path: file.sha256 for file in opened.run.read_manifest().data}

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from trainer.config.generation import generates
 from trainer.config.load import LoadedConfig
 from trainer.errors import InputError, Problem, RunError, pluralize
 from trainer.models.pack_compatibility import (
@@ -20,6 +21,7 @@ from trainer.models.pack_compatibility import (
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import json_bytes, read_json, write_atomically
 from trainer.runs.machine import available_memory
+from trainer.workflows.generation.plan import make_generation_plan
 from trainer.workflows.plan import RunPlan, TableCache, make_plan
 
 LARGEST_PACK = 64
@@ -78,13 +80,17 @@ class PackSchedule:
     Attributes:
         packs: The packs in the order of training.
         failed: Networks that cannot be trained, and why.
+        generators: Runs of task: generate, which are trained one by one, after the packs.
     """
 
     packs: tuple[PackSpec, ...]
     failed: Mapping[int, tuple[Problem, ...]]
+    generators: tuple[RunSpec, ...] = ()
 
     def __str__(self) -> str:
         """Return for example `20 networks in 1 program`, and why some are trained individually."""
+        if self.generators:
+            return f"{pluralize(len(self.generators), 'generator')}, one by one"
         count = sum(len(pack.members) for pack in self.packs)
         text = f"{pluralize(count, 'network')} in {pluralize(len(self.packs), 'program')}"
         reasons = dict.fromkeys(p.single_reason for p in self.packs if p.single_reason is not None)
@@ -106,8 +112,13 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
     groups: dict[str, list[PlannedRun]] = {}
     singles: dict[int, PackSpec] = {}
     failed: dict[int, tuple[Problem, ...]] = {}
+    generators: list[RunSpec] = []
     for spec in specs:
         try:
+            if generates(spec.loaded.config.data):
+                make_generation_plan(spec.loaded)
+                generators.append(spec)
+                continue
             started = RunDirectory(spec.run_path).has_checkpoint("last")
             planned_run = PlannedRun(spec, make_plan(spec.loaded, tables, started=started))
         except InputError as error:
@@ -133,7 +144,7 @@ def schedule_packs(specs: Sequence[RunSpec], tables: TableCache, jobs: int = 1) 
         for size in [pack_size(group[0].plan, len(group), jobs)]
         for first in range(0, len(group), size)
     ]
-    return PackSchedule((*packs, *singles.values()), failed)
+    return PackSchedule((*packs, *singles.values()), failed, tuple(generators))
 
 
 def network_sizes(plan: RunPlan) -> ModelDimensions:

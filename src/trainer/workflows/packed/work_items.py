@@ -13,6 +13,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from trainer.config.generation import generates
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.errors import Problem, RunError, TrainerError
@@ -40,7 +41,8 @@ from trainer.workflows.packed.pack_schedule import (
     schedule_packs,
 )
 from trainer.workflows.packed.packs import train_pack
-from trainer.workflows.plan import RunPlan, SharedTable, TableCache, make_plan
+from trainer.workflows.plan import SharedTable, TableCache, make_plan
+from trainer.workflows.plans import AnyPlan
 from trainer.workflows.resuming.resume import resume_run
 from trainer.workflows.session import Session, TimeLimit
 
@@ -112,8 +114,12 @@ class ItemRunner:
         return run_work_item(item, self._cache, interrupted)
 
     def tables(self, item: WorkItem) -> dict[str, SharedTable]:
-        """Return the tables of an item by key, except those that do not fit in memory."""
-        shared = (self._cache.share(spec.loaded.config) for spec in item.specs)
+        """Return the tables of an item by key, except those that do not fit in memory.
+
+        Generators read theirs themselves.
+        """
+        configs = [spec.loaded.config for spec in item.specs]
+        shared = (self._cache.share(one) for one in configs if not generates(one.data))
         return {key: table for key, table in shared if table is not None}
 
     def has_table(self, key: str) -> bool:
@@ -160,7 +166,7 @@ def run_within_limit(
     return None
 
 
-def worker_threads(plan: RunPlan, networks: int, jobs: int) -> int:
+def worker_threads(plan: AnyPlan, networks: int, jobs: int) -> int:
     """Return the number of threads inside one operation.
 
     It is the same for all networks, because the last digits of weights depend on it.
@@ -221,9 +227,12 @@ def plan_work_items(
     schedule = schedule_packs(list(waiting.values()), tables, jobs)
     for number, problems in schedule.failed.items():
         ended.append(_failed(waiting[number], problems))
-    for pack in schedule.packs:
-        members = tuple(member.spec for member in pack.members)
-        is_single = pack.single_reason is not None
+    trained = [
+        (tuple(member.spec for member in pack.members), pack.single_reason is not None)
+        for pack in schedule.packs
+    ]
+    trained += [((spec,), True) for spec in schedule.generators]
+    for members, is_single in trained:
         if is_single and RunDirectory(members[0].run_path).has_ended():
             ended.append(_read_ended(members[0]))
             continue

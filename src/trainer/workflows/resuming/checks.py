@@ -32,7 +32,6 @@ from trainer.runs.files import to_jsonable
 from trainer.runs.manifest import Manifest
 from trainer.runs.manifest_differences import data_differences, machine_differences
 from trainer.workflows.packed.pack_schedule import RunSpec
-from trainer.workflows.plan import RunPlan
 from trainer.workflows.plans import AnyPlan, manifest_of_plan
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ _CHOSEN = ("runtime.threads", "runtime.jit_compile")
 
 
 def check_unchanged(
-    specs: Iterable[RunSpec], plan: RunPlan, command: tuple[str, ...], *, machine: bool = True
+    specs: Iterable[RunSpec], plan: AnyPlan, command: tuple[str, ...], *, machine: bool = True
 ) -> None:
     """Check that networks match those that were started, with the same rows on the same machine.
 

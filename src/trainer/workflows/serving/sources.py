@@ -18,7 +18,9 @@ from trainer.serving.opening import open_model
 from trainer.serving.settings import ModelSource
 from trainer.workflows.generation.runs import EXPORT_NAME, is_generation_run
 
-_UNMONITORED = ("generate", *(name for name, rules in TASK_RULES.items() if rules.has_text))
+_UNMONITORED = tuple(
+    name for name, rules in TASK_RULES.items() if rules.has_text or rules.is_generated
+)
 """Tasks without columns of numbers or categories to count."""
 
 

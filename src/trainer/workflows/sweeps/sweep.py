@@ -47,9 +47,11 @@ from trainer.workers.processes import ProcessWorkerPool
 from trainer.workers.ray_connection import Cluster
 from trainer.workflows.events import PhaseStarted, SweepEvent, SweepFinished, SweepStarted
 from trainer.workflows.existing_runs import read_metrics
+from trainer.workflows.generation.best_trial import evaluate_best_trial
 from trainer.workflows.packed.pack_schedule import LARGEST_PACK
 from trainer.workflows.packed.work_items import ItemRunner, worker_threads
 from trainer.workflows.plan import RunPlan, TableCache
+from trainer.workflows.plans import AnyPlan
 from trainer.workflows.reporting.findings import write_missing_findings
 from trainer.workflows.reporting.splits import write_split
 from trainer.workflows.resuming.checks import check_unchanged
@@ -155,7 +157,7 @@ class _SweepTraining:
     """
 
     directory: SweepDirectory
-    plan: RunPlan
+    plan: AnyPlan
     tables: TableCache
     session: Session
     cluster: Cluster | None
@@ -268,7 +270,7 @@ def _delete_trials(directory: SweepDirectory, leaderboard: Leaderboard, kept: in
 
 
 def _finish(
-    directory: SweepDirectory, plan: RunPlan, *, allow_custom: bool
+    directory: SweepDirectory, plan: AnyPlan, *, allow_custom: bool
 ) -> tuple[TrialRow, dict[str, dict[str, float]]]:
     """Return the best trial and its metrics, and write the page of the sweep."""
     try:
@@ -281,7 +283,7 @@ def _finish(
 
 
 def _best_trial_metrics(
-    run: RunDirectory, plan: RunPlan, *, allow_custom: bool
+    run: RunDirectory, plan: AnyPlan, *, allow_custom: bool
 ) -> dict[str, dict[str, float]]:
     """Return the metrics of the best trial.
 
@@ -293,7 +295,9 @@ def _best_trial_metrics(
         for split in SPLIT_NAMES
         if plan.dataset.rows(split) and not (run.evaluation / f"{split}.json").exists()
     )
-    if missing:
+    if not isinstance(plan, RunPlan):
+        evaluate_best_trial(run, missing)
+    elif missing:
         device = plan.config.runtime.device
         predictor = open_predictor(run.path, device=device, allow_custom=allow_custom)
         evaluations = evaluate(predictor, splits=missing, data=None)
@@ -302,6 +306,7 @@ def _best_trial_metrics(
             epoch = run.read_manifest().best_epoch
             write_split(run, plan, result.split, result, epoch)
     if plan.config.evaluate.report:
-        write_missing_findings(run.path)
+        if isinstance(plan, RunPlan):
+            write_missing_findings(run.path)
         write_page(run, datetime.now(UTC))
     return read_metrics(run)

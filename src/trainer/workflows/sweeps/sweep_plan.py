@@ -27,6 +27,7 @@ from trainer.sweep.search import new_search
 from trainer.sweep.space import Space
 from trainer.sweep.trial_count import combinations_warning, trial_count
 from trainer.workers.ray_connection import Cluster
+from trainer.workflows.generation.plan import GenerationPlan
 from trainer.workflows.packed.pack_schedule import (
     LARGEST_PACK,
     SMALLEST_PACK,
@@ -34,7 +35,8 @@ from trainer.workflows.packed.pack_schedule import (
     pack_size,
     schedule_packs,
 )
-from trainer.workflows.plan import RunPlan, TableCache, make_plan
+from trainer.workflows.plan import TableCache
+from trainer.workflows.plans import AnyPlan, plan_run
 
 _ADAPTIVE_BATCH = 8
 """Trials per job in a batch of a search that learns from earlier batches."""
@@ -86,7 +88,7 @@ def plan_sweep(loaded: LoadedConfig) -> SweepPlan:
     return SweepPlan(search, trials, first_batch, trials if is_short else None)
 
 
-def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
+def base_plan(loaded: LoadedConfig, tables: TableCache) -> AnyPlan:
     """Return the plan of a sweep's config without its search space; it defines the objective.
 
     Raises:
@@ -99,7 +101,7 @@ def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
     with locate_problems(loaded), _as_objective(stated):
-        plan = make_plan(base if stated is None else _with_objective(base, stated), tables)
+        plan = plan_run(base if stated is None else _with_objective(base, stated), tables)
     objective = sweep_objective(loaded, plan)
     if objective.startswith("val_") and not plan.dataset.rows("validation"):
         with locate_problems(loaded):
@@ -115,21 +117,23 @@ def base_plan(loaded: LoadedConfig, tables: TableCache) -> RunPlan:
     return plan
 
 
-def sweep_objective(loaded: LoadedConfig, plan: RunPlan) -> str:
+def sweep_objective(loaded: LoadedConfig, plan: AnyPlan) -> str:
     """Return the metric that trials are compared by: as set, or the monitor of the best epoch."""
     assert loaded.config.sweep is not None, "a sweep has a sweep section"
     stated = loaded.config.sweep.objective
     return stated or resolved_monitor(loaded.config.fit, plan.dataset.rows("validation") > 0)
 
 
-def batch_size(plan: RunPlan, search: SearchName, jobs: int) -> int:
+def batch_size(plan: AnyPlan, search: SearchName, jobs: int) -> int:
     """Return the number of trials per batch: full packs, or few if the search learns from each batch."""
     if search == "tpe":
         return _ADAPTIVE_BATCH * jobs
+    if isinstance(plan, GenerationPlan):
+        return LARGEST_PACK * jobs
     return jobs * pack_size(plan, LARGEST_PACK * jobs, jobs)
 
 
-def choose_jobs(plan: RunPlan, trials: int | None, cluster: Cluster | None) -> int:
+def choose_jobs(plan: AnyPlan, trials: int | None, cluster: Cluster | None) -> int:
     """Return the number of training processes.
 
     One per core if a network keeps one core busy, limited by memory and the number of trials; else one
