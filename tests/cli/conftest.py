@@ -20,7 +20,8 @@ from tests.cli.runs import SETTINGS, read_manifest
 from trainer.config.load import load_config
 from trainer.engine.events import EpochEnd
 from trainer.sweep.trials import TrialPackEpoch
-from trainer.workflows import fit, resume
+from trainer.workflows import fit
+from trainer.workflows.resuming import resume
 from trainer.workflows.session import Session
 from trainer.workflows.sweeps import sweep
 from trainer_cli.main import run
