@@ -22,7 +22,6 @@ EFFORT_HELP = (
 )
 TASK_HELP = "translate: the target is the translation, or another rewriting, of a column of texts."
 _EFFORTS = ("quick", "balanced", "best")
-_TASKS = ("translate",)
 _SETTINGS = re.compile(rb"^(data|extends|name)[ \t]*:", re.MULTILINE)
 
 
@@ -65,6 +64,7 @@ def table_problems(
         settings: The overrides.
     """
     from trainer.config.image_folders import is_image_folder
+    from trainer.config.task_rules import PROPOSED_TASKS
 
     tables = [path for path in paths if is_data(path)]
     options = {
@@ -74,9 +74,11 @@ def table_problems(
     problems = []
     if effort is not None and effort not in _EFFORTS:
         problems.append(Problem("trainer fit --effort", "quick, balanced or best", f"'{effort}'"))
-    if task is not None and task not in _TASKS:
+    if task is not None and task not in PROPOSED_TASKS:
         fix = "set data.task=TASK for other tasks"
-        problems.append(Problem("trainer fit --task", " or ".join(_TASKS), f"'{task}'", fix))
+        problems.append(
+            Problem("trainer fit --task", " or ".join(PROPOSED_TASKS), f"'{task}'", fix)
+        )
     if not tables:
         fixes = {
             "trainer fit --target": "set data.target in the config, or with data.target=COLUMN",

@@ -10,11 +10,11 @@ from trainer.config.data import Data
 from trainer.config.load import validate_tree
 from trainer.config.nodes import Location, Source, to_node, to_python
 from trainer.config.overrides import Override, apply_overrides, parse_override
+from trainer.config.task_rules import PROPOSED_TASKS
 from trainer.errors import ConfigError, Problem
 
 _READING = (("data", "csv"), ("data", "format"))
-_TASK, _PROPOSED_TASKS = ("data", "task"), ("translate",)
-"""Tasks for which `init` proposes other networks, and which are not inferred from the target."""
+_TASK = ("data", "task")
 
 
 def parse_read_options(
@@ -63,7 +63,7 @@ def _is_reading(override: Override) -> bool:
 
 def _is_task(override: Override) -> bool:
     value = None if override.value is None else to_python(override.value)
-    return override.steps == _TASK and value in _PROPOSED_TASKS
+    return override.steps == _TASK and value in PROPOSED_TASKS
 
 
 def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> Data:
