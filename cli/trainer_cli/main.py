@@ -248,7 +248,9 @@ def _usage_problem(error: TyperException, arguments: list[str]) -> Problem:
 
 
 def _invalid_value(cause: BaseException | None) -> tuple[str, str] | None:
-    """Return the expected and the given value of Typer's number checks; None for other errors."""
+    """Return the expected and the given value of Typer's checks of numbers and choices; None for other
+    errors.
+    """
     from pydantic import ValidationError
 
     if not isinstance(cause, ValidationError):
@@ -258,6 +260,9 @@ def _invalid_value(cause: BaseException | None) -> tuple[str, str] | None:
             expected = f"a number of at least {least}"
         case {"type": "less_than_equal", "ctx": {"le": most}}:
             expected = f"a number of at most {most}"
+        case {"type": "value_error", "msg": str(text)} if " is not one of " in text:
+            names = text.rpartition(" is not one of ")[2].rstrip(".").replace("'", "")
+            expected = " or ".join(names.rsplit(", ", 1))
         case {"type": str(kind)}:
             expected = "an integer" if kind.startswith("int") else "a number"
     return expected, f"'{cause.errors()[0]['input']}'"

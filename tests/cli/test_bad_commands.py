@@ -86,6 +86,18 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
         ["--output", "mkdir"],
     ),
     "init into a directory": (["init", "table.csv", "-t", "answer", "-o", "."], ["--output"]),
+    "init of another task": (
+        ["init", "table.csv", "--task", "generte"],
+        ["trainer init --task", "translate or generate", "'generte'"],
+    ),
+    "init with two classes": (
+        ["init", "table.csv", "--task", "generate", "-t", "answer", "-t", "size"],
+        ["trainer init --target", "at most one column", "answer, size"],
+    ),
+    "sheet of a generator": (
+        ["init", "table.csv", "--task", "generate", "--sheet", "s.html"],
+        ["no --sheet with --task generate"],
+    ),
     "init twice on stdout": (["init", "table.csv", "-t", "answer", "-o", "-"], ["stdout"]),
     "init of a config": (["init", "good.yaml", "-t", "answer"], ["good.yaml"]),
     # commands for runs
