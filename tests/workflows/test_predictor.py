@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from polars.testing import assert_frame_equal
 
 import trainer
@@ -129,6 +130,35 @@ def test_invalid_rows_are_refused(finished):
     for data in (7, "small.csv", [1, 2]):
         with pytest.raises(DataError, match="a polars or pandas DataFrame"):
             predictor.predict(data)
+
+
+def test_run_of_a_version_with_fewer_settings(finished, copied):
+    rows = pl.read_csv(finished.run.parents[2] / "small.csv").drop("label")
+    config = copied / "config.yaml"
+    settings = yaml.safe_load(config.read_text())
+    for section, names in {
+        "optimizer": ("ema",), "evaluate": ("decoding", "resamples"), "runtime": ("precision",)
+    }.items():  # fmt: skip
+        for name in names:
+            del settings[section][name]
+    for section in ("networks", "generation", "compress", "runs"):
+        del settings[section]
+    config.write_text(yaml.safe_dump(settings, sort_keys=False))
+    assert_frame_equal(load(copied).predict(rows), load(finished.run).predict(rows))
+
+
+def test_truncated_config_is_refused(copied):
+    config = copied / "config.yaml"
+    lines = config.read_text().splitlines(keepends=True)
+    for kept in (len(lines) - 1, len(lines) // 2, len(lines) // 4):
+        config.write_text("".join(lines[:kept]))
+        with pytest.raises(RunError, match="expected every setting of the run, found no "):
+            load(copied)
+
+
+def test_new_settings_are_not_written_last(finished):
+    # An older run would lack the last setting, as if its config were truncated.
+    assert (finished.run / "config.yaml").read_text().endswith("\n  mlflow: null\n")
 
 
 def test_run_without_a_checkpoint_is_refused(copied):

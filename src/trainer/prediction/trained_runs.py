@@ -6,7 +6,7 @@ describes is executed. Importing this module does not import TensorFlow; `load_n
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,12 +107,7 @@ def open_trained(path: Path) -> TrainedRun:
         fix = f"draw samples: {command_text('predict', run.path)} -o {out}"
         found = f"a run of task: {loaded.config.data.task}"
         raise RunError(Problem(str(path), "a run with predictions", found, fix))
-    # A run's config contains every setting: an incomplete one was truncated and has another meaning.
-    missing = _missing_setting(resolved_settings(loaded.config), to_python(loaded.root))
-    if missing is not None:
-        fix = "restore the file from a copy of the run"
-        found = f"no {missing}"
-        raise RunError(Problem(str(run.config), "every setting of the run", found, fix))
+    _check_complete(run, loaded)
     try:
         preprocessing = Preprocessing.from_json(run.read_preprocessing())
     except DataError as error:
@@ -191,17 +186,31 @@ def data_settings_for(
     return data.model_copy(update={"source": str(source)})
 
 
-def _missing_setting(expected: Any, actual: Any, path: str = "") -> str | None:
-    """Return the first setting of `expected` that is not in `actual`."""
-    if not isinstance(expected, dict) or not isinstance(actual, dict):
-        return None
+def _check_complete(run: RunDirectory, loaded: LoadedConfig) -> None:
+    """Check that the config of a run is not truncated, which would give it another meaning.
+
+    It was written with every setting. Those of later versions are missing in between, and have their
+    defaults; those after the end of a truncated file are all missing.
+
+    Raises:
+        RunError: The last settings are missing.
+    """
+    settings = list(_settings_in(resolved_settings(loaded.config), to_python(loaded.root)))
+    last = max((index for index, (_, found) in enumerate(settings) if found), default=-1)
+    if last + 1 < len(settings):
+        found = f"no {settings[last + 1][0]}, and nothing after it"
+        fix = "restore the file from a copy of the run"
+        raise RunError(Problem(str(run.config), "every setting of the run", found, fix))
+
+
+def _settings_in(expected: Any, actual: Any, path: str = "") -> Iterator[tuple[str, bool]]:
+    """Yield the settings of `expected`, in their order, and whether each is in `actual`."""
+    if not isinstance(expected, dict) or not isinstance(actual, dict) or not expected:
+        return
     for name, value in expected.items():
-        if name not in actual:
-            return f"{path}{name}"
-        missing = _missing_setting(value, actual[name], f"{path}{name}.")
-        if missing is not None:
-            return missing
-    return None
+        yield f"{path}{name}", name in actual
+        if name in actual:
+            yield from _settings_in(value, actual[name], f"{path}{name}.")
 
 
 def network_shape(opened: TrainedRun) -> NetworkShape:
