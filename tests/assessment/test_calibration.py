@@ -8,7 +8,9 @@ from scipy.optimize import minimize_scalar
 from sklearn.calibration import calibration_curve
 
 from tests.metrics.samples import random_predictions, samples
+from trainer.assessment import calibration
 from trainer.assessment.calibration import (
+    Strategy,
     calibration_error,
     fit_temperature,
     reliability_curve,
@@ -79,6 +81,22 @@ def test_calibrated_predictions_have_a_small_error() -> None:
     y = (rng.random(p.shape) < p).astype(float)
     assert calibration_error("binary", y, p) < 0.01
     assert calibration_error("binary", y, p**3) > 0.1
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("strategy", ["uniform", "quantile"])
+def test_error_of_blocks_is_that_of_all_rows(
+    strategy: Strategy, weighted: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sample = random_predictions("multilabel", 300, 2)
+    weight = np.random.default_rng(0).random(300) if weighted else None
+
+    def error() -> float:
+        return calibration_error(sample.task, sample.y, sample.p, strategy=strategy, weight=weight)
+
+    expected = error()
+    monkeypatch.setattr(calibration, "BLOCK_ROWS", 70)
+    assert error() == expected
 
 
 def test_no_rows() -> None:

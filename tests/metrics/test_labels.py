@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from trainer.metrics import labels
 from trainer.metrics.compute import compute_metrics
 from trainer.metrics.labels import (
     predicted_labels,
@@ -14,6 +15,20 @@ from trainer.metrics.labels import (
     row_accuracies,
     row_log_losses,
 )
+
+
+@pytest.mark.parametrize("columns", [1, 3])
+def test_losses_of_blocks_are_those_of_all_rows(
+    columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    p = rng.random((100, columns), np.float32)
+    y = (rng.random(p.shape) < p).astype(np.float32)
+    expected = labels.log_losses(y, p)
+    monkeypatch.setattr(labels, "BLOCK_ROWS", 7)
+    np.testing.assert_array_equal(labels.log_losses(y, p), expected)
+    exact = -np.log(np.where(y > 0.5, p.astype(float), 1 - p.astype(float)))
+    assert expected == pytest.approx(exact)
 
 
 def test_probability_at_the_threshold_is_positive() -> None:

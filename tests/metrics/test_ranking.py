@@ -70,6 +70,16 @@ def test_areas_match_scikit_learn_for_many_weightings(sample: Predictions) -> No
             assert average_precisions[row] == 0
 
 
+@settings(max_examples=50, deadline=None)
+@given(samples("binary"))
+def test_equal_weights_are_a_weighting_by_ones(sample: Predictions) -> None:
+    ranking = ColumnRanking(sample.y[:, 0] > 0.5, sample.p[:, 0])
+    for equal, ones in zip(
+        ranking.areas(None), ranking.areas(np.ones((1, len(sample)))), strict=True
+    ):
+        np.testing.assert_array_equal(equal, ones)
+
+
 def test_single_class() -> None:
     weights = np.ones((2, 3))
     for truth, expected in ((False, 0.0), (True, 1.0)):

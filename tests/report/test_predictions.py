@@ -10,7 +10,9 @@ import pytest
 
 from trainer.errors import RunError
 from trainer.metrics.predictions import Predictions
+from trainer.report import predictions
 from trainer.report.predictions import (
+    StoredPredictions,
     predictions_to_parquet,
     read_split_predictions,
 )
@@ -67,6 +69,31 @@ def test_classes_are_written_as_text(tmp_path: Path) -> None:
     frame = pl.read_parquet(run.predictions / "test.parquet")
     assert frame.columns == ["row", "actual", "probability_ja ✓"]
     assert frame["actual"].cast(pl.String).to_list() == ["no", "ja ✓", "ja ✓", "no"]
+
+
+@pytest.mark.parametrize("kept", [10, 3])
+def test_large_splits_are_read_when_they_are_used(
+    kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "_KEPT_ROWS", kept)
+    names, columns, y, p = CASES["binary"]
+    run = run_in(tmp_path / "run")
+    for split, rows in (("train", slice(0, 4)), ("test", slice(0, 0))):
+        given = Predictions("binary", names, y[rows], p[rows], np.arange(4)[rows])
+        run.write_predictions(f"{split}.parquet", predictions_to_parquet(given, columns))
+    read: list[str] = []
+
+    def read_split(split: str) -> Predictions | None:
+        read.append(split)
+        return read_split_predictions(run, split, "binary", names, columns)
+
+    stored = StoredPredictions(("test", "validation", "train"), read_split)
+    assert (list(stored), len(stored), "test" in stored) == (["train"], 1, False)
+    assert stored.get("test") is None
+    assert read == ["test", "validation", "train"]
+    for _ in range(2):
+        np.testing.assert_array_equal(stored["train"].p, p)
+    assert read[3:] == ([] if kept == 10 else ["train", "train"])
 
 
 def test_missing_and_damaged_files(tmp_path: Path) -> None:

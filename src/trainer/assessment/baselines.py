@@ -25,7 +25,7 @@ import numpy as np
 from trainer.assessment.sparse_terms import SparseTerms
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.activations import probabilities
-from trainer.metrics.arrays import Float64Array, FloatArray
+from trainer.metrics.arrays import Float64Array, FloatArray, Int64Array
 from trainer.task_names import TaskName
 
 MAX_ROWS = 100_000
@@ -73,6 +73,13 @@ def fit_prior(y: FloatArray, weight: FloatArray | None = None) -> Float64Array:
     return np.asarray(np.average(y.astype(np.float64), axis=0, weights=weight))
 
 
+def sampled_rows(rows: int) -> Int64Array | None:
+    """Return the training rows that a linear model is fitted on, in ascending order; None for all."""
+    if rows <= MAX_ROWS:
+        return None
+    return np.sort(np.random.default_rng(0).choice(rows, MAX_ROWS, replace=False))
+
+
 def fit_linear(
     task: TaskName,
     x: FloatArray,
@@ -92,8 +99,8 @@ def fit_linear(
         start: A model of similar rows, from which L-BFGS starts if its loss is lower than that of the
             prior; ignored if its columns or terms are others.
     """
-    if len(x) > MAX_ROWS:
-        sample = np.sort(np.random.default_rng(0).choice(len(x), MAX_ROWS, replace=False))
+    sample = sampled_rows(len(x))
+    if sample is not None:
         x, y = x[sample], y[sample]
         weight = None if weight is None else weight[sample]
         terms = None if terms is None else terms.select(sample)

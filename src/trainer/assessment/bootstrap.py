@@ -158,8 +158,7 @@ class _Model:
     def make(predictions: Predictions, threshold: float, names: Collection[str] | None) -> _Model:
         """Compute the metrics of all rows."""
         evaluator = MetricEvaluator(predictions, threshold, names)
-        (values,) = evaluator.compute(predictions.weights()[None, :])
-        return _Model(predictions, threshold, evaluator.names, values)
+        return _Model(predictions, threshold, evaluator.names, evaluator.of_all_rows())
 
     def on(self, part: Part) -> Callable[[Float64Array], Float64Array]:
         """Return a function that computes the metrics of all rows for weights (r, m) of a part."""

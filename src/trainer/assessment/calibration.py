@@ -11,7 +11,7 @@ import numpy.typing as npt
 from trainer.assessment.intervals import effective_sample_size, wilson_interval
 from trainer.config.task_rules import TASK_RULES
 from trainer.metrics.activations import logits, probabilities
-from trainer.metrics.arrays import Float64Array, FloatArray, IntArray
+from trainer.metrics.arrays import BLOCK_ROWS, Float64Array, FloatArray, IntArray
 from trainer.task_names import TaskName
 
 BINS = 15
@@ -73,7 +73,8 @@ def reliability_curve(
         confidence_level: Confidence level of the Wilson intervals.
     """
     predicted = p.astype(np.float64)
-    edges, index = _assign_bins(predicted, strategy, bins)
+    edges = _bin_edges(predicted, strategy, bins)
+    index = _assign_bins(predicted, edges)
     rows = np.ones(len(predicted)) if weight is None else weight.astype(np.float64)
     count = np.bincount(index, minlength=len(edges) - 1)
     mass = np.bincount(index, rows, len(count))
@@ -114,28 +115,44 @@ def calibration_error(
     if TASK_RULES[task].predicts_most_likely and len(p):
         correct, confidence = top_class(y, p)
         y, p = correct[:, None], confidence[:, None]
-    rows = np.ones(len(y)) if weight is None else weight
-    if not rows.sum() > 0:
+    total = float(len(y)) if weight is None else float(weight.sum())
+    if not total > 0:
         return float("nan")
     errors = []
-    for actual, column in zip(y.T, p.T.astype(np.float64), strict=True):
-        _, index = _assign_bins(column, strategy, bins)
-        errors_of_bins = np.abs(np.bincount(index, rows * (column - actual)))
-        errors.append(errors_of_bins.sum() / rows.sum())
+    for actual, column in zip(y.T, p.T, strict=True):
+        edges = _bin_edges(column, strategy, bins)
+        gaps: Float64Array = np.empty(0)
+        for start in range(0, len(column), BLOCK_ROWS):
+            block = slice(start, start + BLOCK_ROWS)
+            values = column[block].astype(np.float64)
+            index = _assign_bins(values, edges)
+            values -= actual[block]
+            if weight is not None:
+                values *= weight[block]
+            # The sums so far come first, so that the result is that of a single sum.
+            sums = np.bincount(
+                np.concatenate([np.arange(len(gaps)), index]), np.concatenate([gaps, values])
+            )
+            gaps = np.asarray(sums, np.float64)
+        errors.append(np.abs(gaps).sum() / total)
     return float(np.mean(errors))
 
 
-def _assign_bins(
-    p: Float64Array, strategy: Strategy, bins: int
-) -> tuple[Float64Array, npt.NDArray[np.intp]]:
-    """Return the edges of the bins and the bin of each probability; lower edges are inclusive."""
+def _bin_edges(p: FloatArray, strategy: Strategy, bins: int) -> Float64Array:
+    """Return the edges of the bins, in ascending order."""
     edges = np.linspace(0, 1, bins + 1)
     if strategy == "quantile" and len(p):
-        edges = np.unique(np.quantile(p, edges))
+        edges = np.unique(np.quantile(p.astype(np.float64), edges))
         if len(edges) == 1:
             edges = np.repeat(edges, 2)
-    index = np.searchsorted(edges, p, side="right") - 1
-    return edges, np.clip(index, 0, len(edges) - 2)
+    return edges
+
+
+def _assign_bins(p: Float64Array, edges: Float64Array) -> npt.NDArray[np.intp]:
+    """Return the bin of each probability; lower edges are inclusive."""
+    index = np.searchsorted(edges, p, side="right")
+    index -= 1
+    return np.clip(index, 0, len(edges) - 2, out=index)
 
 
 def fit_temperature(

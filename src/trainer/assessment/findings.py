@@ -30,7 +30,8 @@ from trainer.data.dataset import Dataset
 from trainer.data.ngrams import clean_text
 from trainer.data.opening import gather_rows
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.data.values import to_text
+from trainer.data.values import BLOCK_CELLS, to_text
+from trainer.metrics.arrays import Float64Array
 from trainer.metrics.evaluator import SEPARATOR, compute_all_metrics
 from trainer.metrics.predictions import Predictions
 from trainer.runs.findings import (
@@ -71,7 +72,8 @@ class EvaluatedRun:
         config: The config of the run.
         task: The task with the decisions of the run.
         parts: The table with its splits; one for each fold.
-        predictions: The predictions of each split that has any, in the order of the splits.
+        predictions: The predictions of each split that has any, in the order of the splits; those of
+            large splits are read when they are used.
     """
 
     config: Config
@@ -90,9 +92,9 @@ def make_findings(evaluated: EvaluatedRun, baselines: Baselines) -> Findings:
     settings, task, predictions = evaluated.config.evaluate, evaluated.task, evaluated.predictions
     task_name = task.name
     names = compared(evaluated.config, task_name, predictions.values())
+    prior = _fit_prior(evaluated.dataset)
     splits: dict[str, SplitFindings] = {
-        split: _split(evaluated, split_predictions, baselines, split, names)
-        for split, split_predictions in predictions.items()
+        split: _split(evaluated, prior, baselines, split, names) for split in predictions
     }
     last = predictions.get("test") or predictions.get("validation") or predictions["train"]
     slices, worst_slices = find_slices(evaluated.config, evaluated.dataset, last, task.threshold)
@@ -117,19 +119,23 @@ def make_findings(evaluated: EvaluatedRun, baselines: Baselines) -> Findings:
 
 def _split(
     evaluated: EvaluatedRun,
-    predictions: Predictions,
+    prior: Float64Array,
     baselines: Baselines,
     split: SplitName,
     names: tuple[str, ...],
 ) -> SplitFindings:
-    config, task = evaluated.config, evaluated.task
+    config, task, predictions = evaluated.config, evaluated.task, evaluated.predictions[split]
     settings, task_name = config.evaluate, task.name
     size = rows_per_resample(len(predictions)) * max(1, len(predictions.names) // 10)
     resamples, difference_resamples = (
         bounded_resamples(settings.resamples, size, limit)
         for limit in (_DRAWN_ROWS, _COMPARED_ROWS)
     )
-    models = {} if split == "train" else _compared_models(evaluated, baselines, split)
+    models = (
+        {}
+        if split == "train"
+        else _compared_models(evaluated, prior, baselines, split, predictions)
+    )
     metrics, differences = bootstrap_with_differences(
         predictions,
         models,
@@ -238,11 +244,15 @@ def _shortened(text: str) -> str:
 
 
 def _compared_models(
-    evaluated: EvaluatedRun, baselines: Baselines, split: SplitName
+    evaluated: EvaluatedRun,
+    prior: Float64Array,
+    baselines: Baselines,
+    split: SplitName,
+    predictions: Predictions,
 ) -> dict[str, tuple[Predictions, float]]:
     """Return the predictions of each baseline for the rows of a split, and its threshold."""
-    predictions = evaluated.predictions[split]
-    models = {"prior": (_prior_baseline(evaluated, predictions), evaluated.task.threshold)}
+    constant = np.tile(prior.astype(predictions.p.dtype), (len(predictions), 1))
+    models = {"prior": (replace(predictions, p=constant), evaluated.task.threshold)}
     fitted = {"linear": baselines.linear, "boosting": baselines.boosting.baseline}
     for name, baseline in fitted.items():
         if baseline is not None:
@@ -255,15 +265,16 @@ def _compared_models(
     return models
 
 
-def _prior_baseline(evaluated: EvaluatedRun, predictions: Predictions) -> Predictions:
-    """Return the class shares or the means of the training rows as predictions."""
-    dataset = evaluated.dataset
+def _fit_prior(dataset: Dataset) -> Float64Array:
+    """Return the class shares or the means of the training rows."""
     rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index("train"))
-    values = dataset.target_values(rows)
-    targets = dataset.targets(rows)[0] if values is None else values
+    blocks = []
+    for start in range(0, len(rows), BLOCK_CELLS):
+        block = rows[start : start + BLOCK_CELLS]
+        values = dataset.target_values(block)
+        blocks.append(dataset.targets(block)[0] if values is None else values)
     weight = None if dataset.weight is None else dataset.weight[rows]
-    mean = fit_prior(targets, weight)
-    return replace(predictions, p=np.tile(mean, (len(predictions), 1)).astype(predictions.p.dtype))
+    return fit_prior(np.concatenate(blocks), weight)
 
 
 def _align(other: Predictions, predictions: Predictions) -> Predictions:

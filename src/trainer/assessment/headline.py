@@ -6,7 +6,7 @@ the threshold is chosen for, or balanced accuracy with class weights; otherwise 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Iterable
 
 from trainer.config.resolve import resolved_monitor
 from trainer.config.schema import Config, ThresholdCriterion
@@ -21,7 +21,7 @@ does not reach the precision, such as the prior, can have a recall of 1."""
 
 
 def compared(
-    config: Config, task: TaskName, predictions_of_splits: Collection[Predictions]
+    config: Config, task: TaskName, predictions_of_splits: Iterable[Predictions]
 ) -> tuple[str, ...]:
     """Return the metrics that are compared with the baselines, the headline first.
 

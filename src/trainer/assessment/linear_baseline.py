@@ -15,7 +15,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from trainer.assessment.baselines import LinearModel, fit_linear
+from trainer.assessment.baselines import LinearModel, fit_linear, sampled_rows
 from trainer.assessment.fold_baselines import COMPARED_SPLITS, Baseline, FoldData, fit_baseline
 from trainer.assessment.sparse_terms import SparseTerms
 from trainer.assessment.term_weights import largest_term_weights
@@ -25,6 +25,7 @@ from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float32Array
 from trainer.data.dataset import Dataset
 from trainer.data.preprocessing import Column, Preprocessing
+from trainer.data.scratch_arrays import select_rows
 from trainer.data.splits import TRAIN, SplitName
 from trainer.data.text_fitting import TextAccumulator
 from trainer.inputs import CATEGORIES, FEATURES, IMAGE, TERMS, InputArray, Inputs, count_rows
@@ -90,9 +91,15 @@ def _fit(
     # Fit transformed targets too: prices that span orders of magnitude are not a linear
     # function of the features.
     y = samples.y if target.transforms else task.target_values(train)
-    weight = None if train.weight is None else train.weight.astype(np.float64)
-    x = _one_hot(train.inputs, encoder.embeddings)
-    return table, fit_linear(target.task, x, y, weight, _terms(train.inputs, encoder), start)
+    weight, inputs = train.weight, train.inputs
+    sample = None if IMAGE in inputs else sampled_rows(len(train))
+    if sample is not None:
+        # Before anything is computed for all rows, which may not fit into memory.
+        inputs = {name: select_rows(values[:], sample) for name, values in inputs.items()}
+        y, weight = select_rows(y, sample), None if weight is None else weight[sample]
+    x = _one_hot(inputs, encoder.embeddings)
+    weights = None if weight is None else weight.astype(np.float64)
+    return table, fit_linear(target.task, x, y, weights, _terms(inputs, encoder), start)
 
 
 def _with_terms(data: Data, dataset: Dataset) -> Preprocessing:
@@ -127,11 +134,12 @@ def _predict(
         if samples is None:
             continue
         inputs = samples.inputs
-        parts: list[FloatArray] = [
-            model.predict(_one_hot(inputs, embeddings, rows), _terms(inputs, encoder, rows))
-            for start in range(0, count_rows(inputs), _PART_ROWS)
-            for rows in [slice(start, start + _PART_ROWS)]
-        ]
+        parts: list[FloatArray] = []
+        for start in range(0, count_rows(inputs), _PART_ROWS):
+            rows = slice(start, start + _PART_ROWS)
+            x, terms = _one_hot(inputs, embeddings, rows), _terms(inputs, encoder, rows)
+            parts.append(model.predict(x, terms))
+            samples.release_pages()
         predictions: FloatArray = np.concatenate(parts)
         if target.transforms:
             predictions = target.inverse_transform(predictions)

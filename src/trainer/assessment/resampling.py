@@ -117,9 +117,19 @@ def bounded_resamples(resamples: int, rows: int, drawn_rows: int) -> int:
 def sort_rows(predictions: Predictions) -> Predictions:
     """Sort by class, then by row number, so that the draws do not depend on the order of the rows."""
     if _is_stratified(predictions):
-        classes = class_indices(predictions.y)
+        # Codes of few bytes make the sort fast and small.
+        size = np.min_scalar_type(predictions.y.shape[1])
+        classes = class_indices(predictions.y).astype(size)
+        if _is_ascending(predictions.rows):
+            return predictions.take(np.argsort(classes, kind="stable"))
         return predictions.take(np.lexsort((predictions.rows, classes)))
+    if _is_ascending(predictions.rows):
+        return predictions
     return predictions.take(np.argsort(predictions.rows, kind="stable"))
+
+
+def _is_ascending(rows: IntArray) -> bool:
+    return bool((rows[1:] >= rows[:-1]).all())
 
 
 def draw_parts(predictions: Predictions, resampling: Resampling) -> Iterator[Part]:

@@ -18,10 +18,12 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.data.arrays import RowIndex
 from trainer.errors import Problem, StorageError
 from trainer.inputs import InputArray
 
 _SPARE_BYTES = 1 << 28
+_READ_BYTES = 1 << 26
 
 
 def scratch_folder() -> Path:
@@ -85,7 +87,31 @@ class ScratchArray:
 
 
 def release_pages(array: InputArray) -> None:
-    """Release the pages of a memory-mapped array from this process; they are read again on access."""
+    """Release the pages of a memory-mapped array, or of a view of one, from this process; they are read
+    again on access.
+    """
+    mapped = _mapped_memory(array)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
+
+
+def select_rows(array: NDArray[Any], rows: RowIndex) -> NDArray[Any]:
+    """Return some rows, given by ascending numbers; the pages of a memory-mapped array are released as
+    they are read.
+    """
+    if _mapped_memory(array) is None:
+        return array[rows]
+    gathered = np.empty((len(rows), *array.shape[1:]), array.dtype)
+    step = max(1, _READ_BYTES // max(1, prod(array.shape[1:]) * array.dtype.itemsize))
+    for start in range(0, len(array), step):
+        first, last = np.searchsorted(rows, (start, start + step))
+        gathered[first:last] = array[rows[first:last]]
+        release_pages(array)
+    return gathered
+
+
+def _mapped_memory(array: InputArray) -> mmap.mmap | None:
     base: object = getattr(array, "base", None)
-    if isinstance(base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED"):
-        base.madvise(mmap.MADV_DONTNEED)
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return base if isinstance(base, mmap.mmap) else None

@@ -345,7 +345,7 @@ class Evaluator:
             mean, output = self.evaluation(*to_device(samples, part))
             loss += float(mean) * len(output) / rows
             predictions.append(np.asarray(output))
-        samples.release_pages()
+            samples.release_pages()
         return EpochOutput(
             loss=loss,
             predictions=np.concatenate(predictions),

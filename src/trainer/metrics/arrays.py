@@ -1,4 +1,4 @@
-"""Types of the NumPy arrays that this package passes around."""
+"""Types of the NumPy arrays that this package passes around, and the size of blocks of rows."""
 
 from __future__ import annotations
 
@@ -12,3 +12,6 @@ Float64Array = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 IntArray = NDArray[np.integer[Any]]
 Int64Array = NDArray[np.int64]
+
+BLOCK_ROWS = 1 << 18
+"""Rows whose intermediate results are in memory together."""

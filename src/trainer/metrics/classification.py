@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.task_rules import TASK_RULES
-from trainer.metrics.arrays import Float64Array, FloatArray
+from trainer.metrics.arrays import Float64Array, FloatArray, IntArray
 from trainer.metrics.confusion import Confusion, matthews_corrcoef, safe_divide
 from trainer.metrics.labels import class_log_losses, log_losses, predicted_positive, squared_errors
 from trainer.metrics.ranking import ColumnRanking, classes_ranked_above
@@ -63,17 +63,20 @@ class LabelMetrics:
         return WeightedLabels(self, weights)
 
     @cached_property
-    def cells(self) -> npt.NDArray[np.intp]:
+    def cells(self) -> IntArray:
         """Each row's cell of the confusion matrices.
 
         Multiclass: 2 · class + whether it is predicted, (n, 1); else 2 · label + predicted label of
-        each column, (n, k).
+        each column, int8 (n, k).
         """
         if TASK_RULES[self.task].predicts_most_likely:
             classes = np.argmax(self.y, axis=1)[:, None]
             return np.asarray(2 * classes + (classes == self.top_classes))
         positive = predicted_positive(self.p, self.threshold)
-        return np.asarray(2 * (self.y > 0.5).astype(np.intp) + positive)
+        cells = (self.y > 0.5).astype(np.int8)
+        cells *= 2
+        cells += positive
+        return cells
 
     @cached_property
     def top_classes(self) -> npt.NDArray[np.intp]:

@@ -45,8 +45,7 @@ def compute_all_metrics(predictions: Predictions, threshold: float = 0.5) -> dic
         Name → value, overall metrics first, then those of each part; NaN where undefined.
     """
     evaluator = MetricEvaluator(predictions, threshold)
-    (values,) = evaluator.compute(predictions.weights()[None, :])
-    return dict(zip(evaluator.names, map(float, values), strict=True))
+    return dict(zip(evaluator.names, map(float, evaluator.of_all_rows()), strict=True))
 
 
 def split_metric_name(name: str) -> tuple[str, str]:
@@ -84,6 +83,7 @@ class MetricEvaluator:
             threshold: Minimum probability of a positive label (binary, multilabel).
             names: The metrics to compute, all of them defined for the task; None for all.
         """
+        self._weight, self._rows = predictions.weight, len(predictions)
         self._finite = bool(np.isfinite(predictions.p).all())
         p = predictions.p if self._finite else np.zeros_like(predictions.p)
         self._metrics = make_metrics(predictions.task, predictions.y, p, threshold)
@@ -95,20 +95,29 @@ class MetricEvaluator:
         self._keys = [keys[name] for name in names]
         self.names = tuple(names)
 
-    def compute(self, weights: Float64Array) -> Float64Array:
+    def of_all_rows(self) -> Float64Array:
+        """Compute the metrics with the weights of the predictions, (len(names),)."""
+        weight = self._weight
+        (values,) = self.compute(None if weight is None else weight[None].astype(np.float64))
+        return np.asarray(values)
+
+    def compute(self, weights: Float64Array | None) -> Float64Array:
         """Compute the metrics for each weighting.
 
         Args:
-            weights: (r, n), non-negative.
+            weights: (r, n), non-negative; None for one weighting of equal weights, which takes a
+                fraction of the memory.
 
         Returns:
             (r, len(names)); NaN where a metric is undefined.
         """
-        values = np.full((len(weights), len(self.names)), np.nan)
-        has_weight = weights.sum(axis=1) > 0
+        has_weight = np.array([self._rows > 0]) if weights is None else weights.sum(axis=1) > 0
+        values = np.full((len(has_weight), len(self.names)), np.nan)
         if not (self._finite and has_weight.any()):
             return values
-        metrics = self._metrics.weighted(weights if has_weight.all() else weights[has_weight])
+        if weights is not None and not has_weight.all():
+            weights = weights[has_weight]
+        metrics = self._metrics.weighted(weights)
         for index, key in enumerate(self._keys):
             if self._is_defined(key):
                 values[has_weight, index] = (

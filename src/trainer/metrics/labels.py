@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from trainer.config.task_rules import TASK_RULES
-from trainer.metrics.arrays import BoolArray, Float64Array, FloatArray, Int64Array, IntArray
+from trainer.metrics.arrays import (
+    BLOCK_ROWS,
+    BoolArray,
+    Float64Array,
+    FloatArray,
+    Int64Array,
+    IntArray,
+)
 from trainer.task_names import TaskName
 
 FloatType = TypeVar("FloatType", np.float32, np.float64)
@@ -20,7 +27,8 @@ def predicted_positive(p: FloatArray, threshold: float) -> BoolArray:
     All code that converts probabilities to labels uses this function, so that labels agree with the
     metrics. Comparing in float32 would not: a chosen threshold can lie between two float32 neighbors.
     """
-    positive: BoolArray = p.astype(np.float64) >= threshold
+    # The scalar of 64 bits converts blocks of p, without a copy of the whole.
+    positive: BoolArray = p >= np.float64(threshold)
     return positive
 
 
@@ -79,8 +87,12 @@ def clip_probabilities(p: FloatArray) -> Float64Array:
 
 def log_losses(y: FloatArray, p: FloatArray) -> Float64Array:
     """Return -log of the probability of each label, (n, k): of p where y is 1, else of 1 - p."""
-    clipped = clip_probabilities(p)
-    return -np.where(y > 0.5, np.log(clipped), np.log1p(-clipped))
+    losses = np.empty(p.shape, np.float64)
+    for start in range(0, len(p), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        clipped = clip_probabilities(p[block])
+        losses[block] = -np.where(y[block] > 0.5, np.log(clipped), np.log1p(-clipped))
+    return losses
 
 
 def class_log_losses(y: FloatArray, p: FloatArray) -> Float64Array:
@@ -97,4 +109,6 @@ def row_log_losses(task: TaskName, y: FloatArray, p: FloatArray) -> Float64Array
 
 def squared_errors(y: FloatArray, p: FloatArray) -> Float64Array:
     """Return (p - y)² in float64, (n, k)."""
-    return np.asarray((p.astype(np.float64) - y) ** 2, np.float64)
+    errors: Float64Array = p.astype(np.float64)
+    errors -= y
+    return np.square(errors, out=errors)

@@ -23,7 +23,7 @@ class RegressionMetrics:
 
     def __init__(self, y: FloatArray, p: FloatArray) -> None:
         """Keep targets and predictions, each (n, k)."""
-        self.y, self.p = y.astype(np.float64), p.astype(np.float64)
+        self.y, self.p = y.astype(np.float64, copy=False), p.astype(np.float64, copy=False)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 import numpy as np
-import numpy.typing as npt
 
-from trainer.metrics.arrays import BoolArray, Float64Array
+from trainer.metrics.arrays import BLOCK_ROWS, BoolArray, Float64Array, IntArray
 
 
 class Weighting:
@@ -37,7 +36,7 @@ class Weighting:
             return np.asarray(weighted.sum(axis=0, keepdims=True) / self.total)
         return np.asarray(self.weights @ values / self.total)
 
-    def sums_by_code(self, codes: npt.NDArray[np.intp], size: int) -> Float64Array:
+    def sums_by_code(self, codes: IntArray, size: int) -> Float64Array:
         """Return the weight of the rows with each code from 0 to size - 1 in each column of (n, m)
         codes, (r, m, size).
 
@@ -47,8 +46,21 @@ class Weighting:
             products = [self.weights @ (codes == code) for code in range(size)]
             return np.asarray(np.stack(products, axis=-1), np.float64)
         weights = [None] if self.weights is None else self.weights
-        sums = [[np.bincount(column, row, size) for column in codes.T] for row in weights]
+        if len(weights) > 1:
+            codes = codes.astype(np.intp, copy=False)
+        sums = [[_sums_by_code(column, row, size) for column in codes.T] for row in weights]
         return np.asarray(sums, np.float64)
+
+
+def _sums_by_code(
+    codes: IntArray, weight: Float64Array | None, size: int
+) -> Float64Array | IntArray:
+    if weight is not None:
+        return np.bincount(codes, weight, size)
+    # In blocks, as codes of few bytes are copied to 8.
+    starts = range(0, max(1, len(codes)), BLOCK_ROWS)
+    counts = [np.bincount(codes[start : start + BLOCK_ROWS], minlength=size) for start in starts]
+    return np.asarray(np.sum(counts, axis=0))
 
 
 class WeightedMetrics(ABC):

@@ -6,8 +6,8 @@ The columns are: row, actual or actual_<column>…, one per predicted value, wei
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import polars as pl
 
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.parquet_errors import parquet_errors
+from trainer.metrics.arrays import FloatArray
 from trainer.metrics.labels import class_indices, encode_classes
 from trainer.metrics.predictions import Predictions
 from trainer.runs.directory import RunDirectory
@@ -22,6 +23,51 @@ from trainer.task_names import TaskName
 
 LINEAR, BOOSTING = "_linear", "_boosting"
 """Suffixes of the split's name in the files of the baselines."""
+
+
+Split = TypeVar("Split", bound=str)
+_KEPT_ROWS = 1_000_000
+
+
+class StoredPredictions(Mapping[Split, Predictions]):
+    """The predictions of each split that has any.
+
+    Each is read once at first, so that damage is known. Those of more than a million rows are then read
+    again whenever they are used, so that those of one split are in memory at a time.
+    """
+
+    def __init__(
+        self, splits: Iterable[Split], read: Callable[[Split], Predictions | None]
+    ) -> None:
+        """Read the predictions.
+
+        Args:
+            splits: The splits, in order.
+            read: Reads those of a split; None if it has none.
+        """
+        self._read = read
+        self._kept: dict[Split, Predictions | None] = {}
+        for split in splits:
+            predictions = read(split)
+            if predictions is not None and len(predictions):
+                is_small = len(predictions) <= _KEPT_ROWS
+                self._kept[split] = predictions if is_small else None
+
+    def __getitem__(self, split: Split) -> Predictions:
+        kept = self._kept[split]
+        predictions = self._read(split) if kept is None else kept
+        if predictions is None:
+            raise KeyError(split)
+        return predictions
+
+    def __contains__(self, split: object) -> bool:
+        return split in self._kept
+
+    def __iter__(self) -> Iterator[Split]:
+        return iter(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
 
 
 def predictions_to_parquet(
@@ -93,15 +139,19 @@ def _actual(predictions: Predictions) -> Mapping[str, Any]:
     return {f"actual_{name}": values[:, index] for index, name in enumerate(names)}
 
 
-def _targets(frame: pl.DataFrame, task: TaskName, names: Sequence[str]) -> npt.NDArray[np.float64]:
+def _targets(frame: pl.DataFrame, task: TaskName, names: Sequence[str]) -> FloatArray:
     rules = TASK_RULES[task]
     if not rules.is_exclusive:
         columns = [f"actual_{name}" for name in names]
-        return frame.select(columns).cast(pl.Float64).to_numpy()
-    # Casting to an Enum rejects classes that the run does not have.
-    actual = frame["actual"].cast(pl.String).cast(pl.Enum(list(names)))
-    codes = actual.to_physical().to_numpy().astype(np.int64)
-    return encode_classes(codes, len(rules.scored_names(names)), np.float64)
+        dtype = pl.Float32 if rules.has_classes else pl.Float64
+        return frame.select(columns).cast(dtype).to_numpy()
+    actual, classes = frame["actual"], pl.Enum(list(names))
+    if actual.dtype != classes:
+        # Rejects classes that the run does not have.
+        actual = actual.cast(pl.String).cast(classes)
+    return encode_classes(
+        actual.to_physical().to_numpy(), len(rules.scored_names(names)), np.float32
+    )
 
 
 def _optional(frame: pl.DataFrame, name: str) -> npt.NDArray[np.float64] | None:

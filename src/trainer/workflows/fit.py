@@ -350,8 +350,9 @@ def _evaluate(
             if (reason := interrupted()) is not None:
                 record.set_stop_reason(reason)
                 return None
+    evaluated = list(outputs)
     metrics = {
-        split: record.write_split(plan, split, *outputs[split])
-        for split in evaluation_order(outputs)
+        split: record.write_split(plan, split, *outputs.pop(split))
+        for split in evaluation_order(evaluated)
     }
-    return {split: metrics[split] for split in outputs}
+    return {split: metrics[split] for split in evaluated}

@@ -85,7 +85,7 @@ def _curve_plots(content: RunContent, predictions: Predictions) -> Iterator[Bloc
     parts = [
         (name, column)
         for name, column in parts
-        if 0 < predictions.y[:, column].sum() < len(predictions)
+        if 0 < predictions.y[:, column].sum(dtype=np.float64) < len(predictions)
         and np.isfinite(predictions.p[:, column]).all()
     ]
     if not parts:
@@ -93,7 +93,8 @@ def _curve_plots(content: RunContent, predictions: Predictions) -> Iterator[Bloc
     what = "columns" if TASK_RULES[predictions.task].has_several_labels else "classes"
     selection = ""
     if len(parts) > _MAX_CURVES:
-        frequent = [part for part in parts if predictions.y[:, part[1]].sum() >= _MIN_ROWS]
+        totals = predictions.y.sum(axis=0, dtype=np.float64)
+        frequent = [part for part in parts if totals[part[1]] >= _MIN_ROWS]
         rows = f" with at least {_MIN_ROWS} rows" if len(frequent) > _MAX_CURVES else ""
         parts = frequent if rows else parts
         selection = f"; the {_MAX_CURVES} worst of {len(parts):,} {what}{rows}"
@@ -101,7 +102,8 @@ def _curve_plots(content: RunContent, predictions: Predictions) -> Iterator[Bloc
     yield _roc_plot(_named_curves(worst, predictions, linear, _roc, _auc), selection)
     worst = _worst(content, predictions, parts, "average_precision")
     curves = _named_curves(worst, predictions, linear, _precision_recall, _average_precision)
-    share = float(np.average(predictions.y[:, worst[0][1]], weights=predictions.weight))
+    actual = predictions.y[:, worst[0][1]].astype(np.float64)
+    share = float(np.average(actual, weights=predictions.weight))
     yield _precision_recall_plot(curves, share if len(worst) == 1 else None, selection)
 
 

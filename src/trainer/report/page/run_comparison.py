@@ -254,7 +254,7 @@ def _curve_blocks(runs: Sequence[RunContent]) -> Iterator[Block]:
 
 
 def _has_roc(predictions: Predictions) -> bool:
-    has_both_classes = 0 < predictions.y.sum() < len(predictions)
+    has_both_classes = 0 < predictions.y.sum(dtype=np.float64) < len(predictions)
     return has_both_classes and bool(np.isfinite(predictions.p).all())
 
 

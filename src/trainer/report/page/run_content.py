@@ -11,7 +11,7 @@ from typing import Any, TypeVar, cast, get_args
 from trainer.config.task_rules import TASK_RULES, TaskRules
 from trainer.errors import Problem, RunError
 from trainer.metrics.predictions import Predictions
-from trainer.report.predictions import LINEAR, read_split_predictions
+from trainer.report.predictions import LINEAR, StoredPredictions, read_split_predictions
 from trainer.report.settings import Value, read_settings
 from trainer.report.tables import RunReport, load_report
 from trainer.runs.compression import CompressionRecord, read_compression
@@ -57,8 +57,8 @@ class RunContent:
         names: Classes, or target columns.
         findings: The content of `findings.json`, or None.
         decisions: The decisions made on the validation rows, or None.
-        predictions: The predictions by split.
-        linear: The predictions of the linear baseline by split.
+        predictions: The predictions by split; those of large splits are read when they are used.
+        linear: The predictions of the linear baseline by split, likewise.
         compression: The content of `compression.json`, or None.
         explanation: The content of each file in `explanation/`, by name without suffix.
         images: Images of rows of the split to plot, by row number; empty for other data.
@@ -133,15 +133,16 @@ def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
     preprocessing = attempt(lambda: _read_preprocessing(run))
     findings = attempt(lambda: read_findings(run))
     task, names = _task_and_names(findings, preprocessing)
-    predictions: dict[str, Predictions] = {}
-    linear: dict[str, Predictions] = {}
-    if task is not None and not TASK_RULES[task].has_text:
-        for split in SPLITS:
-            columns = get_task_kind(task).prediction_names(names)
-            for by_split, name in ((predictions, split), (linear, f"{split}{LINEAR}")):
-                split_predictions = attempt(_reader(run, name, task, names, columns))
-                if split_predictions is not None and len(split_predictions):
-                    by_split[split] = split_predictions
+
+    def stored(suffix: str) -> Mapping[str, Predictions]:
+        if task is None or TASK_RULES[task].has_text:
+            return {}
+        columns = get_task_kind(task).prediction_names(names)
+        return StoredPredictions(
+            SPLITS,
+            lambda split: attempt(_reader(run, f"{split}{suffix}", task, names, columns)),
+        )
+
     explanation = {
         name: attempt(lambda path=path: read_json(path))  # type: ignore[misc]
         for name in _EXPLANATIONS
@@ -157,8 +158,8 @@ def read_run_content(run: RunDirectory, now: datetime) -> RunContent:
         names=names,
         findings=findings,
         decisions=attempt(lambda: read_decisions(run)),
-        predictions=predictions,
-        linear=linear,
+        predictions=stored(""),
+        linear=stored(LINEAR),
         compression=attempt(lambda: read_compression(run)),
         explanation=explanation,
         heat_maps=attempt(lambda: read_heat_maps(run)),

@@ -27,12 +27,12 @@ from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.raw_rows import example_row
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.metrics.predictions import Predictions
 from trainer.prediction.predictor import open_predictor
 from trainer.prediction.trained_runs import load_run_table
 from trainer.report.predictions import (
     BOOSTING,
     LINEAR,
+    StoredPredictions,
     predictions_to_parquet,
     read_split_predictions,
 )
@@ -185,14 +185,15 @@ def _max_boosting_seconds(limit: TimeLimit | None) -> float:
     return inf if limit is None else _BOOSTING_SHARE * limit.seconds
 
 
-def _read_predictions(run: RunDirectory, task: Task) -> dict[SplitName, Predictions]:
+def _read_predictions(run: RunDirectory, task: Task) -> StoredPredictions[SplitName]:
     """Return the predictions of each split that has any, in the order of the splits."""
     target = task.target
-    predictions = {
-        split: read_split_predictions(run, split, target.task, target.names, task.file_columns)
-        for split in SPLIT_NAMES
-    }
-    return {split: stored for split, stored in predictions.items() if stored is not None}
+    return StoredPredictions(
+        SPLIT_NAMES,
+        lambda split: read_split_predictions(
+            run, split, target.task, target.names, task.file_columns
+        ),
+    )
 
 
 def seconds_after_training(
