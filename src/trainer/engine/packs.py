@@ -1,9 +1,9 @@
 """Packs: many networks of the same shape trained by one program.
 
 The members are stacked along a leading axis (`trainer.models.stacking`). Each has its own order of rows,
-random streams, learning rate and penalties; they share the shapes and the number of steps. Members with
-fewer rows in the last batch of an epoch repeat a row there without weight. A member's result equals that
-of a network trained on its own up to rounding. `trainer.engine.pack_executor` runs the epochs.
+random streams, learning rate and penalties; they share the shapes and the number of steps. The last
+batch of an epoch is as large as the others: it repeats rows without weight. A member's result equals
+that of a network trained on its own up to rounding. `trainer.engine.pack_executor` runs the epochs.
 """
 
 from __future__ import annotations
@@ -88,11 +88,8 @@ class Pack:
         rows = [len(member.train) for member in members]
         self._batch = min(configs[0].fit.batch_size, max(rows))
         self.steps_per_epoch = -(-max(rows) // self._batch)
-        before_last = (self.steps_per_epoch - 1) * self._batch
-        # Number of rows of each member in the last batch of an epoch, where they differ.
-        self._last_rows = (
-            () if len(set(rows)) == 1 else tuple(count - before_last for count in rows)
-        )
+        # Batches are padded where a member has fewer rows in the last one.
+        self._is_padded = min(rows) < self.steps_per_epoch * self._batch
         self.total_steps = total_steps
         self._call = steps_per_execution * self._batch
         self._outputs = int(members[0].train.y.shape[1])
@@ -131,7 +128,7 @@ class Pack:
         """Train one epoch, from 1; return each member's output. Yields between device calls."""
         first = (epoch - 1) * self.steps_per_epoch
         orders = [self._order(number, epoch) for number in range(self.size)]
-        order = self._aligned(orders)
+        order, is_row = self._aligned(orders)
         rates = np.stack(
             [self._rates(number, first, self.steps_per_epoch) for number in range(self.size)],
             axis=1,
@@ -145,7 +142,6 @@ class Pack:
             part = order[begin : begin + self._call]
             step = begin // self._batch
             steps = -(-len(part) // self._batch)
-            is_last = begin + len(part) == len(order)
             output, means = self._train_program(
                 tf.constant(part + self._train.first),
                 tf.constant(part + self._train.first_weight),
@@ -154,7 +150,7 @@ class Pack:
                 self._hyperparameters,
                 self._coefficients,
                 self._train.tensors,
-                tf.constant(self._last_rows) if is_last and self._last_rows else None,
+                tf.constant(is_row[begin : begin + self._call]) if self._is_padded else None,
             )
             predictions.append(np.asarray(output))
             losses.append(np.asarray(means))
@@ -240,11 +236,17 @@ class Pack:
         rows = len(self.members[number].train)
         return epoch_order(rows, config.seed, epoch, config.fit.shuffle)
 
-    def _aligned(self, orders: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
-        """Return the (rows, members) orders; the shorter ones repeat their last row."""
-        rows = max(map(len, orders))
+    def _aligned(
+        self, orders: Sequence[NDArray[np.int32]]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the (rows, members) orders of whole batches, and 1 for each row, 0 for padding.
+
+        Each order repeats its last row.
+        """
+        rows = self.steps_per_epoch * self._batch
         padded = [np.pad(order, (0, rows - len(order)), mode="edge") for order in orders]
-        return np.stack(padded, axis=1)
+        counts = np.asarray([len(order) for order in orders])
+        return np.stack(padded, axis=1), (np.arange(rows)[:, None] < counts).astype(np.int32)
 
     def _rates(self, number: int, first: int, count: int) -> Float32Array:
         schedule = self._schedules[number]
@@ -265,29 +267,23 @@ class Pack:
         hyperparameters: Any,
         coefficients: Any,
         data: Any,
-        last_rows: Any,
+        is_row: Any,
     ) -> tuple[Any, Any]:
-        def step(positions: Any, counts: Any = None) -> tuple[Any, Any]:
+        """Train on whole batches of all members: a second copy of the step takes as long to compile."""
+
+        def step(positions: Any) -> tuple[Any, Any]:
             rows, weight_rows = positions[..., 0], positions[..., 1]
+            mask = None if is_row is None else tf.cast(tf.transpose(positions[..., 2]), tf.float32)
             number = tf.cast(self._optimizer.iterations, tf.int64) - first
             self._optimizer.set_step_values(tf.gather(rates, number), coefficients)
-            return self._step(rows, weight_rows, hyperparameters, data, counts)
+            return self._step(rows, weight_rows, hyperparameters, data, mask)
 
-        both = tf.stack([order, weight_order], axis=-1)
+        parts = [order, weight_order, *([] if is_row is None else [is_row])]
         shape = (self.size, self._outputs)
-        if last_rows is None:
-            return run_in_batches(step, both, self._batch, shape, (self.size,))
-        full = int(both.shape[0]) - max(self._last_rows)
-        parts = []
-        if full:
-            parts.append(run_in_batches(step, both[:full], self._batch, shape, (self.size,)))
-        predictions, loss = step(both[full:], last_rows)
-        parts.append((predictions, loss[None]))
-        all_predictions, all_losses = zip(*parts, strict=True)
-        return tf.concat(all_predictions, axis=0), tf.concat(all_losses, axis=0)
+        return run_in_batches(step, tf.stack(parts, axis=-1), self._batch, shape, (self.size,))
 
     def _step(
-        self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any, counts: Any
+        self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any, mask: Any
     ) -> tuple[Any, Any]:
         """Train on one batch of each member, as Keras's `train_step` does.
 
@@ -296,14 +292,12 @@ class Pack:
             weight_rows: (rows, members) positions of the sample weights.
             hyperparameters: The settings that differ between members.
             data: Inputs, targets and sample weights of all members.
-            counts: (members,) rows of each member, the others are repeated; None for all.
+            mask: (members, rows), 1 for a row and 0 for padding; None without padding.
         """
         x, y, weight = gather_by_member(data, rows, weight_rows)
-        mask = None
         count = tf.cast(tf.shape(rows)[0], tf.float32)
-        if counts is not None:
-            mask = tf.sequence_mask(counts, rows.shape[0], tf.float32)
-            count = tf.cast(counts, tf.float32)
+        if mask is not None:
+            count = tf.reduce_sum(mask, axis=1)
             weight = mask if weight is None else weight * mask
         variables = [variable.value for variable in self._stack.trainable]
         with tf.GradientTape() as tape:
