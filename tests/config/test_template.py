@@ -58,6 +58,7 @@ FINDINGS = {
             test=0,
             linear=False,
             boosting=False,
+            decayed_rate=3e-3,
         ),
     ),
     "multilabel": replace(

@@ -137,6 +137,15 @@ def test_quick_training_of_a_single_network_is_short():
     assert (few.folds, few.epochs, few.patience) == (5, 200, 15)
 
 
+def test_learning_rate_of_larger_tables_with_classes_decays_over_few_epochs():
+    for effort in ("quick", "balanced", "best"):
+        chosen = recipe(CLASSES, rows=20_000, effort=effort)
+        assert (chosen.decayed_rate, chosen.epochs, chosen.patience) == (3e-3, 12, 8)
+        assert recipe(rows=20_000, effort=effort).decayed_rate is None
+    for rows in (9_000, 500_000):
+        assert recipe(CLASSES, rows=rows).decayed_rate is None
+
+
 def test_networks_are_as_large_for_every_effort_but_quick():
     wide = {"columns": NUMBERS.columns * 100}
     assert recipe(effort="best").hidden == recipe().hidden == (128, 128)

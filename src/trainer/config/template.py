@@ -54,6 +54,7 @@ class Recipe:
         without_bins: Why numbers have no such encoding; empty if they do.
         label_smoothing: Label smoothing of the loss, whose effect calibration undoes; 0 for none.
         quantiles: Quantiles predicted beside the mean, for intervals; empty for none.
+        decayed_rate: Learning rate that falls to 0 over the epochs; None for a constant one.
         epochs: Maximum number of epochs.
         patience: Patience of early stopping; None for no early stopping.
         batch_size: Rows per batch.
@@ -75,6 +76,7 @@ class Recipe:
     without_bins: str = ""
     label_smoothing: float = 0.0
     quantiles: tuple[float, ...] = ()
+    decayed_rate: float | None = None
     epochs: int = DEFAULT_EPOCHS
     patience: int | None = 10
     folds: int | None = None
@@ -308,7 +310,7 @@ def _rest(inputs: TemplateInputs) -> list[str]:
         lines.append(f"    - dense: {{units: {units}, activation: silu}}")
         if recipe.dropout:
             lines.append(f"    - dropout: {scalar_text(recipe.dropout)}")
-    lines += ["  head: auto", "optimizer: {name: adamw, weight_decay: 0.01}"]
+    lines += ["  head: auto", _optimizer(recipe)]
     if recipe.label_smoothing:
         about = "regularizes; evaluate.calibrate undoes its effect on probabilities"
         lines.append(f"loss: {{label_smoothing: {scalar_text(recipe.label_smoothing)}}}  # {about}")
@@ -338,6 +340,14 @@ def _rest(inputs: TemplateInputs) -> list[str]:
         about = f"{' and '.join(left_out)} would take longer than the network"
         evaluate.append(f"  baselines: [{fitted}]  # {about}")
     return [*lines, "evaluate:", *evaluate] if evaluate else lines
+
+
+def _optimizer(recipe: Recipe) -> str:
+    if recipe.decayed_rate is None:
+        return "optimizer: {name: adamw, weight_decay: 0.01}"
+    settings = {"name": "adamw", "learning_rate": recipe.decayed_rate, "weight_decay": 0.01}
+    about = "the learning rate falls to 0 over the epochs, so that few are needed"
+    return f"optimizer: {flow_text({**settings, 'schedule': 'cosine'})}  # {about}"
 
 
 def _folds(recipe: Recipe) -> list[str]:

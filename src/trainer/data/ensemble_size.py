@@ -13,7 +13,8 @@ _MAX_REPEATS = 20
 # Time reserved for startup, compilation, evaluation and report; fraction of the rest that is
 # planned for.
 _START_SECONDS, _TRAINING_SHARE = 15.0, 0.7
-# Early stopping ends training after 15% to 60% of the epochs; a limit that is too short ends it too.
+# Early stopping ends training after 15% to 60% of the epochs, unless the learning rate decays; a limit
+# that is too short ends it too.
 _EPOCH_SHARE = 0.25
 # Cautious estimates for one core, as in `trainer.engine.batches`.
 _STEP_SECONDS, _OPERATIONS_PER_SECOND = 60e-6, 30e9
@@ -36,7 +37,8 @@ def with_networks_for(recipe: Recipe, findings: TableFindings, seconds: float) -
     widths = (inputs, *recipe.hidden)
     parameters = sum(first * second for first, second in pairwise(widths))
     rows = findings.rows * (1 - 1 / recipe.folds)
-    steps = rows / recipe.batch_size * recipe.epochs * _EPOCH_SHARE
+    share = _EPOCH_SHARE if recipe.decayed_rate is None else 1.0
+    steps = rows / recipe.batch_size * recipe.epochs * share
     operations = 6 * parameters * recipe.batch_size
     texts = sum(column.kind == "text" for column in findings.columns)
     per_step = _STEP_SECONDS + operations / _OPERATIONS_PER_SECOND + texts * _TEXT_SECONDS

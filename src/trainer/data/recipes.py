@@ -39,6 +39,11 @@ _TRAINING = (
     (30_000, 256, 100, 6),
     (200_000, 1024, 50, 5),
 )
+# For classes and between these numbers of rows, the learning rate falls from this value to 0 over a few
+# epochs: on three tables, the error was the same as with a constant rate and early stopping, after half
+# as many epochs. With numbers, it was up to 2% higher.
+_MIN_ROWS_FOR_DECAY, _MAX_ROWS_FOR_DECAY = 10_000, 200_000
+_DECAYED_RATE, _DECAY_EPOCHS = 3e-3, 12
 # For single networks: later epochs of tables that need more of them gain little.
 _QUICK_EPOCHS = 40
 
@@ -65,7 +70,12 @@ def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
     are_texts = bool(used) and all(column.kind == "text" for column in used)
     batch_size, epochs, patience = [size[1:] for size in _TRAINING if rows >= size[0]][-1]
     folds = _folds(findings, effort)
-    if effort == "quick" and folds is None:
+    decays = (
+        rules.has_classes and not are_texts and _MIN_ROWS_FOR_DECAY <= rows < _MAX_ROWS_FOR_DECAY
+    )
+    if decays:
+        epochs = _DECAY_EPOCHS
+    elif effort == "quick" and folds is None:
         epochs, patience = min(epochs, _QUICK_EPOCHS), patience // 2
     if are_texts:
         batch_size, epochs, patience = _TEXT_BATCH, min(epochs, _TEXT_EPOCHS), _TEXT_PATIENCE
@@ -93,6 +103,7 @@ def choose_recipe(findings: TableFindings, effort: Effort) -> Recipe:
         without_bins=without_bins,
         label_smoothing=0.05 if smooths else 0.0,
         quantiles=_QUANTILES if has_validation and not rules.has_classes else (),
+        decayed_rate=_DECAYED_RATE if decays else None,
         batch_size=batch_size,
         epochs=epochs if has_validation else 100,
         patience=patience if has_validation else None,
