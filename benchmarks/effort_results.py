@@ -87,7 +87,7 @@ def effort_sections(summary: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f"By effort, on the tables and folds that all efforts ran ({which}). The ratio is the "
         "geometric mean over the tables. CPU seconds are the sum over the tables. With a time limit, "
-        "the network trains as long as it allows, and wall-clock seconds are those of the whole command."
+        "wall-clock seconds are those of the whole command."
     )
     yield _summary_table(summary)
     yield (
@@ -135,7 +135,7 @@ def _summary_table(summary: Mapping[str, Any]) -> str:
                 f"{rows[worst]['ratio']:.3f} ({worst})",
                 str(sum(row["is_ahead"] for row in rows.values())),
                 f"{sum(row['cpu_seconds'] for row in rows.values()):,.0f}",
-                f"{longest:.0f}" if is_effort else "",
+                f"{longest:.0f}" if is_effort and _LIMITED in name else "",
             )
         )
     return table(head, lines)
