@@ -60,11 +60,11 @@ function or method, in the order of their calls:
 Commands that do not train import neither TensorFlow nor Keras. Without them, all modules can be
 imported except `building`, `evaluation`, `networks`, `recorded_training`, `recording` and `setups` in
 `workflows` and most of `engine` and `models`: in `engine` `base_features`, `checkpoint_schedule`,
-`devices`, `divergence`, `divergence_advice`, `events`, `lengths`, `monitors`, `program_cache` and
-`selection` can, in `models` `coded_weights`, `compression_schedule`, `custom`, `generation_summary`,
-`kernel_padding`, `memory`, `pack_compatibility`, `principal_components`, `seeds`, `summary`,
-`warm_start`, readers of `pretrained` weights, and sizes of layers that translate. In `export`,
-`keras_columns`, `keras_dates`, `keras_model`, `keras_tasks` and `litert_model` cannot.
+`devices`, `divergence`, `divergence_advice`, `events`, `lengths`, `monitors`, `program_cache`,
+`selection` and `token_batches` can, in `models` `coded_weights`, `compression_schedule`, `custom`,
+`generation_summary`, `kernel_padding`, `memory`, `pack_compatibility`, `principal_components`,
+`seeds`, `summary`, `warm_start`, readers of `pretrained` weights, and sizes of layers that translate.
+In `export`, `keras_columns`, `keras_dates`, `keras_model`, `keras_tasks` and `litert_model` cannot.
 """
 
 from __future__ import annotations

@@ -44,6 +44,7 @@ def test_a_vocabulary_file_keeps_its_own_rules():
         ("", "}\nloss: {name: kl_divergence", "loss.name"),
         ("", "}\nmetrics: [accuracy]\nfit: {epochs: 1", "metrics.0"),
         ("", "}\nfit: {folds: 3", "fit.folds"),
+        ("", "}\nfit: {batch_tokens: 99, batch_size: 9", "fit.batch_tokens"),
         ("", "}\nfit: {repeats: 2", "fit.repeats"),
         ("", "}\nfit: {early_stopping: {monitor: bleu}", "fit.early_stopping.monitor"),
         ("", "}\nevaluate: {calibrate: true", "evaluate.calibrate"),
@@ -63,6 +64,7 @@ def test_conflicts_with_the_task(text, rest, key):
         ("target_tokens: {length: 9}", "data.target_tokens"),
         ("task: auto}\nmodel: {encoder_decoder: {layers: 1}", "model.encoder_decoder"),
         ("task: regression}\nevaluate: {decoding: 2", "evaluate.decoding"),
+        ("task: regression}\nfit: {batch_tokens: 99", "fit.batch_tokens"),
     ],
 )
 def test_settings_that_need_the_task(text, key):

@@ -5,11 +5,22 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.models.test_translation import SOURCE_LENGTH, TARGET_LENGTH, build
+from tests.models.test_translation import (
+    SOURCE_LENGTH,
+    TARGET_LENGTH,
+    build,
+    make_config,
+    make_network_shape,
+)
 from trainer.config.translation import Decoding
+from trainer.data.samples import Samples
+from trainer.engine.batches import run_to_end
+from trainer.engine.executors import LearnerExecutor
+from trainer.engine.rows import Batching, TokenBatchRows
+from trainer.engine.token_batches import divide
 from trainer.engine.translation import TranslationLearner
 from trainer.inputs import TOKENS
-from trainer.models.translation.network import TARGET_TOKENS
+from trainer.models.translation.network import TARGET_TOKENS, build_shorter_translation
 from trainer.tasks.translation import CORRECT, NEGATIVE_LOG_LIKELIHOOD, STATISTICS
 from trainer.tasks.translation import TOKENS as TOKEN_COUNT
 
@@ -112,3 +123,44 @@ def test_texts_follow_the_statistics(built, batch):
     np.testing.assert_array_equal(evaluated[:, STATISTICS:], predicted[:, STATISTICS:])
     np.testing.assert_allclose(evaluated[:, 0], predicted[:, 0])
     assert (predicted[:, 0] < 0).all()
+
+
+SHORT = 3
+
+
+def token_executor():
+    """Return an executor of batches of up to 30 tokens, of pairs with 3 or 7 tokens."""
+    rng = np.random.default_rng(4)
+    kept = np.repeat([SHORT, SOURCE_LENGTH], 20).astype(np.int32)
+    tokens = rng.integers(3, 11, (40, SOURCE_LENGTH)).astype(np.int32)
+    ids = rng.integers(3, 13, (40, TARGET_LENGTH + 1)).astype(np.float32)
+    ids[:, 0], ids[:20, SHORT], tokens[:20, SHORT:], ids[:20, SHORT + 1 :] = 1, 2, 0, 0
+    rows = Samples({TOKENS: tokens}, ids, None, np.arange(40), np.zeros(40, bool))
+    network, settings, shape, _ = build("post")
+    config, network_shape = make_config(settings), make_network_shape(shape)
+    shorter = build_shorter_translation(config, network, network_shape, SHORT, compiled=False)
+    optimizer = keras.optimizers.SGD(0.1)
+    learner = TranslationLearner(network, settings, shape, optimizer, shorter={SHORT: shorter})
+    batching = Batching(seed=1, batch_size=1, shuffle=True, steps_per_execution=9)
+    batches = TokenBatchRows(rows, batching, divide(kept, 30))
+    return LearnerExecutor(learner, batches, None, compiled=False), network, batches
+
+
+@pytest.mark.slow
+def test_an_epoch_of_token_batches_is_resumed_exactly():
+    whole, expected, rows = token_executor()
+    first, _ = (run_to_end(whole.run_epoch(epoch, 10**9))[0].train for epoch in (1, 2))
+    assert sorted(first.rows.tolist()) == list(range(40))
+    assert len(first.losses) == rows.steps_per_epoch == 7
+    begun, *_ = token_executor()
+    steps = begun.run_epoch(1, 10**9)
+    for _ in range(3):
+        next(steps)
+    steps.close()
+    resumed, network, _ = token_executor()
+    resumed.restore(begun.states(), begun.partial_steps)
+    assert begun.partial_steps == 3
+    for epoch in (1, 2):
+        run_to_end(resumed.run_epoch(epoch, 10**9))
+    for ours, theirs in zip(network.get_weights(), expected.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

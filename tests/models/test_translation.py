@@ -14,7 +14,7 @@ from trainer.models.network import Variant, build_network
 from trainer.models.saving import save_network
 from trainer.models.summary import NetworkShape, summarize_layers
 from trainer.models.translation.decoding import Decoder, attention_to_source, decode
-from trainer.models.translation.network import TARGET_TOKENS
+from trainer.models.translation.network import TARGET_TOKENS, build_shorter_translation
 from trainer.models.translation.shape import TranslationShape
 
 SOURCE_LENGTH, TARGET_LENGTH = 7, 6
@@ -38,15 +38,21 @@ def make_settings(variant):
     return EncoderDecoder(**{"layers": 2, "heads": 2, "width": 8, **VARIANTS[variant]})
 
 
-def build(variant, compiled=False, shared=None):
-    settings, shape = make_settings(variant), make_shape(variant)
-    config = Config(
+def make_config(settings):
+    return Config(
         data={"source": "x.csv", "target": "y", "task": "translate"},
         model=Model(encoder_decoder=settings),
     )
-    network_shape = NetworkShape(
-        (InputSpec(TOKENS, (SOURCE_LENGTH,), "int32"),), (), "softmax", 13, translation=shape
-    )
+
+
+def make_network_shape(shape):
+    inputs = (InputSpec(TOKENS, (SOURCE_LENGTH,), "int32"),)
+    return NetworkShape(inputs, (), "softmax", 13, translation=shape)
+
+
+def build(variant, compiled=False, shared=None):
+    settings, shape = make_settings(variant), make_shape(variant)
+    config, network_shape = make_config(settings), make_network_shape(shape)
     network = build_network(
         config,
         network_shape,
@@ -140,6 +146,19 @@ def test_texts_are_those_of_the_reference(built, texts, beam, power):
         text = [*expected[0], *[0] * (TARGET_LENGTH - len(expected[0]))]
         assert found.tolist() == text
         assert log == pytest.approx(expected[1], abs=1e-4)
+
+
+@pytest.mark.parametrize("built", ["pre"], indirect=True)
+def test_a_network_for_shorter_texts_computes_the_same_logits(built, texts):
+    network, settings, shape, _ = built
+    config, network_shape = make_config(settings), make_network_shape(shape)
+    shorter = build_shorter_translation(config, network, network_shape, 4, compiled=False)
+    assert set(map(id, shorter.weights)) == set(map(id, network.weights))
+    rows = (texts[0] != 0).sum(axis=1) <= 4
+    assert rows.sum() == 3
+    expected = network({TOKENS: texts[0][rows], TARGET_TOKENS: texts[1][rows]}).numpy()[:, :4]
+    found = shorter({TOKENS: texts[0][rows, :4], TARGET_TOKENS: texts[1][rows, :4]})
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.slow

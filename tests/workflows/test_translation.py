@@ -214,6 +214,26 @@ def test_an_export_of_a_trained_run_agrees_with_predict(done, tmp_path):
 
 
 @pytest.mark.slow
+def test_batches_of_tokens_train_on_all_rows(tmp_path):
+    path = write_pairs(tmp_path)
+    names = list(NUMBERS)
+    texts = [[names[(row * k) % 10] for k in range(1 + row % 9)] for row in range(60)]
+    rows = [(" ".join(text), " ".join(NUMBERS[name] for name in text)) for text in texts]
+    pl.DataFrame(rows, ["en", "fr"], orient="row").write_csv(tmp_path / "pairs.tsv", separator="\t")
+    settings = ("fit.batch_tokens=160", "~fit.batch_size", "evaluate.report=false", "fit.epochs=1")
+    plan = make_plan(load_config(path, settings))
+    assert plan.steps_per_epoch == plan.token_batches.steps == plan.total_steps
+    assert len(set(plan.token_batches.lengths)) > 1
+    done = run_fit(path, tmp_path / "runs", *settings)
+    (epoch,) = [
+        json.loads(line) for line in RunDirectory(done.run).metrics.read_text().splitlines()
+    ]
+    assert epoch["step"] == plan.total_steps
+    frame = pl.read_parquet(io.BytesIO(RunDirectory(done.run).read_predictions("test.parquet")))
+    assert frame.height == plan.dataset.rows("test")
+
+
+@pytest.mark.slow
 def test_runs_are_compared(done, folder, tmp_path):
     other = shutil.copytree(done.run, tmp_path / "other")
     assert run_comparison_page([done.run, other], read_now()).sections

@@ -124,6 +124,10 @@ class Fit(Section):
     processes count too. The best epoch so far is then evaluated."""
     batch_size: Annotated[int, Field(ge=1, le=10_000_000)] = 32
     """Rows per batch."""
+    batch_tokens: Annotated[int, Field(ge=1, le=100_000_000)] | None = None
+    """Maximum number of tokens of a batch, with padding, instead of `batch_size` rows (task: translate).
+    A batch has pairs of similar lengths, each counted by its longer text; padding that no text of a
+    batch needs is cut off."""
     shuffle: bool = True
     """Shuffle the rows before each epoch; the order is a function of (seed, epoch)."""
     class_weight: Literal["balanced"] | dict[str, Positive] | None = None

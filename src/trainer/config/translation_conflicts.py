@@ -29,6 +29,7 @@ def translation_conflicts(config: Config) -> Iterator[Conflict]:
         "data.target_tokens": config.data.target_tokens is not None,
         "data.shared_vocabulary": config.data.shared_vocabulary,
         "evaluate.decoding": differs_from_default(config.evaluate, "decoding"),
+        "fit.batch_tokens": config.fit.batch_tokens is not None,
     }
     for key, is_set in set_without_task.items():
         if is_set:
@@ -113,6 +114,11 @@ def _other_conflicts(config: Config) -> Iterator[Conflict]:
         expected = "categorical_crossentropy, the loss of task: translate"
         yield conflict("loss.name", expected, config.loss.name, "set loss: auto", "data.task")
     several = "one network with task: translate, as texts have no mean"
+    if fit.batch_tokens is not None and differs_from_default(fit, "batch_size"):
+        expected = "either batch_size, in rows, or batch_tokens"
+        yield conflict(
+            "fit.batch_tokens", expected, "both", "remove one of the two", "fit.batch_size"
+        )
     refused = {
         "fit.repeats": (fit.repeats > 1, several),
         "fit.folds": (fit.folds is not None, several),

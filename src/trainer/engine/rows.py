@@ -1,8 +1,8 @@
 """The training rows of a network: their order in an epoch, in batches and in device calls.
 
-The order is a pure function of (seed, epoch), and of the lengths of texts if batches are sorted by them
-(`trainer.engine.lengths`). `ResidentRows` keeps the rows on the device; `trainer.engine.streaming` reads
-them from disk.
+The order is a pure function of (seed, epoch), and of the lengths of texts if batches are made by them
+(`trainer.engine.lengths`, `trainer.engine.token_batches`). `ResidentRows` keeps the rows on the device;
+`trainer.engine.streaming` reads them from disk.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from trainer.data.samples import Samples
 from trainer.engine.batches import gather_batch, to_device
 from trainer.engine.lengths import Lengths, order_generator, sorted_batches
+from trainer.engine.token_batches import EpochBatches, TokenBatches
 from trainer.inputs import TOKENS
 
 Part = tuple[Any, Any, Any, Any]
@@ -59,6 +60,10 @@ class TrainingRows(ABC):
         self.batching, self.count = batching, len(samples)
         self.batch = min(batching.batch_size, self.count)
         self.steps_per_epoch = -(-self.count // self.batch)
+
+    def row_limit(self, epoch: int, steps: int) -> int:
+        """Return the number of rows of the first batches of an epoch."""
+        return min(self.count, steps * self.batch)
 
     @abstractmethod
     def parts(
@@ -131,6 +136,43 @@ class ResidentRows(TrainingRows):
             x, y, *weight = gather_batch(*self.data, tf.constant(rows))
             x = without_padding(x, int(lengths[rows].max()))
             yield None, x, y, weight[0] if weight else None
+
+
+class TokenBatchRows(ResidentRows):
+    """Rows of pairs of texts that are kept on the device, in batches with a number of tokens.
+
+    Each batch is a device call of its own, without the padding that it does not need.
+    """
+
+    def __init__(self, samples: Samples, batching: Batching, batches: TokenBatches) -> None:
+        """Copy the rows to the device."""
+        super().__init__(samples, batching)
+        self._batches = batches
+        self.batch = int(batches.sizes.max())
+        self.steps_per_epoch = batches.steps
+
+    def row_limit(self, epoch: int, steps: int) -> int:
+        return int(self._epoch(epoch).sizes[:steps].sum())
+
+    def order(self, epoch: int) -> NDArray[np.int32]:
+        return self._epoch(epoch).rows.astype(np.int32)
+
+    def parts(
+        self, epoch: int, first: int, order: NDArray[np.int32]
+    ) -> Generator[Part, None, None]:
+        batches = self._epoch(epoch)
+        order[:] = batches.rows[: len(order)]
+        stops = np.cumsum(batches.sizes)
+        for stop, size, length in zip(stops, batches.sizes, batches.lengths, strict=True):
+            if first < stop <= len(order):
+                rows = tf.constant(order[stop - size : stop])
+                x, y, *weight = gather_batch(*self.data, rows)
+                # A target has the id of its start before the tokens that are predicted.
+                x, y = without_padding(x, int(length)), y[:, : int(length) + 1]
+                yield None, x, y, weight[0] if weight else None
+
+    def _epoch(self, epoch: int) -> EpochBatches:
+        return self._batches.epoch(self.batching.seed, epoch, shuffle=self.batching.shuffle)
 
 
 class WholeBatchRows(ResidentRows):

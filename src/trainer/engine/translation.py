@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -36,6 +37,7 @@ class TranslationLearner(Learner):
         *,
         label_smoothing: float = 0.0,
         decoding: Decoding | None = None,
+        shorter: Mapping[int, keras.Model] | None = None,
     ) -> None:
         """Initialize the learner.
 
@@ -46,12 +48,15 @@ class TranslationLearner(Learner):
             optimizer: Built here; None for evaluation only.
             label_smoothing: How far targets are moved toward the uniform distribution.
             decoding: How texts are chosen in evaluation; None for no texts.
+            shorter: Number of tokens of the longer text → the network of the same layers for batches of
+                so many.
         """
         outputs = STATISTICS + (0 if decoding is None else shape.target_length)
         optimizers = {} if optimizer is None else {"network": optimizer}
         super().__init__({"network": network}, optimizers, outputs, STATISTICS)
         self.network, self._shape = network, shape
         self._smoothing, self._decoding = label_smoothing, decoding
+        self._shorter = {} if shorter is None else shorter
         self._decoder = None
         if decoding is not None:
             self._decoder = Decoder(network, settings, shape)
@@ -94,7 +99,8 @@ class TranslationLearner(Learner):
 
     def _logits(self, tokens: Any, ids: Any, *, training: bool) -> Any:
         inputs = {TOKENS: tokens, TARGET_TOKENS: ids[:, :-1]}
-        return self.network(inputs, training=training)
+        length = max(int(tokens.shape[1]), int(ids.shape[1]) - 1)
+        return self._shorter.get(length, self.network)(inputs, training=training)
 
     def _scored(self, logits: Any, target: Any) -> tuple[Any, Any]:
         """Return the sum of the losses of each row (n,), and its statistics (n, STATISTICS)."""

@@ -28,7 +28,7 @@ from trainer.engine.multi_epoch import epochs_per_execution
 from trainer.engine.pack_checkpoint import restore_pack
 from trainer.engine.pack_executor import PackExecutor
 from trainer.engine.packs import Pack, PackMember
-from trainer.engine.rows import Batching, ResidentRows, TrainingRows
+from trainer.engine.rows import Batching, ResidentRows, TokenBatchRows, TrainingRows
 from trainer.engine.snapshot import Snapshot
 from trainer.engine.streaming import StreamedRows
 from trainer.engine.supervised import SupervisedLearner
@@ -264,6 +264,8 @@ def _executor(
             seed=plan.config.seed, batch_size=plan.config.fit.batch_size,
             shuffle=plan.config.fit.shuffle, steps_per_execution=steps, lengths=lengths,
         )  # fmt: skip
+        if plan.token_batches is not None:
+            return TokenBatchRows(samples, batching, plan.token_batches)
         is_streamed = plan.engine.engine == "streaming"
         return StreamedRows(samples, batching) if is_streamed else ResidentRows(samples, batching)
 

@@ -51,6 +51,9 @@ def should_compile(plan: AnyPlan) -> bool:
 def _translation_seconds(plan: RunPlan) -> float:
     """Return the CPU seconds that XLA saves in the training of an encoder and decoder."""
     layers = 2 * encoder_decoder(plan.config.model).layers
-    rows = min(plan.config.fit.batch_size, plan.dataset.rows("train"))
+    rows, programs = min(plan.config.fit.batch_size, plan.dataset.rows("train")), 1
+    if plan.token_batches is not None:
+        # Each length has a program.
+        rows, programs = plan.token_batches.whole_rows, len(set(plan.token_batches.lengths))
     saved = _TRANSLATION_SAVED_SECONDS * rows * (plan.multiplications or 0)
-    return saved * plan.total_steps - _TRANSLATION_COMPILE_SECONDS * layers
+    return saved * plan.total_steps - _TRANSLATION_COMPILE_SECONDS * layers * programs

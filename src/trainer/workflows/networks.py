@@ -29,6 +29,7 @@ from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
 from trainer.models.pretrained.encoder_network import has_adapters, layer_depths
 from trainer.models.principal_components import has_components, set_principal_components
+from trainer.models.translation.network import build_shorter_translation
 from trainer.workflows.plan import RunPlan
 
 
@@ -180,4 +181,20 @@ def make_learner(
         optimizer,
         label_smoothing=task.loss.label_smoothing,
         decoding=Decoding(beam=1) if needs_texts else None,
+        shorter=_shorter_translations(plan, network),
     )
+
+
+def _shorter_translations(plan: RunPlan, network: keras.Model) -> dict[int, keras.Model]:
+    """Return networks of the layers of a network that translates, by the number of tokens they take."""
+    if plan.token_batches is None:
+        return {}
+    longest = max(length for tensor in network.inputs for length in tensor.shape[1:])
+    compiled = has_compiled_layer(network)
+    return {
+        length: build_shorter_translation(
+            plan.config, network, plan.network, length, compiled=compiled
+        )
+        for length in np.unique(plan.token_batches.lengths).tolist()
+        if length < longest
+    }

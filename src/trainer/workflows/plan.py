@@ -23,6 +23,7 @@ from trainer.data.prepare import prepare
 from trainer.data.samples import Samples
 from trainer.data.splits import SplitName
 from trainer.engine.selection import EngineChoice, choose_engine, device_memory
+from trainer.engine.token_batches import TokenBatches, rows_and_steps, training_batches
 from trainer.errors import ConfigError, DataError, Problem
 from trainer.inputs import IMAGE
 from trainer.models.memory import (
@@ -73,6 +74,7 @@ class RunPlan:
             started.
         warnings: Warnings for the user.
         notes: Assumptions about the data, each with the setting that changes it.
+        token_batches: The batches of `fit.batch_tokens`; None for `fit.batch_size`.
     """
 
     loaded: LoadedConfig
@@ -90,6 +92,7 @@ class RunPlan:
     warm_start: WarmStart | None
     warnings: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    token_batches: TokenBatches | None = None
 
     @property
     def config(self) -> Config:
@@ -256,15 +259,14 @@ def make_plan(
         network = task.network_shape(preprocessing)
         network = with_pretrained(config, network, preprocessing.tokens, encoder)
         layers = summarize_layers(config.model, network)
-        rows = dataset.rows("train")
-        batch = min(config.fit.batch_size, rows)
+        batches = training_batches(config.fit, dataset, network.translation)
+        batch, steps_per_epoch = rows_and_steps(config.fit, dataset.rows("train"), batches)
         trained = summarize_layers(config.model, network.trained)
         memory, memory_warnings = _estimate_memory(config, network, trained, batch)
         warm_start = None if started else plan_warm_start(config, trained, preprocessing)
     warnings = [*dataset.warnings, *plan_warnings(config, dataset), *memory_warnings]
     if warm_start is not None:
         warnings += warm_start.warnings
-    steps_per_epoch = -(-rows // batch)
     return RunPlan(
         loaded=loaded,
         dataset=dataset,
@@ -281,6 +283,7 @@ def make_plan(
         warm_start=warm_start,
         warnings=tuple(warnings),
         notes=(*dataset.notes, *ignored_note(encoder)),
+        token_batches=batches,
     )
 
 

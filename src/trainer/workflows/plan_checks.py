@@ -95,7 +95,8 @@ def plan_warnings(config: Config, dataset: Dataset) -> Iterator[str]:
         rows = pluralize(dataset.rows("validation"), "validation row")
         data = config.data
         cannot_fold = (
-            data.split.by == "column"
+            TASK_RULES[dataset.preprocessing.target.task].has_text
+            or data.split.by == "column"
             or isinstance(data.source, NamedSources)
             or not dataset.source.in_memory
         )

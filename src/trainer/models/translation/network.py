@@ -7,6 +7,7 @@ follows its end, where no token that is predicted can attend to it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import keras
@@ -53,6 +54,28 @@ def build_translation(
     return _Layers(config, shape, compiled=compiled, shared=shared).network()
 
 
+def build_shorter_translation(
+    config: Config, network: keras.Model, shape: NetworkShape, length: int, *, compiled: bool
+) -> keras.Model:
+    """Return a network for texts of fewer tokens, of the layers of another one.
+
+    Args:
+        config: The config of the network.
+        network: The network.
+        shape: Its inputs, and the tokens of source and target.
+        length: Number of tokens of both texts, if they have more.
+        compiled: Whether the network is for training under XLA.
+    """
+    assert shape.translation is not None, "the network translates"
+    (source,) = shape.inputs
+    (read,) = source.shape
+    target = replace(shape.translation, target_length=min(length, shape.translation.target_length))
+    shorter = replace(
+        shape, inputs=(replace(source, shape=(min(length, read),)),), translation=target
+    )
+    return _Layers(config, shorter, compiled=compiled, shared=network, shares_noise=True).network()
+
+
 def sinusoids(length: int, width: int) -> NDArray[np.float32]:
     """Return the vectors of positions (Vaswani et al., 2017), (length, width).
 
@@ -68,13 +91,19 @@ class _Layers:
     """Makes the layers of a network; those of a shared network are used again."""
 
     def __init__(
-        self, config: Config, shape: NetworkShape, *, compiled: bool, shared: keras.Model | None
+        self,
+        config: Config,
+        shape: NetworkShape,
+        *,
+        compiled: bool,
+        shared: keras.Model | None,
+        shares_noise: bool = False,
     ) -> None:
         assert shape.translation is not None, "the network translates"
         self._settings = encoder_decoder(config.model)
         self._seed, self._policy = config.seed, config.runtime.precision
         self._shape, self._source = shape.translation, shape.inputs[0]
-        self._compiled, self._shared = compiled, shared
+        self._compiled, self._shared, self._shares_noise = compiled, shared, shares_noise
 
     def network(self) -> keras.Model:
         """Return the network."""
@@ -111,7 +140,8 @@ class _Layers:
         if self._shared is None:
             return make()
         existing = self._shared.get_layer(name)
-        return make() if has_compiled_layer(existing) else existing
+        is_other = has_compiled_layer(existing) and not self._shares_noise
+        return make() if is_other else existing
 
     def _initializer(self, name: str, role: str = "kernel") -> keras.initializers.Initializer:
         return build_initializer("glorot_uniform", derived_seed(self._seed, name, role))

@@ -32,6 +32,7 @@ from trainer.runs.files import to_jsonable
 from trainer.runs.manifest import Manifest
 from trainer.runs.manifest_differences import data_differences, machine_differences
 from trainer.workflows.packed.pack_schedule import RunSpec
+from trainer.workflows.plan import RunPlan
 from trainer.workflows.plans import AnyPlan, manifest_of_plan
 
 if TYPE_CHECKING:
@@ -245,7 +246,7 @@ def check_state_arrays(
     weights = [tuple(weight.shape) for weight in built.trained_weights]
     found = "other best weights" if best != (weights if metadata["best_epoch"] else []) else ""
     if metadata["steps_begun"]:
-        rows = min(metadata["steps_begun"] * plan.rows_per_step, plan.dataset.rows("train"))
+        rows = _begun_rows(plan, metadata["epoch"] + 1, metadata["steps_begun"])
         predictions, losses = state.get("begun/predictions"), state.get("begun/losses")
         if (
             predictions is None
@@ -259,3 +260,12 @@ def check_state_arrays(
     if found:
         where = str(checkpoint.directory / "state.npz")
         raise RunError(Problem(where, "the state of this network on these rows", found, _FIX))
+
+
+def _begun_rows(plan: AnyPlan, epoch: int, steps: int) -> int:
+    """Return the number of rows of the first steps of an epoch."""
+    batches = plan.token_batches if isinstance(plan, RunPlan) else None
+    if batches is None:
+        return min(steps * plan.rows_per_step, plan.dataset.rows("train"))
+    shuffle = plan.config.fit.shuffle
+    return batches.row_count(plan.config.seed, epoch, steps, shuffle=shuffle)
