@@ -20,7 +20,12 @@ EFFORT_HELP = (
     "quick: small networks, in seconds. balanced: five networks, one for each fold. best: ten or "
     "twenty."
 )
-TASK_HELP = "translate: the target is the translation, or another rewriting, of a column of texts."
+TASK_HELP = (
+    "translate: the target is the translation, or another rewriting, of a column of texts. generate: "
+    "networks that make new rows or images; --target, which is optional, is then the class that they "
+    "can be drawn of."
+)
+_GENERATED = "data.task=generate"
 _EFFORTS = ("quick", "balanced", "best")
 _SETTINGS = re.compile(rb"^(data|extends|name)[ \t]*:", re.MULTILINE)
 
@@ -66,6 +71,8 @@ def table_problems(
     from trainer.config.image_folders import is_image_folder
     from trainer.config.task_rules import PROPOSED_TASKS
 
+    is_generated = _GENERATED in settings
+    tasks = (*PROPOSED_TASKS, "generate")
     tables = [path for path in paths if is_data(path)]
     options = {
         "trainer fit --target": targets, "trainer fit --effort": effort, "trainer fit --task": task,
@@ -74,11 +81,9 @@ def table_problems(
     problems = []
     if effort is not None and effort not in _EFFORTS:
         problems.append(Problem("trainer fit --effort", "quick, balanced or best", f"'{effort}'"))
-    if task is not None and task not in PROPOSED_TASKS:
+    if task is not None and task not in tasks:
         fix = "set data.task=TASK for other tasks"
-        problems.append(
-            Problem("trainer fit --task", " or ".join(PROPOSED_TASKS), f"'{task}'", fix)
-        )
+        problems.append(Problem("trainer fit --task", " or ".join(tasks), f"'{task}'", fix))
     if not tables:
         fixes = {
             "trainer fit --target": "set data.target in the config, or with data.target=COLUMN",
@@ -93,7 +98,7 @@ def table_problems(
         fix = "use one table, or write a config for each with trainer init"
         problems.append(Problem("trainer fit", "one table, without configs", found, fix))
     if is_image_folder(tables[0]):
-        if task is not None:
+        if task is not None and not is_generated:
             found = f"the folder {tables[0]}"
             problems.append(Problem("trainer fit --task", "a table of texts", found))
         if targets:
@@ -101,7 +106,11 @@ def table_problems(
             problems.append(
                 Problem("trainer fit --target", "a table", f"the folder {tables[0]}", fix)
             )
-    elif not targets:
+    elif is_generated and len(targets) > 1:
+        expected = "at most one column, the class of each row, with task: generate"
+        fix = "name one of them, or none"
+        problems.append(Problem("trainer fit --target", expected, ", ".join(targets), fix))
+    elif not targets and not is_generated:
         problems += _missing_target(tables[0], settings)
     return problems
 
@@ -142,15 +151,16 @@ def propose(
     from trainer.data.config_proposal import propose_config
 
     reading, others = split_read_options(settings)
-    proposal = propose_config(
-        table,
-        tuple(targets),
-        None,
-        reading,
-        cast(Effort, effort or "balanced"),
-        overrides=others,
-        seconds=max_seconds,
-    )
+    level = cast(Effort, effort or "balanced")
+    if _GENERATED in settings:
+        from trainer.data.generation_proposal import propose_generation
+
+        target = next(iter(targets), None)
+        proposal = propose_generation(table, target, None, reading, level, is_used=True)
+    else:
+        proposal = propose_config(
+            table, tuple(targets), None, reading, level, overrides=others, seconds=max_seconds
+        )
     findings = proposal.findings
     stderr.print(f"{pluralize(findings.rows, 'row')}; {findings.task}: {findings.reason}")
     for column in findings.columns:

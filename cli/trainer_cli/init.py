@@ -12,6 +12,7 @@ import typer
 from trainer.errors import Problem, UsageError, command_text, pluralize
 from trainer.report.text import cell
 from trainer_cli import console
+from trainer_cli.fit_table import TASK_HELP
 from trainer_cli.options import DataSettings, Json, Quiet
 from trainer_cli.sheet import Sheet, check_sheet, write_sheet
 
@@ -47,9 +48,7 @@ def command(
         Task | None,
         typer.Option(
             "--task",
-            help="translate: the target is the translation, or another rewriting, of a column of texts. "
-            "generate: networks that make new rows or images; --target, which is optional, is then the "
-            "class that they can be drawn of.",
+            help=TASK_HELP,
             show_default="that of the target",
         ),
     ] = None,

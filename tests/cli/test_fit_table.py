@@ -46,6 +46,13 @@ def problems_of(result) -> list[str]:
         (["good.yaml", "--max-seconds", "nan"],
          ["--max-seconds: nan; for example, --max-seconds 60"]),
         (["missing.csv"], ["missing.csv: no such file; ls . shows what is there"]),
+        (["table.csv", "--task", "generate", "-t", "answer", "-t", "age"],
+         ["trainer fit --target: answer, age; name one of them, or none"]),
+        (["table.csv", "--task", "generate", "-t", "anwser"],
+         ["data.target: 'anwser'; did you mean 'answer'?"]),
+        (["good.yaml", "--task", "generate"],
+         ["trainer fit --task: the config good.yaml; set data.task in the config, or with "
+          "data.task=TASK"]),
     ],
 )  # fmt: skip
 def test_invalid_combinations_are_refused_all_at_once(trainer, folder, arguments, found):

@@ -123,6 +123,15 @@ def test_a_folder_without_subfolders_has_no_classes(tmp_path: Path) -> None:
     assert "condition" not in proposal.text
 
 
+def test_a_config_that_is_used_immediately_has_a_name_and_an_absolute_path(tmp_path: Path) -> None:
+    source = write(tmp_path / "my table.csv", COLUMNS)
+    text = propose_generation(source, "kind", None, is_used=True).text
+    assert f"source: {source.absolute()}" in text
+    config = tmp_path / "proposed.yaml"
+    config.write_text(text)
+    assert load_config(config).config.name == "my-table"
+
+
 @pytest.mark.parametrize(
     ("target", "rows", "words"),
     [

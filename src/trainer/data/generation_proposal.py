@@ -8,7 +8,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from trainer.config.data import Data, NamedSources
 from trainer.config.generation import GENERATE
 from trainer.config.image_folders import is_image_folder
 from trainer.config.images import FOLDER_LABEL, FOLDER_PATH, Image
+from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
 from trainer.config.template import exact_pattern
 from trainer.config.yaml_writer import flow_text, scalar_text
@@ -28,10 +29,18 @@ from trainer.data.features import feature_columns
 from trainer.data.generation import MAX_CLASSES
 from trainer.data.generation_fitting import MAX_LEVELS, MAX_NUMBER_LEVELS
 from trainer.data.generation_recipe import (
-    GenerationRecipe,
     fitting_side,
     recipe_for_images,
     recipe_for_rows,
+)
+from trainer.data.generation_template import (
+    ProposalSource,
+    counts_text,
+    fit_lines,
+    generation_lines,
+    head_lines,
+    network_lines,
+    split_line,
 )
 from trainer.data.image_folders import split_folders
 from trainer.data.image_proposal import comment_text, image_settings, images_text, read_headers
@@ -40,15 +49,14 @@ from trainer.data.recipes import Effort
 from trainer.data.table_inspection import ColumnFinding, TableFindings, column_findings
 from trainer.data.tables import Table
 from trainer.data.values import level_text, natural_sort
-from trainer.errors import DataError, Problem, command_text, pluralize
+from trainer.errors import DataError, Problem, pluralize
 from trainer.packages import install_command
+from trainer.runs.directory import PROPOSED_CONFIG
 
 _MIN_ROWS = 20
 _MAX_SIDE: Mapping[Effort, int] = {"quick": 32, "balanced": 48, "best": 64}
-_EPOCHS: Mapping[Effort, float] = {"quick": 0.3, "balanced": 1.0, "best": 2.0}
 _MIN_PIXELS = 16
 _PIXEL = re.compile(r"(?:pixel|pix|px|p)(?:[ _.-]?\d+){1,2}|\d+x\d+", re.IGNORECASE)
-_MAX_LISTED = 12
 _REASONS = {
     "no values": "no values",
     "identifier": "identifies the row",
@@ -58,27 +66,14 @@ _REASONS = {
 }
 
 
-@dataclass(frozen=True)
-class _Source:
-    """What a config is proposed for.
-
-    Attributes:
-        path: The path of the table or folder in the config.
-        file_name: File name of the config, for its header.
-        effort: The training effort, which determines the number of epochs and the size of images.
-    """
-
-    path: str
-    file_name: str
-    effort: Effort
-
-
 def propose_generation(
     source: Path,
     target: str | None,
     config: Path | None,
     read_options: Sequence[str] = (),
     effort: Effort = "balanced",
+    *,
+    is_used: bool = False,
 ) -> Proposal:
     """Inspect a table or a folder of images, and propose a config that generates more of them.
 
@@ -89,13 +84,18 @@ def propose_generation(
         config: The path of the config, to which the path of the table is made relative; None for stdout.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
         effort: The training effort.
+        is_used: Whether a run uses the config immediately and keeps it, which then has a name and the
+            absolute path of the data.
 
     Raises:
         ConfigError: A setting is invalid.
         DataError: The table cannot be read, has too few rows, or the target has no classes.
     """
     path = os.path.relpath(source, Path() if config is None else config.parent)
-    where = _Source(path, "config.yaml" if config is None else config.name, effort)
+    where = ProposalSource(path, "config.yaml" if config is None else config.name, effort)
+    if is_used:
+        name = name_from_path(Path(source.name.split(".")[0]))
+        where = ProposalSource(str(source.absolute()), PROPOSED_CONFIG, effort, name)
     if is_image_folder(source):
         return _folder_proposal(source, where)
     return _table_proposal(source, target, read_options, where)
@@ -105,7 +105,7 @@ def propose_generation(
 
 
 def _table_proposal(
-    source: Path, target: str | None, read_options: Sequence[str], where: _Source
+    source: Path, target: str | None, read_options: Sequence[str], where: ProposalSource
 ) -> Proposal:
     # Without a target, a config is only valid with the networks that are proposed below.
     data = data_section(str(source), "-" if target is None else target, read_options)
@@ -137,7 +137,7 @@ def _table_proposal(
         recipe = recipe_for_rows(used.height, sum(map(_values, generated)))
     excluded = [one for one in columns if one.exclude is not None]
     lines = [
-        *_head(f"Generates {what} like those of {where.path}", where, is_image=bool(side)),
+        *head_lines(f"Generates {what} like those of {where.path}", where, is_image=bool(side)),
         "data:",
         f"  source: {scalar_text(where.path)}  # {used.height:,} rows",
         *(
@@ -145,17 +145,17 @@ def _table_proposal(
             for name, value in non_default_read_options(data).items()
         ),
         f"  task: {GENERATE}",
-        *([] if target is None else [f"  target: {scalar_text(target)}  # {_counts(classes)}"]),
+        *([] if target is None else [f"  target: {scalar_text(target)}  # {counts_text(classes)}"]),
         *(["  features:", "    exclude:"] if excluded else []),
         *(
             f"      - {scalar_text(exact_pattern(one.name))}  # {comment_text(_reason(one))}"
             for one in excluded
         ),
-        f"  {_split()}",
+        f"  {split_line()}",
         *_column_settings(generated),
-        *_networks(recipe),
-        *_generation(recipe, is_conditioned=target is not None, side=side),
-        *_fit(recipe, where.effort),
+        *network_lines(recipe),
+        *generation_lines(recipe, is_conditioned=target is not None, side=side),
+        *fit_lines(recipe, where.effort),
     ]
     return Proposal("\n".join(lines) + "\n", findings)
 
@@ -240,7 +240,7 @@ def _pixel_side(columns: Sequence[ColumnFinding]) -> int | None:
 # Folders of images ------------------------------------------------------------------------------
 
 
-def _folder_proposal(folder: Path, where: _Source) -> Proposal:
+def _folder_proposal(folder: Path, where: ProposalSource) -> Proposal:
     if find_spec("PIL") is None:
         found, fix = "no such package", install_command("images")
         raise DataError(Problem("trainer init", "Pillow, which reads images", found, fix))
@@ -273,18 +273,18 @@ def _folder_proposal(folder: Path, where: _Source) -> Proposal:
     )
     recipe = recipe_for_images(len(labels), shape)
     text = scalar_text(source) if isinstance(source, str) else flow_text(dict(source))
-    counted = f": {_counts(classes)}" if classes else ""
+    counted = f": {counts_text(classes)}" if classes else ""
     lines = [
-        *_head(f"Generates {what} like those of {where.path}", where, is_image=True),
+        *head_lines(f"Generates {what} like those of {where.path}", where, is_image=True),
         "data:",
         f"  source: {text}  # {pluralize(len(labels), 'image')}{counted}",
         f"  task: {GENERATE}",
         *([] if is_conditioned else ["  target: []", f"  features: {{include: [{FOLDER_PATH}]}}"]),
         f"  image: {flow_text(image)}  # found {findings.images}",
-        *([f"  {_split()}"] if isinstance(source, str) else []),
-        *_networks(recipe),
-        *_generation(recipe, is_conditioned=is_conditioned, side=None),
-        *_fit(recipe, where.effort),
+        *([f"  {split_line()}"] if isinstance(source, str) else []),
+        *network_lines(recipe),
+        *generation_lines(recipe, is_conditioned=is_conditioned, side=None),
+        *fit_lines(recipe, where.effort),
     ]
     return Proposal("\n".join(lines) + "\n", findings)
 
@@ -325,64 +325,3 @@ def _findings(
         columns=columns,
         warnings=table.warnings,
     )
-
-
-def _head(title: str, where: _Source, *, is_image: bool) -> list[str]:
-    check, fit = (comment_text(command_text(verb, where.file_name)) for verb in ("check", "fit"))
-    out = "samples" if is_image else "samples.csv"
-    commands = (
-        (check, "show columns, networks and memory"),
-        (fit, "train; the run has samples of each epoch"),
-        (f"trainer predict RUN --count 1000 -o {out}", "draw new samples"),
-    )
-    width = max(len(command) for command, _ in commands)
-    return [
-        f"# {comment_text(title)}.",
-        "#",
-        *(f"#   {command:{width}}   {about}" for command, about in commands),
-        "#",
-        "# All settings and their defaults: trainer schema --markdown",
-    ]
-
-
-def _counts(classes: Mapping[str, int]) -> str:
-    shown = [f"{comment_text(name)} {count:,}" for name, count in [*classes.items()][:_MAX_LISTED]]
-    more = len(classes) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more classes" if more else "")
-
-
-def _split() -> str:
-    about = (
-        "samples are compared with the validation rows after each epoch, at the end with the others"
-    )
-    return f"split: {{test: 0.2, validation: 0.2}}  # {about}"
-
-
-def _networks(recipe: GenerationRecipe) -> list[str]:
-    adam = f"name: adam, learning_rate: {recipe.rate}, beta_1: 0.5"
-    return [
-        "networks:",
-        "  generator:  # its output layer is added",
-        "    layers:",
-        *(f"      {line}" for line in recipe.generator),
-        f"    optimizer: {{{adam}, ema: 0.995}}  # samples are those of the averaged weights",
-        "  discriminator:",
-        "    layers:",
-        *(f"      {line}" for line in recipe.discriminator),
-        f"    optimizer: {{{adam}}}",
-    ]
-
-
-def _generation(recipe: GenerationRecipe, *, is_conditioned: bool, side: int | None) -> list[str]:
-    image, condition = list[str](), list[str]()
-    if side:
-        image = [f"  image: {side}  # the columns are the pixels, row by row"]
-    if is_conditioned:
-        condition = ["  condition: true  # samples of a class: trainer predict RUN --class NAME"]
-    return ["generation:", *(f"  {line}" for line in recipe.generation), *image, *condition]
-
-
-def _fit(recipe: GenerationRecipe, effort: Effort) -> list[str]:
-    epochs = max(round(recipe.epochs * _EPOCHS[effort]), 1)
-    about = "the epoch with the smallest Fréchet distance is the best one"
-    return ["fit:", f"  epochs: {epochs}  # {about}", f"  batch_size: {recipe.batch_size}"]
