@@ -31,7 +31,7 @@ _RUNS = {
 def export_sections(measured: Mapping[str, Any]) -> Iterator[str]:
     """Render a table for each run."""
     yield (
-        "One call after the other, in one thread on one core, each program in a process of its own. "
+        "One call after the other, in one thread, each program in a process of its own. "
         "Exports take raw values, and impute, scale, encode, predict, calibrate and label them, except "
         "litert; rows that are already encoded are marked. Microseconds for one row are the 50th and "
         "the 99th percentile; rows per second are those of calls with 1,000 and 100,000 rows."
