@@ -4,7 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from trainer.config.data import FORMAT_SUFFIXES, WHOLE_FORMATS, Data, FileFormat
+from trainer.config.data import Data
+from trainer.config.file_formats import FORMAT_SUFFIXES, WHOLE_FORMATS, FileFormat
 from trainer.data.table_files import FILE_CLASSES, table_file
 from trainer.errors import DataError
 

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from trainer.audit.labels import LabelIssue, find_label_issues
-from trainer.config.data import Data, FileFormat
+from trainer.config.data import Data
+from trainer.config.file_formats import FileFormat
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.arrays import Float64Array
 from trainer.data.image_folders import read_image_folder

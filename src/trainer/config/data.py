@@ -6,13 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from trainer.config.file_formats import FileFormat
 from trainer.config.images import Image
 from trainer.config.sections import Fold, Section, ValueName
 from trainer.config.text import MAX_TERMS, Analyzer, NgramLengths, Text
 from trainer.config.tokens import Tokens
 from trainer.task_names import TaskName
 
-FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz", "folder"]
 ColumnKind = Literal["numeric", "categorical", "boolean", "datetime", "image", "text", "tokens"]
 TargetScale = Literal["auto", "standard", "log", "power", "none"]
 Scale = Literal["standard", "minmax", "robust", "quantile", "none"]
@@ -30,29 +30,6 @@ Files = Annotated[str, ValueName("a path", "paths")]
 Character = Annotated[
     str, Field(min_length=1, max_length=1), ValueName("one character", "single characters")
 ]
-
-TEXT_FORMATS: tuple[FileFormat, ...] = ("csv", "ndjson")
-"""Formats whose cells are text; their files may be compressed."""
-
-WHOLE_FORMATS: tuple[FileFormat, ...] = ("npz",)
-"""Formats whose files cannot be read in parts."""
-
-FORMAT_SUFFIXES: dict[str, FileFormat] = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".tab": "csv",
-    ".txt": "csv",
-    ".data": "csv",
-    ".parquet": "parquet",
-    ".pq": "parquet",
-    ".ndjson": "ndjson",
-    ".jsonl": "ndjson",
-    ".arrow": "arrow",
-    ".arrows": "arrow",
-    ".feather": "arrow",
-    ".ipc": "arrow",
-    ".npz": "npz",
-}
 
 
 def _character(value: str) -> str:

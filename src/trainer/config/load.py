@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from trainer.config.conflict import Conflict
 from trainer.config.conflicts import find_conflicts
-from trainer.config.data import FORMAT_SUFFIXES
+from trainer.config.file_formats import FORMAT_SUFFIXES
 from trainer.config.generation import with_generation_defaults
 from trainer.config.image_folders import with_folder_settings
 from trainer.config.implied import with_implied_settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trainer.config.conflict import Conflict, conflict
-from trainer.config.data import WHOLE_FORMATS
+from trainer.config.file_formats import WHOLE_FORMATS
 from trainer.config.schema import Config
 
 _ENGINE = "runtime.engine"

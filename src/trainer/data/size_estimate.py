@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from math import prod
 
-from trainer.config.data import TEXT_FORMATS, WHOLE_FORMATS, Data
+from trainer.config.data import Data
+from trainer.config.file_formats import TEXT_FORMATS, WHOLE_FORMATS
 from trainer.config.images import image_columns
 from trainer.config.text import text_columns
 from trainer.config.translation import target_tokens, translates

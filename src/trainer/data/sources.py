@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from trainer.config.data import FORMAT_SUFFIXES, TEXT_FORMATS, Data, FileFormat, NamedSources
+from trainer.config.data import Data, NamedSources
+from trainer.config.file_formats import FORMAT_SUFFIXES, TEXT_FORMATS, FileFormat
 from trainer.config.image_folders import is_image, is_image_folder
 from trainer.data.compression import SUFFIXES, decompress_command, zip_member_name
 from trainer.data.splits import TEST, TRAIN, VALIDATION

@@ -1,6 +1,6 @@
 """The files of a table, by format: read as a whole, or some columns in blocks.
 
-A format is a class here, with its name and extensions in `trainer.config.data`.
+A format is a class here, with its name and extensions in `trainer.config.file_formats`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import ClassVar, Literal
 
 import polars as pl
 
-from trainer.config.data import Csv, Data, FileFormat
+from trainer.config.data import Csv, Data
+from trainer.config.file_formats import FileFormat
 from trainer.config.images import FOLDER_PATH, image_columns
 from trainer.data.compression import detect_compression, read_chunks
 from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks, read_csv_header

@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Csv, FileFormat
+from trainer.config.data import Csv
+from trainer.config.file_formats import FileFormat
 from trainer.config.images import FOLDER_PATH
 from trainer.data.arrays import Assignment
 from trainer.data.image_folders import folder_fingerprint

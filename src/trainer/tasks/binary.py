@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from trainer.config.model import HeadKind
 from trainer.metrics.arrays import FloatArray
+from trainer.task_names import TaskName
 from trainer.tasks.base import ExclusiveTask
 
 
 class Binary(ExclusiveTask):
     """y (rows, 1) is 1 for the positive class; a softmax head has a unit for each class."""
 
-    name = "binary"
+    name: ClassVar[TaskName] = "binary"
 
     def class_probabilities(self, p: FloatArray) -> FloatArray:
         """Return the probabilities of the negative and of the positive class."""

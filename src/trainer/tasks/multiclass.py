@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from trainer.metrics.arrays import FloatArray, Int64Array
 from trainer.metrics.labels import class_indices
+from trainer.task_names import TaskName
 from trainer.tasks.base import ExclusiveTask
 
 
 class Multiclass(ExclusiveTask):
     """y (rows, classes) is one-hot; the most likely class is predicted."""
 
-    name = "multiclass"
+    name: ClassVar[TaskName] = "multiclass"
 
     def predicted_labels(self, p: FloatArray, threshold: float) -> Int64Array:
         """Return the index of the most likely class, (rows, 1)."""

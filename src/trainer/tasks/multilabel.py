@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from trainer.data.label_lists import join_labels
 from trainer.data.targets import FittedTarget
 from trainer.metrics.arrays import FloatArray
+from trainer.task_names import TaskName
 from trainer.tasks.base import Column, Interval, TaskKind
 
 
 class Multilabel(TaskKind):
     """y (rows, labels) is 1 for the labels that a row has."""
 
-    name = "multilabel"
+    name: ClassVar[TaskName] = "multilabel"
 
     def prediction_columns(
         self, target: FittedTarget, p: FloatArray, threshold: float, interval: Interval | None

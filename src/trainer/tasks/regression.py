@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import numpy as np
 
 from trainer.data.column_names import free_name
 from trainer.data.targets import FittedTarget
 from trainer.metrics.arrays import FloatArray
+from trainer.task_names import TaskName
 from trainer.tasks.base import Column, Interval, TaskKind
 
 
 class Regression(TaskKind):
     """y (rows, columns) has numbers, scaled by the fitted target to fit the head."""
 
-    name = "regression"
+    name: ClassVar[TaskName] = "regression"
 
     def encode_for_head(self, y: FloatArray, units: int) -> FloatArray:
         """Return y with each column repeated for each of its quantiles."""
