@@ -57,11 +57,14 @@ def values(spec: Spec) -> st.SearchStrategy[Any]:
     """Return a strategy for valid values of a spec, in full form and as shorthands."""
     match spec:
         case ScalarSpec():
-            special = [value for value in SPECIAL[spec.kind] if spec.accepts(value)]
             # Hypothesis gives up if few values pass a filter.
-            if special and not spec.accepts(ORDINARY[spec.kind]):
-                return st.sampled_from(special)
-            return LEAVES[spec.kind].filter(spec.accepts)
+            ordinary = ORDINARY[spec.kind]
+            if spec.accepts(ordinary):
+                return LEAVES[spec.kind].map(
+                    lambda value: value if spec.accepts(value) else ordinary
+                )
+            special = [value for value in SPECIAL[spec.kind] if spec.accepts(value)]
+            return st.sampled_from(special) if special else LEAVES[spec.kind].filter(spec.accepts)
         case ChoiceSpec(choices):
             return st.sampled_from(choices)
         case ListSpec(item, at_least, at_most):

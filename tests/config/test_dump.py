@@ -21,7 +21,7 @@ def read(text: str) -> Any:
     return to_python(document.root)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_dump_round_trip(data: st.DataObject, valid_settings: Any) -> None:
     config = Config.model_validate(data.draw(valid_settings))

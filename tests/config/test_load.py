@@ -297,7 +297,7 @@ def test_loading_does_not_import_heavy_packages() -> None:
 
 
 def test_at_most_100_problems_are_reported(write: Write) -> None:
-    problems = load_errors(write(BASE + "".join(f"k{index}: 1\n" for index in range(5_000))))
+    problems = load_errors(write(BASE + "".join(f"k{index}: 1\n" for index in range(500))))
     assert len(problems) == 101
     assert problems[-1] == (
         "DIR/config.yaml: expected at most 100 problems, found more; fix these first"

@@ -66,7 +66,7 @@ def test_every_setting_rejects_bad_values_with_a_message(
     assert {"data.split.test", "fit.early_stopping.patience", "optimizer.momentum"} <= refused
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_valid_settings_have_no_issues(data: st.DataObject, valid_settings: Any) -> None:
     value = data.draw(valid_settings)
@@ -90,7 +90,7 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(section=st.sampled_from(list(Config.model_fields)), junk=JUNK, in_layers=st.booleans())
 def test_issues_are_found_exactly_if_pydantic_fails(
     section: str, junk: Any, in_layers: bool

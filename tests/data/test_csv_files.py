@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trainer.config.data import Csv
@@ -151,6 +151,7 @@ def test_many_ragged_lines_are_counted(file):
         read_csv(file, Csv())
 
 
+@settings(max_examples=20)
 @given(
     rows=st.lists(
         st.lists(
@@ -308,6 +309,7 @@ def test_warning_about_header_that_looks_like_data(file):
         read_csv(file, Csv())
 
 
+@settings(max_examples=20)
 @given(
     rows=st.lists(
         st.lists(
@@ -333,6 +335,7 @@ def test_escaped_text_of_python_csv_writer(tmp_path_factory, rows, quoting):
     assert in_blocks(path, csv).equals(frame)
 
 
+@settings(max_examples=20)
 @given(
     rows=st.lists(
         st.lists(st.text(st.sampled_from("ab1ü"), min_size=1, max_size=4), min_size=2, max_size=2),

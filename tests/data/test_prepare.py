@@ -57,7 +57,7 @@ def config_of(path, data, target="y") -> Config:
 
 @pytest.mark.parametrize("data", EVERYTHING)
 @settings(
-    max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+    max_examples=2, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
 )
 @given(draw=st.data())
 def test_fit_depends_only_on_training_rows(tmp_path, mixed_frame, data, draw):

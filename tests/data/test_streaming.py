@@ -191,7 +191,7 @@ SETTINGS = {
     ("settings", "kind"),
     slow_except(
         [
-            *((settings, "parquet") for settings in list(SETTINGS)[::2]),
+            *((settings, "parquet") for settings in list(SETTINGS)[::4]),
             *((settings, "csv") for settings in ("embeddings", "missing values dropped")),
         ],
         [(settings, kind) for settings in SETTINGS for kind in ("parquet", "csv")],

@@ -125,7 +125,7 @@ def test_shapes_and_weights_equal_those_of_keras(kind: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", DRAWN)
 def test_shapes_and_weights_equal_those_of_keras_for_many_settings(kind: str) -> None:
-    settings(max_examples=50, deadline=None)(given(layers(kind))(check_against_keras))()
+    settings(max_examples=25, deadline=None)(given(layers(kind))(check_against_keras))()
 
 
 BLOCKS: list[Any] = [

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.marks import slow_except
 from trainer.config.sweep_loading import load_sweep, sweep_text
 from trainer.errors import RunError
 from trainer.runs.sweeps import SweepDirectory
@@ -136,7 +137,9 @@ SWEEPS = [
 
 
 @pytest.mark.parametrize(
-    "overrides", SWEEPS, ids=["random", "sobol", "tpe", "tpe-without-halving", "grid"]
+    "overrides",
+    slow_except([(SWEEPS[2],), (SWEEPS[4],)], [(overrides,) for overrides in SWEEPS]),
+    ids=["random", "sobol", "tpe", "tpe-without-halving", "grid"],
 )
 def test_killed_at_any_line_gives_the_same_result(
     tmp_path: Path, overrides: tuple[str, ...]

@@ -60,14 +60,15 @@ FORMS = {
 }
 
 
-@pytest.fixture(scope="module", params=TARGETS)
+# The tests below predict classes, too.
+@pytest.fixture(scope="module", params=slow_except(["multilabel", "regression"], TARGETS))
 def run(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("predictor")
     write(folder / "table.csv")
     config = folder / "config.yaml"
     config.write_text(
         "name: p\ndata: {source: table.csv}\nmodel: {layers: [dense: 4]}\n"
-        "fit: {epochs: 2, batch_size: 16}\nevaluate: {report: false}\n",
+        "fit: {epochs: 2, batch_size: 18}\nevaluate: {report: false}\n",
         encoding="utf-8",
     )
     return run_fit(config, folder / "runs", *TARGETS[request.param]).run

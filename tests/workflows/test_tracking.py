@@ -82,6 +82,8 @@ def _short_timeouts(monkeypatch):
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
 
 
+# tests/tracking has quick tests of what is logged; the last test is a quick one of unchanged weights.
+@pytest.mark.slow
 def test_tracking_changes_no_byte_and_logs_all_curves(folder, untracked):
     done = run_fit(folder / "config.yaml", folder / "runs", BOARD, store(folder))
     assert done.weights_sha256 == untracked.weights_sha256

@@ -29,6 +29,7 @@ from trainer.workflows.fit import fit_run
 from trainer.workflows.resuming import resume
 from trainer.workflows.session import Session
 
+pytestmark = pytest.mark.slow  # tests/cli/test_resume.py has quick tests of resumed runs
 CONFIG = """\
 name: small
 seed: 3
@@ -38,6 +39,7 @@ model:
     - dense: {units: 8, activation: relu}
     - batch_normalization
     - dropout: 0.2
+evaluate: {report: false}
 """
 AVERAGED = """\
 optimizer: {name: adamw, learning_rate: 0.05, schedule: {cosine: {warmup: 2 epochs}}, ema: 0.6}
@@ -216,14 +218,11 @@ def resumed(pairs, tmp_path, monkeypatch):
     return call
 
 
-# The next test is the quick one.
-@pytest.mark.slow
 @pytest.mark.parametrize("text", [AVERAGED, PLATEAU], ids=["averaged", "plateau"])
 def test_resumed_run_is_exact(text, resumed) -> None:
     assert resumed(text, unchanged) == []
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("part", PARTS)
 def test_resumed_run_differs_without_one_part_of_the_state(part, resumed) -> None:
     assert resumed(*PARTS[part])
@@ -240,7 +239,6 @@ def test_lines_after_the_checkpoint_are_truncated(resumed) -> None:
     assert resumed(AVERAGED, unchanged, append_line) == []
 
 
-@pytest.mark.slow
 def test_resumed_run_differs_without_truncating_the_log(resumed, monkeypatch) -> None:
     monkeypatch.setattr(resume, "truncate_log", lambda *_: None)
     found = resumed(AVERAGED, unchanged, append_line)
