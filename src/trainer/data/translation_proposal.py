@@ -184,7 +184,8 @@ def _data_lines(
         "average",
     ]
     for name, value in non_default_read_options(data).items():
-        lines.append(f"  {name}: {flow_text(value)}")
+        about = "  # None, NA and null are texts" if value == {"null_values": []} else ""
+        lines.append(f"  {name}: {flow_text(value)}{about}")
     lines += [f"  target: {scalar_text(target)}", "  task: translate"]
     if findings.columns:
         lines.append(f"  features: {flow_text({'include': [exact_pattern(source)]})}  # the source")

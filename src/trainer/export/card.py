@@ -165,42 +165,11 @@ def _slices(content: RunContent) -> Section:
 
 
 def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
-    unseen = schema.output("unseen")
-    flag = (
-        "known only to the encoding" if unseen is None else f"flagged by the output '{unseen.name}'"
-    )
-    yield Paragraph(
-        "The metrics hold for rows like those of the data below. For a row whose numbers are outside "
-        "the ranges of training, the model extrapolates without a warning; a category that did not "
-        f"occur in training is {flag}."
-    )
-    task = bundle.task
-    if task.kind.rules.has_classes:
-        calibrated = any(member.trained.task.temperature != 1 for member in bundle.members)
-        yield Paragraph(
-            "The probabilities were calibrated by temperature scaling on the validation rows."
-            if calibrated
-            else "The probabilities were not calibrated (evaluate.calibrate was off)."
-        )
-    elif task.kind.rules.has_numbers and schema.coverage is None:
-        yield Paragraph(
-            "The numbers come without intervals (evaluate.prediction_interval was off)."
-        )
+    yield from _text_limits() if bundle.task.kind.rules.has_text else _row_limits(bundle, schema)
     if any(item.kind == "encoded" for item in schema.inputs):
         yield Paragraph(
             "The inputs are rows encoded by the preprocessing of the run: "
             "trainer.load(RUN).encoders[0].transform(frame).inputs."
-        )
-    if task.kind.rules.has_text:
-        yield Paragraph(
-            "Texts of more tokens than the input has are cut off. The code above splits texts into "
-            "tokens with the tokenizers in the metadata of the file; fitted.pieces.definition has the "
-            "content of a tokenizer.json."
-        )
-    elif any(item.kind in ("text", "tokens") for item in schema.inputs):
-        yield Paragraph(
-            "Texts are taken as encoded by trainer, because the format has no operators that split "
-            "them into terms exactly: trainer.export.rows.input_arrays encodes them."
         )
     hidden = [item.column for item in schema.inputs if item.pseudonymized]
     if hidden:
@@ -212,6 +181,42 @@ def _limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
         yield Paragraph(
             "Upper and lower case are the same for ASCII letters, and for others in lower case, upper "
             "case or capitalized."
+        )
+
+
+def _text_limits() -> Iterator[Block]:
+    yield Paragraph(
+        "The metrics hold for texts like those of the data below. Texts of more tokens than the input "
+        "has are cut off. The code above splits texts into tokens by the tokenizers in the metadata of "
+        "the file; fitted.pieces.definition has the content of a tokenizer.json."
+    )
+
+
+def _row_limits(bundle: Bundle, schema: Schema) -> Iterator[Block]:
+    unseen = schema.output("unseen")
+    flag = (
+        "known only to the encoding" if unseen is None else f"flagged by the output '{unseen.name}'"
+    )
+    yield Paragraph(
+        "The metrics hold for rows like those of the data below. For a row whose numbers are outside "
+        "the ranges of training, the model extrapolates without a warning; a category that did not "
+        f"occur in training is {flag}."
+    )
+    if bundle.task.kind.rules.has_classes:
+        calibrated = any(member.trained.task.temperature != 1 for member in bundle.members)
+        yield Paragraph(
+            "The probabilities were calibrated by temperature scaling on the validation rows."
+            if calibrated
+            else "The probabilities were not calibrated (evaluate.calibrate was off)."
+        )
+    elif schema.coverage is None:
+        yield Paragraph(
+            "The numbers come without intervals (evaluate.prediction_interval was off)."
+        )
+    if any(item.kind in ("text", "tokens") for item in schema.inputs):
+        yield Paragraph(
+            "Texts are taken as encoded by trainer, because the format has no operators that split "
+            "them into terms exactly: trainer.export.rows.input_arrays encodes them."
         )
 
 
