@@ -93,7 +93,7 @@ class TestRuns:
         session = Session(
             ("trainer", "fit"), interrupted=lambda: "stopped" if next(checks) >= 2 else None
         )
-        loaded = load_config(folder / "config.yaml", ["evaluate.report=false"])
+        loaded = load_config(folder / "config.yaml")
         *_, stopped = fit_run(loaded, session, tmp_path / "runs")
         assert stopped.status == "stopped"
         done = resume_fit(stopped.run)
