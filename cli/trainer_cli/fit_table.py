@@ -25,7 +25,6 @@ TASK_HELP = (
     "networks that make new rows or images; --target, which is optional, is then the class that they "
     "can be drawn of."
 )
-_GENERATED = "data.task=generate"
 _EFFORTS = ("quick", "balanced", "best")
 _SETTINGS = re.compile(rb"^(data|extends|name)[ \t]*:", re.MULTILINE)
 
@@ -69,10 +68,10 @@ def table_problems(
         settings: The overrides.
     """
     from trainer.config.image_folders import is_image_folder
-    from trainer.config.task_rules import PROPOSED_TASKS
+    from trainer.config.task_rules import GENERATED_TASKS, PROPOSED_TASKS
 
-    is_generated = _GENERATED in settings
-    tasks = (*PROPOSED_TASKS, "generate")
+    is_generated = _is_generated(settings)
+    tasks = (*PROPOSED_TASKS, *GENERATED_TASKS)
     tables = [path for path in paths if is_data(path)]
     options = {
         "trainer fit --target": targets, "trainer fit --effort": effort, "trainer fit --task": task,
@@ -152,7 +151,7 @@ def propose(
 
     reading, others = split_read_options(settings)
     level = cast(Effort, effort or "balanced")
-    if _GENERATED in settings:
+    if _is_generated(settings):
         from trainer.data.generation_proposal import propose_generation
 
         target = next(iter(targets), None)
@@ -167,3 +166,10 @@ def propose(
         if column.exclude is not None:
             stderr.print(f"excluded: {column.name} ({column.exclude})")
     return load_checked(Path(f"config for {table}"), others, proposal.text)
+
+
+def _is_generated(settings: Sequence[str]) -> bool:
+    """Return whether overrides ask for generated rows or images."""
+    from trainer.config.task_rules import GENERATED_TASKS
+
+    return any(f"data.task={task}" in settings for task in GENERATED_TASKS)

@@ -90,6 +90,8 @@ def command(
 
     Example: trainer init iris.data --target column_5 data.csv.header=false
     """
+    from trainer.config.task_rules import GENERATED_TASKS
+
     to_stdout = output is not None and str(output) == "-"
     default = Path(f"{data.name.split('.')[0] or 'config'}.yaml")
     config = output or default
@@ -100,7 +102,7 @@ def command(
         raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
     check_sheet(sheet)
     path = None if to_stdout else config
-    if task == "generate":
+    if task in GENERATED_TASKS:
         proposal = _propose_generation(data, target or (), path, settings or (), effort, sheet)
     else:
         _check_target(data, target or (), task)

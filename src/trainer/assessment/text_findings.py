@@ -10,6 +10,7 @@ import numpy as np
 
 from trainer.assessment.intervals import percentile_interval
 from trainer.assessment.resampling import bounded_resamples
+from trainer.config.data import explicit_task
 from trainer.config.metrics import METRICS, MetricName
 from trainer.config.schema import Config
 from trainer.config.task_rules import TASK_RULES
@@ -17,7 +18,6 @@ from trainer.metrics.arrays import Float64Array, Int64Array
 from trainer.metrics.texts import BleuTokenizer, TextScores
 from trainer.runs.explanations import TranslationsByLength
 from trainer.runs.findings import Findings, MetricDifference, MetricValue, SplitFindings
-from trainer.task_names import TaskName
 
 _DRAWN_ROWS = 2_000_000
 """Maximum number of resampled rows of a split."""
@@ -70,7 +70,7 @@ def text_findings(
     first = next(iter(splits.values()))
     scores = TextScores(first.translations[:1], first.references[:1], tokenizer)
     return Findings(
-        task=_task(config),
+        task=explicit_task(config.data),
         names=(column,),
         confidence_level=settings.confidence_level,
         sentence="",
@@ -86,12 +86,7 @@ def compared_text_metrics(config: Config) -> tuple[MetricName, ...]:
     """Return the metrics of texts that have intervals: those of the config, then the others."""
     configured = [] if config.metrics == "auto" else config.metrics
     names = [name for name in configured if METRICS[name].needs_decoding]
-    return tuple(dict.fromkeys([*names, *TASK_RULES[_task(config)].compared_metrics]))
-
-
-def _task(config: Config) -> TaskName:
-    assert config.data.task != "auto", "a target is a text only if the config says so"
-    return config.data.task
+    return tuple(dict.fromkeys([*names, *TASK_RULES[explicit_task(config.data)].compared_metrics]))
 
 
 def _split_findings(

@@ -374,3 +374,9 @@ def class_text(value: str | float) -> str:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value)
+
+
+def explicit_task(data: Data) -> TaskName:
+    """Return the task of a config that sets it: texts and generation are never inferred."""
+    assert data.task != "auto", "the config sets its task"
+    return data.task

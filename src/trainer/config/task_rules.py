@@ -144,6 +144,9 @@ TASK_RULES: dict[TaskName, TaskRules] = {
 PROPOSED_TASKS = tuple(task for task, rules in TASK_RULES.items() if rules.has_text)
 """Tasks for which `init` proposes other networks, and which are not inferred from the target."""
 
+GENERATED_TASKS = tuple(task for task, rules in TASK_RULES.items() if rules.is_generated)
+"""Tasks that need no target."""
+
 
 def rules_of(task: str | None) -> TaskRules | None:
     """Return the rules of a task that a file names; None if it names none that exists."""

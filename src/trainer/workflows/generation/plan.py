@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from trainer.config.data import explicit_task
 from trainer.config.generation import NETWORK_NAMES, Networks
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
@@ -63,9 +64,7 @@ class GenerationPlan:
     @property
     def task_name(self) -> TaskName:
         """The name of the task."""
-        task = self.config.data.task
-        assert task != "auto", "generation is never inferred"
-        return task
+        return explicit_task(self.config.data)
 
     @property
     def initial_weights(self) -> tuple[InitialWeights, ...]:
