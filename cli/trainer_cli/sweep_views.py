@@ -57,6 +57,10 @@ def list_trials(directory: SweepDirectory, query: Query, *, csv: bool, json: boo
 
 def list_sweeps_in(folder: Path, *, json: bool, after_runs: bool) -> None:
     """Print the sweeps in a folder, below its runs."""
+    from trainer.runs.sweeps import find_sweeps
+
+    if next(find_sweeps(folder), None) is None:
+        return  # without the imports for sweeps, which take longer than listing a thousand runs
     from trainer.report.sweeps.content import list_sweeps
     from trainer.report.sweeps.listing import sweep_json, sweeps_table
 

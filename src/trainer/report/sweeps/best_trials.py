@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trainer.errors import Problem, RunError, UsageError, command_text
-from trainer.report.sweeps.content import SweepContent, read_sweep
 from trainer.runs.sweeps import sweep_at
+
+if TYPE_CHECKING:
+    from trainer.report.sweeps.content import SweepContent
 
 BEST = 5
 """Number of trials compared for a single sweep; for a sweep among other runs, only the best trial is."""
@@ -34,6 +37,9 @@ def with_best_trials(paths: Sequence[Path], count: int | None = None) -> list[Pa
         if limit == 1 and len(paths) == 1:
             expected, fix = "2 or more trials of a single sweep", "use --best 2, or add another run"
             raise UsageError(Problem("--best", expected, "1", fix))
+        # Takes longer than comparing runs.
+        from trainer.report.sweeps.content import read_sweep
+
         sweep = read_sweep(directory)
         runs = [run.path for _, run in sweep.kept(limit)]
         if not runs or (len(paths) == 1 and len(runs) < 2):
