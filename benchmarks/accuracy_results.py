@@ -285,7 +285,6 @@ def _learner_table(learners: Mapping[str, Any]) -> str:
         "tables with less error",
         "its CPU seconds",
         "trainer's",
-        "without baselines and report",
     )
     rows = [
         (
@@ -300,7 +299,9 @@ def _learner_table(learners: Mapping[str, Any]) -> str:
         )
         for name, figures in learners.items()
     ]
-    return table(head, rows)
+    if any(row[-1] for row in rows):
+        return table((*head, "without baselines and report"), rows)
+    return table(head, [row[:-1] for row in rows])
 
 
 def _count(seconds: float | None) -> str:
