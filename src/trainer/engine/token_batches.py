@@ -97,10 +97,12 @@ def pair_lengths(
     """
     longest = max(sources.shape[1], targets.shape[1])
     step = _STEP * -(-longest // (_STEP * _LENGTHS))
-    used: Lengths = np.maximum(
-        rounded_lengths(sources, source_pad, step), rounded_lengths(targets, target_pad, step)
+    # The greatest lengths of both can differ by a token or two, and need no program each.
+    used = np.maximum(
+        rounded_lengths(sources, source_pad, 1), rounded_lengths(targets, target_pad, 1)
     )
-    return used
+    kept: Lengths = np.minimum(-(-used // step) * step, longest).astype(np.int32)
+    return kept
 
 
 def divide(kept: Lengths, tokens: int) -> TokenBatches:
