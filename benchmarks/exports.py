@@ -1,10 +1,10 @@
 """One row, and rows per second, through each export of a run, against Keras and scikit-learn.
 
-    python -m benchmarks.exports [--seconds 1]
+    python -m benchmarks.exports [--seconds 0.5]
 
 Trains breast_cancer.yaml (30 numbers), credit.yaml (numbers, categories, missing values) and the five
 folds of breast_cancer.yaml; exports each to all formats (the folds to onnx); and calls each export with
-one row, 1,000 and 100,000 rows for some seconds, in a process of its own with one thread. onnx, numpy,
+one row, 1,000 and 100,000 rows for some time, in a process of its own with one thread. onnx, numpy,
 keras and saved_model take raw values; litert, the network of the checkpoint with `model.predict`, and
 the SavedModel that Keras itself exports take encoded rows. scikit-learn has a pipeline of imputation,
 scaling, one-hot encoding and an MLPClassifier of the same width, in the environment of the peers. Prints
@@ -173,7 +173,7 @@ def measured_program(name: str, program: str, run: str, seconds: float) -> dict[
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=0.5)
     # Of the processes that this one starts.
     parser.add_argument("--program", choices=(*FORMATS, *PEERS), help=argparse.SUPPRESS)
     parser.add_argument("--name", choices=RUNS, help=argparse.SUPPRESS)

@@ -128,8 +128,9 @@ def test_soak(model_file: Path) -> None:
         thread.start()
     time.sleep(SECONDS / 6)
     os.kill(children(server.process.pid)[0], signal.SIGKILL)
-    # Caches and allocators are full after a while.
+    # Caches and allocators are full after a while, and each worker has imported the readers of tables.
     time.sleep(SECONDS / 3)
+    server.wait_until(lambda: load.refused >= 40)
     middle = least_resident(server, SECONDS / 6)
     time.sleep(SECONDS / 6)
     last = least_resident(server, SECONDS / 6)
