@@ -35,7 +35,8 @@ model:
     - batch_normalization
     - dropout: 0.1
 optimizer: {name: adam, learning_rate: 0.01}
-fit: {epochs: 4, batch_size: 16}
+# Four full batches: the graph of a step for a smaller last one is not traced.
+fit: {epochs: 4, batch_size: 18}
 # A report takes longer than this training run; tests of reports turn it on.
 evaluate: {report: false}
 """

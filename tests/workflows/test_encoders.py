@@ -35,7 +35,7 @@ model:
   pretrained: bert
   layers: [{dense: {units: 6, activation: relu}}]
 optimizer: {name: adam, learning_rate: 0.01}
-fit: {epochs: 3, batch_size: 16}
+fit: {epochs: 3, batch_size: 18}
 evaluate: {report: false}
 """
 TUNED = "model.pretrained={file: bert, frozen: false}"
