@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.values import (
-    FALSE_TOKENS,
-    TRUE_TOKENS,
-    canonical_level,
-    casefold_level,
-    looks_like_date,
-)
 from trainer.errors import DataError, did_you_mean
-from trainer.export.schema import NOT_A_LEVEL, InputField, Plain, Schema
+from trainer.export.schema import InputField, Plain, Schema
 from trainer.serving.bodies import Table, Values
 from trainer.serving.onnx_model import Arrays, Inputs
+from trainer.serving.plain_values import level_text, plain_converter
 from trainer.serving.problems import SHOWN, RequestError, RequestProblem, shown
 
 if TYPE_CHECKING:
@@ -39,15 +33,8 @@ if TYPE_CHECKING:
 
 _NONE = type(None)
 _NUMBERS = frozenset({int, float, _NONE})
-_YES_NO = frozenset({bool, str, _NONE})
-_ISO_DATES = frozenset({str, _NONE})
-_LEVELS = frozenset({str, int, bool, _NONE})
 _TEXTS = frozenset({str, int, float, _NONE})
 _SINGLE = _TEXTS | {bool}
-_WORDS = {**dict.fromkeys(TRUE_TOKENS, True), **dict.fromkeys(FALSE_TOKENS, False)}
-_OTHER = object()
-"""Stands for a text that is neither yes nor no."""
-_START, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 _ALLOWED = {"boolean": _SINGLE, "category": _SINGLE}
 """Kind → the types of values that are parsed; `_TEXTS` for other kinds."""
 _PARSED = ("number", "boolean", "datetime")
@@ -272,85 +259,6 @@ def request_value(field: InputField, value: Plain) -> Plain:
     return datetime.fromisoformat(str(value)).strftime(field.date_format)
 
 
-def plain_converter(field: InputField) -> Callable[[list[Any]], NDArray[Any] | None] | None:
-    """Return a function that converts values of the common types, and returns None for others.
-
-    It has the results of `trainer.export.rows`, which takes a hundred times as long for a row.
-    """
-    match field.kind:
-        case "boolean":
-            return _booleans
-        case "datetime" if field.date_format is None:
-            return _dates
-        case "category":
-            missing = "" if field.missing is None else field.missing
-            return _level_converter(missing, ignore_case=field.ignore_case)
-    return None
-
-
-def _booleans(values: list[Any]) -> NDArray[Any] | None:
-    if not _YES_NO.issuperset(map(type, values)):
-        return None
-    known = [_WORDS.get(value.lower(), _OTHER) if type(value) is str else value for value in values]
-    return None if _OTHER in known else _column(known, np.float64)
-
-
-def _dates(values: list[Any]) -> NDArray[Any] | None:
-    if not _ISO_DATES.issuperset(map(type, values)):
-        return None
-    try:
-        return _column([None if value is None else _seconds(value) for value in values], np.float64)
-    except ValueError:
-        return None
-
-
-def _seconds(text: str) -> float:
-    """Return the seconds since 1970 of a date in ISO 8601.
-
-    Raises:
-        ValueError: It is not one.
-    """
-    if not looks_like_date(text):
-        raise ValueError(text)
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    return (moment - _START) // _MICROSECOND / 1e6
-
-
-def _level_converter(
-    missing: str, *, ignore_case: bool
-) -> Callable[[list[Any]], NDArray[Any] | None]:
-    def levels(values: list[Any]) -> NDArray[Any] | None:
-        if not _LEVELS.issuperset(map(type, values)):
-            return None
-        texts = []
-        for value in values:
-            # Blank cells are missing, as in a table.
-            if value is None or (type(value) is str and not value.strip()):
-                texts.append(missing)
-                continue
-            text = casefold_level(_level(value)) if ignore_case else _level(value)
-            # A text of characters without width is not missing.
-            texts.append(text or ("" if missing else NOT_A_LEVEL))
-        return _column(texts, np.object_)
-
-    return levels
-
-
-def _level(value: object) -> str:
-    match value:
-        case str():
-            return canonical_level(value)
-        case bool():
-            return "true" if value else "false"
-    return str(value)
-
-
-def _column(values: list[Any], dtype: type[Any]) -> NDArray[Any]:
-    return np.array(values, dtype).reshape(-1, 1)
-
-
 def _wrong_types(values: Values, kind: str) -> list[int]:
     """Return the rows with a value of a type that is not parsed as this kind."""
     allowed = _ALLOWED.get(kind, _TEXTS)
@@ -380,7 +288,9 @@ def _series(name: str, values: list[Any]) -> pl.Series:
     if str not in kinds or len(kinds) == 1:
         with suppress(TypeError, ValueError, OverflowError, pl.exceptions.PolarsError):
             return pl.Series(name, values, strict=False)
-    texts = [value if value is None or type(value) is str else _level(value) for value in values]
+    texts = [
+        value if value is None or type(value) is str else level_text(value) for value in values
+    ]
     return pl.Series(name, texts, pl.String)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.serving.files import field, schema
 from trainer.export.rows import RowEncoder
 from trainer.export.schema import Schema
-from trainer.serving.columns import plain_converter
+from trainer.serving.plain_values import plain_converter
 
 WORDS = st.sampled_from(["yes", "No", "TRUE", "f", "1", "0.0", "on", " yes", "", "perhaps", "２"])
 DATES = st.sampled_from(
