@@ -42,7 +42,7 @@ def test_all_example_configs_exist():
         "breast_cancer", "wine", "diabetes", "digits", "credit", "binary_dense",
         "gradient_descent", "gate", "xor", "half_squared", "three_or_eight",
         "convolution_a", "convolution_b", "fashion", "clothing", "transfer", "reviews",
-        "reviews_bert", "sentences_minilm",
+        "reviews_bert", "sentences_minilm", "sentences_tuned",
         "reviews_characters", "emoji", "dates_translate", "phrases_translate",
         "digits_gan", "rows_gan",
     }  # fmt: skip

@@ -32,8 +32,8 @@ from trainer.runs.records import from_json, to_json
 CONFIGS = Path(__file__).parents[2] / "configs"
 GENERATED = {"digits_gan", "rows_gan"}
 """Configs whose runs have samples instead of predictions."""
-SAME = {"phrases_translate"}
-"""Configs with the settings of another, on other data."""
+SAME = {"phrases_translate", "sentences_tuned"}
+"""Configs that differ from another in data or in values of settings."""
 SHIPPED = {
     "clothing", "reviews_characters", "xor",
     *({path.stem for path in CONFIGS.glob("*.yaml")} - MIN_METRICS.keys() - GENERATED - SAME),
