@@ -30,8 +30,8 @@ from trainer.data.dataset import Dataset
 from trainer.data.ngrams import clean_text
 from trainer.data.opening import gather_rows
 from trainer.data.splits import SPLIT_NAMES, SplitName
-from trainer.data.values import BLOCK_CELLS, to_text
-from trainer.metrics.arrays import Float64Array
+from trainer.data.values import to_text
+from trainer.metrics.arrays import BLOCK_ROWS, Float64Array
 from trainer.metrics.evaluator import SEPARATOR, compute_all_metrics
 from trainer.metrics.predictions import Predictions
 from trainer.runs.findings import (
@@ -269,8 +269,8 @@ def _fit_prior(dataset: Dataset) -> Float64Array:
     """Return the class shares or the means of the training rows."""
     rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index("train"))
     blocks = []
-    for start in range(0, len(rows), BLOCK_CELLS):
-        block = rows[start : start + BLOCK_CELLS]
+    for start in range(0, len(rows), BLOCK_ROWS):
+        block = rows[start : start + BLOCK_ROWS]
         values = dataset.target_values(block)
         blocks.append(dataset.targets(block)[0] if values is None else values)
     weight = None if dataset.weight is None else dataset.weight[rows]
