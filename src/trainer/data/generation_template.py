@@ -61,9 +61,7 @@ def counts_text(classes: Mapping[str, int]) -> str:
 
 def split_line() -> str:
     """Return the split."""
-    about = (
-        "samples are compared with the validation rows after each epoch, at the end with the others"
-    )
+    about = "samples of each epoch are compared with validation rows"
     return f"split: {{test: 0.2, validation: 0.2}}  # {about}"
 
 
