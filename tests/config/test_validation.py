@@ -140,8 +140,8 @@ def test_issues_are_found_exactly_if_pydantic_fails(
         (BASE + "optimizer: {weight_decay: 10%}", "c.yaml:2:27 optimizer.weight_decay: expected a "
          "number of at least 0, found '10%'; write 0.1"),
         (BASE + "fit:", "c.yaml:2:5 fit: expected a mapping with epochs, steps, max_seconds, "
-         "batch_size, shuffle, class_weight, early_stopping, reduce_on_plateau, "
-         "on_nonfinite, checkpoint, callbacks, warm_start, repeats, folds, "
+         "batch_size, batch_tokens, shuffle, class_weight, early_stopping, "
+         "reduce_on_plateau, on_nonfinite, checkpoint, callbacks, warm_start, repeats, folds, "
          "found nothing; write its settings below it, indented, or remove the line"),
         (BASE + "metrics: auc", "c.yaml:2:10 metrics: expected 'auto' or a list of "
          f"{', '.join(METRICS)}, found 'auc'; write [auc]"),

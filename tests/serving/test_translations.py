@@ -90,5 +90,5 @@ def test_batches_have_each_row_once_and_few_tokens(lengths: list[int]) -> None:
 
 
 def test_translations_are_not_monitored(run: Path) -> None:
-    with pytest.raises(UsageError, match="which translates"):
+    with pytest.raises(UsageError, match="whose task is translate"):
         origins([run], monitor=True)

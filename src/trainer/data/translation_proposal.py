@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Data, explicit_task
+from trainer.config.data import Data
 from trainer.config.read_options import non_default_read_options
 from trainer.config.template import comment_text, exact_pattern
 from trainer.config.yaml_writer import flow_text, scalar_text
@@ -80,7 +80,7 @@ def propose_translation_config(
         files=table.files,
         rows=pairs.height,
         target=(target,),
-        task=explicit_task(data),
+        task="translate",
         reason=f"from '{source}' to '{target}', of {recipe.lengths} on average",
         classes={},
         number_formats={},
