@@ -91,7 +91,7 @@ def _machine(results: Mapping[str, Any]) -> str:
     return table(
         ("", ""),
         [
-            ("measured on", results["date"]),
+            ("measured until", results["date"]),
             ("processor", f"{machine['processor']}, {machine['cores']} cores"),
             ("memory", f"{machine['memory_bytes'] / 2**30:.0f} GiB"),
             ("system", machine["system"]),
