@@ -15,7 +15,7 @@ fit: .venv/.core  ## Train CONFIG (configs/breast_cancer.yaml) with ARGS ('key=v
 # Worksteal keeps the tests of a file together, and splits a file only when a worker runs out of tests.
 PYTEST = $(BIN)/pytest --numprocesses=2 --dist=worksteal
 
-test: .venv/.dev  ## Run the quick tests, all that a change needs: 4 to 6 minutes on two cores (ARGS).
+test: .venv/.dev  ## Run the quick tests, all that a change needs: 4 to 7 minutes on two cores (ARGS).
 	$(PYTEST) -m 'not slow and not kill' $(ARGS)
 
 test-slow: .venv/.dev  ## Run the remaining tests: wide grids, whole clusters, killed processes (ARGS).
