@@ -107,7 +107,7 @@ def open_trained(path: Path) -> TrainedRun:
         fix = f"draw samples: {command_text('predict', run.path)} -o {out}"
         found = f"a run of task: {loaded.config.data.task}"
         raise RunError(Problem(str(path), "a run with predictions", found, fix))
-    _check_complete(run, loaded)
+    check_complete(run, loaded)
     try:
         preprocessing = Preprocessing.from_json(run.read_preprocessing())
     except DataError as error:
@@ -186,7 +186,7 @@ def data_settings_for(
     return data.model_copy(update={"source": str(source)})
 
 
-def _check_complete(run: RunDirectory, loaded: LoadedConfig) -> None:
+def check_complete(run: RunDirectory, loaded: LoadedConfig) -> None:
     """Check that the config of a run is not truncated, which would give it another meaning.
 
     It was written with every setting. Those of later versions are missing in between, and have their

@@ -219,6 +219,16 @@ class TestPlans:
             make_generation_plan(load_config(config))
 
 
+def test_a_truncated_config_is_refused(rows_run, tmp_path):
+    run = shutil.copytree(rows_run.run, tmp_path / "run")
+    config = run / "config.yaml"
+    lines = config.read_text(encoding="utf-8").splitlines(keepends=True)
+    for end in (lines.index("generation:\n"), len(lines) - 1):
+        config.write_text("".join(lines[:end]), encoding="utf-8")
+        with pytest.raises(RunError, match="expected every setting of the run, found no "):
+            open_generator(run)
+
+
 def test_measures_notice_a_copy_of_the_training_rows(rows_run):
     from trainer.assessment.generation_tables import compare_tables
 

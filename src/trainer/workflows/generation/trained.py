@@ -30,7 +30,7 @@ from trainer.engine import devices
 from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
 from trainer.inputs import Inputs, count_rows
 from trainer.models.generation_summary import GenerationShape
-from trainer.prediction.trained_runs import open_checkpoint, read_run_config
+from trainer.prediction.trained_runs import check_complete, open_checkpoint, read_run_config
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import storage_errors, write_atomically
@@ -77,7 +77,9 @@ def open_generator(path: Path) -> TrainedGenerator:
         found = f"{error.error_count()} errors"
         fix = "restore the file from a copy of the run"
         raise RunError(Problem(where, "the encoding of generated rows", found, fix)) from error
-    return TrainedGenerator(run, checkpoint, read_run_config(run), rows)
+    loaded = read_run_config(run)
+    check_complete(run, loaded)
+    return TrainedGenerator(run, checkpoint, loaded, rows)
 
 
 def load_generator(
