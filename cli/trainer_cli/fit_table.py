@@ -22,8 +22,8 @@ EFFORT_HELP = (
 )
 TASK_HELP = (
     "translate: the target is the translation, or another rewriting, of a column of texts. generate: "
-    "networks that make new rows or images; --target, which is optional, is then the class that they "
-    "can be drawn of."
+    "networks that make new rows or images; --target is then optional, a column of classes, each of "
+    "which can be generated."
 )
 _EFFORTS = ("quick", "balanced", "best")
 _SETTINGS = re.compile(rb"^(data|extends|name)[ \t]*:", re.MULTILINE)
@@ -67,11 +67,9 @@ def table_problems(
         task: The value of --task.
         settings: The overrides.
     """
-    from trainer.config.image_folders import is_image_folder
-    from trainer.config.task_rules import GENERATED_TASKS, PROPOSED_TASKS
+    from trainer.config.task_rules import GENERATED_TASKS, TEXT_TASKS
 
-    is_generated = _is_generated(settings)
-    tasks = (*PROPOSED_TASKS, *GENERATED_TASKS)
+    tasks = (*TEXT_TASKS, *GENERATED_TASKS)
     tables = [path for path in paths if is_data(path)]
     options = {
         "trainer fit --target": targets, "trainer fit --effort": effort, "trainer fit --task": task,
@@ -96,27 +94,43 @@ def table_problems(
         found = ", ".join(str(path) for path in paths)
         fix = "use one table, or write a config for each with trainer init"
         problems.append(Problem("trainer fit", "one table, without configs", found, fix))
-    if is_image_folder(tables[0]):
-        if task is not None and not is_generated:
-            found = f"the folder {tables[0]}"
-            problems.append(Problem("trainer fit --task", "a table of texts", found))
+    return [*problems, *target_problems("fit", tables[0], targets, settings)]
+
+
+def target_problems(
+    verb: str, data: Path, targets: Sequence[str], settings: Sequence[str]
+) -> Sequence[Problem]:
+    """Return problems with the targets of a table or a folder of images, and with its task.
+
+    Args:
+        verb: The command, for messages.
+        data: The table or folder.
+        targets: The values of --target.
+        settings: The overrides, with `data.task` for --task.
+    """
+    from trainer.config.image_folders import is_image_folder
+    from trainer.config.task_rules import TEXT_TASKS
+
+    option, is_generated = f"trainer {verb} --target", _is_generated(settings)
+    if is_image_folder(data):
+        found, problems = f"the folder {data}", []
+        if any(f"data.task={task}" in settings for task in TEXT_TASKS):
+            problems.append(Problem(f"trainer {verb} --task", "a table of texts", found))
         if targets:
             fix = "remove it: the class of an image is its subfolder"
-            problems.append(
-                Problem("trainer fit --target", "a table", f"the folder {tables[0]}", fix)
-            )
-    elif is_generated and len(targets) > 1:
+            problems.append(Problem(option, "a table", found, fix))
+        return problems
+    if is_generated and len(targets) > 1:
         expected = "at most one column, the class of each row, with task: generate"
         fix = "name one of them, or none"
-        problems.append(Problem("trainer fit --target", expected, ", ".join(targets), fix))
-    elif not targets and not is_generated:
-        problems += _missing_target(tables[0], settings)
-    return problems
+        return [Problem(option, expected, ", ".join(targets), fix)]
+    return [] if targets or is_generated else _missing_target(verb, data, settings)
 
 
-def _missing_target(table: Path, settings: Sequence[str]) -> tuple[Problem, ...]:
+def _missing_target(verb: str, table: Path, settings: Sequence[str]) -> tuple[Problem, ...]:
     """Return the problem of a table without --target, which lists likely columns."""
     from trainer.config.read_options import split_read_options
+    from trainer.config.task_rules import TEXT_TASKS
     from trainer.data.likely_targets import likely_targets
 
     try:
@@ -124,9 +138,12 @@ def _missing_target(table: Path, settings: Sequence[str]) -> tuple[Problem, ...]
     except TrainerError as error:
         return error.problems
     shown = ", ".join(f"'{name}'" for name in columns)
-    fix = f"for example: {command_text('fit', table, '--target', columns[0])}"
+    task = [
+        part for name in TEXT_TASKS if f"data.task={name}" in settings for part in ("--task", name)
+    ]
+    fix = f"for example: {command_text(verb, table, '--target', columns[0], *task)}"
     found = f"none; likely columns: {shown}"
-    return (Problem("trainer fit --target", "the column to predict", found, fix),)
+    return (Problem(f"trainer {verb} --target", "the column to predict", found, fix),)
 
 
 def propose(
@@ -155,7 +172,8 @@ def propose(
         from trainer.data.generation_proposal import propose_generation
 
         target = next(iter(targets), None)
-        proposal = propose_generation(table, target, None, reading, level, is_used=True)
+        used_with = [text for text in others if not _is_generated([text])]
+        proposal = propose_generation(table, target, None, reading, level, used_with)
     else:
         proposal = propose_config(
             table, tuple(targets), None, reading, level, overrides=others, seconds=max_seconds
@@ -169,7 +187,7 @@ def propose(
 
 
 def _is_generated(settings: Sequence[str]) -> bool:
-    """Return whether overrides ask for generated rows or images."""
+    """Return whether an override sets the task to generate."""
     from trainer.config.task_rules import GENERATED_TASKS
 
     return any(f"data.task={task}" in settings for task in GENERATED_TASKS)

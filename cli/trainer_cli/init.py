@@ -12,12 +12,12 @@ import typer
 from trainer.errors import Problem, UsageError, command_text, pluralize
 from trainer.report.text import cell
 from trainer_cli import console
-from trainer_cli.fit_table import TASK_HELP
+from trainer_cli.fit_table import EFFORT_HELP, TASK_HELP, target_problems
 from trainer_cli.options import DataSettings, Json, Quiet
 from trainer_cli.sheet import Sheet, check_sheet, write_sheet
 
 if TYPE_CHECKING:
-    from trainer.data.config_proposal import Proposal
+    from trainer.data.proposals import Proposal
     from trainer.data.table_inspection import TableFindings
 
 Effort = Literal["quick", "balanced", "best"]
@@ -46,11 +46,7 @@ def command(
     ] = None,
     task: Annotated[
         Task | None,
-        typer.Option(
-            "--task",
-            help=TASK_HELP,
-            show_default="that of the target",
-        ),
+        typer.Option("--task", help=TASK_HELP, show_default="that of the target"),
     ] = None,
     settings: DataSettings = None,
     output: Annotated[
@@ -64,12 +60,7 @@ def command(
     ] = None,
     effort: Annotated[
         Effort,
-        typer.Option(
-            "--effort",
-            "-e",
-            help="quick: small networks, in seconds. balanced: five networks, one for each fold. best: "
-            "ten or twenty.",
-        ),
+        typer.Option("--effort", "-e", help=EFFORT_HELP),
     ] = "balanced",
     sheet: Sheet = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite an existing file.")] = False,
@@ -101,15 +92,11 @@ def command(
         expected, fix = "one result on stdout", "use only one of them"
         raise UsageError(Problem("trainer init", expected, "-o - and --json", fix))
     check_sheet(sheet)
+    if sheet is not None and task in GENERATED_TASKS:
+        expected, fix = f"no --sheet with --task {task}", "remove it"
+        raise UsageError(Problem("trainer init --sheet", expected, f"{sheet}", fix))
     path = None if to_stdout else config
-    if task in GENERATED_TASKS:
-        proposal = _propose_generation(data, target or (), path, settings or (), effort, sheet)
-    else:
-        _check_target(data, target or (), task)
-        reading = [*(settings or ()), *([] if task is None else [f"data.task={task}"])]
-        from trainer.data.config_proposal import propose_config
-
-        proposal = propose_config(data, tuple(target or ()), path, reading, effort)
+    proposal = _propose(data, target or (), path, task, settings or (), effort)
     from trainer.runs.files import write_atomically
 
     table, stderr = proposal.findings, console.Console(quiet=quiet)
@@ -129,34 +116,27 @@ def command(
         console.result(str(config))
 
 
-def _propose_generation(
+def _propose(
     data: Path,
-    target: Sequence[str],
+    targets: Sequence[str],
     config: Path | None,
+    task: Task | None,
     settings: Sequence[str],
     effort: Effort,
-    sheet: Path | None,
 ) -> Proposal:
-    """Propose a config of task: generate, whose target is optional."""
-    from trainer.config.image_folders import is_image_folder
+    from trainer.config.task_rules import GENERATED_TASKS
 
-    problems = []
-    if sheet is not None:
-        expected, found = "no --sheet with --task generate", f"{sheet}"
-        problems.append(Problem("trainer init --sheet", expected, found, "remove it"))
-    if target and is_image_folder(data):
-        fix = "remove it: the class of an image is its subfolder"
-        found = f"--target {target[0]} for the folder {data}"
-        problems.append(Problem("trainer init", "a table with --target", found, fix))
-    elif len(target) > 1:
-        expected = "at most one column, the class of each row, with --task generate"
-        fix = "name one of them, or none"
-        problems.append(Problem("trainer init --target", expected, ", ".join(target), fix))
+    with_task = [*settings, *([] if task is None else [f"data.task={task}"])]
+    problems = target_problems("init", data, targets, with_task)
     if problems:
         raise UsageError(problems)
-    from trainer.data.generation_proposal import propose_generation
+    if task in GENERATED_TASKS:
+        from trainer.data.generation_proposal import propose_generation
 
-    return propose_generation(data, next(iter(target), None), config, settings, effort)
+        return propose_generation(data, next(iter(targets), None), config, settings, effort)
+    from trainer.data.config_proposal import propose_config
+
+    return propose_config(data, tuple(targets), config, with_task, effort)
 
 
 def _print_findings(table: TableFindings, stderr: console.Console) -> None:
@@ -165,7 +145,7 @@ def _print_findings(table: TableFindings, stderr: console.Console) -> None:
         shown = list(table.classes.items())[:_SHOWN]
         counts = ", ".join(f"{cell(name)} {rows:,}" for name, rows in shown)
         more = "" if len(table.classes) <= _SHOWN else ", …"
-        stderr.print(f"{counts}{more}; {table.images}")
+        stderr.print(f"{counts}{more}; {table.images}" if counts else table.images)
     for column in table.columns:
         if column.exclude is not None:
             stderr.print(f"excluded: {column.name} ({column.exclude})")
@@ -179,23 +159,6 @@ def _write_sheet(sheet: Path, text: str, config: Path) -> None:
     from trainer.workflows.plan import make_plan
 
     write_sheet(sheet, make_plan(load_checked(config, (), text)))
-
-
-def _check_target(data: Path, target: Sequence[str], task: Task | None) -> None:
-    """Check that there is a target for a table, and neither that nor a task for a folder of images."""
-    from trainer.config.image_folders import is_image_folder
-
-    if is_image_folder(data):
-        if target:
-            fix = "remove it: the class of an image is its subfolder"
-            found = f"--target {target[0]} for the folder {data}"
-            raise UsageError(Problem("trainer init", "a table with --target", found, fix))
-        if task is not None:
-            found = f"the folder {data}"
-            raise UsageError(Problem(f"trainer init --task {task}", "a table of texts", found))
-    elif not target:
-        fix = "name the column to predict"
-        raise UsageError(Problem("trainer init --target", "a column", "nothing", fix))
 
 
 def _check_output(config: Path, *, force: bool) -> None:

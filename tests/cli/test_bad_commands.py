@@ -68,7 +68,10 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     ),
     # init
     "init without a table": (["init"], ["trainer init", "DATA"]),
-    "init without a target": (["init", "table.csv"], ["--target"]),
+    "init without a target": (
+        ["init", "table.csv"],
+        ["trainer init --target", "likely columns", "init table.csv --target answer"],
+    ),
     "init of a missing table": (
         ["init", "tabel.csv", "-t", "answer"],
         ["tabel.csv", "'table.csv'"],

@@ -46,6 +46,9 @@ def problems_of(result) -> list[str]:
         (["good.yaml", "--max-seconds", "nan"],
          ["--max-seconds: nan; for example, --max-seconds 60"]),
         (["missing.csv"], ["missing.csv: no such file; ls . shows what is there"]),
+        (["table.csv", "--task", "translate"],
+         ["trainer fit --target: none; likely columns: 'answer', 'age', 'city', 'income'; "
+          "for example: trainer fit table.csv --target answer --task translate"]),
         (["table.csv", "--task", "generate", "-t", "answer", "-t", "age"],
          ["trainer fit --target: answer, age; name one of them, or none"]),
         (["table.csv", "--task", "generate", "-t", "anwser"],

@@ -11,8 +11,8 @@ import pytest
 
 from tests.data.images import make_images
 from trainer.config.load import load_config
-from trainer.data.config_proposal import Proposal
 from trainer.data.generation_proposal import propose_generation
+from trainer.data.proposals import Proposal
 from trainer.errors import DataError
 from trainer.workflows.generation.plan import GenerationPlan, make_generation_plan
 
@@ -125,7 +125,8 @@ def test_a_folder_without_subfolders_has_no_classes(tmp_path: Path) -> None:
 
 def test_a_config_that_is_used_immediately_has_a_name_and_an_absolute_path(tmp_path: Path) -> None:
     source = write(tmp_path / "my table.csv", COLUMNS)
-    text = propose_generation(source, "kind", None, is_used=True).text
+    text = propose_generation(source, "kind", None, overrides=["fit.epochs=3"]).text
+    assert "trainer fit proposed.yaml fit.epochs=3" in text
     assert f"source: {source.absolute()}" in text
     config = tmp_path / "proposed.yaml"
     config.write_text(text)

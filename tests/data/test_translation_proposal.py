@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from trainer.config.load import LoadedConfig, load_config
-from trainer.data.config_proposal import Proposal, propose_config
+from trainer.data.config_proposal import propose_config
+from trainer.data.proposals import Proposal
 from trainer.errors import ConfigError, DataError
 from trainer.workflows.plan import make_plan
 

@@ -10,7 +10,7 @@ from trainer.config.data import Data
 from trainer.config.load import validate_tree
 from trainer.config.nodes import Location, Source, to_node, to_python
 from trainer.config.overrides import Override, apply_overrides, parse_override
-from trainer.config.task_rules import PROPOSED_TASKS
+from trainer.config.task_rules import TEXT_TASKS
 from trainer.errors import ConfigError, Problem
 
 _READING = (("data", "csv"), ("data", "format"))
@@ -25,7 +25,7 @@ def parse_read_options(
     Args:
         texts: The overrides as typed.
         command: The command that accepts them, for messages.
-        with_task: Whether a task for which `init` proposes a config of its own is one of them.
+        with_task: Whether `data.task=translate` is accepted, too.
 
     Raises:
         ConfigError: An override is malformed or sets something else.
@@ -45,7 +45,7 @@ def parse_read_options(
 
 
 def split_read_options(texts: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Separate what `init` accepts, settings for reading files and its tasks, from other overrides."""
+    """Separate settings for reading files and text tasks from other overrides, as typed."""
     reading: list[str] = []
     others: list[str] = []
     for text in texts:
@@ -63,7 +63,7 @@ def _is_reading(override: Override) -> bool:
 
 def _is_task(override: Override) -> bool:
     value = None if override.value is None else to_python(override.value)
-    return override.steps == _TASK and value in PROPOSED_TASKS
+    return override.steps == _TASK and value in TEXT_TASKS
 
 
 def data_section(source: str, target: str | list[str], texts: Sequence[str]) -> Data:

@@ -141,13 +141,13 @@ TASK_RULES: dict[TaskName, TaskRules] = {
 }
 """Task → its rules."""
 
-PROPOSED_TASKS = tuple(task for task, rules in TASK_RULES.items() if rules.has_text)
-"""Tasks for which `init` proposes other networks, and which are not inferred from the target."""
+TEXT_TASKS = tuple(task for task, rules in TASK_RULES.items() if rules.has_text)
+"""Tasks whose target is text."""
 
 GENERATED_TASKS = tuple(task for task, rules in TASK_RULES.items() if rules.is_generated)
 """Tasks that need no target."""
 
 
 def rules_of(task: str | None) -> TaskRules | None:
-    """Return the rules of a task that a file names; None if it names none that exists."""
+    """Return the rules of a task that a file names; None if it is missing or unknown."""
     return next((rules for name, rules in TASK_RULES.items() if name == task), None)

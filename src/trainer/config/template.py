@@ -227,11 +227,15 @@ def _splits(inputs: TemplateInputs) -> list[str]:
 
 
 def _class_counts(inputs: TemplateInputs) -> str:
-    if not inputs.classes:
-        return ""
-    counts = [f"{comment_text(name)} {count:,}" for name, count in inputs.classes[:_MAX_LISTED]]
-    more = len(inputs.classes) - len(counts)
-    return f"  # rows: {', '.join(counts)}" + (f" and {more} more classes" if more else "")
+    return f"  # rows: {counts_text(dict(inputs.classes))}" if inputs.classes else ""
+
+
+def counts_text(classes: Mapping[str, int]) -> str:
+    """Return the rows of the first classes, for a comment."""
+    shown = list(classes.items())[:_MAX_LISTED]
+    counts = ", ".join(f"{comment_text(name)} {count:,}" for name, count in shown)
+    more = len(classes) - len(shown)
+    return counts + (f" and {more:,} more classes" if more else "")
 
 
 def exact_pattern(name: str) -> str:

@@ -6,28 +6,21 @@ Makes the choices that depend on the table; `trainer.data.table_inspection` insp
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.config.data import Data
 from trainer.config.image_folders import is_image_folder
-from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
 from trainer.config.template import Recipe, TemplateColumn, TemplateInputs, render_template
 from trainer.config.translation import translates
 from trainer.data.ensemble_size import with_networks_for
 from trainer.data.image_proposal import propose_image_config
+from trainer.data.proposals import ConfigFile, Proposal
 from trainer.data.recipes import Effort, choose_recipe
 from trainer.data.table_inspection import ColumnFinding, TableFindings, inspect_table
 from trainer.data.text_formats import format_setting
-from trainer.data.translation_proposal import (
-    ConfigFile,
-    are_translations,
-    propose_translation_config,
-)
-from trainer.runs.directory import PROPOSED_CONFIG
+from trainer.data.translation_proposal import are_translations, propose_translation_config
 
 _EXCLUSIONS = {
     "orders the rows": (
@@ -45,14 +38,6 @@ _MAX_ONEHOT_LEVELS, _MIN_LEVEL_ROWS = 24, 3
 _MAX_LEVELS_WITHOUT_MEAN = 8
 # The effect of a date lasts for days, while that of most numbers is smooth.
 _MIN_DATE_BINS, _MAX_DATE_BINS, _ROWS_PER_DATE_BIN = 16, 64, 50
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A config and the findings that it is based on."""
-
-    text: str
-    findings: TableFindings
 
 
 def propose_config(
@@ -82,19 +67,13 @@ def propose_config(
         ConfigError: A setting is invalid.
         DataError: The table cannot be read or lacks the target.
     """
-    path = os.path.relpath(source, Path() if config is None else config.parent)
-    file_name = "config.yaml" if config is None else config.name
-    name = None
-    if overrides is not None:
-        path, file_name = str(source.absolute()), PROPOSED_CONFIG
-        name = name_from_path(Path(source.name.split(".")[0]))
+    file = ConfigFile.for_data(source, config, overrides)
     if is_image_folder(source):
-        return Proposal(*propose_image_config(source, path, file_name, name, effort))
+        return propose_image_config(source, file, effort)
     data = data_section(str(source), _one_or_several(targets), read_options)
     findings = None if translates(data) else inspect_table(data)
-    file = ConfigFile(path, file_name, name, tuple(overrides or ()))
     if findings is None or are_translations(findings):
-        return Proposal(*propose_translation_config(data, file, effort))
+        return propose_translation_config(data, file, effort)
     recipe = choose_recipe(findings, effort)
     if effort == "best" and seconds is not None:
         recipe = with_networks_for(recipe, findings, seconds)
@@ -119,7 +98,7 @@ def _rendered(findings: TableFindings, recipe: Recipe, data: Data, file: ConfigF
             target_columns=_target_columns(findings),
             file_name=file.file_name,
             name=file.name,
-            overrides=tuple(file.overrides),
+            overrides=file.overrides,
         )
     )
 

@@ -4,54 +4,46 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 
-from trainer.config.data import Data, NamedSources
+from trainer.config.data import Data
 from trainer.config.generation import GENERATE
 from trainer.config.image_folders import is_image_folder
 from trainer.config.images import FOLDER_LABEL, FOLDER_PATH, Image
-from trainer.config.load import name_from_path
 from trainer.config.read_options import data_section, non_default_read_options
-from trainer.config.template import exact_pattern
+from trainer.config.template import comment_text, counts_text, exact_pattern
 from trainer.config.yaml_writer import flow_text, scalar_text
-from trainer.data.config_proposal import Proposal
 from trainer.data.features import feature_columns
 from trainer.data.generation import MAX_CLASSES
 from trainer.data.generation_fitting import MAX_LEVELS, MAX_NUMBER_LEVELS
-from trainer.data.generation_recipe import (
-    fitting_side,
-    recipe_for_images,
-    recipe_for_rows,
-)
+from trainer.data.generation_recipe import fitting_side, recipe_for_images, recipe_for_rows
 from trainer.data.generation_template import (
-    ProposalSource,
-    counts_text,
     fit_lines,
     generation_lines,
     head_lines,
     network_lines,
     split_line,
 )
-from trainer.data.image_folders import split_folders
-from trainer.data.image_proposal import comment_text, image_settings, images_text, read_headers
+from trainer.data.image_proposal import (
+    image_settings,
+    images_text,
+    read_headers,
+    read_image_folder,
+)
 from trainer.data.opening import open_table
+from trainer.data.proposals import ConfigFile, Proposal
 from trainer.data.recipes import Effort
 from trainer.data.table_inspection import ColumnFinding, TableFindings, column_findings
 from trainer.data.tables import Table
 from trainer.data.values import level_text, natural_sort
 from trainer.errors import DataError, Problem, pluralize
-from trainer.packages import install_command
-from trainer.runs.directory import PROPOSED_CONFIG
 
 _MIN_ROWS = 20
 _MAX_SIDE: Mapping[Effort, int] = {"quick": 32, "balanced": 48, "best": 64}
@@ -72,8 +64,7 @@ def propose_generation(
     config: Path | None,
     read_options: Sequence[str] = (),
     effort: Effort = "balanced",
-    *,
-    is_used: bool = False,
+    overrides: Sequence[str] | None = None,
 ) -> Proposal:
     """Inspect a table or a folder of images, and propose a config that generates more of them.
 
@@ -83,35 +74,27 @@ def propose_generation(
             whose classes are its subfolders.
         config: The path of the config, to which the path of the table is made relative; None for stdout.
         read_options: Settings for reading the table, as typed: `data.csv.header=false`.
-        effort: The training effort.
-        is_used: Whether a run uses the config immediately and keeps it, which then has a name and the
-            absolute path of the data.
+        effort: The training effort, which determines the number of epochs and the size of images.
+        overrides: The overrides of a run that uses the config immediately, as for `propose_config`.
 
     Raises:
         ConfigError: A setting is invalid.
         DataError: The table cannot be read, has too few rows, or the target has no classes.
     """
-    path = os.path.relpath(source, Path() if config is None else config.parent)
-    where = ProposalSource(path, "config.yaml" if config is None else config.name, effort)
-    if is_used:
-        name = name_from_path(Path(source.name.split(".")[0]))
-        where = ProposalSource(str(source.absolute()), PROPOSED_CONFIG, effort, name)
+    file = ConfigFile.for_data(source, config, overrides)
     if is_image_folder(source):
-        return _folder_proposal(source, where)
-    return _table_proposal(source, target, read_options, where)
+        return _folder_proposal(source, file, effort)
+    # Without a target, a config is only valid with the networks that are proposed below.
+    data = data_section(str(source), "-" if target is None else target, read_options)
+    data = data.model_copy(update={"target": [] if target is None else target})
+    return _table_proposal(data, target, file, effort)
 
 
 # Tables -----------------------------------------------------------------------------------------
 
 
-def _table_proposal(
-    source: Path, target: str | None, read_options: Sequence[str], where: ProposalSource
-) -> Proposal:
-    # Without a target, a config is only valid with the networks that are proposed below.
-    data = data_section(str(source), "-" if target is None else target, read_options)
-    data = data.model_copy(update={"target": [] if target is None else target})
-    opened = open_table(data, streamed=False)
-    table = opened.read_columns(opened.header.frame.columns)
+def _table_proposal(data: Data, target: str | None, file: ConfigFile, effort: Effort) -> Proposal:
+    table = open_table(data, streamed=False).header
     names, problems = feature_columns(table, data)
     if problems:
         raise DataError(problems)
@@ -137,9 +120,9 @@ def _table_proposal(
         recipe = recipe_for_rows(used.height, sum(map(_values, generated)))
     excluded = [one for one in columns if one.exclude is not None]
     lines = [
-        *head_lines(f"Generates {what} like those of {where.path}", where, is_image=bool(side)),
+        *head_lines(f"Generates {what} like those of {file.source}", file, is_image=bool(side)),
         "data:",
-        f"  source: {scalar_text(where.path)}  # {used.height:,} rows",
+        f"  source: {scalar_text(file.source)}  # {used.height:,} rows",
         *(
             f"  {name}: {flow_text(value)}"
             for name, value in non_default_read_options(data).items()
@@ -155,7 +138,7 @@ def _table_proposal(
         *_column_settings(generated),
         *network_lines(recipe),
         *generation_lines(recipe, is_conditioned=target is not None, side=side),
-        *fit_lines(recipe, where.effort),
+        *fit_lines(recipe, effort),
     ]
     return Proposal("\n".join(lines) + "\n", findings)
 
@@ -240,51 +223,38 @@ def _pixel_side(columns: Sequence[ColumnFinding]) -> int | None:
 # Folders of images ------------------------------------------------------------------------------
 
 
-def _folder_proposal(folder: Path, where: ProposalSource) -> Proposal:
-    if find_spec("PIL") is None:
-        found, fix = "no such package", install_command("images")
-        raise DataError(Problem("trainer init", "Pillow, which reads images", found, fix))
-    splits = split_folders(folder)
-    source: str | dict[str, str] = where.path
-    data_source: str | NamedSources = str(folder)
-    if splits:
-        source = {name: os.path.join(where.path, inner) for name, inner in splits.items()}  # noqa: PTH118
-        data_source = NamedSources(**{name: str(folder / inner) for name, inner in splits.items()})
-    data = Data(source=data_source, target=FOLDER_LABEL)
-    table = open_table(data, streamed=False).read_columns([FOLDER_PATH, FOLDER_LABEL])
+def _folder_proposal(folder: Path, file: ConfigFile, effort: Effort) -> Proposal:
+    images = read_image_folder(folder, file.source)
+    table, classes = images.table, images.classes
     labels = table.frame[FOLDER_LABEL]
-    counts = Counter(labels.drop_nulls().to_list())
-    classes = {name: counts[name] for name in natural_sort(list(counts))}
     is_conditioned = len(classes) > 1 and min(classes.values()) > 1 and labels.null_count() == 0
     if not is_conditioned:
-        classes = {}
+        images = replace(images, classes={})
     if len(labels) < _MIN_ROWS:
         expected = f"at least {_MIN_ROWS} images to generate others like them"
         raise DataError(Problem(str(folder), expected, f"{len(labels):,}"))
     sample, broken = read_headers(table.frame[FOLDER_PATH])
-    image, shape = _image_shape(image_settings(sample.headers, _MAX_SIDE[where.effort])[0])
+    image, shape = _image_shape(image_settings(sample.headers, _MAX_SIDE[effort])[0])
     what = f"images of {shape[0]} × {shape[1]} × {shape[2]}"
     target = FOLDER_LABEL if is_conditioned else None
-    findings = _findings(table, len(labels), classes, (), what, target)
+    findings = _findings(table, len(labels), dict(images.classes), (), what, target)
     findings = replace(
         findings,
         images=images_text(sample, image, len(labels)),
         warnings=(*findings.warnings, *broken),
     )
     recipe = recipe_for_images(len(labels), shape)
-    text = scalar_text(source) if isinstance(source, str) else flow_text(dict(source))
-    counted = f": {counts_text(classes)}" if classes else ""
     lines = [
-        *head_lines(f"Generates {what} like those of {where.path}", where, is_image=True),
+        *head_lines(f"Generates {what} like those of {file.source}", file, is_image=True),
         "data:",
-        f"  source: {text}  # {pluralize(len(labels), 'image')}{counted}",
+        images.source_line(),
         f"  task: {GENERATE}",
         *([] if is_conditioned else ["  target: []", f"  features: {{include: [{FOLDER_PATH}]}}"]),
         f"  image: {flow_text(image)}  # found {findings.images}",
-        *([f"  {split_line()}"] if isinstance(source, str) else []),
+        *([f"  {split_line()}"] if isinstance(images.source, str) else []),
         *network_lines(recipe),
         *generation_lines(recipe, is_conditioned=is_conditioned, side=None),
-        *fit_lines(recipe, where.effort),
+        *fit_lines(recipe, effort),
     ]
     return Proposal("\n".join(lines) + "\n", findings)
 

@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from trainer.config.yaml_writer import scalar_text
+from trainer.config.template import comment_text
 from trainer.data.generation_recipe import GenerationRecipe
-from trainer.data.image_proposal import comment_text
+from trainer.data.proposals import ConfigFile
 from trainer.data.recipes import Effort
-from trainer.errors import command_text
 
 _EPOCHS: Mapping[Effort, float] = {"quick": 0.3, "balanced": 1.0, "best": 2.0}
-_MAX_LISTED = 12
 
 
-@dataclass(frozen=True)
-class ProposalSource:
-    """What a config is proposed for.
-
-    Attributes:
-        path: The path of the table or folder in the config.
-        file_name: File name of the config, for its header.
-        effort: The training effort, which determines the number of epochs and the size of images.
-        name: The name of the experiment, if it is not that of the file.
-    """
-
-    path: str
-    file_name: str
-    effort: Effort
-    name: str | None = None
-
-
-def head_lines(title: str, where: ProposalSource, *, is_image: bool) -> list[str]:
+def head_lines(title: str, file: ConfigFile, *, is_image: bool) -> list[str]:
     """Return the comments at the start of a config, and its name."""
-    check, fit = (comment_text(command_text(verb, where.file_name)) for verb in ("check", "fit"))
     out = "samples" if is_image else "samples.csv"
     commands = (
-        (check, "show columns, networks and memory"),
-        (fit, "train; the run has samples of each epoch"),
+        (file.command("check"), "show columns, networks and memory"),
+        (file.command("fit"), "train; the run has samples of each epoch"),
         (f"trainer predict RUN --count 1000 -o {out}", "draw new samples"),
     )
     width = max(len(command) for command, _ in commands)
@@ -48,15 +27,8 @@ def head_lines(title: str, where: ProposalSource, *, is_image: bool) -> list[str
         *(f"#   {command:{width}}   {about}" for command, about in commands),
         "#",
         "# All settings and their defaults: trainer schema --markdown",
-        *([] if where.name is None else [f"name: {scalar_text(where.name)}"]),
+        *file.name_lines(),
     ]
-
-
-def counts_text(classes: Mapping[str, int]) -> str:
-    """Return the rows of the first classes as text for a comment."""
-    shown = [f"{comment_text(name)} {count:,}" for name, count in [*classes.items()][:_MAX_LISTED]]
-    more = len(classes) - len(shown)
-    return ", ".join(shown) + (f" and {more:,} more classes" if more else "")
 
 
 def split_line() -> str:

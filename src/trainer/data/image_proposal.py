@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,19 @@ import polars as pl
 
 from trainer.config.data import Data, NamedSources
 from trainer.config.images import FOLDER_LABEL, FOLDER_PATH, Image
+from trainer.config.template import counts_text
 from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.data.image_decoding import ImageHeader
 from trainer.data.image_folders import split_folders
 from trainer.data.image_sample import HeaderSample, sample_headers
 from trainer.data.opening import open_table
+from trainer.data.proposals import ConfigFile, Proposal
 from trainer.data.recipes import Effort
 from trainer.data.table_inspection import TableFindings
+from trainer.data.tables import Table
 from trainer.data.tasks import task_of_classes
 from trainer.data.values import natural_sort
-from trainer.errors import DataError, Problem, command_text, pluralize
+from trainer.errors import DataError, Problem, pluralize
 from trainer.packages import install_command
 
 _SIDES = (32, 48, 64, 96, 128, 160)
@@ -36,38 +39,49 @@ _SMALLEST_MAP = 8
 _FILTERS = (32, 64, 128, 256)
 # Minimum number of training images, batch size, epochs, patience.
 _TRAINING = ((0, 16, 60, 12), (2_000, 32, 40, 8), (20_000, 64, 30, 5), (200_000, 128, 15, 3))
-_MAX_LISTED = 12
 _MIN_IMAGES = 20
 
 
-def propose_image_config(
-    folder: Path, path: str, file_name: str, name: str | None, effort: Effort
-) -> tuple[str, TableFindings]:
+@dataclass(frozen=True, slots=True)
+class ImageFolder:
+    """The names of the images in a folder.
+
+    Attributes:
+        source: `data.source` of a config: a path, or one for each split.
+        table: The path and the label of each image.
+        classes: Class → its number of images.
+    """
+
+    source: str | Mapping[str, str]
+    table: Table
+    classes: Mapping[str, int]
+
+    def source_line(self) -> str:
+        """Return `data.source` of a config, with the number of images."""
+        text = (
+            scalar_text(self.source)
+            if isinstance(self.source, str)
+            else flow_text(dict(self.source))
+        )
+        if not self.classes:
+            return f"  source: {text}  # {pluralize(self.table.frame.height, 'image')}"
+        count = pluralize(sum(self.classes.values()), "image")
+        return f"  source: {text}  # {count}: {counts_text(self.classes)}"
+
+
+def propose_image_config(folder: Path, file: ConfigFile, effort: Effort) -> Proposal:
     """Inspect the names of the images in a folder and the headers of some, and propose a config.
 
     Args:
         folder: A folder with a subfolder for each class, or for each split.
-        path: Its path in the config.
-        file_name: File name of the config, for its header.
-        name: The name of the experiment, if it is not that of the file.
+        file: The file of the config.
         effort: The training effort, which determines the image size and the number of epochs.
 
     Raises:
         DataError: There are no images, or only one class; or Pillow is not installed.
     """
-    if find_spec("PIL") is None:
-        found, fix = "no such package", install_command("images")
-        raise DataError(Problem("trainer init", "Pillow, which reads images", found, fix))
-    splits = split_folders(folder)
-    source: str | dict[str, str] = path
-    data_source: str | NamedSources = str(folder)
-    if splits:
-        source = {name: os.path.join(path, inner) for name, inner in splits.items()}  # noqa: PTH118
-        data_source = NamedSources(**{name: str(folder / inner) for name, inner in splits.items()})
-    data = Data(source=data_source, target=FOLDER_LABEL)
-    table = open_table(data, streamed=False).read_columns([FOLDER_PATH, FOLDER_LABEL])
-    counts = Counter(table.frame[FOLDER_LABEL].drop_nulls().to_list())
-    classes = {name: counts[name] for name in natural_sort(list(counts))}
+    images = read_image_folder(folder, file.source)
+    table, classes = images.table, images.classes
     if len(classes) < 2:
         found = pluralize(len(classes), "class") + (f", '{next(iter(classes))}'" if classes else "")
         fix = "put the images of each class in a separate subfolder"
@@ -81,7 +95,7 @@ def propose_image_config(
         target=(FOLDER_LABEL,),
         task=task_of_classes(len(classes)),
         reason=f"{len(classes)} subfolders",
-        classes=classes,
+        classes=dict(classes),
         number_formats={},
         order=None,
         duplicates=0,
@@ -90,10 +104,33 @@ def propose_image_config(
     )
     image, side = image_settings(sample.headers, _MAX_SIDE[effort])
     findings = replace(findings, images=images_text(sample, image, findings.rows))
-    lines = _lines(findings, source, (image, side), file_name, effort)
-    if name is not None:
-        lines.insert(lines.index("data:"), f"name: {scalar_text(name)}")
-    return "\n".join(lines) + "\n", findings
+    lines = _lines(findings, images, (image, side), file, effort)
+    return Proposal("\n".join(lines) + "\n", findings)
+
+
+def read_image_folder(folder: Path, path: str) -> ImageFolder:
+    """Read the names of the images in a folder.
+
+    Args:
+        folder: A folder of images, with subfolders for classes or splits.
+        path: Its path in the config.
+
+    Raises:
+        DataError: There are no images; or Pillow is not installed.
+    """
+    if find_spec("PIL") is None:
+        found, fix = "no such package", install_command("images")
+        raise DataError(Problem("trainer init", "Pillow, which reads images", found, fix))
+    splits = split_folders(folder)
+    source: str | dict[str, str] = path
+    data_source: str | NamedSources = str(folder)
+    if splits:
+        source = {name: os.path.join(path, inner) for name, inner in splits.items()}  # noqa: PTH118
+        data_source = NamedSources(**{name: str(folder / inner) for name, inner in splits.items()})
+    table = open_table(Data(source=data_source, target=FOLDER_LABEL), streamed=False).header
+    counts = Counter(table.frame[FOLDER_LABEL].drop_nulls().to_list())
+    classes = {name: counts[name] for name in natural_sort(list(counts))}
+    return ImageFolder(source, table, classes)
 
 
 def read_headers(paths: pl.Series) -> tuple[HeaderSample, list[str]]:
@@ -143,34 +180,29 @@ def _layers(side: int, is_small: bool) -> list[str]:
 
 def _lines(
     findings: TableFindings,
-    source: str | Mapping[str, str],
+    images: ImageFolder,
     image_and_side: tuple[dict[str, Any], int],
-    file_name: str,
+    file: ConfigFile,
     effort: Effort,
 ) -> list[str]:
-    rows, (image, side) = findings.rows, image_and_side
+    rows, source, (image, side) = findings.rows, images.source, image_and_side
     batch_size, epochs, patience = [size[1:] for size in _TRAINING if rows >= size[0]][-1]
     if effort == "quick":
         epochs //= _QUICK_EPOCHS
-    shown = list(findings.classes.items())[:_MAX_LISTED]
-    counts = ", ".join(f"{comment_text(name)} {count:,}" for name, count in shown)
-    more = len(findings.classes) - len(shown)
-    counts += f" and {more:,} more classes" if more else ""
-    text = scalar_text(source) if isinstance(source, str) else flow_text(dict(source))
     has_validation = not isinstance(source, str) and "validation" in source
     test = 0.2 if rows >= _MIN_IMAGES else 0.0
     split = [] if not isinstance(source, str) else [f"test: {test}"]
     split += [] if has_validation else ["validation: 0.2"]
-    check, fit = (comment_text(command_text(verb, file_name)) for verb in ("check", "fit"))
     return [
         "# Predicts the class of images, the subfolder that they are in.",
         "#",
-        f"#   {check}    show what would be read, split and built",
-        f"#   {fit}      train, evaluate, write a run directory",
+        f"#   {file.command('check')}    show what would be read, split and built",
+        f"#   {file.command('fit')}      train, evaluate, write a run directory",
         "#",
         "# All settings and their defaults: trainer schema --markdown",
+        *file.name_lines(),
         "data:",
-        f"  source: {text}  # {pluralize(rows, 'image')}: {counts}",
+        images.source_line(),
         f"  image: {flow_text(image)}  # found {findings.images}",
         *([f"  split: {{{', '.join(split)}}}"] if split else []),
         "model:",
@@ -191,8 +223,3 @@ def images_text(sample: HeaderSample, settings: dict[str, Any], rows: int) -> st
     height, width, channels = Image.model_validate(settings).shape
     size = rows * height * width * channels
     return f"{sample.size_text()}; {size / 1e6:,.1f} MB when decoded to {width} × {height} × {channels}"
-
-
-def comment_text(text: str) -> str:
-    """Return text for a comment of a config, without control characters."""
-    return "".join(character if character.isprintable() else "?" for character in text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -14,13 +13,14 @@ from trainer.config.template import comment_text, exact_pattern
 from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.opening import open_table
+from trainer.data.proposals import ConfigFile, Proposal
 from trainer.data.recipes import Effort
 from trainer.data.table_inspection import ColumnFinding, TableFindings
 from trainer.data.tables import Table
 from trainer.data.text_recognition import are_sentences
 from trainer.data.text_targets import check_sources
 from trainer.data.translation_recipe import TranslationRecipe, choose_translation_recipe
-from trainer.errors import DataError, Problem, command_text, pluralize
+from trainer.errors import DataError, Problem, pluralize
 
 _MIN_PAIRS = 20
 """With fewer, all rows are training rows."""
@@ -29,31 +29,12 @@ _LETTER, _LETTERS = r"\p{L}", 0.5
 _MIN_DISTINCT, _DISTINCT_SHARE, _INSPECTED = 20, 0.3, 1_000
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
-    """The file of a proposed config.
-
-    Attributes:
-        source: The path of the table in it.
-        file_name: Its name, for its header.
-        name: The name of the experiment, if it is not that of the file.
-        overrides: Overrides that it is used with, for its header.
-    """
-
-    source: str
-    file_name: str
-    name: str | None = None
-    overrides: Sequence[str] = ()
-
-
-def propose_translation_config(
-    data: Data, config: ConfigFile, effort: Effort
-) -> tuple[str, TableFindings]:
+def propose_translation_config(data: Data, config: ConfigFile, effort: Effort) -> Proposal:
     """Inspect a table of texts and their translations, and propose a config.
 
     Args:
         data: The `data` section with the table, the target, and settings for reading the table.
-        config: Where the config will be.
+        config: The file of the config.
         effort: The training effort, which determines the size of the network.
 
     Raises:
@@ -61,14 +42,14 @@ def propose_translation_config(
             package `tokenizers` is not installed.
     """
     (target,) = target_columns(data)
-    table = _read(data)
+    table = open_table(data, streamed=False).header
     names, problems = feature_columns(table, data)
     if problems:
         raise DataError(problems)
     source = _source_column(table, names, target)
     if _has_words_for_missing(table, data, [source, target]):
         data = _without_null_values(data)
-        table = _read(data)
+        table = open_table(data, streamed=False).header
     check_sources(table, source)
     pairs = table.frame.select(source, target).drop_nulls()
     if pairs.height < 2:
@@ -94,7 +75,7 @@ def propose_translation_config(
         *_data_lines(data, config, findings, source, recipe),
         *_network_lines(recipe, has_validation=pairs.height >= _MIN_PAIRS),
     ]
-    return "\n".join(lines) + "\n", findings
+    return Proposal("\n".join(lines) + "\n", findings)
 
 
 def are_translations(findings: TableFindings) -> bool:
@@ -108,11 +89,6 @@ def are_translations(findings: TableFindings) -> bool:
     if len(findings.classes) <= max(_MIN_DISTINCT, _DISTINCT_SHARE * findings.rows):
         return False
     return are_sentences(list(findings.classes)[:_INSPECTED])
-
-
-def _read(data: Data) -> Table:
-    source = open_table(data, streamed=False)
-    return source.read_columns(source.header.frame.columns)
 
 
 def _source_column(table: Table, names: Sequence[str], target: str) -> str:
@@ -147,24 +123,20 @@ def _has_words_for_missing(table: Table, data: Data, names: Sequence[str]) -> bo
     is_default = data.csv.null_values == type(data.csv)().null_values
     if "csv" not in table.formats or not is_default or not any(counts.values()):
         return False
-    plain = _read(_without_null_values(data)).frame
+    plain = open_table(_without_null_values(data), streamed=False).header.frame
     return any(plain[name].null_count() < count for name, count in counts.items())
 
 
 def _head(config: ConfigFile, source: str, target: str) -> list[str]:
-    check, fit = (
-        comment_text(command_text(verb, config.file_name, *config.overrides))
-        for verb in ("check", "fit")
-    )
     return [
         f"# Translates {comment_text(source)} to {comment_text(target)}, by a transformer encoder and "
         "decoder.",
         "#",
-        f"#   {check}    show vocabulary, lengths, parameters and memory",
-        f"#   {fit}      train, evaluate, write a run directory",
+        f"#   {config.command('check')}    show vocabulary, lengths, parameters and memory",
+        f"#   {config.command('fit')}      train, evaluate, write a run directory",
         "#",
         "# All settings and their defaults: trainer schema --markdown",
-        *([] if config.name is None else [f"name: {scalar_text(config.name)}"]),
+        *config.name_lines(),
     ]
 
 
