@@ -12,8 +12,10 @@ import numpy as np
 import polars as pl
 
 from trainer.config.tokens import Tokens
+from trainer.data.arrays import RowIndex
 from trainer.data.ngrams import unspaced_share
 from trainer.data.recipes import Effort
+from trainer.data.token_columns import TokenColumn
 from trainer.data.token_fitting import token_accumulator
 from trainer.data.values import to_text
 
@@ -26,7 +28,7 @@ _UNSPACED = 0.3
 _LENGTH_QUANTILE, _LENGTH_STEP, _MAX_LENGTH = 0.995, 8, 256
 _SAME_CHARACTERS = 0.9
 _FREQUENT = 50.0
-"""Mean occurrences of a token, from which a network does not learn single texts by heart."""
+"""Mean occurrences of a token, from which a network does not memorize single texts."""
 # Minimum number of rows, layers, heads, width, batch size.
 _SIZES = (
     (0, 2, 4, 64, 32),
@@ -38,12 +40,12 @@ _SIZES = (
 _STEPS, _MIN_EPOCHS, _MAX_EPOCHS = 3_000, 5, 100
 _QUICK_PART = 3
 _MIN_WORDS = 5.0
-"""Mean words of a text, from which BLEU, of four words in succession, can be computed for most."""
+"""Mean words of a text, from which most texts have the four successive words that BLEU compares."""
 
 
 @dataclass(frozen=True, slots=True)
 class TranslationRecipe:
-    """What the texts are like, and the network for them.
+    """Properties of the texts, and the network for them.
 
     Attributes:
         shares_vocabulary: Whether source and target have the same tokens.
@@ -153,22 +155,29 @@ def _token_limit(texts: list[str]) -> int:
     return min(_MAX_TOKENS, max(_MIN_TOKENS, rounded))
 
 
-def _token_counts(
-    texts: list[list[str]], tokens: int, *, together: bool
-) -> list[np.ndarray[tuple[int], np.dtype[np.int64]]]:
-    """Return the number of tokens of each text of both columns, without special tokens."""
+def _token_counts(texts: list[list[str]], tokens: int, *, together: bool) -> list[RowIndex]:
+    """Return the number of tokens of each text of both columns, without special tokens.
+
+    Args:
+        texts: The texts of each column.
+        tokens: Maximum number of tokens.
+        together: Whether the columns have the same tokens.
+    """
+    if together:
+        columns = [_fitted_tokens([*texts[0], *texts[1]], tokens)] * 2
+    else:
+        columns = [_fitted_tokens(column, tokens) for column in texts]
+    # Without a token that occurs twice, each byte is one.
+    return [
+        np.array([len(text.encode()) for text in parts])
+        if column is None
+        else column.split(parts)[1]
+        for parts, column in zip(texts, columns, strict=True)
+    ]
+
+
+def _fitted_tokens(texts: list[str], tokens: int) -> TokenColumn | None:
     settings = Tokens(tokenizer="bpe", special_tokens=True, lowercase=False, max_tokens=tokens)
-    both = [*texts[0], *texts[1]]
-    counts = []
-    for column in texts:
-        accumulator = token_accumulator(settings, 0)
-        accumulator.add(pl.Series(both if together else column, dtype=pl.String))
-        fitted = accumulator.fitted("text")
-        # Without a token that occurs twice, each byte is one.
-        lengths = (
-            np.array([len(text.encode()) for text in column])
-            if fitted is None
-            else fitted.split(column)[1]
-        )
-        counts.append(lengths)
-    return counts
+    accumulator = token_accumulator(settings, 0)
+    accumulator.add(pl.Series(texts, dtype=pl.String))
+    return accumulator.fitted("text")
