@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 _TRAINING_SHARE = 0.6
 _STEPS = 3_000
-"""Updates of the generator that are aimed at."""
+"""Target number of updates of the generator."""
 _MIN_EPOCHS, _MAX_EPOCHS = 10, 300
 _STEPS_PER_EPOCH = 16
-"""In small tables; measures are computed after each epoch."""
+"""Minimum, unless the table is tiny: measures are computed after each epoch."""
 _MIN_BATCH, _MAX_BATCH = 8, 512
 _DENSE_IMAGE, _SMALL_IMAGE = 1_024, 256
 """Values of an image up to which dense layers, and small ones, generate it."""
@@ -85,7 +85,7 @@ def recipe_for_images(count: int, shape: tuple[int, int, int]) -> GenerationReci
         rate="5e-4" if values <= _SMALL_IMAGE else "2e-4",
         generation=(
             f"latent: {_power_of_two(values // 8, 32, 128)}  # random numbers, of which images are made",
-            "label_smoothing: 0.1  # keeps the discriminator from being too sure",
+            "label_smoothing: 0.1  # keeps the discriminator from becoming overconfident",
         ),
         epochs=epochs,
         batch_size=batch_size,

@@ -176,7 +176,7 @@ def infer_task(frame: pl.DataFrame, data: Data | None = None) -> InferredTask:
 
 
 def task_of_classes(count: int) -> TaskName:
-    """Return the task of a target with one of so many classes in each row."""
+    """Return the task of a target with this many classes, one in each row."""
     return "binary" if count <= 2 else "multiclass"
 
 

@@ -146,7 +146,7 @@ class SupervisedLearner(Learner):
             keep_outputs: Whether training returns the predictions, for metrics of the training rows.
             base: How the base of the network is trained; None if like the other layers.
             compression: Compresses the kernels after each step; None if they are not compressed.
-            shorter: Number of tokens → the network of the same layers for batches of so many.
+            shorter: Number of tokens → the network of the same layers for such batches.
         """
         optimizers = {} if optimizer is None else {"network": optimizer}
         outputs = int(network.output_shape[-1])

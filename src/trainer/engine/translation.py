@@ -48,8 +48,8 @@ class TranslationLearner(Learner):
             optimizer: Built here; None for evaluation only.
             label_smoothing: How far targets are moved toward the uniform distribution.
             decoding: How texts are chosen in evaluation; None for no texts.
-            shorter: Number of tokens of the longer text → the network of the same layers for batches of
-                so many.
+            shorter: Number of tokens of the longer text → the network of the same layers for such
+                batches.
         """
         outputs = STATISTICS + (0 if decoding is None else shape.target_length)
         optimizers = {} if optimizer is None else {"network": optimizer}

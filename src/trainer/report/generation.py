@@ -24,7 +24,7 @@ LABELS = {
 
 @dataclass(frozen=True, slots=True)
 class SampleFindings:
-    """What is said about the samples of a run.
+    """The findings about the samples of a run.
 
     Attributes:
         split: The split that they are compared with.

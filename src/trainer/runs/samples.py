@@ -1,5 +1,5 @@
 """The files of `samples/` in a run directory: what a generator makes of the same random numbers after
-each epoch, `0001.png` or `0001.csv`, and what is said about them.
+each epoch, `0001.png` or `0001.csv`, and the findings about them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the report says about the samples of a run. Importing this module does not import TensorFlow."""
+"""The findings about the samples of a run. Importing this module does not import TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def write_sample_findings(
     run: RunDirectory, dataset: GenerationData, measures: SampleMeasures
 ) -> SampleFindings:
     """Compare samples with the test rows, else with the validation or training rows, which must have
-    been evaluated; write and return what is said about them.
+    been evaluated; write and return the findings.
 
     Raises:
         StorageError: The run directory cannot be written.
