@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,15 @@ from numpy.typing import NDArray
 from trainer.data.in_memory import table_in_memory
 from trainer.errors import Problem
 from trainer.export.bundle import Bundle
+from trainer.export.calibration_rounding import calibration_rounding, rounding_notes
 from trainer.export.check_rows import CheckRows, check_rows
 from trainer.export.formats import ExportFormat, Model
 from trainer.export.raw_schema import raw_schema
 from trainer.export.rows import concatenated, count_rows, predictions_frame
 from trainer.export.schema import Schema
 from trainer.export.translations import accepted_texts, compare_texts, text_problem
-from trainer.prediction.predictor import Predictor
+from trainer.metrics.arrays import Float64Array
+from trainer.prediction.predictor import Predictor, mean_predictions
 from trainer.prediction.trained_runs import TrainedRun
 from trainer.tasks.task import Task
 
@@ -59,6 +62,7 @@ class Check:
         rows: Number of compared rows.
         source: Which rows these are, in words.
         difference: The greatest difference: of a probability, or of a number in units of the spread.
+            Differences that the rounding of uncalibrated probabilities explains are not counted.
         column: The column of the greatest difference.
         tolerance: The largest accepted difference.
         other_labels: Rows with another label or text, or another flag of unseen values.
@@ -92,7 +96,7 @@ def check_export(
         RunError: A checkpoint is damaged.
     """
     rows = check_rows(bundle)
-    expected, notes = _expected(bundle, rows, allow_custom=allow_custom)
+    expected, rounding, notes = _expected(bundle, rows, allow_custom=allow_custom)
     inputs = export.encode(bundle, schema, rows.frame, rows.images)
     outputs = export.decode(bundle, schema, run_in_batches(model, inputs))
     found = predictions_frame(raw_schema(bundle), outputs)
@@ -103,8 +107,12 @@ def check_export(
         difference, column, others = compare_texts(expected, found)
         accepted = accepted_texts(len(rows))
     else:
-        difference, column = _greatest_difference(bundle.task, expected, found, rows.usual)
-        others = _other_labels(bundle.task, expected, found, tolerance)
+        difference, column = _greatest_difference(
+            bundle.task, expected, found, rows.usual, rounding=rounding
+        )
+        accepted_differences = np.max([*rounding.values()], axis=0, initial=tolerance)
+        others = _other_labels(bundle.task, expected, found, accepted_differences)
+        notes += rounding_notes(expected, found, rounding, tolerance)
     return Check(
         rows=len(rows),
         source=f"{rows.source} and {len(rows) - rows.usual:,} rows of extremes, missing and unseen "
@@ -221,8 +229,12 @@ def run_in_batches(model: Model, inputs: Mapping[str, Array]) -> dict[str, Array
 
 def _expected(
     bundle: Bundle, rows: CheckRows, *, allow_custom: bool
-) -> tuple[pl.DataFrame, list[str]]:
-    """Return the predictions of the run, computed in float32, and notes."""
+) -> tuple[pl.DataFrame, dict[str, Float64Array], list[str]]:
+    """Predict with the run, in float32.
+
+    Returns:
+        The predictions, differences that rounding explains (see `calibration_rounding`), and notes.
+    """
     members = [member.trained for member in bundle.members]
     precisions = {member.loaded.config.runtime.precision for member in members}
     notes = []
@@ -240,11 +252,15 @@ def _expected(
         image = encoder.image
         images = None if image is None else rows.images[image.name]
         encoded.append(encoder.transform(frame, images=images))
-    predictions = predictor.predict_numbers([part.inputs for part in encoded])
+    of_members = predictor.predict_each([part.inputs for part in encoded])
+    predictions = mean_predictions(of_members)
     columns: dict[str, Any] = predictor.task.prediction_columns(predictions.mean)
     if predictions.std is not None:
         columns |= predictor.task.std_columns(predictions.std, columns)
-    return pl.DataFrame({**columns, "unseen": encoded[0].unseen}), notes
+    frame = pl.DataFrame({**columns, "unseen": encoded[0].unseen})
+    numbers = [name for name, dtype in frame.schema.items() if dtype.is_float()]
+    rounding = calibration_rounding([member.task for member in members], of_members, numbers)
+    return frame, rounding, notes
 
 
 def _in_float32(member: TrainedRun) -> TrainedRun:
@@ -260,12 +276,14 @@ def _greatest_difference(
     found: pl.DataFrame,
     usual: int,
     measure: Callable[[Array], Any] = np.max,
+    rounding: Mapping[str, Float64Array] = MappingProxyType({}),
 ) -> tuple[float, str]:
     """Return the greatest difference of a number, or another measure of a column, and its column.
 
     Differences of numbers that are no probabilities are divided by the standard deviation of the
     predictions for the usual rows, or by how far the prediction is from their mean if that is more. The
-    standard deviation between members has the unit of what it belongs to.
+    standard deviation between members has the unit of what it belongs to. Differences up to `rounding`
+    are not counted.
     """
     greatest, column = 0.0, ""
     for name in expected.columns:
@@ -276,6 +294,7 @@ def _greatest_difference(
             difference = np.abs(a - b)
         difference[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
         difference[np.isnan(difference)] = np.inf
+        difference[difference <= rounding.get(name, 0.0)] = 0
         if task.kind.rules.has_numbers:
             described = name.removesuffix("_std")
             if described in expected.columns:
@@ -294,8 +313,11 @@ def _root_mean_square(differences: Array) -> float:
     return float(np.sqrt(np.mean(differences**2)))
 
 
-def _other_labels(task: Task, expected: pl.DataFrame, found: pl.DataFrame, tolerance: float) -> int:
-    """Count the rows with other labels or flags, unless probabilities are equal up to the tolerance.
+def _other_labels(
+    task: Task, expected: pl.DataFrame, found: pl.DataFrame, tolerance: float | Float64Array
+) -> int:
+    """Count the rows with other labels or flags, unless probabilities are equal up to the tolerance, one
+    for all rows or (rows,).
 
     A label that depends on the last digit is not an error.
     """

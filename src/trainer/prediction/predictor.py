@@ -140,11 +140,15 @@ class Predictor:
         Args:
             inputs: The rows encoded by each encoder.
         """
-        predictions = self._networks.predict([inputs[number] for number in self.encoder_of_member])
-        if len(predictions) == 1:
-            return MeanPredictions(predictions[0], None)
-        stacked = np.stack(predictions)
-        return MeanPredictions(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))
+        return mean_predictions(self.predict_each(inputs))
+
+    def predict_each(self, inputs: Sequence[Inputs]) -> list[FloatArray]:
+        """Return the decoded predictions of each member, (rows, numbers).
+
+        Args:
+            inputs: The rows encoded by each encoder.
+        """
+        return self._networks.predict([inputs[number] for number in self.encoder_of_member])
 
     def predict_mean(self, inputs: Sequence[Inputs]) -> FloatArray:
         """Return the mean predictions without quantiles, the predict function that is explained."""
@@ -261,6 +265,14 @@ class _Networks:
             if len(self._members) > 1:
                 network.set_weights(weights)
             yield network, evaluator
+
+
+def mean_predictions(predictions: Sequence[FloatArray]) -> MeanPredictions:
+    """Return the mean and standard deviation of the decoded predictions of one or more networks."""
+    if len(predictions) == 1:
+        return MeanPredictions(predictions[0], None)
+    stacked = np.stack(predictions)
+    return MeanPredictions(stacked.mean(axis=0), stacked.std(axis=0, ddof=1))
 
 
 def open_predictor(
