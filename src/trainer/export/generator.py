@@ -32,11 +32,6 @@ from trainer.export.schema import GENERATOR_KEY, RUN_KEY, VERSION_KEY, WEIGHTS_K
 from trainer.inputs import CONDITION, LATENT
 
 
-def generator_problems(network: KerasNetwork, where: str) -> list[Problem]:
-    """Return a problem for each layer that has no equivalent in ONNX."""
-    return layer_problems(network, where)
-
-
 def write_generator(
     model: Path, rows: GeneratedRows, schema: GeneratorSchema, version: str, out: Path
 ) -> None:
@@ -54,7 +49,7 @@ def write_generator(
         OSError: The disk is full or fails.
     """
     network = read_network(model)
-    problems = generator_problems(network, str(model))
+    problems = layer_problems(network, str(model))
     if problems:
         raise RunError(problems)
     outputs = [column.name for column in rows.columns]

@@ -115,8 +115,8 @@ class _Beams:
             places = graph.node("Add", self._chosen(parents, kept), firsts)
             places = graph.node("Reshape", places, graph.constant([-1], "int64"))
             cache = [graph.node("Gather", part, places, axis=0) for part in cache]
-            goes_on = self._can_improve(open_logs, scores)
-            return goes_on, [open_ids, open_logs, token, ids, scores, logs, *cache]
+            continues = self._can_improve(open_logs, scores)
+            return continues, [open_ids, open_logs, token, ids, scores, logs, *cache]
 
         open_ids, open_logs, _, ids, scores, logs, *_ = graph.loop(
             shape.target_length, self._first(rows), step
@@ -124,7 +124,7 @@ class _Beams:
         return self._result(open_ids, open_logs, ids, scores, logs)
 
     def _first(self, rows: str) -> list[tuple[str, str]]:
-        """Return the first states: one open text without tokens for each row, no ended one."""
+        """Return the initial states: one open text without tokens for each row, no ended one."""
         graph, shape, beam = self._graph, self._shape, self._beam
         counts = graph.concat([rows, _integers(graph, [beam])], 0)
         sizes = graph.concat([counts, _integers(graph, [shape.target_length])], 0)

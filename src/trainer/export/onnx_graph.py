@@ -30,7 +30,7 @@ _TYPES = {
 }
 
 LoopStep = Callable[[str, Sequence[str]], tuple[str, Sequence[str]]]
-"""The number of a step and the states before it → whether to go on, and the states after it."""
+"""The number of a step and the states before it → whether to continue, and the states after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,20 +108,20 @@ class Graph:
         return names
 
     def loop(self, limit: int, states: Sequence[tuple[str, str]], step: LoopStep) -> list[str]:
-        """Repeat a part of the graph, and return the last states.
+        """Repeat a part of the graph, and return the final states.
 
         Args:
-            limit: How often at most.
-            states: The first states, with their types; their shapes may change.
-            step: Adds the part. The number of a step is an int64 scalar from 0, and whether to go on a
-                bool scalar.
+            limit: Maximum number of steps.
+            states: The initial states, with their types; their shapes may change.
+            step: Adds the part. The number of a step is an int64 scalar from 0, and whether to continue
+                is a bool scalar.
         """
         outer, self._nodes = self._nodes, []
         number, before = self._name("number"), self._name("before")
         names = [self._name("state") for _ in states]
-        goes_on, after = step(number, names)
+        continues, after = step(number, names)
         # An output must not be an input, nor occur twice.
-        results = [self.node("Identity", tensor) for tensor in (goes_on, *after)]
+        results = [self.node("Identity", tensor) for tensor in (continues, *after)]
         inner, self._nodes = self._nodes, outer
         types = [_TYPES["bool"], *(_TYPES[dtype] for _, dtype in states)]
         scalars = [(number, _TYPES["int64"]), (before, _TYPES["bool"])]

@@ -7,7 +7,6 @@ Nothing is overwritten, and a file that does not agree with `predict` is removed
 
 from __future__ import annotations
 
-import shlex
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,8 @@ from trainer.errors import Problem, RunError, UsageError
 from trainer.export.bundle import Bundle, load_bundle
 from trainer.export.card import model_card
 from trainer.export.check import Check, check_export, difference_problem, quantized_problem
-from trainer.export.formats import ExportFormat, load_format
+from trainer.export.formats import load_format
+from trainer.export.targets import check_target
 from trainer.runs.files import DISK, storage_errors
 from trainer.runs.temporary import temporary_sibling
 
@@ -67,14 +67,14 @@ def export_run(
     """
     export = load_format(to, quantize)
     if out is not None:
-        _check_path(export, out)
+        check_target(out, out.parent / CARD, suffix=export.suffix, is_given=True)
     bundle = load_bundle(path)
     if bundle.task.kind.rules.has_text and not export.writes_texts:
         expected, fix = "onnx, the format for a run that translates", "export it with --to onnx"
         raise UsageError(Problem("--to", expected, f"'{to}'", fix))
     target = out or bundle.run.exports / export.folder / export.file_name
     if out is None:
-        _check_unused(target, "give another path with -o, or remove it")
+        check_target(target, target.parent / CARD, is_given=False)
     problems = export.problems(bundle)
     if problems:
         raise RunError(problems)
@@ -123,38 +123,6 @@ def _move(temporary: Path, target: Path) -> None:
 def _unit(bundle: Bundle) -> str:
     """Return the unit of differences of numbers, for messages."""
     return "" if bundle.task.kind.rules.has_classes else " times the spread of the predictions"
-
-
-def _check_path(export: ExportFormat, out: Path) -> None:
-    """Check a path that the user has given.
-
-    Raises:
-        UsageError: It has another extension, exists, or its folder does not exist.
-    """
-    if export.suffix and out.suffix != export.suffix:
-        expected = f"a name ending in {export.suffix}"
-        fix = f"for example: -o {shlex.quote(f'{out.with_suffix(export.suffix)}')}"
-        raise UsageError(Problem("--output", expected, f"'{out}'", fix))
-    if not out.absolute().parent.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(out.parent))}"
-        found = f"no directory {out.parent}"
-        raise UsageError(Problem("--output", "a path in an existing directory", found, fix))
-    _check_unused(out, "choose another path, or remove it")
-
-
-def _check_unused(target: Path, fix: str) -> None:
-    """Check that neither the export nor its card would overwrite a file.
-
-    Raises:
-        UsageError: One of them exists.
-    """
-    problems = [
-        Problem("--output", "a path that does not exist yet", f"{path}", fix)
-        for path in (target, target.parent / CARD)
-        if path.exists() or path.is_symlink()
-    ]
-    if problems:
-        raise UsageError(problems)
 
 
 def _size(path: Path) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -16,13 +15,14 @@ from trainer.data.generated_samples import Draw, sampled_images, sampled_rows
 from trainer.data.values import level_text
 from trainer.errors import Problem, RunError, UsageError
 from trainer.export.bundle import check_finished
+from trainer.export.formats import FORMATS, load_format
 from trainer.export.generator_schema import (
     IMAGE_OUTPUT,
     GeneratorSchema,
     generator_schema,
     graph_inputs,
 )
-from trainer.packages import install_command
+from trainer.export.targets import check_target
 from trainer.runs.checkpoints import read_checkpoint
 from trainer.runs.files import DISK, storage_errors
 from trainer.runs.temporary import temporary_sibling
@@ -78,7 +78,7 @@ def export_generator(path: Path, to: str, out: Path | None) -> GeneratorExport:
     opened = open_generator(path)
     check_finished(path, opened.run)
     target = opened.run.exports / FORMAT / EXPORT_NAME if out is None else out
-    _check_target(target, is_given=out is not None)
+    check_target(target, suffix=".onnx", is_given=out is not None)
     draw = draw_for(opened, _COMPARED, _SEED, None)
     values = load_generator(opened)(draw.inputs)
     with storage_errors(target.parent, "create this directory"):
@@ -130,30 +130,11 @@ def write_generator_file(opened: TrainedGenerator, path: Path) -> GeneratorSchem
 
 
 def _check_format(to: str) -> None:
-    if to != FORMAT:
+    if to in FORMATS and to != FORMAT:
         expected = f"{FORMAT}, the format for a generator"
         fix = "export it with --to onnx, or load checkpoints/best/model.keras with Keras"
         raise UsageError(Problem("--to", expected, f"'{to}'", fix))
-    missing = [name for name in ("onnx", "onnxruntime") if find_spec(name) is None]
-    if missing:
-        expected = f"the package{'s' if len(missing) > 1 else ''} {' and '.join(missing)}"
-        fix = install_command("export")
-        raise UsageError(Problem(f"--to {to}", expected, "not installed", fix))
-
-
-def _check_target(target: Path, *, is_given: bool) -> None:
-    problems = []
-    if is_given and target.suffix != ".onnx":
-        fix = f"for example -o {target.name}.onnx"
-        problems.append(Problem("--output", "a name ending in .onnx", f"'{target}'", fix))
-    if is_given and not target.absolute().parent.is_dir():
-        found = f"no directory {target.parent}"
-        problems.append(Problem("--output", "a path in an existing directory", found))
-    if target.exists() or target.is_symlink():
-        fix = "give another path with -o, or remove it"
-        problems.append(Problem("--output", "a path that does not exist yet", f"{target}", fix))
-    if problems:
-        raise UsageError(problems)
+    load_format(to)
 
 
 def _compare(
