@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 SIZES = (1, 1_000, 100_000)
-WARM_UP, LEAST_CALLS = 30, 5
+WARM_UP, MIN_CALLS = 30, 5
 
 
 def measure(
@@ -38,7 +38,7 @@ def _times(call: Callable[[Any], Any], argument: Any, seconds: float) -> list[in
     """Return the nanoseconds of each call."""
     times: list[int] = []
     end = perf_counter() + seconds
-    while len(times) < LEAST_CALLS or perf_counter() < end:
+    while len(times) < MIN_CALLS or perf_counter() < end:
         start = perf_counter_ns()
         call(argument)
         times.append(perf_counter_ns() - start)
