@@ -1,4 +1,4 @@
-"""A small exported model that is written by hand, and servers in processes of their own."""
+"""Small exported models that are written by hand, and servers in processes of their own."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ import httpx
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
+
+from trainer.data.generated_columns import GeneratedImages
+from trainer.export.generator_schema import GeneratorSchema
+from trainer.export.onnx_graph import Graph
+from trainer.export.schema import GENERATOR_KEY
 
 COMMAND = (sys.executable, "-c", "from trainer_cli.main import main; main()")
 RUN = "20260101-000000-aaaa"
@@ -134,6 +139,25 @@ def write_model(path: Path, run: str = RUN, bias: float = 0.0, **changes: Any) -
     temporary = path.with_suffix(".new")
     onnx.save(model, str(temporary))
     temporary.replace(path)
+    return path
+
+
+def write_faces(path: Path, run: str = RUN) -> Path:
+    """Write a generator of images of 4 × 4 pixels, without classes."""
+    graph = Graph(["latent", "image"])
+    latent = graph.input("latent", "float32", [4])
+    values = graph.node("MatMul", latent, graph.constant(90 * np.eye(4, 16), "float32"))
+    bounds = graph.constant(0.0, "float32"), graph.constant(255.0, "float32")
+    pixels = graph.cast(graph.node("Clip", values, *bounds), "uint8")
+    image = graph.reshape(pixels, [4, 4, 1])
+    graph.output(image, "image", "uint8", [4, 4, 1], "")
+    schema = GeneratorSchema(
+        run=run, name="faces", weights_sha256="", latent=4, blocks=(), columns=(),
+        images=GeneratedImages(height=4, width=4, channels=1, path="path"),
+        target=None, classes=(), class_counts=(), condition=False,
+    )  # fmt: skip
+    metadata = {GENERATOR_KEY: schema.model_dump_json()}
+    onnx.save(graph.model("faces", "", "0", metadata), str(path))
     return path
 
 

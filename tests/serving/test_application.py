@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from tests.serving.files import ROW, RUN, expected_probability, schema, write_model
+from tests.serving.files import ROW, RUN, expected_probability, schema, write_faces, write_model
 from trainer.config.pseudonyms import KEY_VARIABLE
 from trainer.serving.application import Application
 from trainer.serving.settings import Limits, ModelSource
@@ -43,6 +43,16 @@ def errors(response: httpx.Response, status: int = 422) -> list[dict[str, Any]]:
         assert error["found"]
     found: list[dict[str, Any]] = content["errors"]
     return found
+
+
+@pytest.mark.parametrize("write", [write_model, write_faces])
+def test_a_run_whose_name_is_no_header_is_served_without_it(
+    write: Callable[[Path, str], Path], make_client: Callable[..., TestClient], tmp_path: Path
+) -> None:
+    client = make_client(ModelSource("x", str(write(tmp_path / "x.onnx", "a\nb: c"))))
+    response = client.post("/predict", json=ROW if write is write_model else {"seed": 1})
+    assert response.status_code == 200
+    assert "x-trainer-run" not in response.headers
 
 
 def test_one_row_gets_one_object(client: TestClient) -> None:

@@ -5,22 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import onnx
 import pytest
 
 from tests.serving.browser import BROWSER, Browser
-from tests.serving.files import Server
-from trainer.data.generated_columns import GeneratedImages
-from trainer.export.generator_schema import GeneratorSchema
-from trainer.export.onnx_graph import Graph
-from trainer.export.schema import GENERATOR_KEY
+from tests.serving.files import Server, write_faces
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(BROWSER is None, reason="chromium is not installed"),
 ]
-SUBMIT = "document.getElementById('predict').click()"
+SUBMIT = "document.getElementById('submit-button').click()"
 
 
 @pytest.fixture
@@ -73,29 +67,10 @@ def test_user_tries_a_model(page: Browser) -> None:
     assert all("422" in message for message in page.messages), page.messages
 
 
-def write_faces(path: Path) -> Path:
-    """Write a generator of images of 4 × 4 pixels, without classes."""
-    graph = Graph(["latent", "image"])
-    latent = graph.input("latent", "float32", [4])
-    values = graph.node("MatMul", latent, graph.constant(90 * np.eye(4, 16), "float32"))
-    bounds = graph.constant(0.0, "float32"), graph.constant(255.0, "float32")
-    pixels = graph.cast(graph.node("Clip", values, *bounds), "uint8")
-    image = graph.reshape(pixels, [4, 4, 1])
-    graph.output(image, "image", "uint8", [4, 4, 1], "")
-    schema = GeneratorSchema(
-        run="20261126-192053-0195", name="faces", weights_sha256="", latent=4, blocks=(), columns=(),
-        images=GeneratedImages(height=4, width=4, channels=1, path="path"),
-        target=None, classes=(), class_counts=(), condition=False,
-    )  # fmt: skip
-    metadata = {GENERATOR_KEY: schema.model_dump_json()}
-    onnx.save(graph.model("faces", "", "0", metadata), str(path))
-    return path
-
-
 def test_user_draws_samples(tmp_path: Path) -> None:
     server = Server(write_faces(tmp_path / "faces.onnx"))
     page = Browser(server.url, tmp_path / "profile")
-    draw = "document.getElementById('draw').click()"
+    draw = "document.getElementById('submit-button').click()"
     images = "[...document.querySelectorAll('#samples img')].map((node) => node.src)"
     page.wait_for("document.title === 'faces'")
     page.evaluate("document.getElementById('seed').value = '1'")

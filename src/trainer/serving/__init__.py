@@ -4,7 +4,7 @@
     bodies        JSON, CSV, Arrow and images → columns of raw values
     columns       checks of raw values by the columns of the model → arrays
     onnx_model    an exported file, opened by ONNX Runtime
-    answers       the body of a request → the body of its response
+    responses     the body of a request → the body of its response
     immediate     small requests, which are answered as soon as they are received
     application   the routes of a worker
     supervisor    one process, or several that are restarted when they die

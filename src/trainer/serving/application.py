@@ -25,8 +25,16 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import did_you_mean
-from trainer.serving.answers import Answer, count_answer, predict_body
-from trainer.serving.bodies import ARROW_TYPES, CSV_TYPE, JSON_TYPE, Form, Table, read_body
+from trainer.serving.bodies import (
+    ARROW_TYPES,
+    CSV_TYPE,
+    JSON_TYPE,
+    Form,
+    Table,
+    accepted_types,
+    media_type,
+    read_body,
+)
 from trainer.serving.counters import Counters
 from trainer.serving.models import LOG, Models, Served
 from trainer.serving.occlusion import explain_row
@@ -34,13 +42,14 @@ from trainer.serving.openapi import combined_api, json_response
 from trainer.serving.page import PageKind, page_response
 from trainer.serving.problems import RequestError, error_body, refuse
 from trainer.serving.prometheus import metrics_text
+from trainer.serving.responses import PredictionResponse, count_predictions, predict_body
 from trainer.serving.settings import Limits
 
 if TYPE_CHECKING:
     from trainer.serving.generators import ServedGenerator
 
 _THREADS = 2
-_THREAD_BYTES = 16 * 1024
+THREAD_BYTES = 16 * 1024
 """Larger bodies are processed in a thread, while the event loop answers other requests."""
 _PUBLIC = {"/", "/health", "/ready"}
 """Paths without a token: the page has no data in it, and supervisors often cannot send one."""
@@ -157,7 +166,7 @@ class Application:
             content_type = request.headers.get("content-type", "")
             ignore_unknown = _ignores_unknown(request)
 
-            def predict() -> Answer:
+            def predict() -> PredictionResponse:
                 return predict_body(
                     served,
                     body,
@@ -167,21 +176,21 @@ class Application:
                     ignore_unknown=ignore_unknown,
                 )
 
-            # Texts are written in a thread, as they take longer than other predictions.
-            size = _THREAD_BYTES if served.model.writes_texts else len(body)
-            answer = await self._run(predict, size)
-        count_answer(self.counters, served, answer)
-        return Response(answer.content, media_type=answer.media_type, headers=served.headers)
+            # Translations take longer than other predictions.
+            is_long = served.model.writes_texts or len(body) > THREAD_BYTES
+            response = await self._in_thread(predict) if is_long else predict()
+        count_predictions(self.counters, served, response)
+        return Response(response.body, media_type=response.media_type, headers=served.headers)
 
     async def _sample(self, request: Request, served: ServedGenerator) -> Response:
         async with self._body(request) as body:
             content_type = request.headers.get("content-type", "")
             accepted = request.headers.get("accept")
-            response = await self._run(
-                lambda: served.respond(body, content_type, accepted, self.limits), _THREAD_BYTES
+            response = await self._in_thread(
+                lambda: served.respond(body, content_type, accepted, self.limits)
             )
         self.counters.count_rows(served.number, response.count, 0)
-        return Response(response.body, media_type=response.kind, headers=response.headers)
+        return Response(response.body, media_type=response.media_type, headers=response.headers)
 
     async def _explain(self, request: Request) -> Response:
         served = self._served(request)
@@ -197,7 +206,7 @@ class Application:
                     raise refuse(422, "one row", f"{table.rows:,} rows", "send them one by one")
                 return explain_row(served.model, served.reader, _one_row(table))
 
-            encoded = await self._run(explain, _THREAD_BYTES)
+            encoded = await self._in_thread(explain)
         return Response(encoded, media_type=JSON_TYPE, headers=served.headers)
 
     async def _schema(self, request: Request) -> Response:
@@ -236,10 +245,8 @@ class Application:
         """Return the body of a request, to be read with `async with`."""
         return _Body(self, request, self.limits)
 
-    async def _run(self, function: Callable[[], _Result], size: int) -> _Result:
-        """Run a function, in a thread if the body is large."""
-        if size < _THREAD_BYTES:
-            return function()
+    async def _in_thread(self, function: Callable[[], _Result]) -> _Result:
+        """Run a function in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._pool, function)
 
 
@@ -312,8 +319,8 @@ def _accepted_form(request: Request) -> Form | None:
     accepted = request.headers.get("accept")
     if accepted is None or accepted == "*/*":
         return None
-    kinds = [part.partition(";")[0].strip().lower() for part in accepted.split(",")]
-    sent = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    kinds = accepted_types(accepted)
+    sent = media_type(request.headers.get("content-type", ""))
     if sent in kinds:
         return None
     if CSV_TYPE in kinds:

@@ -44,6 +44,21 @@ class Table:
     form: Form
 
 
+def media_type(header: str) -> str:
+    """Return the media type of a header Content-Type, without its parameters, in lower case."""
+    return header.partition(";")[0].strip().lower()
+
+
+def accepted_types(header: str) -> list[str]:
+    """Return the media types of a header Accept."""
+    return [media_type(part) for part in header.split(",")]
+
+
+def is_json(kind: str) -> bool:
+    """Return whether a media type is one of JSON."""
+    return kind == JSON_TYPE or kind.endswith("+json")
+
+
 def read_body(body: bytes, content_type: str, images: Sequence[str], limits: Limits) -> Table:
     """Return the rows of a body.
 
@@ -56,8 +71,8 @@ def read_body(body: bytes, content_type: str, images: Sequence[str], limits: Lim
     Raises:
         RequestError: The body is damaged, has no or too many rows, or is of an unknown type.
     """
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == JSON_TYPE or kind.endswith("+json"):
+    kind = media_type(content_type)
+    if is_json(kind):
         table = _json_table(body)
     elif kind == CSV_TYPE:
         table = _frame_table(body, "csv")

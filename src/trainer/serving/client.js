@@ -22,11 +22,16 @@ const send = async (path, options = {}) => {
 
 const request = async (path, options = {}) => (await send(path, options)).content;
 
-const listErrors = (problem, fieldOf) => {
+const clearErrors = () => {
+  find("errors").hidden = true;
+  find("error-list").replaceChildren();
+  document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
+};
+
+const showErrors = (problem, fieldOf) => {
   const errors = problem.errors || [{ expected: "a response of the server", found: String(problem) }];
   const list = find("error-list");
-  list.replaceChildren();
-  document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
+  clearErrors();
   for (const error of errors) {
     const where = error.column ? `${error.column}: ` : "";
     const fix = error.fix ? `; ${error.fix}` : "";
@@ -37,6 +42,8 @@ const listErrors = (problem, fieldOf) => {
   find("errors").hidden = false;
   find("result").hidden = true;
 };
+
+const numberOrText = (value) => (value.trim() !== "" && Number.isFinite(Number(value)) ? Number(value) : value);
 
 const text = (value) => (value === null || value === undefined ? "" : String(value));
 
@@ -52,4 +59,34 @@ const loadModel = async () => {
     for (const model of models) find("models").append(make("a", { href: `/models/${encodeURIComponent(model.name)}` }, model.name));
   }
   return api;
+};
+
+// showModel fills the form from the description of a model, submit sends a request and shows the response,
+// and fieldOf returns the input of a column.
+const start = (showModel, submit, fieldOf) => {
+  const load = async () => {
+    try {
+      showModel(await loadModel());
+      clearErrors();
+    } catch (problem) {
+      find("title").textContent = "trainer serve";
+      showErrors(problem, fieldOf);
+    }
+  };
+  find("form").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    find("submit-button").disabled = true;
+    try {
+      await submit();
+    } catch (problem) {
+      showErrors(problem, fieldOf);
+    } finally {
+      find("submit-button").disabled = false;
+    }
+  });
+  find("token-form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    load();
+  });
+  load();
 };

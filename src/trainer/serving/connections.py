@@ -15,7 +15,7 @@ from trainer.serving.problems import error_body
 from trainer.serving.settings import Limits
 
 if TYPE_CHECKING:
-    from trainer.serving.immediate import ImmediateAnswers
+    from trainer.serving.immediate import ImmediateResponses
 
 MAX_HEADER_BYTES = 64 * 1024
 _LINGER = 1.0
@@ -27,7 +27,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     limits: ClassVar[Limits] = Limits()
     counters: ClassVar[Counters | None] = None
-    immediate: ClassVar[ImmediateAnswers | None] = None
+    immediate: ClassVar[ImmediateResponses | None] = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -205,7 +205,7 @@ _REASONS = {
 
 
 def limited_protocol(
-    limits: Limits, counters: Counters, immediate: ImmediateAnswers
+    limits: Limits, counters: Counters, immediate: ImmediateResponses
 ) -> type[LimitedProtocol]:
     """Return the class of connections with these limits, which counts refused ones."""
     values = {"limits": limits, "counters": counters, "immediate": immediate}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
 import onnxruntime
 
 from trainer.data.generated_samples import Draw, draw_samples
@@ -15,10 +14,11 @@ from trainer.export.generator_schema import (
     graph_inputs,
     read_generator_schema,
 )
+from trainer.serving.onnx_model import run_in_batches
 from trainer.serving.settings import ModelSource
 
-_SAMPLES = 1024
-"""Samples of a call of ONNX Runtime, which limits its memory."""
+_MAX_SAMPLES = 1024
+"""Maximum number of samples in a call of ONNX Runtime, which limits its memory."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class GeneratorModel:
 
     Attributes:
         source: Its name and file.
-        schema: What it makes.
+        schema: What it generates.
     """
 
     def __init__(self, source: ModelSource, session: onnxruntime.InferenceSession) -> None:
@@ -68,19 +68,14 @@ class GeneratorModel:
         """
         draw = draw_samples(self.schema, self.schema.latent, count, seed, only)
         inputs = graph_inputs(self.schema, draw)
-        parts = [
-            self._session.run(
-                self._names,
-                {name: array[start : start + _SAMPLES] for name, array in inputs.items()},
-            )
-            for start in range(0, count, _SAMPLES)
-        ]
-        outputs = [np.concatenate(values) for values in zip(*parts, strict=True)]
+        outputs = run_in_batches(self._session, self._names, inputs, count, _MAX_SAMPLES)
         return DrawnSamples(draw, dict(zip(self._names, outputs, strict=True)))
 
 
-def other_samples(new: GeneratorSchema, old: GeneratorSchema) -> str:
-    """Return why requests for the old generator would fail, or get other samples; empty if not."""
+def generator_incompatibility(new: GeneratorSchema, old: GeneratorSchema) -> str:
+    """Return why requests for the old generator would fail, or get samples of another form with the new
+    one; empty if not.
+    """
     if (new.images is None) != (old.images is None):
         return "it generates rows" if new.images is None else "it generates images"
     if new.images is not None and old.images is not None and new.images.shape != old.images.shape:

@@ -14,7 +14,7 @@ from trainer.serving.samples import (
     PNG_TYPE,
     check_form,
     encode_samples,
-    most_samples,
+    max_samples,
     read_sample_request,
     sample_form,
 )
@@ -30,7 +30,7 @@ class SampleResponse:
     """The body of a response, its content type, the number of samples, and further headers."""
 
     body: bytes
-    kind: str
+    media_type: str
     count: int
     headers: dict[str, str]
 
@@ -54,7 +54,7 @@ class ServedGenerator:
 
     @property
     def listed(self) -> dict[str, Any]:
-        """What `/models` says about it."""
+        """Its entry in `/models`."""
         schema = self.model.schema
         images = [] if schema.images is None else ["image"]
         return {
@@ -83,25 +83,24 @@ class ServedGenerator:
         return SampleResponse(encoded, kind, request.count, headers)
 
 
-def serve_generator(model: GeneratorModel, number: int, limits: Limits) -> ServedGenerator:
-    """Return a generator with what is computed once for it."""
-    schema = model.schema
-    headers = {"x-trainer-run": schema.run} if schema.run.isascii() else {}
-    return ServedGenerator(
-        model, number, headers, samples_api(schema, most_samples(schema, limits))
-    )
+def serve_generator(
+    model: GeneratorModel, number: int, headers: dict[str, str], limits: Limits
+) -> ServedGenerator:
+    """Return a generator with what is computed once for it; see `ServedGenerator`."""
+    api = samples_api(model.schema, max_samples(model.schema, limits))
+    return ServedGenerator(model, number, headers, api)
 
 
-def samples_api(schema: GeneratorSchema, most: int) -> dict[str, Any]:
+def samples_api(schema: GeneratorSchema, max_count: int) -> dict[str, Any]:
     """Return the description of the requests of a generator.
 
     Args:
-        schema: What it makes.
-        most: Largest number of samples of a request.
+        schema: What it generates.
+        max_count: Largest number of samples of a request.
     """
     properties: dict[str, Any] = {
         "count": {
-            "type": "integer", "minimum": 1, "maximum": most, "default": 1,
+            "type": "integer", "minimum": 1, "maximum": max_count, "default": 1,
             "description": "Number of samples.",
         },
         "seed": {
@@ -119,7 +118,7 @@ def samples_api(schema: GeneratorSchema, most: int) -> dict[str, Any]:
         "type": "object",
         "additionalProperties": False,
         "properties": properties,
-        "examples": [{"count": min(8, most), "seed": 1}],
+        "examples": [{"count": min(8, max_count), "seed": 1}],
     }
     what = "images" if schema.images is not None else "rows"
     return {
@@ -138,7 +137,7 @@ def samples_api(schema: GeneratorSchema, most: int) -> dict[str, Any]:
             "run": schema.run,
             "generates": what,
             "classes": list(schema.classes) if schema.conditions else [],
-            "most": most,
+            "max_count": max_count,
         },
     }
 

@@ -13,27 +13,31 @@ from urllib.parse import quote
 from starlette.responses import Response
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
-from trainer.serving.answers import count_answer, predict_body
-from trainer.serving.application import Application, bug_response, error_response, unauthorized
+from trainer.serving.application import (
+    THREAD_BYTES,
+    Application,
+    bug_response,
+    error_response,
+    unauthorized,
+)
 from trainer.serving.bodies import JSON_TYPE
 from trainer.serving.models import Served
 from trainer.serving.problems import RequestError
+from trainer.serving.responses import count_predictions, predict_body
 
 Headers = Sequence[tuple[bytes, bytes]]
 
-MAX_BYTES = 16 * 1024
-"""Largest body; larger ones are processed in a thread."""
 _OTHER_REQUESTS = frozenset({b"content-encoding", b"transfer-encoding", b"expect"})
 _ANY_TYPE = b"*/*"
 
 
-class ImmediateAnswers:
+class ImmediateResponses:
     """Answers small requests for predictions in JSON, with the responses of `Application`."""
 
     def __init__(self, application: Application) -> None:
         self._application = application
         self._json = JSON_TYPE.encode()
-        self._max_bytes = min(MAX_BYTES, application.limits.max_body_bytes)
+        self._max_bytes = min(THREAD_BYTES, application.limits.max_body_bytes)
         # Others are percent-encoded, and decoded by uvicorn.
         plain = (path for path in application.predict_paths if quote(path) == path)
         self._paths = {path.encode(): path for path in plain}
@@ -92,10 +96,10 @@ class ImmediateAnswers:
         assert served is not None, "a model is not replaced by a generator"
         content_type = dict(headers)[b"content-type"].decode("latin-1")
         try:
-            answer = predict_body(served, body, content_type, application.limits)
-            count_answer(application.counters, served, answer)
+            response = predict_body(served, body, content_type, application.limits)
+            count_predictions(application.counters, served, response)
         except RequestError as error:
             return error_response(error)
         except Exception as error:
             return bug_response("POST", path, error)
-        return Response(answer.content, media_type=answer.media_type, headers=served.headers)
+        return Response(response.body, media_type=response.media_type, headers=served.headers)

@@ -50,7 +50,7 @@ class Served:
 
     @property
     def listed(self) -> dict[str, Any]:
-        """What `/models` says about it."""
+        """Its entry in `/models`."""
         return {
             "name": self.model.source.name,
             "run": self.model.schema.run,
@@ -129,10 +129,11 @@ class Models:
         self, source: ModelSource, number: int, sources: Sequence[ModelSource]
     ) -> Served | ServedGenerator:
         model = open_model(source)
+        headers = {"x-trainer-run": model.schema.run} if _is_header(model.schema.run) else {}
         if not isinstance(model, OnnxModel):
             from trainer.serving.generators import serve_generator
 
-            return serve_generator(model, number, self._limits)
+            return serve_generator(model, number, headers, self._limits)
         monitor = None
         if source.bins:
             from trainer.serving.monitoring import Monitor
@@ -140,7 +141,6 @@ class Models:
             own = self.counters.own[self.counters.extra :]
             slots = [*counters_by_model((other.bins for other in sources), own)][number]
             monitor = Monitor(source.bins, slots)
-        headers = {"x-trainer-run": model.schema.run} if _is_header(model.schema.run) else {}
         schema = model.schema
         unseen = next(output.columns[0] for output in schema.outputs if output.role == "unseen")
         return Served(model, RowReader(schema), number, monitor, unseen, headers, openapi(schema))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -18,8 +18,8 @@ from trainer.serving.settings import ModelSource
 
 Arrays = dict[str, NDArray[Any]]
 
-_ROWS = 8192
-"""Rows of a call of ONNX Runtime, which limits its memory."""
+_MAX_ROWS = 8192
+"""Maximum number of rows in a call of ONNX Runtime, which limits its memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +106,8 @@ class OnnxModel:
 
             (source,) = self.schema.inputs
             return self._predictions(run_by_length(self._run, arrays, source))
-        if rows <= _ROWS:
-            return self._predictions(self._session.run(self.output_names, arrays))
-        parts = [
-            self._session.run(
-                self.output_names,
-                {name: array[start : start + _ROWS] for name, array in arrays.items()},
-            )
-            for start in range(0, rows, _ROWS)
-        ]
-        return self._predictions([np.concatenate(values) for values in zip(*parts, strict=True)])
+        outputs = run_in_batches(self._session, self.output_names, arrays, rows, _MAX_ROWS)
+        return self._predictions(outputs)
 
     def _run(self, arrays: Arrays) -> list[NDArray[Any]]:
         outputs: list[NDArray[Any]] = self._session.run(self.output_names, arrays)
@@ -198,6 +190,31 @@ def open_session(source: ModelSource) -> onnxruntime.InferenceSession:
     except Exception as error:
         found = str(error).splitlines()[0]
         raise RunError(Problem(source.file, "an ONNX file", found, fix)) from error
+
+
+def run_in_batches(
+    session: onnxruntime.InferenceSession,
+    outputs: Sequence[str],
+    arrays: Mapping[str, NDArray[Any]],
+    rows: int,
+    size: int,
+) -> list[NDArray[Any]]:
+    """Run a session on all rows, in calls of at most `size` rows.
+
+    Args:
+        session: The session.
+        outputs: The names of its outputs.
+        arrays: Its inputs: name → (rows, …).
+        rows: The number of rows.
+        size: Maximum number of rows in a call.
+    """
+    if rows <= size:
+        return list(session.run(outputs, arrays))
+    parts = [
+        session.run(outputs, {name: array[start : start + size] for name, array in arrays.items()})
+        for start in range(0, rows, size)
+    ]
+    return [np.concatenate(values) for values in zip(*parts, strict=True)]
 
 
 def incompatibility(new: Schema, old: Schema) -> str:

@@ -166,7 +166,7 @@ def _prediction(output: OutputField) -> dict[str, Any]:
         case "label":
             return {"type": "string"}
         case "text":
-            return {"type": "string", "description": "The text that is written."}
+            return {"type": "string", "description": "The translation."}
         case "unseen":
             what = "Whether a value does not occur in training."
             return {"type": "boolean", "description": what}

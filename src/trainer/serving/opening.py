@@ -34,6 +34,6 @@ def incompatible_models(new: OnnxModel | GeneratorModel, old: OnnxModel | Genera
         return "it predicts rows"
     if isinstance(old, OnnxModel):
         return "it generates samples"
-    from trainer.serving.generator_model import other_samples
+    from trainer.serving.generator_model import generator_incompatibility
 
-    return other_samples(new.schema, old.schema)
+    return generator_incompatibility(new.schema, old.schema)

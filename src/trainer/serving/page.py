@@ -11,9 +11,9 @@ from typing import Literal
 from starlette.responses import Response
 
 PageKind = Literal["rows", "samples"]
-"""Whether a user enters rows that are predicted, or draws samples of a generator."""
-
-_NAMES: dict[PageKind, str] = {"rows": "page", "samples": "samples"}
+"""Whether a user enters rows that are predicted, or draws samples of a generator; the name of the form
+and of its script.
+"""
 
 
 def page_response(kind: PageKind, *, needs_token: bool) -> Response:
@@ -23,7 +23,7 @@ def page_response(kind: PageKind, *, needs_token: bool) -> Response:
         kind: What the model does.
         needs_token: Whether the page asks for a token.
     """
-    content, policy = _page(_NAMES[kind])
+    content, policy = _page(kind)
     headers = {
         "content-security-policy": policy,
         "x-content-type-options": "nosniff",
@@ -35,16 +35,19 @@ def page_response(kind: PageKind, *, needs_token: bool) -> Response:
 
 
 @cache
-def _page(name: str) -> tuple[str, str]:
+def _page(kind: PageKind) -> tuple[str, str]:
     """Return the page, and a policy that allows its own script and style only."""
-    html, style = _read(f"{name}.html"), _read("page.css")
-    script = _read("client.js") + _read(f"{name}.js")
+    html, style = _read("page.html"), _read("page.css")
+    script = _read("client.js") + _read(f"{kind}.js")
     policy = (
         f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; "
         "connect-src 'self'; img-src blob: data:; base-uri 'none'; form-action 'none'; "
         "frame-ancestors 'none'"
     )
-    return html.replace("{{style}}", style).replace("{{script}}", script), policy
+    parts = {"style": style, "content": _read(f"{kind}.html"), "script": script}
+    for name, text in parts.items():
+        html = html.replace(f"{{{{{name}}}}}", text)
+    return html, policy
 
 
 def _read(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import orjson
@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from trainer.serving.bodies import ARROW_TYPE, CSV_TYPE, JSON_TYPE, Form
 from trainer.serving.onnx_model import Arrays
+
+if TYPE_CHECKING:
+    import polars as pl
 
 _OPTIONS = orjson.OPT_SERIALIZE_NUMPY
 
@@ -29,11 +32,16 @@ def encode_predictions(predictions: Arrays, form: Form) -> tuple[bytes, str]:
     # Polars is not needed for JSON, and takes a while to import.
     import polars as pl
 
-    from trainer.data.table_writer import csv_bytes
-
     frame = pl.DataFrame(
         [pl.Series(name, _plain_column(column)) for name, column in predictions.items()]
     )
+    return encode_table(frame, form)
+
+
+def encode_table(frame: pl.DataFrame, form: Literal["csv", "arrow"]) -> tuple[bytes, str]:
+    """Return a table as the body of a response, and its content type."""
+    from trainer.data.table_writer import csv_bytes
+
     if form == "csv":
         return csv_bytes(frame, header=True), CSV_TYPE
     stream = io.BytesIO()

@@ -1,9 +1,7 @@
 const FIELDS = { count: "count", seed: "seed", class: "class" };
-let described = { classes: [], most: 1 };
+let described = { classes: [], max_count: 1 };
 
-const showErrors = (problem) => listErrors(problem, (column) => (column in FIELDS ? find(FIELDS[column]) : null));
-
-const numberOrText = (value) => (value.trim() !== "" && Number.isFinite(Number(value)) ? Number(value) : value);
+const fieldOf = (column) => (column in FIELDS ? find(FIELDS[column]) : null);
 
 const readRequest = () => {
   const values = { count: numberOrText(find("count").value) };
@@ -37,44 +35,23 @@ const showRows = (samples) => {
   return table;
 };
 
-const draw = async (event) => {
-  event.preventDefault();
-  find("draw").disabled = true;
-  try {
-    const body = JSON.stringify(readRequest());
-    const { content, response } = await send(base + "predict", { method: "POST", body, headers: { "Content-Type": "application/json", Accept: "application/json" } });
-    find("errors").hidden = true;
-    document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
-    find("note").textContent = `seed ${response.headers.get("x-trainer-seed")}`;
-    find("samples").replaceChildren(described.generates === "images" ? showImages(content) : showRows(content));
-    find("result").hidden = false;
-  } catch (problem) {
-    showErrors(problem);
-  } finally {
-    find("draw").disabled = false;
-  }
+const draw = async () => {
+  const body = JSON.stringify(readRequest());
+  const { content, response } = await send(base + "predict", { method: "POST", body, headers: { "Content-Type": "application/json", Accept: "application/json" } });
+  clearErrors();
+  find("note").textContent = `seed ${response.headers.get("x-trainer-seed")}`;
+  find("samples").replaceChildren(described.generates === "images" ? showImages(content) : showRows(content));
+  find("result").hidden = false;
 };
 
-const load = async () => {
-  try {
-    const api = await loadModel();
-    described = api["x-trainer"];
-    find("count").value = Math.min(described.generates === "images" ? 40 : 10, described.most);
-    find("most").textContent = `1 to ${described.most.toLocaleString("en")}`;
-    const choices = find("class");
-    choices.replaceChildren(make("option", { value: "" }, "all, as frequent as in training"));
-    described.classes.forEach((name, index) => choices.append(make("option", { value: index }, name)));
-    find("class-field").hidden = described.classes.length === 0;
-    find("errors").hidden = true;
-  } catch (problem) {
-    find("title").textContent = "trainer serve";
-    showErrors(problem);
-  }
+const showModel = (api) => {
+  described = api["x-trainer"];
+  find("count").value = Math.min(described.generates === "images" ? 40 : 10, described.max_count);
+  find("range").textContent = `1 to ${described.max_count.toLocaleString("en")}`;
+  const choices = find("class");
+  choices.replaceChildren(make("option", { value: "" }, "all, as frequent as in training"));
+  described.classes.forEach((name, index) => choices.append(make("option", { value: index }, name)));
+  find("class-field").hidden = described.classes.length === 0;
 };
 
-find("form").addEventListener("submit", draw);
-find("token-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  load();
-});
-load();
+start(showModel, draw, fieldOf);

@@ -6,20 +6,26 @@
 from __future__ import annotations
 
 import base64
-import io
 import secrets
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import orjson
-import polars as pl
 
 from trainer.data.generated_samples import png_bytes
-from trainer.data.table_writer import csv_bytes
 from trainer.errors import did_you_mean
 from trainer.export.generator_schema import IMAGE_OUTPUT, GeneratorSchema
-from trainer.serving.bodies import ARROW_TYPE, ARROW_TYPES, CSV_TYPE, JSON_TYPE
+from trainer.serving.bodies import (
+    ARROW_TYPE,
+    ARROW_TYPES,
+    CSV_TYPE,
+    JSON_TYPE,
+    accepted_types,
+    is_json,
+    media_type,
+)
 from trainer.serving.generator_model import DrawnSamples
+from trainer.serving.predictions import encode_table
 from trainer.serving.problems import RequestError, RequestProblem, refuse, shown
 from trainer.serving.settings import Limits
 
@@ -28,9 +34,9 @@ PNG_TYPE = "image/png"
 MAX_SEED = 2**63 - 1
 _SETTINGS = ("count", "seed", "class")
 _MAX_VALUES = 2**25
-"""Most values of all samples of a request, which limits the memory of a worker."""
+"""Maximum number of values in all samples of a request, which limits the memory of a worker."""
 _RANDOM_SEEDS = 2**31
-"""Seeds that are drawn are short enough to copy, and exact as JavaScript's numbers."""
+"""Random seeds are below it: short enough to copy, and exact as numbers of JavaScript."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class SampleRequest:
     only: int | None
 
 
-def most_samples(schema: GeneratorSchema, limits: Limits) -> int:
+def max_samples(schema: GeneratorSchema, limits: Limits) -> int:
     """Return the largest number of samples of a request."""
     return max(1, min(limits.max_rows, _MAX_VALUES // max(schema.values, 1)))
 
@@ -61,10 +67,10 @@ def read_sample_request(
     Raises:
         RequestError: It is no JSON object, or settings are unknown or out of range; lists all problems.
     """
-    kind = content_type.partition(";")[0].strip().lower()
+    kind = media_type(content_type)
     if not body.strip():
         body = b"{}"
-    elif kind != JSON_TYPE and not kind.endswith("+json"):
+    elif not is_json(kind):
         found = f"the content type '{kind[:100]}'" if kind else "no content type"
         raise refuse(415, "JSON", found, f"set the header Content-Type to {JSON_TYPE}")
     try:
@@ -79,11 +85,11 @@ def read_sample_request(
         if name not in _SETTINGS:
             fix = did_you_mean(name, _SETTINGS, "remove it: a generator has no columns to fill")
             problems.append(RequestProblem(", ".join(_SETTINGS), "another setting", fix, name))
-    most = most_samples(schema, limits)
+    max_count = max_samples(schema, limits)
     too_many = "draw them in parts with different seeds"
-    if most == limits.max_rows:
+    if max_count == limits.max_rows:
         too_many += ", or start trainer serve with a larger --max-rows"
-    count = _whole_number(values, "count", 1, range(1, most + 1), problems, too_many)
+    count = _whole_number(values, "count", 1, range(1, max_count + 1), problems, too_many)
     drawn = secrets.randbelow(_RANDOM_SEEDS) if values.get("seed") is None else 0
     seed = _whole_number(values, "seed", drawn, range(MAX_SEED + 1), problems)
     only = _class_code(values.get("class"), schema, problems)
@@ -134,7 +140,7 @@ def sample_form(accepted: str | None, schema: GeneratorSchema) -> SampleForm:
     Raises:
         RequestError: Samples have no such form.
     """
-    kinds = [part.partition(";")[0].strip().lower() for part in (accepted or "*/*").split(",")]
+    kinds = accepted_types(accepted or "*/*")
     if JSON_TYPE in kinds:
         return "json"
     if PNG_TYPE in kinds and schema.images is not None:
@@ -173,10 +179,7 @@ def encode_samples(
             return orjson.dumps(schema.table(samples.outputs, samples.draw).to_dicts()), JSON_TYPE
         case "png":
             return png_bytes(samples.outputs[IMAGE_OUTPUT][0]), PNG_TYPE
-        case "csv":
-            table = schema.table(samples.outputs, samples.draw)
-            return csv_bytes(table, header=True), CSV_TYPE
-    return _arrow(schema.table(samples.outputs, samples.draw)), ARROW_TYPE
+    return encode_table(schema.table(samples.outputs, samples.draw), form)
 
 
 def _image_objects(samples: DrawnSamples, schema: GeneratorSchema) -> list[dict[str, str]]:
@@ -185,9 +188,3 @@ def _image_objects(samples: DrawnSamples, schema: GeneratorSchema) -> list[dict[
         content = {"class": schema.classes[code]} if schema.conditions else {}
         objects.append({**content, "image": base64.b64encode(png_bytes(image)).decode("ascii")})
     return objects
-
-
-def _arrow(table: pl.DataFrame) -> bytes:
-    stream = io.BytesIO()
-    table.write_ipc_stream(stream)
-    return stream.getvalue()

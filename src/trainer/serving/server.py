@@ -16,7 +16,7 @@ import uvicorn
 from trainer.serving.application import Application
 from trainer.serving.connections import limited_protocol
 from trainer.serving.counters import Counters
-from trainer.serving.immediate import ImmediateAnswers
+from trainer.serving.immediate import ImmediateResponses
 from trainer.serving.models import Models
 from trainer.serving.settings import WorkerSettings
 
@@ -82,7 +82,7 @@ def serve(
     config = uvicorn.Config(
         application,
         loop="uvloop",
-        http=limited_protocol(settings.limits, models.counters, ImmediateAnswers(application)),
+        http=limited_protocol(settings.limits, models.counters, ImmediateResponses(application)),
         ws="none",
         lifespan="off",
         log_config=None,

@@ -182,7 +182,7 @@ class _ServedModels:
     def update(self, counters: Counters) -> None:
         """Look for newer runs, and write the counts of monitoring, if it is time.
 
-        Problems are logged once each: the server goes on answering.
+        Problems are logged once each: the server continues.
         """
         try:
             self._update(counters)

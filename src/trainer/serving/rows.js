@@ -1,10 +1,9 @@
 let inputs = [];
 
-const showErrors = (problem) =>
-  listErrors(problem, (column) => {
-    const index = inputs.findIndex((input) => input.column === column);
-    return index < 0 ? null : find(`field-${index}`);
-  });
+const fieldOf = (column) => {
+  const index = inputs.findIndex((input) => input.column === column);
+  return index < 0 ? null : find(`field-${index}`);
+};
 
 const number = (value) => (typeof value === "number" ? String(Number(value.toPrecision(4))) : text(value));
 
@@ -56,7 +55,7 @@ const readRow = async () => {
     if (input.kind === "image") row[input.column] = field.files.length ? await readFile(field.files[0]) : null;
     else if (field.value === "") row[input.column] = null;
     else if (input.kind === "boolean") row[input.column] = field.value === "true";
-    else if (input.kind === "number" && field.value.trim() !== "" && Number.isFinite(Number(field.value))) row[input.column] = Number(field.value);
+    else if (input.kind === "number") row[input.column] = numberOrText(field.value);
     else row[input.column] = field.value;
   }
   return row;
@@ -96,8 +95,7 @@ const drawMap = async (column, cells) => {
 const showPrediction = async (content) => {
   const prediction = content.prediction;
   const score = prediction[content.score];
-  find("errors").hidden = true;
-  document.querySelectorAll(".wrong").forEach((node) => node.classList.remove("wrong"));
+  clearErrors();
   const isText = content.score === null;
   const main = isText ? Object.keys(prediction)[0] : "label";
   find("prediction").textContent = main in prediction ? text(prediction[main]) : number(score);
@@ -123,45 +121,25 @@ const showPrediction = async (content) => {
   for (const [column, cells] of Object.entries(content.maps || {})) await drawMap(column, cells);
 };
 
-const submit = async (event) => {
-  event.preventDefault();
-  find("predict").disabled = true;
-  try {
-    const body = JSON.stringify(await readRow());
-    await showPrediction(await request(base + "explain", { method: "POST", body, headers: { "Content-Type": "application/json" } }));
-  } catch (problem) {
-    showErrors(problem);
-  } finally {
-    find("predict").disabled = false;
-  }
+const predict = async () => {
+  const body = JSON.stringify(await readRow());
+  await showPrediction(await request(base + "explain", { method: "POST", body, headers: { "Content-Type": "application/json" } }));
 };
 
-const load = async () => {
-  try {
-    const api = await loadModel();
-    const seen = new Set();
-    inputs = api["x-trainer"].inputs.filter((input) => !seen.has(input.column) && seen.add(input.column));
-    const fields = find("fields");
-    fields.replaceChildren();
-    inputs.forEach((input, index) => {
-      const field = make("div", { class: "field" });
-      field.append(make("label", { for: `field-${index}` }, input.column), widget(input, index), make("small", {}, hint(input)));
-      fields.append(field);
-    });
-    const row = api.components.schemas.Row;
-    const typical = Object.fromEntries(inputs.map((input) => [input.column, input.typical]));
-    fill(row.examples ? row.examples[0] : typical);
-    find("typical").onclick = () => fill(typical);
-    find("errors").hidden = true;
-  } catch (problem) {
-    find("title").textContent = "trainer serve";
-    showErrors(problem);
-  }
+const showModel = (api) => {
+  const seen = new Set();
+  inputs = api["x-trainer"].inputs.filter((input) => !seen.has(input.column) && seen.add(input.column));
+  const fields = find("fields");
+  fields.replaceChildren();
+  inputs.forEach((input, index) => {
+    const field = make("div", { class: "field" });
+    field.append(make("label", { for: `field-${index}` }, input.column), widget(input, index), make("small", {}, hint(input)));
+    fields.append(field);
+  });
+  const row = api.components.schemas.Row;
+  const typical = Object.fromEntries(inputs.map((input) => [input.column, input.typical]));
+  fill(row.examples ? row.examples[0] : typical);
+  find("typical").onclick = () => fill(typical);
 };
 
-find("form").addEventListener("submit", submit);
-find("token-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  load();
-});
-load();
+start(showModel, predict, fieldOf);

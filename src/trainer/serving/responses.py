@@ -15,17 +15,17 @@ from trainer.serving.settings import Limits
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """The predictions for a request.
+class PredictionResponse:
+    """The response to a request for predictions.
 
     Attributes:
-        content: The body of the response.
+        body: Its body.
         media_type: Its content type.
         inputs: The inputs of the model.
         predictions: Its predictions.
     """
 
-    content: bytes
+    body: bytes
     media_type: str
     inputs: Inputs
     predictions: Arrays
@@ -39,8 +39,8 @@ def predict_body(
     *,
     form: Form | None = None,
     ignore_unknown: bool = False,
-) -> Answer:
-    """Return the predictions for a body.
+) -> PredictionResponse:
+    """Return the response to a request for predictions.
 
     Args:
         served: The model.
@@ -56,14 +56,14 @@ def predict_body(
     table = read_body(body, content_type, served.reader.images, limits)
     inputs = served.reader.inputs(table, ignore_unknown=ignore_unknown)
     predictions = served.model.predict_inputs(inputs)
-    content, media_type = encode_predictions(predictions, form or table.form)
-    return Answer(content, media_type, inputs, predictions)
+    encoded, media_type = encode_predictions(predictions, form or table.form)
+    return PredictionResponse(encoded, media_type, inputs, predictions)
 
 
-def count_answer(counters: Counters, served: Served, answer: Answer) -> None:
-    """Count the rows of an answer, and its values if the model is monitored."""
-    rows = answer.inputs.rows
-    unseen = int(np.count_nonzero(answer.predictions[served.unseen]))
+def count_predictions(counters: Counters, served: Served, response: PredictionResponse) -> None:
+    """Count the rows of a response, and their values if the model is monitored."""
+    rows = response.inputs.rows
+    unseen = int(np.count_nonzero(response.predictions[served.unseen]))
     counters.count_rows(served.number, rows, unseen)
     if served.monitor is not None:
-        served.monitor.add(answer.inputs.arrays(), answer.predictions, rows)
+        served.monitor.add(response.inputs.arrays(), response.predictions, rows)
