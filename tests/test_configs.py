@@ -155,8 +155,10 @@ MIN_METRICS = {
 SMALLER = {
     "convolution_a": ["data.image.size=16", "fit.epochs=5"],
     "convolution_b": ["data.image={resize: 20, crop: 16}"],
+    "fashion": ["fit.epochs=5"],
+    "reviews_characters": ["fit.epochs=4"],
 }
-"""Overrides for networks whose memory is in proportion to the area of the images."""
+"""Overrides for fewer epochs, and for networks whose memory is in proportion to the area of images."""
 
 
 @pytest.mark.slow

@@ -36,11 +36,11 @@ GENERATED = {"digits_gan", "rows_gan"}
 SAME = {"phrases_translate", "sentences_tuned"}
 """Configs that differ from another in data or in values of settings."""
 SHIPPED = {
-    "clothing", "reviews_characters", "xor",
+    "clothing", "xor",
     *({path.stem for path in CONFIGS.glob("*.yaml")} - MIN_METRICS.keys() - GENERATED - SAME),
 }  # fmt: skip
 LONG = {
-    "dates_translate", "emoji", "reviews", "reviews_bert", "reviews_characters", "sentences_minilm",
+    "dates_translate", "emoji", "reviews", "reviews_bert", "sentences_minilm",
 }  # fmt: skip
 """Configs that are trained on `SHORT_ROWS` rows of their table."""
 SHORT_ROWS = 240
@@ -59,7 +59,7 @@ SMALLER = {
 """Overrides for many folds, for encoders, and for short translations."""
 TRANSLATIONS = ("dates_translate",)
 """Configs whose runs cannot be explained."""
-POSITIONS = {"max_position_embeddings": 128}
+ENCODER = {"max_position_embeddings": 128, "num_hidden_layers": 1}
 RECORDS = {**FILES, "heat_maps": HeatMapsFile, "images": ImagesFile}
 ROWS = 90
 TARGETS = {
@@ -209,7 +209,7 @@ def train_shipped(config: Path, command: Callable) -> Case:
         frame.gather_every(frame.height // SHORT_ROWS).write_csv(table)
         settings.append(f"data.source={table}")
     if any(setting.endswith("=encoder") for setting in settings):
-        write_encoder(Path("encoder"), text=table.read_text("utf-8"), **POSITIONS)
+        write_encoder(Path("encoder"), text=table.read_text("utf-8"), **ENCODER)
     if loaded.sweep is not None:
         small = ("sweep.search=random", "sweep.halving=null", "--trials", "2", "--jobs", "1")
         swept = command("sweep", config, *settings, *small, "--json")

@@ -36,7 +36,7 @@ def test_module_agrees_with_predict(case: Any) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=20, suppress_health_check=list(HealthCheck))
+@settings(max_examples=12, suppress_health_check=list(HealthCheck))
 @given(cases())
 def test_module_agrees_with_predict_for_many_configs(case: Any) -> None:
     check(case)

@@ -24,7 +24,7 @@ from tests.kill.histories import ReferenceRun, resumable
 from tests.kill.trainings import SHORT
 
 PARTS = 8 if EVERY_OPERATION else 1
-SAMPLE = 3
+SAMPLE = 2
 """Operations per test where not all are tried."""
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EACCES)
 DIVISIBLE = {"write", "remove", "save_network", "append"}

@@ -24,7 +24,7 @@ from trainer.workers.leases import leases_in
 
 SWEEPS = max(1, HISTORIES // 5)
 ENGINES = ("local", "ray") if HISTORIES >= 40 else ("local",)
-MAX_INTERRUPTIONS = 4 if HISTORIES >= 40 else 2
+MAX_INTERRUPTIONS = 4 if HISTORIES >= 40 else 1
 SEARCHES = ("tpe", "sobol")
 CONFIG = """\
 name: swept
@@ -36,7 +36,7 @@ model:
     - batch_normalization
     - dropout: 0.2
 optimizer: {name: adamw, learning_rate: 0.003, ema: 0.98, schedule: {cosine: {warmup: 1 epoch}}}
-fit: {epochs: 20, batch_size: 16, class_weight: balanced, early_stopping: {patience: 20}}
+fit: {epochs: 12, batch_size: 16, class_weight: balanced, early_stopping: {patience: 12}}
 sweep:
   space:
     optimizer.learning_rate: log(1e-4, 1e-1)

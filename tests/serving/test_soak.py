@@ -17,7 +17,7 @@ import pytest
 
 from tests.serving.files import ROW, Server, expected_probability
 
-SECONDS = float(os.environ.get("TRAINER_SOAK_SECONDS", "20"))
+SECONDS = float(os.environ.get("TRAINER_SOAK_SECONDS", "10"))
 THREADS = 6
 HOSTILE = (
     b"[" * 50_000,
