@@ -1,6 +1,8 @@
 """Errors of TensorFlow that are reported as problems of the machine."""
 
 import gc
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -59,9 +61,19 @@ def test_rarely_needed_modules_are_loaded_when_used(
     assert (tmp_path / "rarely.loaded").exists()
 
 
+@pytest.mark.slow
 def test_rarely_needed_modules_of_tensorflow_can_be_used() -> None:
-    assert tf.compat.as_bytes("a") == b"a"
-    assert tf.lite.Optimize.DEFAULT
+    # In a process of its own, as the tests import TensorFlow before trainer does.
+    code = """
+from trainer.engine.devices import physical_devices
+physical_devices()
+import tensorflow as tf
+assert tf.compat.as_bytes("a") == b"a"
+assert tf.lite.Optimize.DEFAULT
+# The line above has imported the package tensorflow.lite.
+assert tf.lite.TFLiteConverter
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("enabled", [True, False])

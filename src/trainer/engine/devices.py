@@ -17,6 +17,7 @@ import threading
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import LazyLoader
@@ -222,6 +223,11 @@ def _import_quietly() -> None:
     ):
         import keras
         import tensorflow as tf
+
+        # Whatever imports the package tensorflow.lite first replaces tf.lite, which is another module.
+        lite = tf.lite
+        import_module("tensorflow.lite")
+        tf.lite = lite
 
     # Overrides the user's keras.json: a CPU does not support channels-first convolutions.
     keras.config.set_image_data_format("channels_last")
