@@ -269,6 +269,7 @@ def halving():
 """
 
 
+@pytest.mark.slow
 def test_custom_layer_needs_permission_again_and_custom_callback_keeps_its_state(
     folder: Path, trainer: Callable, stopped_run: Callable, whole_run: Callable, refused: Callable
 ) -> None:

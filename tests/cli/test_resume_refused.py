@@ -170,6 +170,7 @@ def test_other_device(
     assert comparable_files(run) == before
 
 
+@pytest.mark.slow
 def test_accepted_differences_are_recorded(
     folder: Path, stopped_run: Callable, trainer: Callable
 ) -> None:

@@ -124,6 +124,7 @@ def test_sweep_whose_trials_all_fail(folder: Path, trainer: Callable) -> None:
     assert trainer("resume", path, "--jobs", "1").code == 3
 
 
+@pytest.mark.slow
 def test_stopped_sweep_resumes(folder: Path, trainer: Callable, after_epoch: Callable) -> None:
     after_epoch(3, lambda: os.kill(os.getpid(), signal.SIGTERM))
     stopped = trainer("sweep", "good.yaml", RATES, "fit.epochs=12", "--jobs", "1")

@@ -112,6 +112,7 @@ def test_monitors_decide_at_the_same_epoch_within_a_block():
     assert len({event.learning_rate for event in events}) > 1
 
 
+@pytest.mark.slow
 def test_sync_variables_restores_an_epoch_within_a_block(trainings):
     single, blocks = trainings("averages")
     states = {}

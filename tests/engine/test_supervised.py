@@ -124,6 +124,7 @@ def test_predictions_are_returned_with_their_rows():
     )
 
 
+@pytest.mark.slow
 def test_predictions_of_training_are_kept_only_if_needed():
     weights = []
     for keep_outputs in (True, False):

@@ -67,6 +67,7 @@ def test_metrics_are_compared_with_those_before(compressed):
     assert record.sentence in compressed.sentence
 
 
+@pytest.mark.slow
 def test_the_best_epoch_is_one_after_compression(compressed):
     manifest = RunDirectory(compressed.run).read_manifest()
     assert manifest.best_epoch is not None

@@ -51,6 +51,7 @@ def refit(run: RunDirectory, runs: Path) -> tuple[RunStarted, RunFinished]:
     return events[0], events[-1]
 
 
+@pytest.mark.slow
 def test_threshold_and_temperature_of_the_trial_are_kept(trained: Any, tmp_path: Path) -> None:
     run = trained("fit.epochs=3", "evaluate={threshold: f1, calibrate: true, report: false}").run
     trial = RunDirectory(Path(shutil.copytree(run, tmp_path / "trial")))

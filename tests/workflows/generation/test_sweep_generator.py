@@ -61,6 +61,7 @@ def test_the_trial_with_the_smallest_distance_wins(finished: SweepFinished) -> N
     assert directory.report.exists()
 
 
+@pytest.mark.slow
 def test_a_stopped_sweep_ends_with_the_same_trials(finished: SweepFinished, tmp_path: Path) -> None:
     root = finished.sweep.parents[2]
     loaded = load_sweep(root / "config.yaml", SEARCHED)

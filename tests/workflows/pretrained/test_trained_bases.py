@@ -130,6 +130,7 @@ def built_with(config, *overrides, **options):
     return plan, build_training(plan, allow_custom=False, **options)
 
 
+@pytest.mark.slow
 def test_the_first_epochs_equal_those_with_the_base_in_the_loop(config, monkeypatch):
     monkeypatch.chdir(config.parent)
     filled = []
