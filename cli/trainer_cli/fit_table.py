@@ -36,10 +36,13 @@ def is_data(path: Path) -> bool:
     """
     from trainer.config.image_folders import is_image_folder
     from trainer.config.load import TABLE_SUFFIXES
+    from trainer.data.parallel_paths import parallel_files
     from trainer.runs.search import is_run
 
     if path.is_dir():
         return is_image_folder(path) and not is_run(path)
+    if parallel_files(path):
+        return True
     suffix = path.suffix.lower()
     if suffix in (".yaml", ".yml", ".json"):
         return False

@@ -30,8 +30,8 @@ def command(
         Path,
         typer.Argument(
             metavar="DATA",
-            help="A table (CSV, Parquet, NDJSON, …), or a folder of images with a subfolder for each "
-            "class.",
+            help="A table (CSV, Parquet, NDJSON, …), parallel text files ('corpus.{en,fr}'), or a "
+            "folder of images with a subfolder for each class.",
             readable=False,
         ),
     ],
@@ -76,6 +76,8 @@ def command(
     Example: trainer init photos --sheet photos.html
 
     Example: trainer init pairs.csv --target french --task translate
+
+    Example: trainer init 'corpus.{en,fr}' --target fr --task translate
 
     Example: trainer init patients.csv --task generate --target diagnosis
 

@@ -34,8 +34,9 @@ def command(
         Path | None,
         typer.Argument(
             metavar="FILE",
-            help="The rows to predict: a table; an image, a folder of images or a glob, or a table of "
-            "their paths; - for CSV on stdin. Not for task: generate.",
+            help="The rows to predict: a table; a file of one text per line, for a run of parallel text "
+            "files; an image, a folder of images or a glob, or a table of their paths; - for stdin. Not "
+            "for task: generate.",
             readable=False,
             show_default=False,
         ),

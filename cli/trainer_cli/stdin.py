@@ -29,7 +29,7 @@ def data_file(path: Path) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="trainer-stdin-") as folder:
-        copy = Path(folder) / "stdin.csv"
+        copy = Path(folder) / "stdin.txt"
         _copy_stdin(copy)
         try:
             yield copy

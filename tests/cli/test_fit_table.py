@@ -71,6 +71,13 @@ def test_table_and_config_are_told_apart_by_content(trainer, folder):
     assert "likely columns" in trainer("fit", "table.txt").err
 
 
+def test_parallel_text_files_are_a_table(trainer, folder):
+    for name in ("en", "de"):
+        Path(f"pairs.{name}").write_text("one\ntwo\n")
+    result = trainer("fit", "pairs.{en,de}", "--task", "translate")
+    assert "for example: trainer fit 'pairs.{en,de}' --target en --task translate" in result.err
+
+
 def test_fit_of_a_table_is_repeated_by_its_configs(trainer, folder):
     # The time limit is not reached, and changes nothing.
     result = trainer(

@@ -129,6 +129,8 @@ def test_windows_line_breaks() -> None:
          "tab with spaces"),
         ("a: [1, 2\nb: 3\n", "c.yaml:2:2: expected ',' or ']', found ': 3'; close the bracket opened "
          "at 1:4 with ']'"),
+        ("a: {b: x.{d,e}}\n", "c.yaml:1:10: expected ',' or '}', found '{d,e}}'; put a value that "
+         "contains braces in quotes"),
         ("a: {b: 1\n", "c.yaml:1:9: expected ',' or '}', found the end of the file; close the bracket "
          "opened at 1:4 with '}'"),
         ("a: 'x\nb: 1\n", "c.yaml:1:4: expected a closing quote, found the end of the file; close the "

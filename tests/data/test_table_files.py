@@ -30,9 +30,9 @@ def opened(tmp_path, kind):
     return table_file(path, Data(source=str(path), target="a"))
 
 
-def test_every_format_has_a_class_and_an_extension():
+def test_every_format_of_single_files_has_a_class_and_an_extension():
     formats = set(typing.get_args(FileFormat))
-    assert set(FILE_CLASSES) == formats == {"folder", *FORMAT_SUFFIXES.values()}
+    assert set(FILE_CLASSES) == formats == {"folder", "lines", *FORMAT_SUFFIXES.values()}
 
 
 @pytest.mark.parametrize("kind", sorted(WRITE))

@@ -12,10 +12,11 @@ import polars as pl
 import pytest
 
 import trainer
-from tests.workflows.conftest import evaluate_run, predict_table, resume_fit, run_fit
+from tests.workflows.conftest import evaluate_run, open_on_cpu, predict_table, resume_fit, run_fit
 from trainer.config.load import load_config
 from trainer.data.prepare import prepare
 from trainer.errors import ConfigError, DataError, RunError
+from trainer.prediction.files import predict_file
 from trainer.report.page.writing import run_comparison_page
 from trainer.runs.directory import RunDirectory
 from trainer.runs.findings import read_findings
@@ -148,6 +149,12 @@ def test_predictions_are_those_of_the_evaluation(done, folder, tmp_path):
     assert (
         frame["predicted_fr"].gather(expected["row"]).to_list() == expected["predicted"].to_list()
     )
+    texts = pl.read_csv(folder / "pairs.tsv", separator="\t")["en"]
+    (tmp_path / "new.en").write_text("\n".join(texts), encoding="utf-8")
+    lines = predict_file(
+        open_on_cpu(done.run), tmp_path / "new.en", keep=(), read_options=["data.format=lines"]
+    )
+    assert lines.frame.equals(frame)
     evaluated = {result.split: result.metrics for result in evaluate_run(done.run, "test").results}
     assert evaluated["test"] == pytest.approx(done.metrics["test"], rel=1e-5)
     other = evaluate_run(done.run, data=folder / "pairs.tsv").results[0]

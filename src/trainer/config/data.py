@@ -66,7 +66,7 @@ class NamedSources(Section):
 
 
 class Csv(Section):
-    """Format of CSV files."""
+    """Format of CSV files; `encoding` and `names` also apply to parallel text files."""
 
     header: bool = True
     """Whether the first line of each file contains the column names."""
@@ -308,10 +308,13 @@ class Data(Section):
     source: Files | Annotated[list[Files], Field(min_length=1)] | NamedSources
     """CSV, Parquet, NDJSON, Arrow IPC or NPZ: a file, a glob pattern, a list, or files by split.
     Or a folder of images with a subfolder for each class: a table with the columns `path` and `label`,
-    which is the target. Paths are relative to the config file; `~` and `${VARIABLE}` are expanded. Text
-    files may be compressed: `.csv.gz`, `.csv.zst`, or `.csv.zip` with one file."""
+    which is the target. Or parallel text files: `train.{en,fr}` is a table with the lines of train.en
+    and train.fr in the columns `en` and `fr`; an empty line is a missing value. Paths are relative to
+    the config file; `~` and `${VARIABLE}` are expanded. Text files may be compressed: `.csv.gz`,
+    `.csv.zst`, or `.csv.zip` with one file."""
     format: Literal["auto", FileFormat] = "auto"
-    """File format; auto: from the file names, and folder for a folder of images."""
+    """File format; auto: from the file names, folder for a folder of images, lines for parallel text
+    files."""
     csv: Csv = Csv()
     target: Column | list[Column]
     """Column to predict. Several yes/no columns or lists of labels (`target_separator`) are a

@@ -24,7 +24,8 @@ def data_conflicts(data: Data, *, folded: bool) -> Iterator[Conflict]:
 def _source_conflicts(data: Data) -> Iterator[Conflict]:
     if data.format not in ("auto", "csv"):
         for name in type(data.csv).model_fields:
-            if differs_from_default(data.csv, name):
+            is_used = data.format == "lines" and name in ("encoding", "names")
+            if differs_from_default(data.csv, name) and not is_used:
                 yield conflict(
                     f"data.csv.{name}",
                     "csv settings only with data.format: auto or csv",

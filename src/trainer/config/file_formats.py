@@ -5,9 +5,9 @@
 
 from typing import Literal
 
-FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz", "folder"]
+FileFormat = Literal["csv", "parquet", "ndjson", "arrow", "npz", "folder", "lines"]
 
-TEXT_FORMATS: tuple[FileFormat, ...] = ("csv", "ndjson")
+TEXT_FORMATS: tuple[FileFormat, ...] = ("csv", "ndjson", "lines")
 """Formats whose cells are text; their files may be compressed."""
 
 WHOLE_FORMATS: tuple[FileFormat, ...] = ("npz",)

@@ -46,6 +46,8 @@ def syntax_problem(error: yaml.MarkedYAMLError, lines: list[str], source: Source
     if "flow sequence" in context or "flow mapping" in context:
         closing = "]" if "sequence" in context else "}"
         fix = f"close the bracket opened at {start.line}:{start.column} with '{closing}'"
+        if re.search(r"[^\s,:\[{]\{$", lines[found_at.line - 1][: found_at.column]):
+            fix = "put a value that contains braces in quotes"
         return Problem(str(found_at), f"',' or '{closing}'", _text_at(lines, found_at), fix)
     if "mapping values are not allowed" in message:
         fix = "quote a value that contains ': '; put a key on a separate line, indented"

@@ -12,7 +12,7 @@ import shlex
 import stat
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -105,8 +105,13 @@ def read_lines(path: Path) -> Iterator[bytes]:
     Raises:
         DataError: See `read_chunks`.
     """
+    return lines_of(read_chunks(path))
+
+
+def lines_of(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Yield the lines of a text with their line endings, given its chunks."""
     rest = b""
-    for data in read_chunks(path):
+    for data in chunks:
         buffer = rest + data if rest else data
         end = buffer.rfind(b"\n") + 1
         yield from io.BytesIO(buffer[:end])

@@ -82,7 +82,6 @@ def text_chunks(path: Path, csv: Csv, *, single_chunk: bool = False) -> Iterator
 
 def _decoded(path: Path, csv: Csv, raw: Iterator[bytes]) -> Iterator[bytes]:
     """Decode the text as UTF-8, without a byte order mark."""
-    where = str(path)
     decoder = codecs.getincrementaldecoder(csv.encoding)() if csv.encoding != "utf-8" else None
     first = True
     try:
@@ -100,19 +99,19 @@ def _decoded(path: Path, csv: Csv, raw: Iterator[bytes]) -> Iterator[bytes]:
     except UnicodeError as error:
         raise _wrong_encoding(path, csv, error) from error
     if first:
-        raise DataError(Problem(where, "a header line and rows", "an empty file"))
+        raise _empty(path, csv)
 
 
 def _check_start(path: Path, csv: Csv, data: bytes) -> None:
     where = str(path)
     if not data or data.isspace():
-        raise DataError(Problem(where, "a header line and rows", "an empty file"))
+        raise _empty(path, csv)
     for magic, meaning in _MAGIC.items():
         if data.startswith(magic):
             found, fix = meaning, "correct its extension, set data.format, or save it as CSV"
             if detect_compression(path) is not None:
                 found, fix = f"{meaning} in it", f"unpack it with {decompress_command(path)}"
-            raise DataError(Problem(where, "a CSV file", found, fix))
+            raise DataError(Problem(where, "a text file", found, fix))
     key = "data.csv.encoding"
     if csv.encoding != "utf-16" and data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         expected, fix = f"{csv.encoding} text", "set data.csv.encoding: utf-16"
@@ -121,6 +120,11 @@ def _check_start(path: Path, csv: Csv, data: bytes) -> None:
     if csv.encoding in ("latin-1", "windows-1252") and _is_utf8(data):
         fix = "set data.csv.encoding: utf-8"
         raise DataError(Problem(where, f"{csv.encoding} text", "UTF-8 text", fix, key))
+
+
+def _empty(path: Path, csv: Csv) -> DataError:
+    expected = "a header line and rows" if csv.header else "rows"
+    return DataError(Problem(str(path), expected, "an empty file"))
 
 
 def _is_utf8(data: bytes) -> bool:

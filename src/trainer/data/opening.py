@@ -13,6 +13,7 @@ from trainer.config.data import Data, NamedSources
 from trainer.config.images import image_columns
 from trainer.data.arrays import RowIndex
 from trainer.data.image_paths import with_image_paths
+from trainer.data.parallel_paths import bytes_of_path
 from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.sources import expand_sources, files_by_split
 from trainer.data.streams import Stream
@@ -81,7 +82,7 @@ def open_table(data: Data, *, streamed: bool) -> Rows:
         frames.append(with_image_paths(frame, file, images))
         opened.append(file)
         warnings += pseudonyms.without_values(notes)
-        unread = SourceFile(str(path), path.stat().st_size, 0, "")
+        unread = SourceFile(str(path), bytes_of_path(path), 0, "")
         files.append(unread if streamed else SourceFile.from_path(path, frame.height))
     if problems:
         raise DataError(problems)

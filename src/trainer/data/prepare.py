@@ -191,9 +191,9 @@ def _split_table(config: Config, source: Rows, names: Sequence[str]) -> _SplitTa
     sources = names if translates(data) else ()
     keys = dict.fromkeys([*targets, data.weight, split_column(data), image, *sources])
     table = source.read_columns([name for name in keys if name is not None])
-    if translates(data):
-        check_sources(table, names[0])
     has_target = _rows_with_target(table, targets, data)
+    if translates(data):
+        check_sources(table, names[0], has_target)
     weight = None if data.weight is None else row_weights(table, data.weight, has_target)
     broken, broken_lines = np.zeros_like(has_target), list[str]()
     if image is not None and data.image.broken == "drop":

@@ -10,6 +10,7 @@ from trainer.config.file_formats import TEXT_FORMATS, WHOLE_FORMATS
 from trainer.config.images import image_columns
 from trainer.config.text import text_columns
 from trainer.config.translation import target_tokens, translates
+from trainer.data.parallel_paths import bytes_of_path
 from trainer.data.sources import expand_sources, files_by_split
 from trainer.data.table_files import TableFile, table_file
 from trainer.errors import TrainerError
@@ -84,7 +85,7 @@ def _text_bytes(file: TableFile, cells: int, data: Data) -> int:
     terms = sum(data.columns[name].max_row_terms or data.text.max_row_terms for name in texts)
     # A character begins at most one term of each length.
     lengths = max(data.text.word_ngrams[1], data.text.character_ngrams[1])
-    values = 2 * min(rows * terms, lengths * file.path.stat().st_size)
+    values = 2 * min(rows * terms, lengths * bytes_of_path(file.path))
     return _COPIES * ENCODED_CELL_BYTES * (values + rows * length)
 
 

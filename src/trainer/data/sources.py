@@ -14,6 +14,7 @@ from trainer.config.data import Data, NamedSources
 from trainer.config.file_formats import FORMAT_SUFFIXES, TEXT_FORMATS, FileFormat
 from trainer.config.image_folders import is_image, is_image_folder
 from trainer.data.compression import SUFFIXES, decompress_command, zip_member_name
+from trainer.data.parallel_paths import bytes_of_path, parallel_files
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.errors import DataError, Problem, did_you_mean
 
@@ -30,6 +31,11 @@ def expand_sources(sources: Sequence[str]) -> tuple[list[Path], list[Problem]]:
         if re.match(r"[A-Za-z][A-Za-z0-9+.-]+://", source):
             fix = "download it first, and use the file"
             problems.append(Problem(source, "a file on this machine", "a URL", fix))
+            continue
+        if parallel_files(Path(source)):
+            found = parallel_problems(Path(source))
+            problems += found
+            paths += [] if found else [Path(source)]
             continue
         is_glob = any(character in source for character in "*?[") and not Path(source).exists()
         matches = [Path(name) for name in sorted(glob.glob(source, recursive=True))]  # noqa: PTH207
@@ -63,7 +69,7 @@ def is_large(data: Data) -> bool:
     """Return whether reading the files takes long enough to do other work meanwhile."""
     _, sources = files_by_split(data.source)[0]
     paths, _ = expand_sources(sources)
-    sizes = (_LARGE_BYTES + 1 if path.is_dir() else path.stat().st_size for path in paths)
+    sizes = (_LARGE_BYTES + 1 if path.is_dir() else bytes_of_path(path) for path in paths)
     return sum(sizes) > _LARGE_BYTES
 
 
@@ -73,7 +79,13 @@ def file_format(path: Path, explicit: Literal["auto"] | FileFormat) -> FileForma
     Raises:
         DataError: If the extension is unknown, or the format cannot be read compressed.
     """
-    kind = explicit if explicit != "auto" else _format_of_extension(path)
+    is_parallel = bool(parallel_files(path))
+    if is_parallel and explicit not in ("auto", "lines"):
+        found, fix = "parallel files", "remove data.format, or list the files"
+        raise DataError(Problem(str(path), f"one {explicit} file", found, fix, "data.format"))
+    kind = explicit
+    if kind == "auto":
+        kind = "lines" if is_parallel else _format_of_extension(path)
     if kind not in (*TEXT_FORMATS, "folder") and path.suffix.lower() in SUFFIXES:
         fix = f"unpack it with {decompress_command(path)}, and use the unpacked file"
         expected = f"an uncompressed {kind} file (only CSV and NDJSON can be compressed)"
@@ -118,6 +130,40 @@ def inner_suffix(path: Path) -> str:
                 return PurePosixPath(zip_member_name(path).lower()).suffix
             return inner
     return Path(name).suffix
+
+
+def parallel_problems(path: Path) -> list[Problem]:
+    """Return the problems with parallel files: their names, their formats and missing files."""
+    where, files = str(path), parallel_files(path)
+    names = [name for name, _ in files]
+    if len(names) < 2 or "" in names or len(set(names)) < len(names):
+        expected, found = "two or more different names in braces", f"{{{','.join(names)}}}"
+        return [Problem(where, expected, found, "write corpus.{en,fr}, for example")]
+    suffixes = {inner_suffix(file) for _, file in files}
+    tables = sorted(suffix for suffix in suffixes if suffix in FORMAT_SUFFIXES and suffix != ".txt")
+    if tables:
+        listed = ", ".join(str(file) for _, file in files)
+        fix = f"list tables: [{listed}]"
+        return [Problem(where, "parallel files of one text per line", f"{tables[0]} files", fix)]
+    problems = [problem for _, file in files if (problem := _file_problem(file)) is not None]
+    if problems and any(character in where for character in "*?["):
+        fix = "list the pairs: [a.{en,fr}, b.{en,fr}]"
+        return [Problem(where, "parallel files without wildcards", f"'{where}'", fix)]
+    return problems
+
+
+def is_lines(path: Path, data: Data) -> bool:
+    """Return whether a new file for a run has one text per line, as the parallel files of the run.
+
+    Args:
+        path: The new file.
+        data: The `data` section of the run.
+    """
+    if data.format != "auto":
+        return data.format == "lines"
+    first = Path(files_by_split(data.source)[0][1][0])
+    is_table = path.is_dir() or FORMAT_SUFFIXES.keys() & {inner_suffix(path)} - {".txt"}
+    return bool(parallel_files(first)) and not is_table
 
 
 def _file_problem(path: Path) -> Problem | None:

@@ -20,6 +20,7 @@ from trainer.data.compression import detect_compression, read_chunks
 from trainer.data.csv_files import csv_line, read_csv, read_csv_blocks, read_csv_header
 from trainer.data.csv_text import collapse_spaces, separator_of
 from trainer.data.image_folders import FOLDER_SCHEMA, count_images, read_image_folder
+from trainer.data.line_files import line_columns, read_line_blocks
 from trainer.data.ndjson_files import (
     conform_to_schema,
     ndjson_line,
@@ -27,6 +28,7 @@ from trainer.data.ndjson_files import (
     read_ndjson,
     read_ndjson_blocks,
 )
+from trainer.data.parallel_paths import files_of_path
 from trainer.data.sources import file_format
 from trainer.data.typed_files import (
     read_arrow,
@@ -190,9 +192,31 @@ class _ImageFolder(TableFile):
         return frame.drop(self.column, strict=False).rename({FOLDER_PATH: self.column})
 
 
+class _LineFiles(TableFile):
+    format = "lines"
+
+    def read(self) -> tuple[pl.DataFrame, list[str]]:
+        blocks = list(read_line_blocks(self.path, self.csv))
+        return pl.concat(blocks, rechunk=True) if blocks else pl.DataFrame(), []
+
+    def count_cells(self) -> int:
+        files = files_of_path(self.path)
+        first = _first_bytes(files[0])
+        return len(files) * _scaled(files[0], first, first.count(b"\n"))
+
+    def schema(self) -> tuple[pl.Schema, list[str]]:
+        return pl.Schema(dict.fromkeys(line_columns(self.path, self.csv), pl.String())), []
+
+    def blocks(self, schema: Mapping[str, pl.DataType], rows: int) -> Iterator[pl.DataFrame]:
+        return read_line_blocks(self.path, self.csv, list(schema), rows)
+
+    def line(self, row: int) -> int:
+        return row + 1
+
+
 FILE_CLASSES: dict[FileFormat, type[TableFile]] = {
     cls.format: cls
-    for cls in (_CsvFile, _NdjsonFile, _ParquetFile, _ArrowFile, _NpzFile, _ImageFolder)
+    for cls in (_CsvFile, _NdjsonFile, _ParquetFile, _ArrowFile, _NpzFile, _ImageFolder, _LineFiles)
 }
 
 

@@ -20,6 +20,7 @@ from trainer.config.images import FOLDER_PATH
 from trainer.data.arrays import Assignment
 from trainer.data.image_folders import folder_fingerprint
 from trainer.data.ndjson_files import NESTED, as_nested
+from trainer.data.parallel_paths import bytes_of_path, files_of_path
 from trainer.data.table_files import FILE_CLASSES
 from trainer.data.values import is_nested, number_expr
 from trainer.errors import DataError, Problem, did_you_mean
@@ -34,7 +35,7 @@ class SourceFile:
         bytes: Size in bytes.
         rows: Number of data rows.
         sha256: SHA-256 of its bytes, in hexadecimal; for a folder, a hash of the names and sizes of its
-            images.
+            images; for parallel files, of their hashes.
     """
 
     path: str
@@ -48,9 +49,16 @@ class SourceFile:
         if path.is_dir():
             size, sha256 = folder_fingerprint(path)
             return cls(str(path), size, rows, sha256)
-        with path.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(str(path), path.stat().st_size, rows, sha256)
+        hashes = [_sha256(file) for file in files_of_path(path)]
+        sha256 = (
+            hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
+        )
+        return cls(str(path), bytes_of_path(path), rows, sha256)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)

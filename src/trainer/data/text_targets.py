@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from trainer.config.data import Data
 from trainer.config.translation import target_tokens, translates
-from trainer.data.arrays import RowIndex
+from trainer.data.arrays import BoolArray, RowIndex
 from trainer.data.fitted_base import FittedBase
 from trainer.data.ngrams import text_chunks
 from trainer.data.text_columns import CHUNK_CHARACTERS
@@ -94,17 +94,19 @@ def source_problem(data: Data, names: Sequence[str]) -> Problem | None:
     return Problem("", "one feature column, the source of the text", found, fix, "data.features")
 
 
-def check_sources(table: Table, name: str) -> None:
-    """Check that every row has a text to translate.
+def check_sources(table: Table, name: str, has_target: BoolArray) -> None:
+    """Check that every row with a target has a text to translate.
 
     Raises:
         DataError: A cell is empty, or read as missing.
     """
-    missing = np.flatnonzero(table.frame[name].is_null().to_numpy())
+    missing = np.flatnonzero(table.frame[name].is_null().to_numpy() & has_target)
     if not len(missing):
         return
     found = "none" + (f" here and in {len(missing) - 1:,} more rows" if len(missing) > 1 else "")
     fix = "fill it, or remove the rows"
+    if "lines" in table.formats:
+        fix = "write it, or remove the line from all files"
     if "csv" in table.formats:
         fix += "; if it is a text such as NA or None, set data.csv.null_values: []"
     raise DataError(Problem(table.where(int(missing[0])), f"a text in '{name}'", found, fix))

@@ -50,7 +50,7 @@ def propose_translation_config(data: Data, config: ConfigFile, effort: Effort) -
     if _has_words_for_missing(table, data, [source, target]):
         data = _without_null_values(data)
         table = open_table(data, streamed=False).header
-    check_sources(table, source)
+    check_sources(table, source, table.frame[target].is_not_null().to_numpy())
     pairs = table.frame.select(source, target).drop_nulls()
     if pairs.height < 2:
         expected, found = "texts and their translations", pluralize(pairs.height, "row")

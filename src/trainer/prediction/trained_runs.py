@@ -19,8 +19,10 @@ from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import to_python
 from trainer.config.read_options import parse_read_options
 from trainer.data.dataset import Dataset
+from trainer.data.parallel_paths import parallel_files
 from trainer.data.preprocessing import Preprocessing
 from trainer.data.recorded_splits import load_recorded_dataset
+from trainer.data.sources import is_lines
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.models.pretrained.description import describe_saved_base
@@ -183,6 +185,11 @@ def data_settings_for(
     if read_options:
         parse_read_options(read_options, command)
         data = read_run_config(opened.run, read_options).config.data
+    names = [column.name for column in opened.preprocessing.columns]
+    if len(names) == 1 and not parallel_files(source) and is_lines(source, data):
+        # A file with only the source of a translation, for example.
+        csv = data.csv.model_copy(update={"names": names})
+        data = data.model_copy(update={"format": "lines", "csv": csv})
     return data.model_copy(update={"source": str(source)})
 
 
