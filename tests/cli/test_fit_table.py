@@ -75,7 +75,7 @@ def test_parallel_text_files_are_a_table(trainer, folder):
     for name in ("en", "de"):
         Path(f"pairs.{name}").write_text("one\ntwo\n")
     result = trainer("fit", "pairs.{en,de}", "--task", "translate")
-    assert "for example: trainer fit 'pairs.{en,de}' --target en --task translate" in result.err
+    assert "for example: trainer fit 'pairs.{en,de}' --target de --task translate" in result.err
 
 
 def test_fit_of_a_table_is_repeated_by_its_configs(trainer, folder):
