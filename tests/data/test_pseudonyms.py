@@ -22,7 +22,7 @@ from trainer.data.new_data import prediction_batches
 from trainer.data.opening import open_table
 from trainer.data.prepare import prepare
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.pseudonyms import Pseudonyms, check_pseudonym_key, pseudonym
+from trainer.data.pseudonyms import Pseudonyms, pseudonym
 from trainer.data.recorded_splits import load_recorded_dataset, split_frame
 from trainer.errors import DataError
 
@@ -210,10 +210,10 @@ def test_key_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     table = open_table(data, streamed=False).header
     assert table.frame["patient"][0] == pseudonym(PATIENTS[0], KEY)
     assert any("chmod 600" in warning for warning in table.warnings)
-    check_pseudonym_key(data, Pseudonyms(("x",), str(key_file)).fingerprint())
+    Pseudonyms.from_settings(data).check_key(Pseudonyms(("x",), str(key_file)).fingerprint())
     monkeypatch.setenv(KEY_VARIABLE, OTHER.hex())
     with pytest.raises(DataError, match="another key"):
-        check_pseudonym_key(data, "0" * 32)
+        Pseudonyms.from_settings(data).check_key("0" * 32)
     assert open_table(data, streamed=False).header.frame["patient"][0] == pseudonym(
         PATIENTS[0], OTHER
     )

@@ -21,6 +21,7 @@ from trainer.errors import DataError
 from trainer.export.bundle import load_bundle
 from trainer.export.onnx_export import OnnxFormat
 from trainer.export.rows import RowEncoder
+from trainer.export.schema import Schema
 
 FOLDS = (["data.split.fold=1/2"], ["data.split.fold=2/2"])
 
@@ -124,6 +125,9 @@ def test_pseudonyms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(KEY_VARIABLE)
     with pytest.raises(DataError, match="a key, in"):
         RowEncoder(schema)
+    monkeypatch.setenv(KEY_VARIABLE, "cd" * 32)
+    with pytest.raises(DataError, match=rf"another key.*set {KEY_VARIABLE} to the key of the run"):
+        RowEncoder(Schema.from_json(schema.to_json()))
 
 
 def test_images_of_pixels(tmp_path: Path) -> None:

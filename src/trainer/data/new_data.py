@@ -27,7 +27,7 @@ from trainer.data.ndjson_files import NESTED
 from trainer.data.nested_columns import nested_problem
 from trainer.data.opening import open_table
 from trainer.data.preprocessing import EncodedRows, Preprocessing
-from trainer.data.pseudonyms import Pseudonyms, check_pseudonym_key
+from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.row_checks import row_weights, rows_with_target
 from trainer.data.splits import DROPPED, TEST
 from trainer.data.streams import batch_rows
@@ -68,7 +68,7 @@ def evaluation_dataset(data: Data, preprocessing: Preprocessing, *, streamed: bo
         DataError: If there are problems with the files, columns are missing, no row has a target, or a
             class does not occur in training.
     """
-    check_pseudonym_key(data, preprocessing.pseudonym_key)
+    Pseudonyms.from_settings(data).check_key(preprocessing.pseudonym_key)
     target = preprocessing.target
     keys = [*target.columns, *([] if data.weight is None else [data.weight])]
     source = open_table(data, streamed=streamed)
@@ -113,7 +113,7 @@ def prediction_batches(
     Raises:
         DataError: If there are problems with the files, or columns are missing.
     """
-    check_pseudonym_key(data, preprocessing.pseudonym_key)
+    Pseudonyms.from_settings(data).check_key(preprocessing.pseudonym_key)
     source = open_table(data, streamed=streamed)
     names = [column.name for column in preprocessing.columns]
     _check_columns(source.header, data, names)
@@ -145,7 +145,7 @@ def prediction_batch(
     Raises:
         DataError: If columns are missing, have no single values, or there are no rows.
     """
-    check_pseudonym_key(data, preprocessing.pseudonym_key)
+    Pseudonyms.from_settings(data).check_key(preprocessing.pseudonym_key)
     hidden = Pseudonyms.from_settings(data).apply(table.frame, table.name)
     table = replace(table, frame=hidden)
     _check_columns(table, data, [column.name for column in preprocessing.columns])

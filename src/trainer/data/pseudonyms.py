@@ -95,6 +95,29 @@ class Pseudonyms:
         """
         return key_fingerprint(self.key(), _PURPOSE) if self.columns else None
 
+    def check_key(self, fingerprint: str | None) -> None:
+        """Check that rows are pseudonymized with the key of a run.
+
+        Args:
+            fingerprint: The fingerprint that the run recorded.
+
+        Raises:
+            DataError: There is no key, or it is another one.
+        """
+        fix = f"set {KEY_VARIABLE} to the key of the run"
+        if self.key_file is not None:
+            fix += f", or restore {self.key_file}"
+        try:
+            current = self.fingerprint()
+        except DataError as error:
+            # A new key would not help.
+            raise DataError(replace(problem, fix=fix) for problem in error.problems) from error
+        if current == fingerprint:
+            return
+        expected = f"the key of the run for pseudonyms, with the fingerprint {fingerprint}"
+        found = f"another key, with the fingerprint {current}"
+        raise DataError(Problem("", expected, found, fix, "data.pseudonym_key"))
+
     def warnings(self) -> list[str]:
         """Return a warning if other users can read the file with the key."""
         if not self.columns or self.key_file is None or key_from_environment(KEY_VARIABLE):
@@ -110,31 +133,6 @@ class Pseudonyms:
 def pseudonym(text: str, key: bytes) -> str:
     """Return the pseudonym of a value as text; see the module."""
     return f"p{hmac.digest(key, text.encode(), 'sha256')[:_DIGEST_BYTES].hex()}"
-
-
-def check_pseudonym_key(data: Data, fingerprint: str | None) -> None:
-    """Check that new rows are pseudonymized with the key of the run.
-
-    Args:
-        data: The `data` section of the run.
-        fingerprint: The fingerprint that the run recorded.
-
-    Raises:
-        DataError: There is no key, or it is another one.
-    """
-    fix = f"set {KEY_VARIABLE} to the key of the run"
-    if data.pseudonym_key is not None:
-        fix += f", or restore {data.pseudonym_key}"
-    try:
-        current = Pseudonyms.from_settings(data).fingerprint()
-    except DataError as error:
-        # A new key would not help.
-        raise DataError(replace(problem, fix=fix) for problem in error.problems) from error
-    if current == fingerprint:
-        return
-    expected = f"the key of the run for pseudonyms, with the fingerprint {fingerprint}"
-    found = f"another key, with the fingerprint {current}"
-    raise DataError(Problem("", expected, found, fix, "data.pseudonym_key"))
 
 
 def _pseudonyms(series: pl.Series, key: bytes) -> pl.Series:

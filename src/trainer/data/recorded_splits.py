@@ -14,7 +14,7 @@ from trainer.data.arrays import Assignment
 from trainer.data.dataset import BROKEN_IMAGE, LATER, REASONS, Dataset
 from trainer.data.opening import open_table
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.pseudonyms import check_pseudonym_key
+from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TEST, TRAIN, VALIDATION
 from trainer.data.tables import Table
 from trainer.data.values import number_matrix
@@ -73,7 +73,7 @@ def load_recorded_dataset(
         DataError: If the files are missing or have changed.
         RunError: If the recorded splits are damaged.
     """
-    check_pseudonym_key(data, preprocessing.pseudonym_key)
+    Pseudonyms.from_settings(data).check_key(preprocessing.pseudonym_key)
     source = open_table(data, streamed=streamed)
     available = source.header.frame.columns
     image = preprocessing.image

@@ -57,6 +57,7 @@ def schema_of(
         columns=tuple(prediction_columns(task, len(bundle.members))),
         # Not a row of the data, which would be known to all who have the model.
         example={field.column: field.typical for field in inputs},
+        pseudonym_key=bundle.encoders[0].pseudonym_key,
     )
 
 

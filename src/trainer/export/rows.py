@@ -54,14 +54,15 @@ class RowEncoder:
             has_pseudonyms: Whether pseudonymized columns of the rows have pseudonyms already.
 
         Raises:
-            DataError: There is no key for pseudonymized columns.
+            DataError: There is no key for pseudonymized columns, or it is not that of the run.
         """
         self.schema = schema
         self._encode = {field.name: _encoder(field) for field in schema.inputs}
         hidden = dict.fromkeys(field.column for field in schema.inputs if field.pseudonymized)
         self._pseudonyms = Pseudonyms(() if has_pseudonyms else tuple(hidden))
         if self._pseudonyms.columns:
-            self._pseudonyms.key()
+            # Exports of earlier versions have no fingerprint.
+            self._pseudonyms.check_key(schema.pseudonym_key or self._pseudonyms.fingerprint())
 
     def encode(self, rows: object, images: Arrays | None = None) -> dict[str, Array]:
         """Return the array of each input.

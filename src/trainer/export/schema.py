@@ -129,6 +129,7 @@ class Schema:
         outputs: The outputs.
         columns: The columns of `trainer predict`, without `row`, in order.
         example: A row of typical values: column → value; None for texts and images.
+        pseudonym_key: The fingerprint of the key of pseudonymized columns; None without them.
         format: Version of this format.
     """
 
@@ -148,6 +149,7 @@ class Schema:
     outputs: tuple[OutputField, ...]
     columns: tuple[str, ...]
     example: Mapping[str, Plain]
+    pseudonym_key: str | None = None
     format: int = FORMAT
 
     def output(self, role: Role) -> OutputField | None:

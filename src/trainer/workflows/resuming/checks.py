@@ -21,7 +21,7 @@ from trainer.config.data import Data
 from trainer.config.dump import resolved_settings
 from trainer.config.schema import Config
 from trainer.config.setting_changes import changed_settings
-from trainer.data.pseudonyms import check_pseudonym_key
+from trainer.data.pseudonyms import Pseudonyms
 from trainer.data.recorded_splits import split_frame
 from trainer.errors import InputError, Problem, RunError
 from trainer.prediction.trained_runs import read_run_config
@@ -92,7 +92,7 @@ def check_key(run: RunDirectory, data: Data) -> None:
     if data.pseudonymize and run.preprocessing.exists():
         recorded = run.read_preprocessing()
         known = isinstance(recorded, dict) and "pseudonym_key" in recorded
-        check_pseudonym_key(data, recorded["pseudonym_key"] if known else None)
+        Pseudonyms.from_settings(data).check_key(recorded["pseudonym_key"] if known else None)
 
 
 def config_differences(run: RunDirectory, changed: Mapping[str, str]) -> Iterator[Problem]:
