@@ -109,6 +109,5 @@ def row_log_losses(task: TaskName, y: FloatArray, p: FloatArray) -> Float64Array
 
 def squared_errors(y: FloatArray, p: FloatArray) -> Float64Array:
     """Return (p - y)² in float64, (n, k)."""
-    errors: Float64Array = p.astype(np.float64)
-    errors -= y
+    errors: Float64Array = np.subtract(p, y, dtype=np.float64)
     return np.square(errors, out=errors)
