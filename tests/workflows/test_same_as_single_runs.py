@@ -123,7 +123,7 @@ PACKS: dict[str, tuple[list[str], list[list[str]]]] = {
     ),
     "accumulation": (
         ["optimizer.gradient_accumulation_steps=2", "optimizer.ema=0.9"],
-        [["optimizer.learning_rate=0.1"], ["optimizer.ema=0.5"]],
+        [["optimizer.learning_rate=0.1", "optimizer.schedule=cosine"], ["optimizer.ema=0.5"]],
     ),
     "nesterov": (
         ["optimizer={name: sgd, momentum: 0.5, nesterov: true}", "optimizer.clip_value=0.01"],

@@ -49,7 +49,11 @@ class PackState:
         )
 
     def state(self, rates: Sequence[float]) -> list[State]:
-        """Return each member's variables by name, including its learning rate."""
+        """Return each member's variables by name.
+
+        Args:
+            rates: The learning rates, which only members without a schedule keep.
+        """
         states: list[State] = [{} for _ in self._scheduled]
         for name, shapes, variable in self._variables:
             if self._is_rate(variable):

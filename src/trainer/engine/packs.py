@@ -89,7 +89,8 @@ class Pack:
         self._batch = min(configs[0].fit.batch_size, max(rows))
         self.steps_per_epoch = -(-max(rows) // self._batch)
         # Batches are padded where a member has fewer rows in the last one.
-        self._is_padded = min(rows) < self.steps_per_epoch * self._batch
+        is_padded = min(rows) < self.steps_per_epoch * self._batch
+        self._row_counts = tf.constant(rows, tf.int64) if is_padded else None
         self.total_steps = total_steps
         self._call = steps_per_execution * self._batch
         self._outputs = int(members[0].train.y.shape[1])
@@ -128,7 +129,7 @@ class Pack:
         """Train one epoch, from 1; return each member's output. Yields between device calls."""
         first = (epoch - 1) * self.steps_per_epoch
         orders = [self._order(number, epoch) for number in range(self.size)]
-        order, is_row = self._aligned(orders)
+        order = self._aligned(orders)
         rates = np.stack(
             [self._rates(number, first, self.steps_per_epoch) for number in range(self.size)],
             axis=1,
@@ -150,7 +151,7 @@ class Pack:
                 self._hyperparameters,
                 self._coefficients,
                 self._train.tensors,
-                tf.constant(is_row[begin : begin + self._call]) if self._is_padded else None,
+                self._row_counts,
             )
             predictions.append(np.asarray(output))
             losses.append(np.asarray(means))
@@ -202,7 +203,7 @@ class Pack:
 
     def state(self) -> list[State]:
         """Return every variable of each member, with the names of `trainer.engine.state`."""
-        return self._state.state(self._current_rates())
+        return self._state.state(self._constant.tolist())
 
     def restore(self, states: Sequence[Mapping[str, Any]]) -> None:
         """Restore the variables of each member."""
@@ -236,27 +237,17 @@ class Pack:
         rows = len(self.members[number].train)
         return epoch_order(rows, config.seed, epoch, config.fit.shuffle)
 
-    def _aligned(
-        self, orders: Sequence[NDArray[np.int32]]
-    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-        """Return the (rows, members) orders of whole batches, and 1 for each row, 0 for padding.
-
-        Each order repeats its last row.
-        """
+    def _aligned(self, orders: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+        """Return the (rows, members) orders of whole batches; each repeats its last row."""
         rows = self.steps_per_epoch * self._batch
         padded = [np.pad(order, (0, rows - len(order)), mode="edge") for order in orders]
-        counts = np.asarray([len(order) for order in orders])
-        return np.stack(padded, axis=1), (np.arange(rows)[:, None] < counts).astype(np.int32)
+        return np.stack(padded, axis=1)
 
     def _rates(self, number: int, first: int, count: int) -> Float32Array:
         schedule = self._schedules[number]
         if schedule is None:
             return np.full(count, self._constant[number], np.float32)
         return np.asarray(schedule(np.arange(first, first + count)), np.float32)
-
-    def _current_rates(self) -> list[float]:
-        step = int(self._optimizer.iterations)
-        return [self.learning_rate(number, step) for number in range(self.size)]
 
     def _train_in_graph(
         self,
@@ -267,20 +258,27 @@ class Pack:
         hyperparameters: Any,
         coefficients: Any,
         data: Any,
-        is_row: Any,
+        row_counts: Any,
     ) -> tuple[Any, Any]:
         """Train on whole batches of all members: a second copy of the step takes as long to compile."""
 
         def step(positions: Any) -> tuple[Any, Any]:
             rows, weight_rows = positions[..., 0], positions[..., 1]
-            mask = None if is_row is None else tf.cast(tf.transpose(positions[..., 2]), tf.float32)
-            number = tf.cast(self._optimizer.iterations, tf.int64) - first
-            self._optimizer.set_step_values(tf.gather(rates, number), coefficients)
+            # The number of batches; `iterations` is that of updates.
+            done = tf.cast(self._optimizer._iterations, tf.int64)
+            self._optimizer.set_step_values(tf.gather(rates, done - first), coefficients)
+            mask = None if row_counts is None else self._mask(done, row_counts)
             return self._step(rows, weight_rows, hyperparameters, data, mask)
 
-        parts = [order, weight_order, *([] if is_row is None else [is_row])]
+        both = tf.stack([order, weight_order], axis=-1)
         shape = (self.size, self._outputs)
-        return run_in_batches(step, tf.stack(parts, axis=-1), self._batch, shape, (self.size,))
+        return run_in_batches(step, both, self._batch, shape, (self.size,))
+
+    def _mask(self, done: Any, row_counts: Any) -> Any:
+        """Return (members, rows) 1 for a row and 0 for padding, of the batch after `done` batches."""
+        first = done % self.steps_per_epoch * self._batch
+        places = first + tf.range(self._batch, dtype=tf.int64)
+        return tf.cast(places < row_counts[:, None], tf.float32)
 
     def _step(
         self, rows: Any, weight_rows: Any, hyperparameters: Any, data: Any, mask: Any
