@@ -218,7 +218,7 @@ class LearnerExecutor:
         if trained is None:
             self._learner.start_epoch()
             trained = PartialEpoch()
-        order = np.empty(self._rows.row_limit(epoch, max_steps), np.int32)
+        order = np.empty(self._rows.row_count(epoch, max_steps), np.int32)
         with closing(self._rows.parts(epoch, trained.rows, order)) as parts:
             for part in parts:
                 trained.append(*self._run(part, epoch, order[trained.rows :]))

@@ -61,7 +61,7 @@ class TrainingRows(ABC):
         self.batch = min(batching.batch_size, self.count)
         self.steps_per_epoch = -(-self.count // self.batch)
 
-    def row_limit(self, epoch: int, steps: int) -> int:
+    def row_count(self, epoch: int, steps: int) -> int:
         """Return the number of rows of the first batches of an epoch."""
         return min(self.count, steps * self.batch)
 
@@ -151,8 +151,9 @@ class TokenBatchRows(ResidentRows):
         self.batch = int(batches.sizes.max())
         self.steps_per_epoch = batches.steps
 
-    def row_limit(self, epoch: int, steps: int) -> int:
-        return int(self._epoch(epoch).sizes[:steps].sum())
+    def row_count(self, epoch: int, steps: int) -> int:
+        batching = self.batching
+        return self._batches.row_count(batching.seed, epoch, steps, shuffle=batching.shuffle)
 
     def order(self, epoch: int) -> NDArray[np.int32]:
         return self._epoch(epoch).rows.astype(np.int32)

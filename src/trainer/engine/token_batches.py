@@ -1,4 +1,5 @@
-"""Batches with a number of tokens instead of a number of rows, for pairs of texts. Without TensorFlow.
+"""Batches with a number of tokens instead of a number of rows, for pairs of texts. Does not import
+TensorFlow.
 
 A pair keeps the tokens of its longer text, rounded up to one of a few lengths; a batch has pairs of
 similar lengths, as many as its tokens allow with padding. How many rows each batch has follows from the
@@ -140,9 +141,10 @@ def training_batches(
         dataset: The rows.
         shape: The tokens of source and target of a network that translates.
     """
-    samples = None if fit.batch_tokens is None else dataset.samples("train")
-    if samples is None or fit.batch_tokens is None or shape is None:
+    if fit.batch_tokens is None or shape is None:
         return None
+    samples = dataset.samples("train")
+    assert samples is not None, "there are training rows"
     sources, targets = samples.inputs[TOKENS], samples.y[:, 1:].astype(np.int32)
     kept = pair_lengths(np.asarray(sources), shape.source_pad, targets, shape.target_pad)
     return divide(kept, fit.batch_tokens)
