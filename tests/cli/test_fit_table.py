@@ -76,6 +76,8 @@ def test_parallel_text_files_are_a_table(trainer, folder):
         Path(f"pairs.{name}").write_text("one\ntwo\n")
     result = trainer("fit", "pairs.{en,de}", "--task", "translate")
     assert "for example: trainer fit 'pairs.{en,de}' --target de --task translate" in result.err
+    result = trainer("init", "pairs.en", "pairs.de", "--target", "de")  # as a shell expands braces
+    assert "found no '='; name one file; a path with braces" in result.err
 
 
 def test_fit_of_a_table_is_repeated_by_its_configs(trainer, folder):

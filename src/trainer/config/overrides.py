@@ -99,6 +99,8 @@ def _split_at_equals(body: str) -> tuple[str, str, str]:
 
 
 def _no_equals(body: str) -> str:
+    if Path(body).is_file():
+        return "name one file; a path with braces or wildcards, which a shell expands, needs quotes"
     match = re.fullmatch(r"([\w.-]+):\s*(\S.*)", body)
     if match is not None:
         return f"write {match[1]}={match[2]}"
