@@ -124,11 +124,13 @@ def _start(python: Path, code: str, run: str, folder: Path) -> tuple[subprocess.
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     files = [f"{run}/preprocessing.json", f"{run}/checkpoints/best/model.keras"]
+    # MLflow starts the command uvicorn, which must be that of its environment.
+    path = f"{python.absolute().parent}{os.pathsep}{os.environ['PATH']}"
     process = subprocess.Popen(
         [python.absolute(), "-c", code, *files, str(port)],
         cwd=folder,
         stdout=sys.stderr,
-        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+        env={**os.environ, "PATH": path, "TF_CPP_MIN_LOG_LEVEL": "3"},
         # With its workers, it is stopped as a group.
         start_new_session=True,
     )

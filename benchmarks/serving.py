@@ -201,8 +201,9 @@ def serve_peer(start: Callable[[], Peer], rows: Rows, requests: int) -> object:
         )
         return {"start_seconds": round(started, 2), **figures}
     finally:
-        os.killpg(peer.process.pid, signal.SIGTERM)
-        peer.process.wait()
+        if peer.process.poll() is None:
+            os.killpg(peer.process.pid, signal.SIGTERM)
+            peer.process.wait()
 
 
 def main() -> None:
