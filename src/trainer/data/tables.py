@@ -1,7 +1,7 @@
 """A table: the rows of all files, in the order of the files and their rows.
 
-Text formats (CSV, NDJSON) are read with every cell as text, so that rows are parsed independently of
-each other; Parquet, Arrow and NPZ keep their types. Missing values are null.
+Text formats (CSV, NDJSON, parallel text files) are read with every cell as text, so that rows are parsed
+independently of each other; Parquet, Arrow and NPZ keep their types. Missing values are null.
 """
 
 from __future__ import annotations
