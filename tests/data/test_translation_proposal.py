@@ -74,6 +74,19 @@ def test_few_classes_and_short_values_are_still_classes(tmp_path: Path) -> None:
     assert proposed(table, *TASK)[0].config.data.task == "translate"
 
 
+def test_parallel_text_files_need_no_task(tmp_path: Path) -> None:
+    path = tmp_path / "pairs.{en,fr}"
+    for fr, task in (
+        ([f"id {index}" for index in range(60)], "translate"),
+        (["a", "b"] * 30, "binary"),
+    ):
+        for name, texts in (("en", [f"text {index}" for index in range(60)]), ("fr", fr)):
+            (tmp_path / f"pairs.{name}").write_text("\n".join(texts), encoding="utf-8")
+        loaded, proposal = proposed(path)
+        assert proposal.findings.task == task
+        assert loaded.config.data.source == str(path)
+
+
 def test_other_columns_are_left_out(tmp_path: Path) -> None:
     rows = [(index, "x", english, french) for index, (english, french) in enumerate(pairs())]
     table = write(tmp_path / "pairs.csv", rows, ["id", "note[1]*", "text *", "fr"])

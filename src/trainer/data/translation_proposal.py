@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -13,6 +14,7 @@ from trainer.config.template import comment_text, exact_pattern
 from trainer.config.yaml_writer import flow_text, scalar_text
 from trainer.data.features import feature_columns, target_columns
 from trainer.data.opening import open_table
+from trainer.data.parallel_paths import parallel_files
 from trainer.data.proposals import ConfigFile, Proposal
 from trainer.data.recipes import Effort
 from trainer.data.table_inspection import ColumnFinding, TableFindings
@@ -81,12 +83,15 @@ def propose_translation_config(data: Data, config: ConfigFile, effort: Effort) -
 def are_translations(findings: TableFindings) -> bool:
     """Return whether a table with classes looks like texts and their translations instead.
 
-    The values of the target are mostly different sentences, and the only column is of texts.
+    The values of the target are mostly different, and either lines of parallel files, or sentences
+    beside a single column of texts.
     """
+    if len(findings.classes) <= max(_MIN_DISTINCT, _DISTINCT_SHARE * findings.rows):
+        return False
+    if parallel_files(Path(findings.files[0].path)):
+        return True
     used = [column for column in findings.columns if column.exclude is None]
     if [column.kind for column in used] != ["text"]:
-        return False
-    if len(findings.classes) <= max(_MIN_DISTINCT, _DISTINCT_SHARE * findings.rows):
         return False
     return are_sentences(list(findings.classes)[:_INSPECTED])
 
