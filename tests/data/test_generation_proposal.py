@@ -62,8 +62,8 @@ def test_a_table_without_and_with_classes(tmp_path: Path, target: str | None) ->
 def test_sizes_grow_with_rows_and_columns(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     few = write(tmp_path / "few.csv", {name: rng.normal(size=30) for name in "abc"})
-    names = [f"column {index}" for index in range(200)]
-    many = write(tmp_path / "many.csv", {name: rng.normal(size=3_000) for name in names})
+    names = [f"column {index}" for index in range(130)]
+    many = write(tmp_path / "many.csv", {name: rng.normal(size=1_500) for name in names})
     small, large = (proposed(tmp_path, source)[1] for source in (few, many))
     assert small.parameters < 15_000 < 100_000 < large.parameters
     assert small.config.fit.batch_size < large.config.fit.batch_size
