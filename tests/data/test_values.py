@@ -3,19 +3,10 @@ from __future__ import annotations
 from datetime import date, time, timedelta
 
 import polars as pl
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainer.data.values import (
-    canonical_level,
-    column_blocks,
-    level_text,
-    natural_sort,
-    number_matrix,
-    parse_booleans,
-    to_text,
-)
+from trainer.data.values import column_blocks, level_text, number_matrix, parse_booleans, to_text
 
 
 def numbers(values, dtype=None):
@@ -43,34 +34,12 @@ def test_numeric_types():
     assert numbers([date(2024, 1, 1)]) == [None]
 
 
-@pytest.mark.parametrize(
-    ("label", "expected"),
-    [("1.0", "1"), ("1.", "1"), ("+1", "1"), ("-2.00", "-2"), ("-0.0", "0"), ("01", "01"),
-     ("1.5", "1.5"), ("a", "a"), ("", ""), ("1e3", "1e3"), ("10", "10")],
-)  # fmt: skip
-def test_canonical_level(label, expected):
-    assert canonical_level(label) == expected
-
-
 def test_numeric_columns_as_text():
     assert to_text(pl.Series([1.0, 2.5, -0.0, None, float("nan")])).to_list() == [
         "1", "2.5", "0", None, None,
     ]  # fmt: skip
     assert to_text(pl.Series([True, None])).to_list() == ["true", None]
     assert level_text(pl.Series(["1.0", "1", None])).to_list() == ["1", "1", None]
-
-
-def test_natural_sort():
-    assert natural_sort(["10", "9", "-1.5"]) == ["-1.5", "9", "10"]
-    assert natural_sort(["b10", "B9", "a"]) == ["a", "B9", "b10"]
-    assert natural_sort(["1", "a", "nan", ""]) == sorted(["", "1", "a", "nan"])
-
-
-@given(st.lists(st.text(), max_size=20, unique=True), st.randoms())
-def test_natural_sort_is_a_total_order(labels, random):
-    shuffled = labels.copy()
-    random.shuffle(shuffled)
-    assert natural_sort(labels) == natural_sort(shuffled)
 
 
 def test_booleans():
@@ -102,8 +71,3 @@ def test_column_blocks_cover_all_columns():
     names = [str(index) for index in range(10)]
     assert list(column_blocks(names, 10**9)) == [[name] for name in names]
     assert list(column_blocks(names, 1)) == [names]
-
-
-def test_natural_sort_of_numbers_with_thousands_of_digits():
-    longer, shorter = "a" + "2" * 5000, "a" + "9" * 4999
-    assert natural_sort([longer, "a10", shorter, "a09"]) == ["a09", "a10", shorter, longer]

@@ -12,9 +12,10 @@ from trainer.audit.split_classifier import split_auc
 from trainer.audit.stability import BINS, MIN_ROWS, stability_index, stability_limit
 from trainer.audit.statistics import rank_correlation
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
+from trainer.data.spellings import looks_like_date
 from trainer.data.splits import SPLIT_NAMES, TEST, TRAIN, VALIDATION, SplitName
 from trainer.data.text_formats import explicit_date_format
-from trainer.data.values import is_date_type, looks_like_date, to_microseconds
+from trainer.data.values import is_date_type, to_microseconds
 from trainer.metrics.ranking import roc_auc
 
 SEPARATION_LIMIT = 0.6

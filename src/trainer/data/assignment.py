@@ -20,6 +20,7 @@ from trainer.data.features import target_columns
 from trainer.data.label_lists import label_sets
 from trainer.data.missing_values import no_target_problem
 from trainer.data.row_timestamps import row_timestamps
+from trainer.data.spellings import canonical_level, case_variants, casefold_level
 from trainer.data.splits import (
     DROPPED,
     SPLIT_NAMES,
@@ -36,13 +37,7 @@ from trainer.data.splits import (
 )
 from trainer.data.tables import Table
 from trainer.data.tasks import infer_task
-from trainer.data.values import (
-    canonical_level,
-    case_variants,
-    casefold_level,
-    parse_booleans,
-    to_text,
-)
+from trainer.data.values import parse_booleans, to_text
 from trainer.errors import DataError, Problem
 from trainer.task_names import TaskName
 

@@ -23,16 +23,15 @@ from trainer.config.data import Categorical, CategoricalImpute, Encode
 from trainer.data.arrays import BoolArray, Float64Array, RowIndex
 from trainer.data.fitted_base import FittedBase
 from trainer.data.ordinal_scales import ordered_levels
-from trainer.data.target_means import TargetMeans
-from trainer.data.values import (
+from trainer.data.spellings import (
     TRUE_TOKENS,
     canonical_level,
     casefold_level,
     merge_case_variants,
     natural_sort,
-    parse_booleans,
-    to_text,
 )
+from trainer.data.target_means import TargetMeans
+from trainer.data.values import parse_booleans, to_text
 
 RARE, MISSING = "(rare)", "(missing)"
 _UNSEEN, _TO_RARE = -1, -2

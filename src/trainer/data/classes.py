@@ -9,14 +9,14 @@ import polars as pl
 from trainer.config.data import Scalar
 from trainer.config.task_rules import TASK_RULES
 from trainer.data.message_lists import quoted
-from trainer.data.values import (
+from trainer.data.spellings import (
     canonical_level,
     casefold_level,
     merge_case_variants,
     natural_sort,
     normalize_text,
-    to_text,
 )
+from trainer.data.values import to_text
 from trainer.errors import DataError, Problem, did_you_mean
 from trainer.task_names import TaskName
 

@@ -39,12 +39,12 @@ from trainer.data.column_settings import (
 from trainer.data.datetimes import DatetimeColumn, fit_datetime
 from trainer.data.images import ImageAccumulator, ImageColumn, fit_image_column
 from trainer.data.sketches import BottomKSample
+from trainer.data.spellings import looks_like_boolean, looks_like_date
 from trainer.data.text_columns import TextColumn
 from trainer.data.text_fitting import TextAccumulator
 from trainer.data.text_formats import ParseSpec, TextFormatDetector, detected_spec, needs_detection
 from trainer.data.token_columns import TokenColumn
 from trainer.data.token_fitting import PieceAccumulator, TokenAccumulator, token_accumulator
-from trainer.data.values import looks_like_boolean, looks_like_date
 
 KindAccumulator = (
     NumericAccumulator

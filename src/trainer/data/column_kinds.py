@@ -23,11 +23,10 @@ from trainer.config.nodes import column_key
 from trainer.data.arrays import BoolArray, RowIndex
 from trainer.data.column_settings import categorical_settings, explicit_kind, explicit_levels
 from trainer.data.number_formats import parse_numbers
+from trainer.data.spellings import canonical_level, casefold_level
 from trainer.data.tables import Table
 from trainer.data.text_formats import ParseSpec, explicit_date_format
 from trainer.data.values import (
-    canonical_level,
-    casefold_level,
     is_date_type,
     level_text,
     number_expr,

@@ -20,7 +20,7 @@ from trainer.config.data import (
 from trainer.config.nodes import column_key
 from trainer.config.text import TEXT_SETTINGS, Text
 from trainer.config.translation import translates
-from trainer.data.values import canonical_level
+from trainer.data.spellings import canonical_level
 from trainer.errors import Problem
 
 _NUMERIC = ("impute", "constant", "indicator", "scale", "smooth_clip", "piecewise_bins")

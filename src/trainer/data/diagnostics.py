@@ -22,12 +22,12 @@ from trainer.data.label_lists import likely_separator
 from trainer.data.message_lists import MAX_LINES, truncated
 from trainer.data.missing_values import count_null_values, null_values_text
 from trainer.data.ordinal_scales import ordered_levels
+from trainer.data.spellings import case_variants
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
 from trainer.data.tasks import InferredTask
 from trainer.data.text_columns import TextColumn
 from trainer.data.token_columns import TokenColumn
-from trainer.data.values import case_variants
 from trainer.errors import Problem
 
 _LEVELS = 12

@@ -30,16 +30,12 @@ from trainer.data.image_cache import CachedImages
 from trainer.data.image_decoding import Geometry
 from trainer.data.opening import open_table
 from trainer.data.samples import Samples
+from trainer.data.spellings import natural_sort, parse_number
 from trainer.data.splits import DROPPED, SPLIT_NAMES, TRAIN, SplitName
 from trainer.data.table_images import broken_images, check_images, image_feature
 from trainer.data.tables import Table
 from trainer.data.tasks import task_of_classes
-from trainer.data.values import (
-    level_text,
-    natural_sort,
-    number_matrix,
-    parse_number,
-)
+from trainer.data.values import level_text, number_matrix
 from trainer.errors import DataError, Problem, pluralize
 from trainer.inputs import IMAGE, InputArray
 

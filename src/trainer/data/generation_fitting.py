@@ -30,14 +30,9 @@ from trainer.data.generated_columns import (
     read_numbers,
 )
 from trainer.data.images import fit_image_column
+from trainer.data.spellings import natural_sort
 from trainer.data.tables import Table
-from trainer.data.values import (
-    is_date_type,
-    level_text,
-    natural_sort,
-    number_expr,
-    number_matrix,
-)
+from trainer.data.values import is_date_type, level_text, number_expr, number_matrix
 from trainer.errors import DataError, Problem, pluralize
 
 MAX_NUMBER_LEVELS = 10

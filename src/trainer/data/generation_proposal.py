@@ -40,9 +40,10 @@ from trainer.data.image_proposal import (
 from trainer.data.opening import open_table
 from trainer.data.proposals import ConfigFile, Proposal
 from trainer.data.recipes import Effort
+from trainer.data.spellings import natural_sort
 from trainer.data.table_inspection import ColumnFinding, TableFindings, column_findings
 from trainer.data.tables import Table
-from trainer.data.values import level_text, natural_sort
+from trainer.data.values import level_text
 from trainer.errors import DataError, Problem, pluralize
 
 _MIN_ROWS = 20

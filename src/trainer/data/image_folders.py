@@ -20,8 +20,8 @@ import polars as pl
 from trainer.config.image_folders import is_image
 from trainer.config.images import FOLDER_LABEL, FOLDER_PATH
 from trainer.data.message_lists import quoted
+from trainer.data.spellings import natural_sort
 from trainer.data.splits import DROPPED, SPLIT_CODES, SPLIT_NAMES, SplitName
-from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem, pluralize
 
 FOLDER_SCHEMA = pl.Schema({FOLDER_PATH: pl.String(), FOLDER_LABEL: pl.String()})

@@ -23,10 +23,10 @@ from trainer.data.image_sample import HeaderSample, sample_headers
 from trainer.data.opening import open_table
 from trainer.data.proposals import ConfigFile, Proposal
 from trainer.data.recipes import Effort
+from trainer.data.spellings import natural_sort
 from trainer.data.table_inspection import TableFindings
 from trainer.data.tables import Table
 from trainer.data.tasks import task_of_classes
-from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem, pluralize
 from trainer.packages import install_command
 

@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from trainer.config.data import Data
 from trainer.data.arrays import BoolArray, Float32Array, RowIndex
 from trainer.data.message_lists import quoted
-from trainer.data.values import (
+from trainer.data.spellings import (
     canonical_level,
     casefold_level,
     merge_case_variants,
     natural_sort,
     normalize_text,
-    to_mask,
-    to_text,
 )
+from trainer.data.values import to_mask, to_text
 from trainer.errors import DataError, Problem
 
 SEPARATORS = ("|", ";", ",")

@@ -16,7 +16,7 @@ import polars as pl
 
 from trainer.data.column_names import check_names
 from trainer.data.compression import read_lines
-from trainer.data.values import without_surrogates
+from trainer.data.spellings import without_surrogates
 from trainer.errors import DataError, Problem
 
 NESTED = pl.List(pl.String)

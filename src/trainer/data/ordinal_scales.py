@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Literal
 
-from trainer.data.values import casefold_level, natural_sort, parse_number
+from trainer.data.spellings import casefold_level, natural_sort, parse_number
 
 Order = Literal["numbers", "scale", "alphabet"]
 

@@ -14,6 +14,7 @@ from trainer.config.yaml_writer import flow_text
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.column_settings import explicit_kind
 from trainer.data.date_formats import DetectedDates
+from trainer.data.spellings import parse_number
 from trainer.data.text_formats import (
     ParseSpec,
     TextFormatDetector,
@@ -21,7 +22,7 @@ from trainer.data.text_formats import (
     explicit_date_format,
     format_setting,
 )
-from trainer.data.values import is_date_type, number_matrix, parse_number, to_microseconds, to_text
+from trainer.data.values import is_date_type, number_matrix, to_microseconds, to_text
 from trainer.errors import DataError, Problem
 
 _KEY = "data.split.column"

@@ -22,19 +22,13 @@ from trainer.data.missing_values import no_target_problem
 from trainer.data.number_formats import NumberFormat, parse_number_columns, parse_numbers
 from trainer.data.numeric_targets import recommend_scale
 from trainer.data.opening import open_table
+from trainer.data.spellings import case_variants, natural_sort
 from trainer.data.tables import SourceFile, Table
 from trainer.data.targets import target_mask
 from trainer.data.tasks import InferredTask, infer_task, is_formatted_number
 from trainer.data.text_formats import ParseSpec
 from trainer.data.text_recognition import is_text
-from trainer.data.values import (
-    case_variants,
-    is_nested,
-    natural_sort,
-    number_expr,
-    number_matrix,
-    to_microseconds,
-)
+from trainer.data.values import is_nested, number_expr, number_matrix, to_microseconds
 from trainer.errors import DataError, Problem
 from trainer.task_names import TaskName
 

@@ -27,12 +27,12 @@ from trainer.data.numeric_targets import (
     read_target_numbers,
     scale_recommendations,
 )
+from trainer.data.spellings import natural_sort
 from trainer.data.splits import TEST, TRAIN, VALIDATION
 from trainer.data.tables import Table
 from trainer.data.targets import FittedTarget
 from trainer.data.tasks import InferredTask, resolve_task
 from trainer.data.text_targets import fit_text_target
-from trainer.data.values import natural_sort
 from trainer.errors import DataError, Problem
 from trainer.task_names import TaskName
 

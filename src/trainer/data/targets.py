@@ -30,9 +30,10 @@ from trainer.data.numeric_targets import (
     read_binary_targets,
     read_target_numbers,
 )
+from trainer.data.spellings import casefold_level
 from trainer.data.target_transforms import TargetTransform
 from trainer.data.text_targets import TextTarget
-from trainer.data.values import casefold_level, to_text
+from trainer.data.values import to_text
 from trainer.errors import DataError, Problem, did_you_mean, pluralize
 from trainer.metrics.labels import encode_classes
 from trainer.task_names import TaskName

@@ -42,15 +42,9 @@ from trainer.data.number_formats import (
     parse_number_columns,
     parse_numbers,
 )
+from trainer.data.spellings import casefold_level
 from trainer.data.text_formats import MAX_UNITS, explicit_decimal, numbers_note
-from trainer.data.values import (
-    casefold_level,
-    is_date_type,
-    is_nested,
-    level_text,
-    number_expr,
-    parse_booleans,
-)
+from trainer.data.values import is_date_type, is_nested, level_text, number_expr, parse_booleans
 from trainer.errors import DataError, Problem
 from trainer.task_names import TaskName
 

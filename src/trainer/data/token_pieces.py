@@ -18,7 +18,7 @@ from pydantic import Field
 from trainer.data.arrays import RowIndex
 from trainer.data.fitted_base import FittedBase
 from trainer.data.ngrams import MAX_CHARACTERS
-from trainer.data.values import without_surrogates
+from trainer.data.spellings import without_surrogates
 from trainer.errors import DataError, Problem
 from trainer.packages import install_command
 

@@ -5,38 +5,27 @@ Every cell is parsed independently of the other rows.
 
 from __future__ import annotations
 
-import re
-import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from math import isnan
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import polars as pl
 
 from trainer.data.arrays import BoolArray, Float64Array
 from trainer.data.date_formats import parsed_dates
+from trainer.data.spellings import (
+    FALSE_TOKENS,
+    FALSE_WORDS,
+    INTEGRAL_PATTERN,
+    ISO_DATE,
+    NOT_NORMALIZED_PATTERN,
+    TRUE_TOKENS,
+    TRUE_WORDS,
+    canonical_level,
+)
 
 BLOCK_CELLS = 4_000_000
 """Approximate number of cells per block of columns: few passes for wide tables, little memory for long
 ones."""
-
-TRUE_WORDS = ("true", "yes")
-FALSE_WORDS = ("false", "no")
-TRUE_TOKENS = (*TRUE_WORDS, "1", "1.0", "y", "t", "on")
-FALSE_TOKENS = (*FALSE_WORDS, "0", "0.0", "n", "f", "off")
-
-_INTEGRAL_PATTERN = r"^([+-]?)(0|[1-9][0-9]*)(?:\.0*)?$"
-_INTEGRAL = re.compile(_INTEGRAL_PATTERN)
-_NOT_NORMALIZED_PATTERN = r"[^\x21-\x7e ]| {2}|^ | $"
-_NOT_NORMALIZED = re.compile(_NOT_NORMALIZED_PATTERN)
-_ZERO_WIDTH = re.compile("[\u200b\u200c\u200d\u2060\ufeff\u00ad]")
-_DIGITS = re.compile(r"(\d+)")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def without_surrogates(text: str) -> str:
-    """Return a text with U+FFFD in place of lone surrogates, which no UTF-8 file can contain."""
-    return _SURROGATES.sub("\ufffd", text)
 
 
 def column_blocks(names: Sequence[str], rows: int) -> Iterator[list[str]]:
@@ -108,89 +97,16 @@ def to_text(series: pl.Series) -> pl.Series:
     return series.cast(pl.String)
 
 
-def canonical_level(label: str) -> str:
-    """Return the canonical spelling of a level or class.
-
-    Integers lose the plus sign and fraction ("1.0" and "+1" become "1", but "01" is unchanged);
-    other text is normalized by `normalize_text`.
-    """
-    match = _INTEGRAL.fullmatch(label)
-    if match is None:
-        return normalize_text(label)
-    return match[2] if match[1] != "-" or match[2] == "0" else f"-{match[2]}"
-
-
-def normalize_text(label: str) -> str:
-    """Normalize text that looks the same.
-
-    Accents are composed (NFC), whitespace is stripped and collapsed to single spaces, and zero-width
-    characters are removed.
-    """
-    if _NOT_NORMALIZED.search(label) is None:
-        return label
-    return " ".join(_ZERO_WIDTH.sub("", unicodedata.normalize("NFC", label)).split())
-
-
-def casefold_level(label: str) -> str:
-    """Return the key of a level or class with `ignore_case`: its canonical spelling, case-folded."""
-    return unicodedata.normalize("NFC", canonical_level(label).casefold())
-
-
-def case_variants(labels: Iterable[str]) -> list[list[str]]:
-    """Return groups of labels that differ only in case, in their order."""
-    groups: dict[str, list[str]] = {}
-    for label in labels:
-        groups.setdefault(casefold_level(label), []).append(label)
-    return [group for group in groups.values() if len(group) > 1]
-
-
-def merge_case_variants(counts: Iterable[tuple[str, int]]) -> dict[str, int]:
-    """Merge the counts of labels that differ only in case, under the most frequent spelling."""
-    spellings: dict[str, list[tuple[int, str]]] = {}
-    for label, count in counts:
-        spellings.setdefault(casefold_level(label), []).append((count, label))
-    return {
-        min(group, key=lambda item: (-item[0], item[1]))[1]: sum(count for count, _ in group)
-        for group in spellings.values()
-    }
-
-
 def level_text(series: pl.Series) -> pl.Series:
     """Return the cells as level text, in canonical spelling."""
     if series.dtype != pl.String:
         return to_text(series)
     spellings = series.unique().drop_nulls()
-    integral = spellings.str.contains(_INTEGRAL_PATTERN) & spellings.str.contains(r"[+.]|^-0")
-    changes = spellings.filter(integral | spellings.str.contains(_NOT_NORMALIZED_PATTERN)).to_list()
+    integral = spellings.str.contains(INTEGRAL_PATTERN) & spellings.str.contains(r"[+.]|^-0")
+    changes = spellings.filter(integral | spellings.str.contains(NOT_NORMALIZED_PATTERN)).to_list()
     if not changes:
         return series
     return series.replace(changes, [canonical_level(label) for label in changes])
-
-
-def parse_number(label: str) -> float | None:
-    """Return the number that a text represents, or None."""
-    try:
-        return float(label) if "_" not in label else None
-    except ValueError:
-        return None
-
-
-def natural_sort(labels: Sequence[str]) -> list[str]:
-    """Sort labels in natural order: numbers by value, "class_2" before "class_10"."""
-    values = {label: parse_number(label) for label in labels}
-    if all(value is not None and not isnan(value) for value in values.values()):
-        return sorted(labels, key=lambda label: (values[label], label))
-    return sorted(labels, key=_natural_key)
-
-
-def _natural_key(label: str) -> tuple[list[tuple[int, str]], str]:
-    parts = _DIGITS.split(label)
-    # Compare digits by length first, as `int` rejects thousands of digits.
-    key = [
-        (len(part.lstrip("0")), part.lstrip("0")) if index % 2 else (0, part.casefold())
-        for index, part in enumerate(parts)
-    ]
-    return key, label
 
 
 def parse_booleans(series: pl.Series, *, accept_marks: bool) -> pl.Series:
@@ -233,12 +149,6 @@ def _microseconds(series: pl.Series) -> pl.Series:
     return series.cast(pl.Datetime("us")).cast(pl.Int64)
 
 
-_ISO = re.compile(
-    r"^\d{4}-\d{2}-\d{2}"
-    r"(?:[T ]\d{2}:\d{2}(?::\d{2}(?:[.,]\d{1,9})?)?(?:Z|[+-]\d{2}(?::?\d{2})?)?)?$"
-)
-
-
 def _iso(texts: pl.Series) -> pl.Series:
     """Parse ISO 8601 by fixed positions, so that each row is parsed independently of the others."""
     cell = pl.col(texts.name)
@@ -256,18 +166,8 @@ def _iso(texts: pl.Series) -> pl.Series:
     clock = (hour * 60 + minute + pl.when(east).then(-offset).otherwise(offset)) * 60 + second
     stamp = day.cast(pl.Datetime("us")).cast(pl.Int64) + clock * 1_000_000
     stamp += fraction.str.slice(0, 6).cast(pl.Int64)
-    is_valid = cell.str.contains(_ISO.pattern) & (hour < 24) & (minute < 60) & (second < 60)
+    is_valid = cell.str.contains(ISO_DATE.pattern) & (hour < 24) & (minute < 60) & (second < 60)
     return texts.to_frame().select(pl.when(is_valid).then(stamp).alias(texts.name)).to_series()
-
-
-def looks_like_date(word: str) -> bool:
-    """Return whether a text has the form of an ISO 8601 date."""
-    return _ISO.match(word) is not None
-
-
-def looks_like_boolean(word: str) -> bool:
-    """Return whether a text is true, false, yes or no."""
-    return word.lower() in (*TRUE_WORDS, *FALSE_WORDS)
 
 
 def to_mask(mask: pl.Series) -> BoolArray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from trainer.data.arrays import Float64Array, RowIndex
 from trainer.data.categorical import CategoricalColumn
-from trainer.data.values import canonical_level, casefold_level
+from trainer.data.spellings import canonical_level, casefold_level
 
 
 def level_keys(column: CategoricalColumn, missing: str) -> dict[str, int]:

@@ -24,18 +24,13 @@ from trainer.data.label_lists import join_labels
 from trainer.data.nested_columns import nested_problem
 from trainer.data.number_formats import NumberFormat, parse_number_columns
 from trainer.data.pseudonyms import Pseudonyms
+from trainer.data.spellings import casefold_level
 from trainer.data.tables import Table
 from trainer.data.text_columns import TextColumn
 from trainer.data.text_formats import ParseSpec
 from trainer.data.text_targets import TextTarget
 from trainer.data.token_columns import TokenColumn
-from trainer.data.values import (
-    casefold_level,
-    level_text,
-    number_matrix,
-    parse_booleans,
-    to_microseconds,
-)
+from trainer.data.values import level_text, number_matrix, parse_booleans, to_microseconds
 from trainer.errors import DataError, Problem, did_you_mean
 from trainer.export.schema import NOT_A_LEVEL, InputField, Schema
 

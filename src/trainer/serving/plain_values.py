@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from trainer.data.values import (
+from trainer.data.spellings import (
     FALSE_TOKENS,
     TRUE_TOKENS,
     canonical_level,
