@@ -253,9 +253,9 @@ class TrainingCase:
             )
             write_pairs(folder / "table.csv", self.rows)
         elif self.texts:
-            data += "  tokens: {length: 24}\n  columns: {text: {kind: tokens}}\n"
+            data += "  tokens: {length: 40}\n  columns: {text: {kind: tokens}}\n"
             write_texts(folder / "table.csv", self.rows)
-            write_encoder(folder / "encoder")
+            write_encoder(folder / "encoder", max_position_embeddings=40)
         else:
             write_table(folder / "table.csv", self.rows)
         config = folder / f"{self.name}.yaml"
@@ -350,11 +350,11 @@ def write_table(path: Path, rows: int) -> None:
 
 
 def write_texts(path: Path, rows: int) -> None:
-    """Write texts of up to ten words, and a label that depends on them."""
+    """Write texts of up to 38 words, so that batches have three lengths, and a label of theirs."""
     rng = np.random.default_rng(rows)
     lines = ["text,label"]
     for _ in range(rows):
-        words = rng.choice(WORDS[:14], rng.integers(1, 10))
+        words = rng.choice(WORDS[:14], rng.integers(1, 39))
         is_yes = np.isin(words, ("great", "lovely", "perfect")).any()
         lines.append(f"{' '.join(words)},{'yes' if is_yes else 'no'}")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
