@@ -14,7 +14,7 @@ from tests.kill.comparison import differences
 from tests.models.pretrained.encoder_folders import WORDS, write_arrays, write_encoder
 from tests.workflows.conftest import evaluate_run, resume_fit, run_fit, run_members
 from trainer.config.load import load_config
-from trainer.engine import base_features
+from trainer.engine import base_features, batches
 from trainer.engine.batches import run_to_end
 from trainer.errors import ConfigError, RunError
 from trainer.inputs import FEATURES, TOKENS
@@ -134,7 +134,7 @@ def weights_after_one_step(config, *overrides):
 
 
 @pytest.mark.slow
-def test_training_without_padding_is_the_same(config, tmp_path):
+def test_texts_without_padding_are_the_same(config, tmp_path, monkeypatch):
     write_encoder(tmp_path / "bert", max_position_embeddings=48)
     frame = pl.read_csv(tmp_path / "t.csv")
     more = pl.Series([" a story" * (row % 4 * 8) for row in range(frame.height)])
@@ -156,6 +156,15 @@ def test_training_without_padding_is_the_same(config, tmp_path):
     trained = run_to_end(built.group.executor.run_epoch(1, plan.total_steps))[0].train
     after = network.get_weights()
     assert set(built.executor._rows.batching.lengths) == {16, 32, 48}
+    monkeypatch.setattr(batches, "_TEXT_BATCH", 4)
+    evaluator = built.executor.evaluator
+    assert {length for _, length in evaluator._parts(samples.inputs)} == {16, 32, 48}
+    output = evaluator.evaluate(samples)
+    expected = network.predict(dict(samples.inputs), verbose=0)
+    np.testing.assert_allclose(output.predictions, expected, atol=1e-6)
+    np.testing.assert_allclose(evaluator.predict(samples.inputs), expected, atol=1e-6)
+    losses = keras.losses.binary_crossentropy(samples.y, expected)
+    assert output.loss == pytest.approx(np.mean(losses), rel=1e-5)
     network.set_weights(before)
     network.compile(keras.optimizers.SGD(0.1), "binary_crossentropy")
     inputs = {name: values[trained.rows] for name, values in samples.inputs.items()}

@@ -12,8 +12,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
+from trainer.data.arrays import RowIndex
 from trainer.data.samples import Samples
 from trainer.engine.learner import Batch, Learner
+from trainer.engine.lengths import without_padding
 from trainer.inputs import Inputs, count_rows, keras_inputs
 
 Float32Array = NDArray[np.float32]
@@ -27,6 +29,8 @@ epoch.
 _EVALUATION_BATCH = 4096
 _EVALUATION_BATCHES = 64
 _EVALUATION_VALUES = 1 << 26
+# Rows per evaluation step of texts without padding.
+_TEXT_BATCH = 64
 
 # Upper limit on the duration of one device call, from a cautious estimate of the device's speed.
 # Training can be stopped and saved between two calls.
@@ -176,13 +180,13 @@ class Program:
         return outputs
 
 
-def to_device(samples: Samples, part: slice = slice(None)) -> tuple[Any, Any, Any]:
+def to_device(samples: Samples, part: slice | RowIndex = slice(None)) -> tuple[Any, Any, Any]:
     """Return inputs, targets and sample weights (or None) of some rows as tensors."""
     weight = None if samples.weight is None else tf.constant(samples.weight[part])
     return input_tensors(samples.inputs, part), tf.constant(samples.y[part]), weight
 
 
-def input_tensors(inputs: Inputs, part: slice = slice(None)) -> Any:
+def input_tensors(inputs: Inputs, part: slice | RowIndex = slice(None)) -> Any:
     """Return some rows of the inputs as tensors, in the form that a network takes."""
     return keras_inputs({name: tf.constant(array[part]) for name, array in inputs.items()})
 
@@ -337,28 +341,30 @@ class Evaluator:
     def evaluate_in_parts(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         """Like `evaluate`, but yield between device calls."""
         rows = len(samples)
-        predictions = []
+        predictions = np.empty((rows, self._learner.outputs), np.float32)
         loss = 0.0
-        for number, part in enumerate(self._parts(rows)):
+        for number, (part, length) in enumerate(self._parts(samples.inputs)):
             if number:
                 yield
-            mean, output = self.evaluation(*to_device(samples, part))
+            x, y, weight = to_device(samples, part)
+            mean, output = self.evaluation(without_padding(x, length), y, weight)
             loss += float(mean) * len(output) / rows
-            predictions.append(np.asarray(output))
+            predictions[part] = output
             samples.release_pages()
         return EpochOutput(
             loss=loss,
-            predictions=np.concatenate(predictions),
+            predictions=predictions,
             rows=np.arange(rows, dtype=np.int32),
             losses=np.asarray([loss], np.float32),
         )
 
     def predict(self, inputs: Inputs) -> Float32Array:
         """Return (rows, outputs) predictions."""
-        parts = self._parts(count_rows(inputs))
-        return np.concatenate(
-            [np.asarray(self.prediction(input_tensors(inputs, part))) for part in parts]
-        )
+        predictions = np.empty((count_rows(inputs), self._learner.outputs), np.float32)
+        for part, length in self._parts(inputs):
+            x = without_padding(input_tensors(inputs, part), length)
+            predictions[part] = self.prediction(x)
+        return predictions
 
     def in_graph(self, x: Any, y: Any, weight: Any) -> tuple[Any, Any]:
         """Return the mean loss over these rows and their predictions; for use in a `tf.function`."""
@@ -380,5 +386,15 @@ class Evaluator:
         )
         return predictions
 
-    def _parts(self, rows: int) -> list[slice]:
-        return [slice(first, first + self._rows) for first in range(0, rows, self._rows)]
+    def _parts(self, inputs: Inputs) -> Iterator[tuple[slice | RowIndex, int | None]]:
+        """Yield the rows of each device call, and the number of tokens they keep; None for all."""
+        rows, size = count_rows(inputs), min(self._batch, _TEXT_BATCH)
+        lengths = self._learner.kept_tokens(inputs, size)
+        if lengths is None:
+            for first in range(0, rows, self._rows):
+                yield slice(first, first + self._rows), None
+            return
+        order = np.argsort(lengths, kind="stable")
+        for first in range(0, rows, size):
+            part = order[first : first + size]
+            yield part, int(lengths[part].max())

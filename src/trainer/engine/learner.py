@@ -14,7 +14,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from trainer.engine.lengths import Lengths
 from trainer.engine.state import State, named_variables, read_state, restore_state
+from trainer.inputs import Inputs
 from trainer.models.optimizers import lower_rate
 from trainer.models.weights import variable_value
 
@@ -86,6 +88,18 @@ class Learner(ABC):
     @abstractmethod
     def predict_step(self, x: Any) -> Any:
         """Return the (batch, outputs) outputs for the inputs of a batch."""
+
+    def kept_tokens(self, inputs: Inputs, batch: int) -> Lengths | None:
+        """Return the number of tokens that each row keeps in batches without padding.
+
+        Args:
+            inputs: The inputs of the rows.
+            batch: Rows per batch.
+
+        Returns:
+            None if all rows keep all tokens, or have none.
+        """
+        return None
 
     # Variables ----------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """Batches of texts of similar length, whose padding is cut off. Does not import TensorFlow.
 
 A network that masks padding has the same output without it. A text keeps its tokens, and padding up to
-one of a few lengths; a batch is as long as its longest text. Training has a program for each length,
-which trains on one batch in each device call.
+one of a few lengths; a batch is as long as its longest text. Training and evaluation have a program for
+each length, which runs one batch in each device call.
 
 The order of the rows remains a pure function of (seed, epoch) and their lengths: successive batches of
 the shuffled rows are sorted by length, and shuffled as batches.
@@ -10,13 +10,15 @@ the shuffled rows are sorted by length, and shuffled as batches.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from trainer.data.arrays import RowIndex
-from trainer.inputs import InputArray
+from trainer.inputs import TOKENS, InputArray, Inputs
 
 LENGTH_STEP = 16
 _LENGTHS = 8
@@ -43,10 +45,37 @@ def rounded_lengths(ids: NDArray[np.int32], pad_id: int, step: int) -> Lengths:
     return lengths
 
 
-def batch_lengths(ids: InputArray, pad_id: int, batch: int) -> Lengths | None:
-    """Return the number of tokens that each row keeps in training: one of at most 8 lengths.
+class ShorterNetworks:
+    """Networks of the layers of a network, by the number of tokens that they take.
 
-    A length that saves less than the time of a batch in an epoch is replaced by the next one.
+    Attributes:
+        networks: Number of tokens → the network for batches of that length; the longest one is absent.
+    """
+
+    def __init__(self, make: Callable[[int], Any], pad_id: int) -> None:
+        """Start without networks.
+
+        Args:
+            make: Builds the network for a number of tokens.
+            pad_id: The id of padding.
+        """
+        self._make, self._pad_id = make, pad_id
+        self.networks: dict[int, Any] = {}
+
+    def kept_tokens(self, inputs: Inputs, batch: int) -> Lengths | None:
+        """Return the `batch_lengths` of rows, and build the networks that they need."""
+        ids = inputs[TOKENS]
+        lengths = batch_lengths(ids, self._pad_id, batch)
+        for length in [] if lengths is None else np.unique(lengths).tolist():
+            if length < ids.shape[1] and length not in self.networks:
+                self.networks[length] = self._make(length)
+        return lengths
+
+
+def batch_lengths(ids: InputArray, pad_id: int, batch: int) -> Lengths | None:
+    """Return the number of tokens that each row keeps: one of at most 8 lengths.
+
+    A length that saves less than the time of a batch is replaced by the next one.
 
     Args:
         ids: (rows, length), padded at the end; may be memory-mapped.
@@ -67,6 +96,15 @@ def batch_lengths(ids: InputArray, pad_id: int, batch: int) -> Lengths | None:
         if np.count_nonzero(is_shorter) / batch * (1 - shorter / longer) < _SAVED_BATCHES:
             lengths[is_shorter] = longer
     return lengths if (lengths < length).any() else None
+
+
+def without_padding(x: Any, length: int | None) -> Any:
+    """Return the inputs of a batch with the first tokens only; all of them without a length."""
+    if length is None:
+        return x
+    if isinstance(x, dict):
+        return {**x, TOKENS: x[TOKENS][:, :length]}
+    return x[:, :length]
 
 
 def sorted_batches(

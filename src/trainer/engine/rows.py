@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import gather_batch, to_device
-from trainer.engine.lengths import Lengths, order_generator, sorted_batches
+from trainer.engine.lengths import Lengths, order_generator, sorted_batches, without_padding
 from trainer.engine.token_batches import EpochBatches, TokenBatches
-from trainer.inputs import TOKENS
 
 Part = tuple[Any, Any, Any, Any]
 """Order, inputs, targets and sample weights (or None): the arguments of `train_in_batches`."""
@@ -85,13 +84,6 @@ def epoch_order(rows: int, seed: int, epoch: int, shuffle: bool) -> NDArray[np.i
         return np.arange(rows, dtype=np.int32)
     generator = np.random.Generator(np.random.Philox(key=[seed, epoch]))
     return generator.permutation(rows).astype(np.int32)
-
-
-def without_padding(x: Any, length: int) -> Any:
-    """Return the inputs of a batch with the first tokens only."""
-    if isinstance(x, dict):
-        return {**x, TOKENS: x[TOKENS][:, :length]}
-    return x[:, :length]
 
 
 def row_keys(positions: NDArray[np.int32], epoch: int) -> Any:

@@ -23,8 +23,8 @@ from numpy.typing import NDArray
 
 from trainer.data.samples import Samples
 from trainer.engine.batches import Float32Array, input_tensors
-from trainer.engine.lengths import order_generator, sorted_batches
-from trainer.engine.rows import Batching, Part, TrainingRows, without_padding
+from trainer.engine.lengths import order_generator, sorted_batches, without_padding
+from trainer.engine.rows import Batching, Part, TrainingRows
 
 SHARD_ROWS = 1 << 16
 WINDOW_SHARDS = 8

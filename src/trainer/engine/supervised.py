@@ -13,7 +13,8 @@ import tensorflow as tf
 
 from trainer.engine.compression import Compression
 from trainer.engine.learner import Batch, Learner
-from trainer.inputs import TOKENS
+from trainer.engine.lengths import Lengths, ShorterNetworks
+from trainer.inputs import TOKENS, Inputs
 
 
 class KerasSteps(keras.Model):  # type: ignore[misc]
@@ -135,7 +136,7 @@ class SupervisedLearner(Learner):
         keep_outputs: bool = True,
         base: BaseTraining | None = None,
         compression: Compression | None = None,
-        shorter: Mapping[int, keras.Model] | None = None,
+        shorter: ShorterNetworks | None = None,
     ) -> None:
         """Initialize the learner.
 
@@ -146,17 +147,18 @@ class SupervisedLearner(Learner):
             keep_outputs: Whether training returns the predictions, for metrics of the training rows.
             base: How the base of the network is trained; None if like the other layers.
             compression: Compresses the kernels after each step; None if they are not compressed.
-            shorter: Number of tokens → the network of the same layers for such batches.
+            shorter: The networks for batches of fewer tokens; None if all batches have padding.
         """
         optimizers = {} if optimizer is None else {"network": optimizer}
         outputs = int(network.output_shape[-1])
         super().__init__({"network": network}, optimizers, outputs, outputs if keep_outputs else 0)
         self.network, self.base, self.compression = network, base, compression
-        network_for = partial(_network_for, network, shorter) if shorter else None
+        self._shorter = shorter
+        network_for = None if shorter is None else partial(_network_for, network, shorter.networks)
         self.keras_model = KerasSteps(network, loss, optimizer, network_for)
         self.loss_mean = self.keras_model.loss_mean
         # Its running mean is separate: validation can be stopped, and the epoch continued from it.
-        self._evaluation = KerasSteps(network, loss, None)
+        self._evaluation = KerasSteps(network, loss, None, network_for)
 
     def train_step(self, batch: Batch) -> tuple[Any, Any]:
         if self.compression is None:
@@ -200,6 +202,9 @@ class SupervisedLearner(Learner):
 
     def predict_step(self, x: Any) -> Any:
         return self._evaluation(x, training=False)
+
+    def kept_tokens(self, inputs: Inputs, batch: int) -> Lengths | None:
+        return None if self._shorter is None else self._shorter.kept_tokens(inputs, batch)
 
     def _variables(self) -> dict[str, Any]:
         compressed = {} if self.compression is None else self.compression.variables

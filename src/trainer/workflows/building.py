@@ -48,7 +48,6 @@ from trainer.workflows.networks import (
     make_learner,
     network_function,
     saved_network,
-    text_lengths,
 )
 from trainer.workflows.plan import RunPlan
 
@@ -164,8 +163,8 @@ def build_training(
     encode_seconds = perf_counter() - started
     if execution is None:
         execution = _choose_execution(plan, network, train, validation, compiled)
-    lengths = text_lengths(plan, train)
-    learner = make_learner(plan, network, optimizer, lengths)
+    learner = make_learner(plan, network, optimizer)
+    lengths = learner.kept_tokens(train.inputs, config.fit.batch_size)
     weighted = plan.task.apply_class_weights(train, config.fit.class_weight)
     executor = _executor(plan, learner, weighted, validation, execution, lengths)
     training = _training(plan, train, validation)

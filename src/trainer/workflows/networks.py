@@ -16,15 +16,14 @@ from trainer.config.metrics import METRICS
 from trainer.config.resolve import monitored_metrics
 from trainer.config.sections import duration_steps
 from trainer.config.translation import Decoding, encoder_decoder
-from trainer.data.samples import Samples
 from trainer.engine.compression import build_compression
-from trainer.engine.lengths import Lengths, batch_lengths
+from trainer.engine.evaluators import shorter_networks
 from trainer.engine.supervised import BaseTraining, SupervisedLearner
 from trainer.engine.translation import TranslationLearner
-from trainer.inputs import FEATURES, TOKENS
+from trainer.inputs import FEATURES
 from trainer.models.compiled_layers import has_compiled_layer
 from trainer.models.losses import build_loss
-from trainer.models.network import Variant, build_network, build_shorter_network
+from trainer.models.network import Variant, build_network
 from trainer.models.pretrained.building import random_layers, weighted_layers
 from trainer.models.pretrained.description import BASE
 from trainer.models.pretrained.encoder_network import has_adapters, layer_depths
@@ -109,31 +108,6 @@ def base_training(plan: RunPlan, network: keras.Model) -> BaseTraining | None:
     )
 
 
-def text_lengths(plan: RunPlan, train: Samples) -> Lengths | None:
-    """Return the number of tokens that each training row keeps; None if all rows keep all of them.
-
-    Only an encoder that is trained masks padding and takes most of the time of a step.
-    """
-    base, tokens = plan.network.trained.base, plan.dataset.preprocessing.tokens
-    if base is None or tokens is None:
-        return None
-    return batch_lengths(train.inputs[TOKENS], tokens.pad_id, plan.config.fit.batch_size)
-
-
-def shorter_networks(
-    plan: RunPlan, network: keras.Model, lengths: Lengths | None
-) -> dict[int, keras.Model]:
-    """Return networks of the layers of a network, by the number of tokens that they take."""
-    tokens = plan.dataset.preprocessing.tokens
-    if lengths is None or tokens is None:
-        return {}
-    return {
-        length: build_shorter_network(plan.config, network, plan.network, length)
-        for length in np.unique(lengths).tolist()
-        if length < tokens.length
-    }
-
-
 def _has_constant_output(plan: RunPlan, base: keras.Model) -> bool:
     """Return whether a base that is not trained has the same output for a sample in every epoch, and
     adds nothing to the loss.
@@ -149,7 +123,6 @@ def make_learner(
     plan: RunPlan,
     network: keras.Model,
     optimizer: keras.optimizers.Optimizer,
-    lengths: Lengths | None,
 ) -> SupervisedLearner | TranslationLearner:
     """Return the learner that trains the network of a plan.
 
@@ -157,7 +130,6 @@ def make_learner(
         plan: The plan of the run.
         network: Its network.
         optimizer: The optimizer, not yet built.
-        lengths: The number of tokens that each training row keeps; None for all of them.
     """
     config, task = plan.config, plan.task
     shape = plan.network.translation
@@ -169,7 +141,7 @@ def make_learner(
             keep_outputs=bool(task.metrics),
             base=base_training(plan, network),
             compression=build_compression(config.compress, network, plan.total_steps),
-            shorter=shorter_networks(plan, network, lengths),
+            shorter=shorter_networks(config, plan.network.trained, network),
         )
     # Texts are written in each epoch only if they matter for training, and then greedily.
     monitored = {metric.removeprefix("val_") for _, metric in monitored_metrics(config.fit)}
