@@ -188,7 +188,9 @@ def open_session(source: ModelSource) -> onnxruntime.InferenceSession:
         )
     # ONNX Runtime raises exceptions of its own, which have no common base class.
     except Exception as error:
-        found = str(error).splitlines()[0]
+        # Its message begins with a code and the path of the copy.
+        reason = str(error).splitlines()[0].rpartition("failed:")[2].removesuffix(".")
+        found = f"one that cannot be read ({reason})"
         raise RunError(Problem(source.file, "an ONNX file", found, fix)) from error
 
 

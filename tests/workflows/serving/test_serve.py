@@ -180,7 +180,7 @@ def test_newer_run_is_served_after_it_has_finished(finished: Any, tmp_path: Path
 
 
 @pytest.mark.slow
-def test_server_goes_on_when_the_run_is_deleted(copied: Path) -> None:
+def test_server_continues_when_the_run_is_deleted(copied: Path) -> None:
     server = Server(copied, "--reload", "--monitor", "--workers", "2")
     shutil.rmtree(copied)
     row = {"size": 1, "color": "red"}
@@ -211,13 +211,20 @@ def refused(error: type[Exception], *paths: Path, **values: Any) -> str:
     return str(caught.value)
 
 
-def test_unusable_models_are_refused(tmp_path: Path, finished: Any) -> None:
+def test_unusable_models_are_refused(tmp_path: Path, copied: Path) -> None:
     model = write_model(tmp_path / "a.onnx")
     (tmp_path / "damaged.onnx").write_bytes(b"no model")
-    assert "damaged.onnx" in refused(RunError, tmp_path / "damaged.onnx")
+    expected = (
+        f"{tmp_path}/damaged.onnx: expected an ONNX file, found one that cannot be read (Protobuf"
+    )
+    assert expected in refused(RunError, tmp_path / "damaged.onnx")
     assert "no such path" in refused(RunError, tmp_path / "missing")
     assert "run directories" in refused(UsageError, model, monitor=True)
-    assert "different names" in refused(UsageError, finished.run, finished.run)
+    assert "different names" in refused(UsageError, copied, copied)
+    other = copied / "export" / "litert" / "model.tflite"
+    other.parent.mkdir(parents=True)
+    other.touch()
+    assert f"trainer serve {copied}" in refused(UsageError, other)
 
 
 def test_unusable_addresses_are_refused(tmp_path: Path) -> None:

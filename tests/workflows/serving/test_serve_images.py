@@ -89,7 +89,7 @@ def test_page_shows_the_explanation_of_a_prediction(run: Path, tmp_path: Path) -
             const files = new DataTransfer();
             files.items.add(new File([bytes], "photo.png", {{type: "image/png"}}));
             document.querySelector("input[type=file]").files = files.files;
-            document.getElementById("predict").click();
+            document.getElementById("submit-button").click();
         }})()"""
     )
     browser.wait_for("document.querySelectorAll('canvas').length === 1")

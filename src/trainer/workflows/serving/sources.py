@@ -57,6 +57,10 @@ def origins(paths: Sequence[Path], *, monitor: bool) -> list[Origin]:
             found.append(Origin(path.stem, path, stamp_of(path)))
             continue
         run = open_run(path).run
+        if run.exports.absolute() in path.absolute().parents:
+            expected = "a run directory, or an ONNX file of trainer export"
+            fix = f"serve the run: trainer serve {run.path}"
+            raise UsageError(Problem(str(path), expected, "another file of an export", fix))
         manifest = run.read_manifest()
         if monitor and manifest.task in _UNMONITORED:
             expected, fix = "runs that predict classes or numbers", "serve it without --monitor"
@@ -75,7 +79,8 @@ def origins(paths: Sequence[Path], *, monitor: bool) -> list[Origin]:
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         times = f"'{twice[0]}' {names.count(twice[0])} times"
-        raise UsageError(Problem("trainer serve", "models with different names", times))
+        fix = "serve each run once, and rename files of the same name"
+        raise UsageError(Problem("trainer serve", "models with different names", times, fix))
     return found
 
 
