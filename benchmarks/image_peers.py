@@ -99,7 +99,7 @@ def torch_epochs(workload: ImageWorkload, folder: Path, *, best: bool) -> list[f
     count = round(len(files) * VALIDATION)
     parts = [_Images(files, labels, order[count:], workload.side)]
     parts.append(_Images(files, labels, order[:count], workload.side))
-    model = _torch_network(workload)
+    model = torch_network(workload)
     loss = nn.BCEWithLogitsLoss()
     parameters = model.parameters()
     optimizer: Any = (
@@ -173,7 +173,8 @@ class _ShuffledBatches:
             yield tuple(tensor[rows] for tensor in self._tensors)
 
 
-def _torch_network(workload: ImageWorkload) -> Any:
+def torch_network(workload: ImageWorkload, outputs: int = 1) -> Any:
+    """Return the network of a workload, whose output is logits."""
     from torch import nn
 
     channels, side = 3, workload.side
@@ -197,7 +198,7 @@ def _torch_network(workload: ImageWorkload) -> Any:
             case _:
                 layers.append(_residual(channels, *arguments))
                 channels = arguments[0]
-    return nn.Sequential(*layers, nn.Linear(channels, 1))
+    return nn.Sequential(*layers, nn.Linear(channels, outputs))
 
 
 def _residual(channels: int, filters: int, strides: int) -> Any:

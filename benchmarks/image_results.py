@@ -1,4 +1,4 @@
-"""Render the comparison of trainer with Keras and PyTorch on folders of images."""
+"""Render the comparison of trainer with Keras, PyTorch and Ultralytics on folders of images."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ _NAMES = {
     "keras_best": "Keras, images cached, an epoch per execution",
     "torch": "PyTorch, decoding in two workers",
     "torch_best": "PyTorch, images in memory",
+    "ultralytics": "Ultralytics, images cached in memory",
 }
 
 

@@ -1,10 +1,12 @@
-"""Measure training on folders of JPEG files, side by side with Keras and PyTorch.
+"""Measure training on folders of JPEG files, side by side with Keras, PyTorch and Ultralytics.
 
     python -m benchmarks.images [NAME…] [--rounds 3] [--quick]
 
 Names are those of `benchmarks.image_workloads`. In each round trainer and its peers alternate, each as a
 whole process: start-up, decoding, training, validation after each epoch, saving; trainer has an empty
-cache of programs and images, and evaluates and reports as well. Prints a JSON object: for each workload
+cache of programs and images, and evaluates and reports as well. Ultralytics is measured if there is an
+environment .venv-ultralytics with the package, and only with sides that are multiples of 32, which it
+rounds others to. Prints a JSON object: for each workload
 the number of rounds, and for each program the medians of seconds and CPU seconds of the process, seconds
 of the first epoch, and milliseconds per step in the later ones.
 """
@@ -27,6 +29,7 @@ from benchmarks.ours import steady_seconds
 
 OURS = "trainer"
 PEERS = ("keras", "keras_best", "torch", "torch_best")
+ULTRALYTICS = processes.ROOT / ".venv-ultralytics" / "bin" / "python"
 
 
 def measure(
@@ -39,6 +42,8 @@ def measure(
     figures: defaultdict[str, list[dict[str, float]]] = defaultdict(list)
     for number in range(rounds):
         programs = [OURS, *PEERS]
+        if ULTRALYTICS.exists() and workload.side % 32 == 0:
+            programs.append("ultralytics")
         for program in programs if number % 2 == 0 else reversed(programs):
             if program == OURS:
                 measured = _measure_trainer(workload, images, folder)
@@ -67,6 +72,8 @@ def _measure_peer(
     program: str, name: str, workload: ImageWorkload, images: Path, *, quick: bool
 ) -> dict[str, float]:
     command = [processes.PEERS / "python", "-m", "benchmarks.image_peers", program, name, images]
+    if program == "ultralytics":
+        command = [ULTRALYTICS, "-m", "benchmarks.ultralytics_peer", name, images]
     ended = processes.run([*command, "--quick"] if quick else command)
     # Keras prints the number of files, too.
     return _figures(workload, ended, json.loads(ended.output.splitlines()[-1]))
