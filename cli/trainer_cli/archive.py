@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from trainer.errors import Problem, UsageError, pluralize
+from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.key_files import key_of
 from trainer_cli.options import Json, Quiet, RunOrSweep
@@ -77,7 +77,5 @@ def _check_output(out: Path) -> None:
     if str(out) == "-":
         fix = "the archive is read back, which stdout does not allow"
         raise UsageError(Problem("--output", "a file", "'-'", fix))
-    if not out.absolute().parent.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(out.parent))}"
-        found = f"no directory {out.parent}"
-        raise UsageError(Problem("--output", "a file in an existing directory", found, fix))
+    if (missing := parent_problem("--output", out)) is not None:
+        raise UsageError(missing)

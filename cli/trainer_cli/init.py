@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -11,6 +10,7 @@ import typer
 
 from trainer.errors import Problem, UsageError, command_text, pluralize
 from trainer.report.text import cell
+from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.fit_table import EFFORT_HELP, TASK_HELP, target_problems
 from trainer_cli.options import DataSettings, Json, Quiet
@@ -168,10 +168,8 @@ def _check_output(config: Path, *, force: bool) -> None:
         raise UsageError(
             Problem("--output", "a file", f"the directory {config}", "add a file name")
         )
-    if not config.absolute().parent.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(config.parent))}"
-        found = f"no directory {config.parent}"
-        raise UsageError(Problem("--output", "a file in an existing directory", found, fix))
+    if (missing := parent_problem("--output", config)) is not None:
+        raise UsageError(missing)
     if config.exists() and not force:
         fix = "choose another name with -o, or overwrite it with --force"
         raise UsageError(Problem("--output", "a new file", f"{config}, which exists", fix))

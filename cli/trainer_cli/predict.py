@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.errors import Problem, UsageError, pluralize
+from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
 from trainer_cli.samples import SampleClass, SampleCount, SampleSeed, Sampling, draw
@@ -160,13 +160,8 @@ def _check_output(out: Path, data: Path, *, json: bool) -> None:
         raise UsageError(Problem("--output", "a name ending in .csv or .parquet", f"'{out}'", fix))
     if out.is_dir():
         raise UsageError(Problem("--output", "a file", f"the directory {out}", "add a file name"))
-    if not out.absolute().parent.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(out.parent))}"
-        raise UsageError(
-            Problem(
-                "--output", "a file in an existing directory", f"no directory {out.parent}", fix
-            )
-        )
+    if (missing := parent_problem("--output", out)) is not None:
+        raise UsageError(missing)
     if out.exists() and data.exists() and out.samefile(data):
         fix = "choose another file"
         raise UsageError(Problem("--output", "a file other than the input", f"'{out}'", fix))

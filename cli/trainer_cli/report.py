@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.errors import InputError, Problem, UsageError, did_you_mean
+from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.options import Json
 
@@ -139,9 +139,6 @@ def _output_path(runs: list[Path], out: Path | None) -> Path:
         return _DEFAULT_NAME
     if out.is_dir():
         raise UsageError(Problem("--out", "a file", f"the directory {out}", "add a file name"))
-    if not out.absolute().parent.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(out.parent))}"
-        raise UsageError(
-            Problem("--out", "a file in an existing directory", f"no directory {out.parent}", fix)
-        )
+    if (missing := parent_problem("--out", out)) is not None:
+        raise UsageError(missing)
     return out

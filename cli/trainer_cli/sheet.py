@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from trainer.errors import Problem, UsageError
+from trainer.runs.files import parent_problem
 
 if TYPE_CHECKING:
     from trainer.workflows.plan import RunPlan
@@ -35,10 +35,8 @@ def check_sheet(path: Path | None) -> None:
         raise UsageError(Problem("--sheet", "a name ending in .html", f"'{path}'"))
     if path.is_dir():
         raise UsageError(Problem("--sheet", "a file", f"the directory {path}", "add a file name"))
-    if not path.absolute().parent.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(path.parent))}"
-        found = f"no directory {path.parent}"
-        raise UsageError(Problem("--sheet", "a file in an existing directory", found, fix))
+    if (missing := parent_problem("--sheet", path)) is not None:
+        raise UsageError(missing)
 
 
 def write_sheet(path: Path | None, plan: RunPlan) -> None:

@@ -41,8 +41,9 @@ class SweepProgress:
         self._trained: set[int] = set()
         self._compiling: dict[tuple[int, ...], str] = {}
         self._done: dict[int, Any] = {}
-        self._done_before_resume = 0.0
-        self._start_time = self._shown_at = monotonic()
+        self._done_before_start = 0.0
+        self._start_time: float | None = None  # the end of the first epoch
+        self._shown_at = monotonic()
         self._screen: Any = None
 
     def phase_started(self, text: str) -> None:
@@ -68,8 +69,8 @@ class SweepProgress:
             self._settings[row.trial.number] = row.trial.settings
             if row.ended is not None:
                 self._done[row.trial.number] = row.ended
-        self._done_before_resume = float(len(self._done))
-        self._start_time = self._shown_at = monotonic()
+        self._done_before_start = float(len(self._done))
+        self._shown_at = monotonic()
 
     def batch_started(self, batch: Any) -> None:
         """Handle the start of a batch."""
@@ -92,9 +93,13 @@ class SweepProgress:
             for trials in [trials for trials in self._compiling if pack & set(trials)]:
                 del self._compiling[trials]
         self._phase = next(iter(self._compiling.values()), "")
+        epochs_before = event.epoch - 1
+        if self._start_time is None:
+            # The first epoch does not count either: compilation would make it too long.
+            self._start_time, epochs_before = monotonic(), event.epoch
         for trial in event.objectives:
             if trial not in self._live:  # epochs of an earlier process do not count
-                self._done_before_resume += (event.epoch - 1) / self._epochs
+                self._done_before_start += epochs_before / self._epochs
             self._trained |= self._pack_of.get(trial, pack) - pack
             self._pack_of[trial] = pack
             best = event.best.get(trial)
@@ -162,11 +167,12 @@ class SweepProgress:
         done = len(self._done) + sum(min(1.0, epoch / self._epochs) for epoch in epochs)
         if (
             self._total is None
-            or done <= self._done_before_resume
+            or self._start_time is None
+            or done <= self._done_before_start
             or len(self._done) == self._total
         ):
             return None
-        per_trial = (monotonic() - self._start_time) / (done - self._done_before_resume)
+        per_trial = (monotonic() - self._start_time) / (done - self._done_before_start)
         return float(max(0.0, per_trial * (self._total - done)))
 
     def _start_screen(self) -> Any:

@@ -155,3 +155,17 @@ def test_shortened_table_names_the_command_for_all_trials(
 
 def generate(sequence: list[Any]) -> Any:
     yield from sequence
+
+
+def test_remaining_time_is_estimated_without_compilation(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("trainer_cli.sweep_progress.monotonic", lambda: seconds[0])
+    progress = SweepProgress(Console(quiet=True))
+    progress.sweep_started(started("higher"))
+    seconds[0] = 100.0  # the first epoch, after compilation
+    progress.epoch_ended(TrialPackEpoch(1, {0: 0.5}, {0: BestEpoch(0.5, 1)}))
+    assert "left" not in progress.summary()
+    seconds[0] = 101.0
+    progress.epoch_ended(TrialPackEpoch(2, {0: 0.9}, {0: BestEpoch(0.9, 2)}))
+    # One second for one of the 16 epochs of four trials, of which 14 are left.
+    assert progress.summary().endswith("; about 14.0 s left")

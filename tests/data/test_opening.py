@@ -63,7 +63,7 @@ def test_all_file_problems_are_reported(tmp_path):
     assert [problem.found for problem in reported] == [
         "no such file",
         "no file",
-        "a directory",
+        "an empty directory",
         "no such file",
     ]
     assert reported[0].fix == "did you mean 'x.csv'?"
@@ -92,7 +92,8 @@ def test_columns_that_differ(tmp_path):
 
 def test_header_only(tmp_path):
     (tmp_path / "a.csv").write_text("x,y\n")
-    assert problems(tmp_path / "a.csv")[0].found == "no rows"
+    (problem,) = problems(tmp_path / "a.csv")
+    assert (problem.found, problem.fix) == ("no rows", "name a file with rows")
 
 
 def test_explicit_formats_and_names_with_glob_characters(tmp_path):

@@ -16,6 +16,7 @@ from trainer.runs.files import (
     FileSystem,
     json_bytes,
     json_line,
+    parent_problem,
     read_bytes,
     read_json,
     remove_temporary_files,
@@ -82,6 +83,27 @@ def test_disk_errors_become_storage_errors(tmp_path: Path, number: int, words: s
 def test_missing_directory_is_a_storage_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="ENOENT"):
         write_atomically(tmp_path / "gone" / "file", b"x")
+
+
+def test_missing_directory_of_an_output_is_a_problem_with_its_fix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    Path("made folder").mkdir()
+    for path in ("new", "made folder/new", str(tmp_path / "new")):
+        assert parent_problem("--output", Path(path)) is None
+    missing = parent_problem("--output", Path("made folder/a/new"))
+    assert missing is not None
+    assert (missing.found, missing.fix) == (
+        "no directory made folder/a",
+        "mkdir -p 'made folder/a'",
+    )
+    for path in ("file/new", "file/a/new"):
+        blocked = parent_problem("--output", Path(path))
+        assert blocked is not None
+        assert blocked.found == "the file file in its place"
+        assert "mkdir" not in blocked.fix
 
 
 def test_file_in_place_of_a_directory_is_a_storage_error(tmp_path: Path) -> None:

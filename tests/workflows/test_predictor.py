@@ -14,6 +14,7 @@ import trainer
 from tests.marks import slow_except
 from tests.workflows.conftest import predict_table, run_fit, run_members
 from trainer.errors import DataError, RunError
+from trainer.runs.lock import RunLock
 
 TARGETS = {
     "binary": ("data.target=label",),
@@ -167,7 +168,13 @@ def test_run_without_a_checkpoint_is_refused(copied):
         for file in checkpoint.iterdir():
             file.unlink()
         checkpoint.rmdir()
-    with pytest.raises(RunError, match="a run with a checkpoint"):
+    with pytest.raises(RunError, match="repeat the run with `trainer fit`"):
+        load(copied)
+    (copied / "checkpoints" / "last").mkdir()
+    (copied / "checkpoints" / "last" / "checkpoint.json").touch()
+    with pytest.raises(RunError, match="continue the run: trainer resume"):
+        load(copied)
+    with RunLock(copied / "lock"), pytest.raises(RunError, match="wait for its first checkpoint"):
         load(copied)
 
 

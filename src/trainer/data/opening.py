@@ -126,7 +126,9 @@ def _read(file: TableFile, *, streamed: bool) -> tuple[pl.DataFrame, list[str]]:
         frame, notes = file.read()
     if frame.width == 0 or (frame.height == 0 and not streamed):
         found = "no rows" if frame.width else "no columns"
-        raise DataError(Problem(str(file.path), "a table with rows", found, "check data.source"))
+        raise DataError(
+            Problem(str(file.path), "a table with rows", found, "name a file with rows")
+        )
     return frame, notes
 
 

@@ -182,6 +182,8 @@ def _not_a_file(path: Path) -> Problem | None:
     if is_image_folder(path):
         return None
     if path.is_dir():
+        if not any(path.iterdir()):
+            return Problem(where, "a file", "an empty directory", "put the files in it")
         fix = f"use the files in it: '{path}/*.csv'"
         return Problem(where, "a file", "a directory", fix)
     if not path.exists():

@@ -83,7 +83,7 @@ class Stream:
                 problems += error.problems
                 continue
             if rows == 0:
-                expected, fix = "a table with rows", "check data.source"
+                expected, fix = "a table with rows", "name a file with rows"
                 problems.append(Problem(str(file.path), expected, "no rows", fix))
             files.append(SourceFile.from_path(file.path, rows))
         if problems:

@@ -6,6 +6,7 @@ import shlex
 from pathlib import Path
 
 from trainer.errors import Problem, UsageError
+from trainer.runs.files import parent_problem
 
 
 def check_target(target: Path, *others: Path, suffix: str = "", is_given: bool) -> None:
@@ -37,8 +38,5 @@ def _name_problems(target: Path, suffix: str) -> list[Problem]:
         expected = f"a name ending in {suffix}"
         fix = f"for example: -o {shlex.quote(f'{target.with_suffix(suffix)}')}"
         problems.append(Problem("--output", expected, f"'{target}'", fix))
-    if not target.absolute().parent.is_dir():
-        fix = f"mkdir -p {shlex.quote(str(target.parent))}"
-        found = f"no directory {target.parent}"
-        problems.append(Problem("--output", "a path in an existing directory", found, fix))
-    return problems
+    missing = parent_problem("--output", target)
+    return problems if missing is None else [*problems, missing]

@@ -14,7 +14,7 @@ from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
 from trainer.engine import devices
 from trainer.engine.selection import exceeds_memory
-from trainer.errors import Problem, RunError, pluralize
+from trainer.errors import Problem, RunError, command_text, pluralize
 from trainer.prediction.predictor import Predictor
 from trainer.prediction.trained_runs import data_settings_for, load_run_table
 from trainer.tasks.evaluated import EvaluatedSamples
@@ -146,9 +146,12 @@ def _shared_splits(predictor: Predictor, splits: tuple[SplitName, ...]) -> tuple
 
 
 def _no_rows(predictor: Predictor, splits: Sequence[SplitName]) -> RunError:
-    expected = "test rows" if predictor.has_members else f"rows of {' or '.join(splits)}"
-    other = "" if predictor.has_members else "another split, or "
-    fix = f"evaluate {other}other rows with --data FILE"
+    expected = f"rows of {' or '.join(splits)}"
+    fix = "evaluate another split, or other rows with --data FILE"
+    if predictor.has_members:
+        expected = "the test rows, which its members share"
+        shown = command_text("show", predictor.run.path)
+        fix = f"evaluate other rows with --data FILE; for metrics of its validation rows: {shown}"
     found = "none: the split assigned no rows to it"
     return RunError(Problem(str(predictor.run.path), expected, found, fix))
 

@@ -32,6 +32,7 @@ from trainer.runs.checkpoints import MODEL, read_checkpoint
 from trainer.runs.decisions import read_decisions
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import read_errors
+from trainer.runs.lock import lock_state
 from trainer.runs.opening import open_run
 from trainer.runs.search import is_run
 from trainer.tasks.task import Task, make_task
@@ -90,8 +91,13 @@ def open_checkpoint(path: Path) -> tuple[RunDirectory, str]:
     opened = open_run(path)
     checkpoint = opened.checkpoint or "best"
     if not opened.run.has_checkpoint(checkpoint):
-        fix = "wait for its first checkpoint, or run trainer fit on its config.yaml"
-        raise RunError(Problem(str(path), "a run with a checkpoint", "none yet", fix))
+        expected, found = f"a run with a '{checkpoint}' checkpoint", "none yet"
+        fix = "wait for its first checkpoint"
+        if lock_state(opened.run.lock) != "alive":
+            fix = f"continue the run: {command_text('resume', opened.run.path)}"
+            if not opened.run.has_checkpoint("last"):
+                found, fix = "none", "repeat the run with `trainer fit` on its config.yaml"
+        raise RunError(Problem(str(path), expected, found, fix))
     return opened.run, checkpoint
 
 

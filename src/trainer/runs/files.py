@@ -14,6 +14,7 @@ import math
 import os
 import re
 import secrets
+import shlex
 import shutil
 import stat
 from collections.abc import Callable, Iterator, Mapping
@@ -81,7 +82,7 @@ DISK = FileSystem()
 _FIXES = {
     errno.ENOSPC: "free up space there (`df -h` shows it), then resume the run or run the command again",
     errno.EDQUOT: "free up some of your quota there, then resume the run or run the command again",
-    errno.EROFS: "this file system is read-only; remount it or choose another folder for runs",
+    errno.EROFS: "this file system is read-only; remount it or choose another folder",
     errno.EACCES: "give yourself write permission there (`ls -ld` shows the owner)",
     errno.EPERM: "give yourself write permission there (`ls -ld` shows the owner)",
     errno.ENOENT: "it was deleted or its disk was unmounted during use; start the run again",
@@ -112,6 +113,19 @@ def storage_errors(path: Path, action: str) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(storage_problem(path, action, error)) from error
+
+
+def parent_problem(where: str, path: Path) -> Problem | None:
+    """Return the problem if the directory that a file is to be written to does not exist, else None."""
+    parents = (path.parent, *path.parent.parents)
+    nearest = next((parent for parent in parents if parent.exists()), Path())
+    if nearest == path.parent and nearest.is_dir():
+        return None
+    expected = "a file in an existing directory"
+    if not nearest.is_dir():
+        return Problem(where, expected, f"the file {nearest} in its place", "choose another path")
+    fix = f"mkdir -p {shlex.quote(str(path.parent))}"
+    return Problem(where, expected, f"no directory {path.parent}", fix)
 
 
 def write_atomically(path: Path, content: bytes, disk: FileSystem = DISK) -> None:

@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import partial_dependence, permutation_importance
 
 from tests.marks import slow_except
-from tests.workflows.conftest import open_on_cpu, run_fit, write_small
+from tests.workflows.conftest import evaluate_run, open_on_cpu, run_fit, run_members, write_small
 from trainer.data import streams
 from trainer.data.sampling import draw_row_sample
 from trainer.data.values import number_matrix
@@ -278,6 +278,31 @@ def test_members_are_explained_together_on_the_test_rows(folds_run, tmp_path):
         explain_run(run, split="validation")
     member = explain_run(run / "members" / "0001")
     assert member.importance["split"] == "validation"
+
+
+@pytest.mark.slow
+def test_members_without_test_rows_are_explained_one_by_one(small, tmp_path):
+    run = run_members(
+        small, tmp_path / "runs", "fit.epochs=1", "fit.folds=2", "data.split.test=0"
+    ).run
+    suggestion = (
+        f"explain one of its members on its validation rows: trainer explain {run}/members/0001"
+    )
+    for options in ({}, {"split": "validation"}, {"shap_rows": 3}):
+        with pytest.raises(RunError) as refused:
+            explain_run(run, **options)
+        assert refused.value.problems[0].where == str(run)
+        assert refused.value.problems[0].fix == suggestion
+    with pytest.raises(RunError, match=f"--data FILE; for metrics .*: trainer show {run}"):
+        evaluate_run(run, "test")
+
+
+@pytest.mark.slow
+def test_rows_of_a_file_are_suggested_where_there_are_no_test_rows(small, tmp_path):
+    run = run_fit(small, tmp_path / "runs", "fit.epochs=1", "data.split.test=0").run
+    with pytest.raises(RunError, match="--rows FILE") as refused:
+        explain_run(run, shap_rows=3)
+    assert "--split" not in str(refused.value)
 
 
 def test_changed_data_and_missing_rows_are_refused(small, tmp_path):

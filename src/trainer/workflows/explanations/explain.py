@@ -20,9 +20,10 @@ from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
 from trainer.data.sampling import RowSample
 from trainer.data.sources import is_large
+from trainer.data.splits import SplitName
 from trainer.data.values import to_text
 from trainer.engine import devices
-from trainer.errors import DataError, Problem, RunError, UsageError, did_you_mean
+from trainer.errors import DataError, Problem, RunError, UsageError, command_text, did_you_mean
 from trainer.explain.importance import MAX_ROWS
 from trainer.explain.shapley import load_shap, shap_values
 from trainer.prediction.predictor import Predictor
@@ -155,13 +156,17 @@ def _draw(
         _locate_without_other_rows(first.loaded),
     ):
         table = load_run_table(first)
+        if predictor.has_members and _has_columns(predictor) and not table.rows(split):
+            raise _unshared_rows(predictor, "none: the split assigned no rows to it")
         rows, images, sample, background = None, None, None, None
         if shap_rows is not None:
             rows = rows_to_explain(first, table, shap_rows, read_options)
         if first.preprocessing.image is not None:
             images = images_to_explain(predictor, table, rows, requested_split)
         if _has_columns(predictor):
-            sample = draw_rows(first, table, split, MAX_ROWS)
+            other: SplitName = "test" if split == "validation" else "validation"
+            fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
+            sample = draw_rows(first, table, split, MAX_ROWS, fix)
             if rows is not None:
                 background = draw_rows(first, table, "train", _BACKGROUND_ROWS).frame
     return _DrawnRows(rows, images, sample, background)
@@ -182,10 +187,15 @@ def _shared_split(
         RunError: The members of a run have different rows of this split.
     """
     if split == "validation" and predictor.has_members:
-        found, fix = "--split validation", "remove it, or explain one of its members"
-        expected = "the test rows, which its members share"
-        raise RunError(Problem(str(predictor.run.path), expected, found, fix))
+        raise _unshared_rows(predictor, "--split validation")
     return split or ("test" if predictor.has_members else "validation")
+
+
+def _unshared_rows(predictor: Predictor, found: str) -> RunError:
+    command = command_text("explain", predictor.members[0].run.path)
+    fix = f"explain one of its members on its validation rows: {command}"
+    expected = "the test rows, which its members share"
+    return RunError(Problem(str(predictor.run.path), expected, found, fix))
 
 
 @contextmanager

@@ -41,16 +41,16 @@ class ExplainedRows:
     warnings: tuple[str, ...] = ()
 
 
-def draw_rows(opened: TrainedRun, table: Dataset, split: SplitName, max_rows: int) -> RowSample:
+def draw_rows(
+    opened: TrainedRun, table: Dataset, split: SplitName, max_rows: int, fix: str = ""
+) -> RowSample:
     """Return at most this many rows of a split, drawn with the seed of the run.
 
     Raises:
-        RunError: The split has no rows.
+        RunError: The split has no rows; `fix` says what else can be explained.
     """
     sample = draw_row_sample(table, split, max_rows, opened.loaded.config.seed)
     if sample is None:
-        other: SplitName = "test" if split == "validation" else "validation"
-        fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
         found = "none: the split assigned no rows to it"
         raise RunError(Problem(str(opened.run.path), f"{split} rows", found, fix))
     return sample
@@ -74,7 +74,8 @@ def rows_to_explain(
         if count_or_file > limit:
             expected = f"at most {limit:,} images to explain"
             raise UsageError(Problem("--rows", expected, f"{count_or_file:,}"))
-        sample = draw_rows(opened, table, "test", count_or_file)
+        fix = "name a file of rows to explain: --rows FILE"
+        sample = draw_rows(opened, table, "test", count_or_file, fix)
         return ExplainedRows("test", sample.rows.tolist(), sample.frame, are_of_run=True)
     data = data_settings_for(opened, count_or_file, read_options, "trainer explain")
     names = [column.name for column in opened.preprocessing.columns]
