@@ -185,8 +185,11 @@ def test_directory_in_place_of_a_table(
     config: Path, folder: Path, refused_by_check_and_fit: Callable
 ) -> None:
     (folder / "tables.csv").mkdir()
+    source = "data.source=tables.csv"
+    refused_by_check_and_fit(config.name, source, mentions=["tables.csv", "an empty directory"])
+    (folder / "tables.csv" / "part.csv").touch()
     refused_by_check_and_fit(
-        config.name, "data.source=tables.csv", mentions=["tables.csv", "a directory", "*.csv"]
+        config.name, source, mentions=["tables.csv", "a directory", "tables.csv/*.csv"]
     )
 
 
