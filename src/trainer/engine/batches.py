@@ -159,6 +159,10 @@ class Program:
         fastest = self._fastest or 0.0
         return sum(max(0.0, first - fastest) for first in self._first_calls)
 
+    def reset_times(self) -> None:
+        """Forget the times of earlier calls."""
+        self._first_calls, self.trace_seconds = [], 0.0
+
     def __call__(self, *arguments: Any) -> Any:
         """Run the program."""
         shapes = tuple(
@@ -340,9 +344,8 @@ class Evaluator:
 
     def evaluate_in_parts(self, samples: Samples) -> Generator[None, None, EpochOutput]:
         """Like `evaluate`, but yield between device calls."""
-        rows = len(samples)
+        rows, loss = len(samples), 0.0
         predictions = np.empty((rows, self._learner.outputs), np.float32)
-        loss = 0.0
         for number, (part, length) in enumerate(self._parts(samples.inputs)):
             if number:
                 yield
@@ -351,12 +354,8 @@ class Evaluator:
             loss += float(mean) * len(output) / rows
             predictions[part] = output
             samples.release_pages()
-        return EpochOutput(
-            loss=loss,
-            predictions=predictions,
-            rows=np.arange(rows, dtype=np.int32),
-            losses=np.asarray([loss], np.float32),
-        )
+        losses = np.asarray([loss], np.float32)
+        return EpochOutput(loss, predictions, np.arange(rows, dtype=np.int32), losses)
 
     def predict(self, inputs: Inputs) -> Float32Array:
         """Return (rows, outputs) predictions."""

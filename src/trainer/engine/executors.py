@@ -11,6 +11,7 @@ import math
 from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
@@ -106,6 +107,15 @@ class Executor(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class TracedLearner:
+    """A learner with its programs, which can train and evaluate it on other rows from another state."""
+
+    learner: Learner
+    training: Program
+    evaluator: Evaluator
+
+
 class LearnerExecutor:
     """Runs the epochs of one learner, number 0, each on its own.
 
@@ -168,6 +178,17 @@ class LearnerExecutor:
         learning_rate = float(self._learner.learning_rate)
         weights = self._learner.evaluation_weights
         return {0: EpochResult(trained, validated, learning_rate, weights)}
+
+    @property
+    def traced(self) -> TracedLearner:
+        """The learner with its programs."""
+        return TracedLearner(self._learner, self._program, self.evaluator)
+
+    def use_programs(self, traced: TracedLearner) -> None:
+        """Use the programs of an earlier executor of the same learner; their times start at 0."""
+        self._program, self.evaluator = traced.training, traced.evaluator
+        for program in self.programs:
+            program.reset_times()
 
     def take_over(self, other: LearnerExecutor) -> None:
         """Continue the unfinished epoch of another executor of the same rows and variables."""

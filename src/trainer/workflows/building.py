@@ -50,6 +50,7 @@ from trainer.workflows.networks import (
     saved_network,
 )
 from trainer.workflows.plan import RunPlan
+from trainer.workflows.shared_programs import SharedPrograms, program_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +134,11 @@ class TrainingSetup:
 
 
 def build_training(
-    plan: RunPlan, *, allow_custom: bool, execution: ExecutionConfig | None = None
+    plan: RunPlan,
+    *,
+    allow_custom: bool,
+    execution: ExecutionConfig | None = None,
+    programs: SharedPrograms | None = None,
 ) -> TrainingSetup:
     """Build the network, optimizer, executor and training state of a plan.
 
@@ -141,6 +146,7 @@ def build_training(
         plan: The plan of the run.
         allow_custom: Whether custom functions may be imported.
         execution: Execution config of the resumed run; chosen automatically if None.
+        programs: Those of the network that was trained before.
 
     Raises:
         ConfigError: A custom layer is not allowed or fails.
@@ -164,9 +170,19 @@ def build_training(
     if execution is None:
         execution = _choose_execution(plan, network, train, validation, compiled)
     learner = make_learner(plan, network, optimizer)
+    key = program_key(plan, execution)
+    traced = None if programs is None else programs.take(key)
+    if traced is not None:
+        assert isinstance(traced.learner, SupervisedLearner), "translations share no programs"
+        traced.learner.restore(learner.state())
+        learner, network = traced.learner, traced.learner.network
     lengths = learner.kept_tokens(train.inputs, config.fit.batch_size)
     weighted = plan.task.apply_class_weights(train, config.fit.class_weight)
     executor = _executor(plan, learner, weighted, validation, execution, lengths)
+    if traced is not None:
+        executor.use_programs(traced)
+    if programs is not None and type(executor) is LearnerExecutor:
+        programs.keep(key, executor.traced)
     training = _training(plan, train, validation)
     if isinstance(learner, SupervisedLearner):
         training.callbacks = _callbacks(plan, learner.keras_model, allow_custom)

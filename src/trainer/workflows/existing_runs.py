@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from trainer.config.dump import resolved_settings
 from trainer.config.load import LoadedConfig
-from trainer.errors import InputError, RunError
+from trainer.errors import InputError, Problem, RunError
 from trainer.prediction.trained_runs import read_run_config
 from trainer.runs.directory import RunDirectory
 from trainer.runs.files import to_jsonable
@@ -72,6 +72,21 @@ def read_finished(run: RunDirectory) -> RunFinished | MembersFinished | None:
         aggregates=summary.intervals,
         sentence=sentence,
         seconds=0.0,
+    )
+
+
+def failed_member(number: int, run: Path, problems: Sequence[Problem]) -> MemberEnded:
+    """Return the end of a member that cannot be trained, or whose training failed."""
+    return MemberEnded(
+        number=number,
+        run=run,
+        status="failed",
+        epochs=0,
+        best_epoch=0,
+        best={},
+        stopped_because="failed",
+        metrics={},
+        problems=tuple(problems),
     )
 
 

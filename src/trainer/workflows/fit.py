@@ -40,6 +40,7 @@ from trainer.workflows.reporting.findings import (
 )
 from trainer.workflows.reporting.translations import explain_translations
 from trainer.workflows.session import InterruptCheck, Session, TimeLimit
+from trainer.workflows.shared_programs import SharedPrograms
 
 if TYPE_CHECKING:
     from trainer.engine.batches import EpochOutput
@@ -59,6 +60,7 @@ def fit_run(
     *,
     run_path: Path | None = None,
     tables: TableCache | None = None,
+    programs: SharedPrograms | None = None,
     splits: Sequence[SplitName] = SPLIT_NAMES,
 ) -> Generator[RunEvent, None, None]:
     """Train and evaluate one config.
@@ -69,6 +71,7 @@ def fit_run(
         runs: The folder of run directories.
         run_path: The run directory of a member; None creates one in `runs`.
         tables: A cache of tables.
+        programs: Those of the member that was trained before.
         splits: The splits that the best weights are evaluated on.
 
     Raises:
@@ -87,7 +90,7 @@ def fit_run(
     imported_at = perf_counter()
     with devices.resource_errors():
         with locate_problems(loaded):
-            built = build_setup(plan, allow_custom=session.allow_custom)
+            built = build_setup(plan, allow_custom=session.allow_custom, programs=programs)
         built.group.start_time = start_time
         build_seconds = perf_counter() - imported_at - built.encode_seconds
         recorded = recorded_training(built)

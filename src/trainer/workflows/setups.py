@@ -14,10 +14,15 @@ from trainer.workflows.generation.building import GenerationSetup, build_generat
 from trainer.workflows.generation.plan import GenerationPlan
 from trainer.workflows.plans import AnyPlan
 from trainer.workflows.recorded_training import RecordedTraining
+from trainer.workflows.shared_programs import SharedPrograms
 
 
 def build_setup(
-    plan: AnyPlan, *, allow_custom: bool, execution: ExecutionConfig | None = None
+    plan: AnyPlan,
+    *,
+    allow_custom: bool,
+    execution: ExecutionConfig | None = None,
+    programs: SharedPrograms | None = None,
 ) -> TrainingSetup:
     """Build what a plan trains; see `build_training`.
 
@@ -27,7 +32,7 @@ def build_setup(
     """
     if isinstance(plan, GenerationPlan):
         return build_generation(plan, execution=execution)
-    return build_training(plan, allow_custom=allow_custom, execution=execution)
+    return build_training(plan, allow_custom=allow_custom, execution=execution, programs=programs)
 
 
 def recorded_training(built: TrainingSetup) -> RecordedTraining:

@@ -28,7 +28,7 @@ from trainer.workflows.events import (
     RunFinished,
     RunStarted,
 )
-from trainer.workflows.existing_runs import read_ended_member
+from trainer.workflows.existing_runs import failed_member, read_ended_member
 from trainer.workflows.fit import fit_run
 from trainer.workflows.packed.pack_schedule import (
     LARGEST_PACK,
@@ -45,6 +45,7 @@ from trainer.workflows.plan import SharedTable, TableCache, make_plan
 from trainer.workflows.plans import AnyPlan
 from trainer.workflows.resuming.resume import resume_run
 from trainer.workflows.session import Session, TimeLimit
+from trainer.workflows.shared_programs import SharedPrograms
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class ItemRunner:
     """
 
     def __init__(self, cache: TableCache | None = None) -> None:
-        self._cache = cache or TableCache()
+        self._cache, self._programs = cache or TableCache(), SharedPrograms()
 
     def prepare(self) -> None:
         """Load TensorFlow."""
@@ -111,7 +112,7 @@ class ItemRunner:
         self, item: WorkItem, interrupted: Callable[[], str | None]
     ) -> Generator[PackEvent, EndReasons | None, str | None]:
         """Train in this process; see `run_work_item`."""
-        return run_work_item(item, self._cache, interrupted)
+        return run_work_item(item, self._cache, self._programs, interrupted)
 
     def tables(self, item: WorkItem) -> dict[str, SharedTable]:
         """Return the tables of an item by key, except those that do not fit in memory.
@@ -135,9 +136,10 @@ def run_in_process(
     items: Iterable[WorkItem], tables: TableCache, interrupted: Callable[[], str | None]
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
     """Run the work items one by one in this process; see `WorkerPool.run`."""
+    programs = SharedPrograms()
     for item in items:
         # Check before TensorFlow is loaded or the next pack is compiled.
-        reason = interrupted() or (yield from run_work_item(item, tables, interrupted))
+        reason = interrupted() or (yield from run_work_item(item, tables, programs, interrupted))
         if reason is not None:
             return reason
     return None
@@ -154,13 +156,15 @@ def run_within_limit(
     Each network has an equal share of the time, so that no fold is left without one; time that a
     network does not need is left to the others. The first item is trained for at least an epoch.
     """
-    networks = sum(len(item.specs) for item in items)
+    networks, programs = sum(len(item.specs) for item in items), SharedPrograms()
     for index, item in enumerate(items):
         if index and limit.is_over:
             break
         share = limit.share(len(item.specs), networks)
         networks -= len(item.specs)
-        reason = interrupted() or (yield from run_work_item(item, tables, interrupted, share))
+        reason = interrupted() or (
+            yield from run_work_item(item, tables, programs, interrupted, share)
+        )
         if reason is not None:
             return reason
     return None
@@ -226,7 +230,7 @@ def plan_work_items(
     started_packs = [_pack_spec(item, tables) for item in items]
     schedule = schedule_packs(list(waiting.values()), tables, jobs)
     for number, problems in schedule.failed.items():
-        ended.append(_failed(waiting[number], problems))
+        ended.append(failed_member(number, waiting[number].run_path, problems))
     trained = [
         (tuple(member.spec for member in pack.members), pack.single_reason is not None)
         for pack in schedule.packs
@@ -300,6 +304,7 @@ def _members(
 def run_work_item(
     item: WorkItem,
     tables: TableCache,
+    programs: SharedPrograms,
     interrupted: Callable[[], str | None],
     limit: TimeLimit | None = None,
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
@@ -308,6 +313,7 @@ def run_work_item(
     Args:
         item: The networks.
         tables: A cache of tables.
+        programs: Those of the network that was trained before.
         interrupted: Returns the reason to end training, if there is one.
         limit: The time limit of the training.
 
@@ -318,7 +324,7 @@ def run_work_item(
         TrainerError: Training failed.
     """
     if item.is_single:
-        return (yield from _train_single(item, tables, interrupted, limit))
+        return (yield from _train_single(item, tables, programs, interrupted, limit))
     settings = item.settings
     session = Session(settings.command, settings.allow_custom, interrupted, limit)
     pack = _pack_spec(item, tables)
@@ -332,6 +338,7 @@ def run_work_item(
 def _train_single(
     item: WorkItem,
     tables: TableCache,
+    programs: SharedPrograms,
     interrupted: Callable[[], str | None],
     limit: TimeLimit | None,
 ) -> Generator[PackEvent, EndReasons | None, str | None]:
@@ -354,7 +361,13 @@ def _train_single(
         events = resume_run(run.path, (), session, is_member=True, splits=settings.splits)
     else:
         events = fit_run(
-            loaded, session, run.path, run_path=run.path, tables=tables, splits=settings.splits
+            loaded,
+            session,
+            run.path,
+            run_path=run.path,
+            tables=tables,
+            programs=programs,
+            splits=settings.splits,
         )
     number = spec.number
     try:
@@ -374,23 +387,9 @@ def _train_single(
                 if ends and number in ends:
                     eliminated.append(ends[number])
     except TrainerError as error:
-        yield _failed(spec, error.problems)
+        yield failed_member(number, spec.run_path, error.problems)
     return None
 
 
 def _read_ended(spec: RunSpec) -> MemberEnded:
     return read_ended_member(spec.number, RunDirectory(spec.run_path))
-
-
-def _failed(spec: RunSpec, problems: Sequence[Problem]) -> MemberEnded:
-    return MemberEnded(
-        number=spec.number,
-        run=spec.run_path,
-        status="failed",
-        epochs=0,
-        best_epoch=0,
-        best={},
-        stopped_because="failed",
-        metrics={},
-        problems=tuple(problems),
-    )
