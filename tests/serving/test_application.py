@@ -170,6 +170,8 @@ def test_unknown_columns_can_be_ignored(client: TestClient) -> None:
     assert client.post("/predict", json=row).status_code == 422
     assert client.post("/predict?unknown=ignore", json=row).json()["label"] == "yes"
     assert errors(client.post("/predict?unknown=perhaps", json=row))
+    (misspelt,) = errors(client.post("/predict?unknwon=ignore", json=row))
+    assert misspelt["found"] == "'unknwon'"
 
 
 @pytest.mark.parametrize(

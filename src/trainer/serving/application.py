@@ -308,6 +308,9 @@ def _route(path: str) -> str:
 
 
 def _ignores_unknown(request: Request) -> bool:
+    for name in request.query_params:
+        if name != "unknown":
+            raise refuse(422, "no parameter besides unknown", f"'{name[:60]}'")
     value = request.query_params.get("unknown", "error")
     if value not in ("error", "ignore"):
         raise refuse(422, "unknown=ignore or unknown=error", f"unknown={value[:60]}")
