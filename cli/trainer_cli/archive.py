@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from trainer.errors import Problem, UsageError, pluralize
-from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.key_files import key_of
 from trainer_cli.options import Json, Quiet, RunOrSweep
@@ -74,6 +73,8 @@ def command(
 
 def _check_output(out: Path) -> None:
     """Check the path of the archive before doing any work."""
+    from trainer.runs.files import parent_problem
+
     if str(out) == "-":
         fix = "the archive is read back, which stdout does not allow"
         raise UsageError(Problem("--output", "a file", "'-'", fix))

@@ -10,7 +10,6 @@ import typer
 
 from trainer.errors import Problem, UsageError, command_text, pluralize
 from trainer.report.text import cell
-from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.fit_table import EFFORT_HELP, TASK_HELP, target_problems
 from trainer_cli.options import DataSettings, Json, Quiet
@@ -164,6 +163,8 @@ def _write_sheet(sheet: Path, text: str, config: Path) -> None:
 
 
 def _check_output(config: Path, *, force: bool) -> None:
+    from trainer.runs.files import parent_problem
+
     if config.is_dir():
         raise UsageError(
             Problem("--output", "a file", f"the directory {config}", "add a file name")

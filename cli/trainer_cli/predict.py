@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.errors import Problem, UsageError, pluralize
-from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.options import AllowCustom, DataSettings, Device, Json, Quiet, RunPath, device_name
 from trainer_cli.samples import SampleClass, SampleCount, SampleSeed, Sampling, draw
@@ -150,6 +149,8 @@ def _warn(predicted: LazyPredictions, data: Path, source: Path) -> None:
 
 def _check_output(out: Path, data: Path, *, json: bool) -> None:
     """Check the output path before doing any work."""
+    from trainer.runs.files import parent_problem
+
     if str(out) == "-":
         if json:
             expected, fix = "one result on stdout", "use only one of them"

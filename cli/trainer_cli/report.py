@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.errors import InputError, Problem, UsageError, did_you_mean
-from trainer.runs.files import parent_problem
 from trainer_cli import console
 from trainer_cli.options import Json
 
@@ -124,6 +123,8 @@ def _text(page: Page, output_format: str) -> str:
 
 def _output_path(runs: list[Path], out: Path | None) -> Path:
     """Return the path to write the report to, checked before doing any work."""
+    from trainer.runs.files import parent_problem
+
     if out is None:
         if len(runs) == 1:
             from trainer.runs.opening import open_run

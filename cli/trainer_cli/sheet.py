@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainer.errors import Problem, UsageError
-from trainer.runs.files import parent_problem
 
 if TYPE_CHECKING:
     from trainer.workflows.plan import RunPlan
@@ -29,6 +28,8 @@ def check_sheet(path: Path | None) -> None:
     Raises:
         UsageError: It cannot be written.
     """
+    from trainer.runs.files import parent_problem
+
     if path is None:
         return
     if path.suffix.lower() not in (".html", ".htm"):
