@@ -83,6 +83,19 @@ def test_better_boosting_is_told_with_what_to_try(
         assert boosting_advice(result, is_ensemble=is_ensemble) == expected
 
 
+@pytest.mark.parametrize(
+    ("metric", "ending"),
+    [
+        (MetricValue(None, None, None), "ROC AUC is undefined."),
+        (MetricValue(0.8, None, None), "ROC AUC is 0.8000."),
+    ],
+)
+def test_values_without_an_interval_are_stated_without_it(metric: MetricValue, ending: str) -> None:
+    split = SplitFindings(rows=24, metrics={"auc": metric})
+    result = findings("auc", 0.8, (0.5, True), (0.79, False))
+    assert summary_sentence(replace(result, splits={"test": split})) == f"On 24 test rows, {ending}"
+
+
 def test_training_rows_are_named_if_there_are_no_test_rows() -> None:
     result = findings("auc", 0.8, (0.5, True), (0.79, False))
     train = SplitFindings(rows=10, metrics=result.splits["test"].metrics)

@@ -84,8 +84,10 @@ def summary_sentence(findings: Findings) -> str:
     label = _METRIC_LABELS.get(name, name.replace("_", " "))
     rows = f"{result.rows:,} {_SPLIT_LABELS[split]}"
     metric = result.metrics[name]
+    if metric.value is None:  # such as ROC AUC of rows of one class
+        return f"On {rows}, {label} is undefined."
     value = format_with_interval(metric.value, metric.low, metric.high)
-    text = f"On {rows}, {label} is {value} ({level} interval)"
+    text = f"On {rows}, {label} is {value}" + ("" if metric.low is None else f" ({level} interval)")
     comparisons = [
         comparison
         for baseline in compared_baselines(result)
