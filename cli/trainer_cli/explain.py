@@ -27,7 +27,8 @@ def command(
         typer.Option(
             "--split",
             help="Rows for permutation importance, or for heat maps: validation or test.",
-            show_default="validation; test for repeats or folds; for images, those in the report",
+            show_default="validation; for repeats or folds test, if there are such rows; for images, "
+            "those in the report",
         ),
     ] = None,
     repeats: Annotated[

@@ -95,7 +95,7 @@ def load_recorded_dataset(
     weight = None
     if data.weight is not None:
         weight = number_matrix(table.frame, [data.weight])[:, 0].astype(np.float32)
-    assignment = _assignment(recorded, table.frame.height)
+    assignment = read_assignment(recorded, table.frame.height)
     return Dataset(
         source=source,
         table=table,
@@ -124,7 +124,16 @@ def _check_files(table: Table, fingerprints: Mapping[str, str]) -> None:
         )
 
 
-def _assignment(recorded: bytes, rows: int) -> Assignment:
+def read_assignment(recorded: bytes, rows: int) -> Assignment:
+    """Return the split of each row.
+
+    Args:
+        recorded: The content of `splits.parquet`.
+        rows: Number of rows of the table.
+
+    Raises:
+        RunError: The content is damaged.
+    """
     try:
         split = pl.read_parquet(io.BytesIO(recorded))["split"].cast(pl.String)
         numbers = split.replace_strict(

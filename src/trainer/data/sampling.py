@@ -52,13 +52,23 @@ class RowSample:
         )
 
 
-def draw_row_sample(dataset: Dataset, split: SplitName, size: int, seed: int) -> RowSample | None:
+def draw_row_sample(
+    dataset: Dataset, split: SplitName, size: int, seed: int, split_rows: RowIndex | None = None
+) -> RowSample | None:
     """Return a random sample of at most `size` rows of a split; None if it has no rows.
+
+    Args:
+        dataset: The table.
+        split: The split.
+        size: The largest number of rows.
+        seed: Seed of the sample.
+        split_rows: The row numbers of the split, ascending; None for those of the dataset.
 
     Raises:
         DataError: If a file of a streamed table has changed.
     """
-    split_rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
+    if split_rows is None:
+        split_rows = np.flatnonzero(dataset.assignment == SPLIT_NAMES.index(split))
     if not len(split_rows):
         return None
     rows = split_rows

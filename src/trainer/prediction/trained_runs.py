@@ -7,9 +7,12 @@ describes is executed. Importing this module does not import TensorFlow; `load_n
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from trainer.config.data import Data
 from trainer.config.dump import resolved_settings
@@ -18,11 +21,13 @@ from trainer.config.images import image_columns
 from trainer.config.load import LoadedConfig, load_config
 from trainer.config.nodes import to_python
 from trainer.config.read_options import parse_read_options
+from trainer.data.arrays import BoolArray
 from trainer.data.dataset import Dataset
 from trainer.data.parallel_paths import parallel_files
 from trainer.data.preprocessing import Preprocessing
-from trainer.data.recorded_splits import load_recorded_dataset
+from trainer.data.recorded_splits import load_recorded_dataset, read_assignment
 from trainer.data.sources import is_lines
+from trainer.data.splits import VALIDATION
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, command_text
 from trainer.models.pretrained.description import describe_saved_base
@@ -159,7 +164,7 @@ def load_run_table(opened: TrainedRun) -> Dataset:
     """
     manifest, data = opened.run.read_manifest(), opened.loaded.config.data
     streamed = manifest.engine is not None and manifest.engine.startswith("streaming")
-    try:
+    with _located_in(opened.run):
         return load_recorded_dataset(
             data,
             opened.preprocessing,
@@ -167,9 +172,33 @@ def load_run_table(opened: TrainedRun) -> Dataset:
             {file.path: file.sha256 for file in manifest.data},
             streamed=streamed or exceeds_memory(data),
         )
+
+
+def validation_rows(members: Sequence[TrainedRun], rows: int) -> BoolArray:
+    """Return which rows are validation rows of which member, (members, rows).
+
+    Args:
+        members: The members of a run.
+        rows: Number of rows of their table.
+
+    Raises:
+        RunError: The record of the splits of a member is damaged.
+    """
+    found = np.empty((len(members), rows), np.bool_)
+    for number, member in enumerate(members):
+        with _located_in(member.run):
+            found[number] = read_assignment(member.run.read_splits(), rows) == VALIDATION
+    return found
+
+
+@contextmanager
+def _located_in(run: RunDirectory) -> Iterator[None]:
+    """Context manager that adds the path of a run to the problems of its files."""
+    try:
+        yield
     except RunError as error:
         raise RunError(
-            problem.at(str(opened.run.path / problem.where)) for problem in error.problems
+            problem.at(str(run.path / problem.where)) for problem in error.problems
         ) from error
 
 

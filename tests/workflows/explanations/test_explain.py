@@ -11,6 +11,7 @@ import polars as pl
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.inspection import partial_dependence, permutation_importance
+from sklearn.metrics import roc_auc_score
 
 from tests.marks import slow_except
 from tests.workflows.conftest import evaluate_run, open_on_cpu, run_fit, run_members, write_small
@@ -274,25 +275,26 @@ def test_members_are_explained_together_on_the_test_rows(folds_run, tmp_path):
     assert result.checkpoint == "best of 4 members"
     assert result.importance["split"] == "test"
     assert {column["column"] for column in result.importance["columns"]} == {"size", "color"}
-    with pytest.raises(RunError, match="which its members share"):
-        explain_run(run, split="validation")
     member = explain_run(run / "members" / "0001")
     assert member.importance["split"] == "validation"
 
 
 @pytest.mark.slow
-def test_members_without_test_rows_are_explained_one_by_one(small, tmp_path):
-    run = run_members(
-        small, tmp_path / "runs", "fit.epochs=1", "fit.folds=2", "data.split.test=0"
-    ).run
-    suggestion = (
-        f"explain one of its members on its validation rows: trainer explain {run}/members/0001"
+@pytest.mark.parametrize(
+    "settings", [("data.split.test=0",), ("data.split.test=0", "fit.repeats=2")]
+)
+def test_members_without_test_rows_predict_their_own_validation_rows(small, tmp_path, settings):
+    run = run_members(small, tmp_path / "runs", "fit.epochs=1", "fit.folds=2", *settings).run
+    importance = explain_run(run).importance
+    assert importance["split"] == "validation"
+    frame = pl.read_parquet(RunDirectory(run).out_of_fold)
+    assert (importance["rows"], importance["split_rows"]) == (frame.height, frame.height)
+    assert importance["baseline"] == pytest.approx(
+        roc_auc_score(frame["label"] == "yes", frame["probability_yes"])
     )
-    for options in ({}, {"split": "validation"}, {"shap_rows": 3}):
-        with pytest.raises(RunError) as refused:
-            explain_run(run, **options)
-        assert refused.value.problems[0].where == str(run)
-        assert refused.value.problems[0].fix == suggestion
+    assert explain_run(run, split="validation").importance["columns"] == importance["columns"]
+    with pytest.raises(RunError, match="--rows FILE"):
+        explain_run(run, shap_rows=3)
     with pytest.raises(RunError, match=f"--data FILE; for metrics .*: trainer show {run}"):
         evaluate_run(run, "test")
 

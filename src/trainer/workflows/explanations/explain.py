@@ -18,6 +18,8 @@ import polars as pl
 
 from trainer.config.load import LoadedConfig
 from trainer.config.locations import locate_problems
+from trainer.data.arrays import BoolArray
+from trainer.data.dataset import Dataset
 from trainer.data.sampling import RowSample
 from trainer.data.sources import is_large
 from trainer.data.splits import SplitName
@@ -32,7 +34,12 @@ from trainer.runs.explanations import ShapColumn, ShapFile
 from trainer.runs.files import json_bytes
 from trainer.runs.heat_maps import HeatMapsFile
 from trainer.runs.records import to_json
-from trainer.workflows.explanations.explained_rows import ExplainedRows, draw_rows, rows_to_explain
+from trainer.workflows.explanations.explained_rows import (
+    ExplainedRows,
+    draw_rows,
+    draw_validation_rows,
+    rows_to_explain,
+)
 from trainer.workflows.explanations.explained_sample import encoded_rows, explain_sample
 from trainer.workflows.explanations.heat_maps import ImageRows, explain_images, images_to_explain
 
@@ -72,12 +79,15 @@ class _DrawnRows:
         rows: The rows that were requested, or None.
         images: The rows whose images are explained; None without images.
         sample: The rows for importance and curves; None for images alone.
+        validation_rows: (members, rows) which members have these rows for validation; None if the rows
+            are of the same split for all members, or images alone.
         background: Rows that provide the values of missing columns for SHAP values, if requested.
     """
 
     rows: ExplainedRows | None
     images: ImageRows | None
     sample: RowSample | None
+    validation_rows: BoolArray | None
     background: pl.DataFrame | None
 
 
@@ -95,7 +105,8 @@ def explain(
     Args:
         predictor: The run or checkpoint.
         split: The split whose rows are used, at most 200,000 of them drawn with the run's seed; None:
-            the validation rows, or the test rows of several members, whose validation rows differ.
+            the validation rows, or of several members the test rows if there are any. Each of several
+            members predicts its own validation rows only: it was trained on those of others.
         repeats: The number of permutations of each column.
         columns: The columns with curves, each entry one column or several separated by commas; if
             empty, the ten most important ones.
@@ -120,7 +131,7 @@ def explain(
     importance, shap, heat_maps = None, None, None
     files: list[str] = []
     if drawn.sample is not None:
-        contents = explain_sample(predictor, drawn.sample, repeats, columns)
+        contents = explain_sample(predictor, drawn.sample, repeats, columns, drawn.validation_rows)
         importance = contents["importance.json"]
         files += contents
     if drawn.rows is not None and drawn.background is not None:
@@ -150,26 +161,38 @@ def _draw(
     read_options: Sequence[str],
 ) -> _DrawnRows:
     """Read what is explained; see `explain`."""
-    first, split = predictor.members[0], _shared_split(predictor, requested_split)
+    first = predictor.members[0]
+    has_image = first.preprocessing.image is not None
+    if has_image and predictor.has_members and requested_split == "validation":
+        raise _unshared_images(predictor)
     with (
         devices.tensorflow_import(in_background=is_large(first.loaded.config.data)),
         _locate_without_other_rows(first.loaded),
     ):
         table = load_run_table(first)
-        if predictor.has_members and _has_columns(predictor) and not table.rows(split):
-            raise _unshared_rows(predictor, "none: the split assigned no rows to it")
-        rows, images, sample, background = None, None, None, None
+        rows, images, sample, background, are_validation = None, None, None, None, None
         if shap_rows is not None:
             rows = rows_to_explain(first, table, shap_rows, read_options)
-        if first.preprocessing.image is not None:
+        if has_image:
             images = images_to_explain(predictor, table, rows, requested_split)
         if _has_columns(predictor):
-            other: SplitName = "test" if split == "validation" else "validation"
-            fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
-            sample = draw_rows(first, table, split, MAX_ROWS, fix)
+            sample, are_validation = _draw_sample(predictor, table, requested_split)
             if rows is not None:
                 background = draw_rows(first, table, "train", _BACKGROUND_ROWS).frame
-    return _DrawnRows(rows, images, sample, background)
+    return _DrawnRows(rows, images, sample, are_validation, background)
+
+
+def _draw_sample(
+    predictor: Predictor, table: Dataset, split: Literal["validation", "test"] | None
+) -> tuple[RowSample, BoolArray | None]:
+    """Return the rows for importance and curves, and of which members these are validation rows."""
+    if split is None:
+        split = "test" if predictor.has_members and table.rows("test") else "validation"
+    other: SplitName = "test" if split == "validation" else "validation"
+    fix = f"explain it on other rows with --split {other}" if table.rows(other) else ""
+    if predictor.has_members and split == "validation":
+        return draw_validation_rows(predictor.members, table, MAX_ROWS, fix)
+    return draw_rows(predictor.members[0], table, split, MAX_ROWS, fix), None
 
 
 def _has_columns(predictor: Predictor) -> bool:
@@ -178,24 +201,11 @@ def _has_columns(predictor: Predictor) -> bool:
     return any(column.kind != "image" for column in columns)
 
 
-def _shared_split(
-    predictor: Predictor, split: Literal["validation", "test"] | None
-) -> Literal["validation", "test"]:
-    """Return the split whose rows are used.
-
-    Raises:
-        RunError: The members of a run have different rows of this split.
-    """
-    if split == "validation" and predictor.has_members:
-        raise _unshared_rows(predictor, "--split validation")
-    return split or ("test" if predictor.has_members else "validation")
-
-
-def _unshared_rows(predictor: Predictor, found: str) -> RunError:
+def _unshared_images(predictor: Predictor) -> RunError:
     command = command_text("explain", predictor.members[0].run.path)
     fix = f"explain one of its members on its validation rows: {command}"
-    expected = "the test rows, which its members share"
-    return RunError(Problem(str(predictor.run.path), expected, found, fix))
+    expected = "images that its members share"
+    return RunError(Problem(str(predictor.run.path), expected, "--split validation", fix))
 
 
 @contextmanager

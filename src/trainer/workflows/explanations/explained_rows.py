@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
+from trainer.data.arrays import BoolArray
 from trainer.data.dataset import Dataset
 from trainer.data.new_data import prediction_batches
 from trainer.data.preprocessing import warning_texts
@@ -16,7 +18,7 @@ from trainer.data.sampling import RowSample, draw_row_sample
 from trainer.data.splits import SplitName
 from trainer.engine.selection import exceeds_memory
 from trainer.errors import DataError, Problem, RunError, UsageError
-from trainer.prediction.trained_runs import TrainedRun, data_settings_for
+from trainer.prediction.trained_runs import TrainedRun, data_settings_for, validation_rows
 
 MAX_SHAP_ROWS = 10_000
 MAX_IMAGES = 1_000
@@ -51,9 +53,33 @@ def draw_rows(
     """
     sample = draw_row_sample(table, split, max_rows, opened.loaded.config.seed)
     if sample is None:
-        found = "none: the split assigned no rows to it"
-        raise RunError(Problem(str(opened.run.path), f"{split} rows", found, fix))
+        raise _no_rows(opened, split, fix)
     return sample
+
+
+def draw_validation_rows(
+    members: Sequence[TrainedRun], table: Dataset, max_rows: int, fix: str
+) -> tuple[RowSample, BoolArray]:
+    """Return at most this many validation rows of any member, and which are rows of which member.
+
+    Returns:
+        The rows, and (members, rows) whether a row is a validation row of a member.
+
+    Raises:
+        RunError: There are none; `fix` says what else can be explained. Or the record of the splits of a
+            member is damaged.
+    """
+    are_validation = validation_rows(members, len(table.assignment))
+    rows, seed = np.flatnonzero(are_validation.any(axis=0)), members[0].loaded.config.seed
+    sample = draw_row_sample(table, "validation", max_rows, seed, rows)
+    if sample is None:
+        raise _no_rows(members[0], "validation", fix)
+    return sample, are_validation[:, sample.rows]
+
+
+def _no_rows(opened: TrainedRun, split: SplitName, fix: str) -> RunError:
+    found = "none: the split assigned no rows to it"
+    return RunError(Problem(str(opened.run.path), f"{split} rows", found, fix))
 
 
 def rows_to_explain(
