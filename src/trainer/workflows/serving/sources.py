@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from trainer.config.task_rules import TASK_RULES
-from trainer.errors import Problem, RunError, UsageError
+from trainer.errors import Problem, RunError, UsageError, command_text
 from trainer.runs.directory import RunDirectory
 from trainer.runs.monitoring import monitoring_folder
 from trainer.runs.opening import open_run
@@ -59,7 +59,7 @@ def origins(paths: Sequence[Path], *, monitor: bool) -> list[Origin]:
         run = open_run(path).run
         if run.exports.absolute() in path.absolute().parents:
             expected = "a run directory, or an ONNX file of trainer export"
-            fix = f"serve the run: trainer serve {run.path}"
+            fix = f"serve the run: {command_text('serve', run.path)}"
             raise UsageError(Problem(str(path), expected, "another file of an export", fix))
         manifest = run.read_manifest()
         if monitor and manifest.task in _UNMONITORED:
