@@ -17,7 +17,7 @@ import pytest
 
 from tests.serving.files import ROW, Server, expected_probability
 
-SECONDS = float(os.environ.get("TRAINER_SOAK_SECONDS", "10"))
+SECONDS = float(os.environ.get("TRAINER_SOAK_SECONDS", "15"))
 THREADS = 6
 HOSTILE = (
     b"[" * 50_000,
@@ -128,9 +128,10 @@ def test_soak(model_file: Path) -> None:
         thread.start()
     time.sleep(SECONDS / 6)
     os.kill(children(server.process.pid)[0], signal.SIGKILL)
-    # Caches and allocators are full after a while, and each worker has imported the readers of tables.
+    # Caches and allocators are full, and each worker has imported the readers of tables, after it has
+    # answered all kinds of requests several times.
     time.sleep(SECONDS / 3)
-    server.wait_until(lambda: load.refused >= 40)
+    server.wait_until(lambda: load.refused >= 150)
     middle = least_resident(server, SECONDS / 6)
     time.sleep(SECONDS / 6)
     last = least_resident(server, SECONDS / 6)
