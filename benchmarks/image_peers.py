@@ -225,16 +225,20 @@ def _residual(channels: int, filters: int, strides: int) -> Any:
     return Residual()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("peer", choices=["keras", "keras_best", "torch", "torch_best"])
+def parse_workload(parser: argparse.ArgumentParser) -> tuple[ImageWorkload, argparse.Namespace]:
+    """Parse WORKLOAD, FOLDER and --quick too; return the workload and all arguments."""
     parser.add_argument("workload", choices=WORKLOADS)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     workload = WORKLOADS[args.workload]
-    if args.quick:
-        workload = workload.shortened()
+    return (workload.shortened() if args.quick else workload), args
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("peer", choices=["keras", "keras_best", "torch", "torch_best"])
+    workload, args = parse_workload(parser)
     train = keras_epochs if args.peer.startswith("keras") else torch_epochs
     print(json.dumps(train(workload, args.folder, best=args.peer.endswith("best"))))
 

@@ -18,8 +18,8 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-from benchmarks.image_peers import torch_network
-from benchmarks.image_workloads import CLASSES, VALIDATION, WORKLOADS, ImageWorkload
+from benchmarks.image_peers import parse_workload, torch_network
+from benchmarks.image_workloads import CLASSES, VALIDATION, ImageWorkload
 from ultralytics.models.yolo.classify import ClassificationTrainer
 from ultralytics.nn.tasks import ClassificationModel
 
@@ -82,13 +82,7 @@ def _write_splits(folder: Path, splits: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("workload", choices=WORKLOADS)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--quick", action="store_true")
-    args = parser.parse_args()
-    workload = WORKLOADS[args.workload]
-    if args.quick:
-        workload = workload.shortened()
+    workload, args = parse_workload(parser)
     os.environ["YOLO_OFFLINE"] = "true"
     # Ultralytics reports its progress on stdout.
     result, out = os.dup(1), os.dup2(2, 1)
